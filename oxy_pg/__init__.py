@@ -1,0 +1,67 @@
+"""
+A real PostgreSQL 16 with the convenience of SQLite.
+
+``oxy_pg.ensure()`` gives a running server's URL, ``oxy_pg.migrate_sqlite()``
+moves a SQLite database in. Importing this package starts nothing, writes
+nothing, and loads a name only when it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oxy_pg._api import Server as Server
+    from oxy_pg._api import Status as Status
+    from oxy_pg._api import ensure as ensure
+    from oxy_pg._api import temporary as temporary
+    from oxy_pg.errors import BinariesNotFound as BinariesNotFound
+    from oxy_pg.errors import ConfigurationError as ConfigurationError
+    from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
+    from oxy_pg.errors import ForeignDataDirectory as ForeignDataDirectory
+    from oxy_pg.errors import InitdbFailed as InitdbFailed
+    from oxy_pg.errors import LockTimeout as LockTimeout
+    from oxy_pg.errors import MigrationError as MigrationError
+    from oxy_pg.errors import OxyPgError as OxyPgError
+    from oxy_pg.errors import ServerError as ServerError
+    from oxy_pg.errors import StartFailed as StartFailed
+    from oxy_pg.errors import StartTimeout as StartTimeout
+    from oxy_pg.errors import TransferError as TransferError
+    from oxy_pg.errors import UnsupportedServer as UnsupportedServer
+    from oxy_pg.errors import VersionMismatch as VersionMismatch
+
+__version__ = "0.1.0"
+
+_API = ("Server", "Status", "ensure", "temporary")
+_ERRORS = (
+    "BinariesNotFound",
+    "ConfigurationError",
+    "ExternalServerUnavailable",
+    "ForeignDataDirectory",
+    "InitdbFailed",
+    "LockTimeout",
+    "MigrationError",
+    "OxyPgError",
+    "ServerError",
+    "StartFailed",
+    "StartTimeout",
+    "TransferError",
+    "UnsupportedServer",
+    "VersionMismatch",
+)
+__all__ = [*_API, *_ERRORS]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used (PEP 562)."""
+    if name in _API:
+        from oxy_pg import _api as module  # noqa: PLC0415
+    elif name in _ERRORS:
+        from oxy_pg import errors as module  # type: ignore[no-redef]  # noqa: PLC0415
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Moving a SQLite database into PostgreSQL."""

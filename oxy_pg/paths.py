@@ -1,0 +1,184 @@
+"""
+Where everything is: the one place that knows a path.
+
+Text and ``os.path`` instead of ``pathlib`` and ``platformdirs``: this module
+is on the way of every process that attaches to a running server, and either
+import alone would take longer than attaching does.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from oxy_pg.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+# sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included (unix(7)); the
+# longest name that goes below the run directory is "/s/.s.PGSQL.65535".
+_LONGEST_RUN_DIR = 103 - len("/s/.s.PGSQL.65535")
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+")
+
+# Where a cluster goes that root runs as another user, when that user cannot reach the state dir.
+VAR_LIB = "/var/lib/oxy_pg"
+
+
+def state_dir(given: str | PathLike[str] | None = None) -> str:
+    """
+    Return the state directory: the one given, OXY_STATE_DIR, or the user's data directory.
+
+    Links are resolved, so that all names of one directory mean the same
+    server. Raises ConfigurationError when the name is empty.
+    """
+    chosen = os.fspath(given) if given is not None else os.environ.get("OXY_STATE_DIR")
+    if chosen is None:
+        chosen = _default_state_dir()
+    if not chosen:
+        raise ConfigurationError(
+            "The state directory's name is empty (OXY_STATE_DIR or state_dir). Unset it to use "
+            "the default, or write a directory's path."
+        )
+    if "\0" in chosen:
+        raise ConfigurationError("The state directory's name has a NUL character in it.")
+    return os.path.realpath(os.path.expanduser(chosen))
+
+
+def _default_state_dir() -> str:
+    if sys.platform == "linux":
+        # What platformdirs.user_data_dir("oxy") answers here, without the 10 ms of its import.
+        base = os.environ.get("XDG_DATA_HOME", "").strip()
+        return (base if os.path.isabs(base) else os.path.expanduser("~/.local/share")) + "/oxy"
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_data_dir("oxy", appauthor=False)
+
+
+def cache_dir() -> str:
+    """Return the directory for what can be made again: OXY_PG_CACHE_DIR or the user's cache dir."""
+    given = os.environ.get("OXY_PG_CACHE_DIR")
+    if given:
+        return os.path.realpath(os.path.expanduser(given))
+    import platformdirs  # noqa: PLC0415
+
+    return os.path.realpath(platformdirs.user_cache_dir("oxy_pg", appauthor=False))
+
+
+class StateDir:
+    """
+    The files of one state directory.
+
+    Making one touches nothing. Two are equal when they mean the same place.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def __repr__(self) -> str:
+        return f"StateDir({self.root!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StateDir) and self.root == other.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    @property
+    def data_dir(self) -> str:
+        """The cluster; a link where root had to put it elsewhere."""
+        return f"{self.root}/postgres_data"
+
+    @property
+    def log_dir(self) -> str:
+        """The server's and the supervisor's logs."""
+        return f"{self.data_dir}/log"
+
+    @property
+    def lock(self) -> str:
+        """Held by whoever starts, and then by the supervisor; its text names the holder."""
+        return f"{self.root}/lock"
+
+    @property
+    def password(self) -> str:
+        """The password of the role ``oxy``, readable by its owner alone."""
+        return f"{self.root}/password"
+
+    @property
+    def port(self) -> str:
+        """The port of last time."""
+        return f"{self.root}/port"
+
+    @property
+    def settings(self) -> str:
+        """The settings that the last caller asked for."""
+        return f"{self.root}/settings.json"
+
+    @property
+    def home(self) -> str:
+        """The directory that the cluster stands in: this one, or where root had to put it."""
+        try:
+            target = os.readlink(self.data_dir)
+        except OSError:
+            return self.root
+        home = os.path.dirname(target)
+        return home if is_home_elsewhere(home) else self.root
+
+    @property
+    def run_dir(self) -> str:
+        """The directory of the sockets: short, plain, and closed to other users."""
+        run_dir = f"{self.home}/run"
+        if len(run_dir) <= _LONGEST_RUN_DIR and _PLAIN.issuperset(run_dir):
+            return run_dir
+        return f"{private_temp_dir('/tmp')}/{digest(self.root)}"  # noqa: S108
+
+    @property
+    def control(self) -> str:
+        """The supervisor's socket."""
+        return f"{self.run_dir}/control"
+
+    @property
+    def socket_dir(self) -> str:
+        """PostgreSQL's socket directory."""
+        return f"{self.run_dir}/s"
+
+
+def digest(text: str) -> str:
+    """Return a short name for ``text`` that nothing else shares."""
+    import hashlib  # noqa: PLC0415
+
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+
+
+def private_temp_dir(temp_dir: str) -> str:
+    """
+    Return this user's own directory below ``temp_dir``; it may not exist yet.
+
+    Its name is the same for every process of this user. Where somebody else
+    has taken that name, the next one is used.
+    """
+    uid = os.geteuid()
+    for number in range(100):
+        path = f"{temp_dir}/oxy_pg-{uid}" + (f"-{number}" if number else "")
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return path
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o022:
+            return path
+    raise ConfigurationError(
+        f"Every name for a private directory below {temp_dir} (oxy_pg-{uid}, …) is taken by "
+        "somebody else. Remove those that are not theirs to have."
+    )
+
+
+def is_home_elsewhere(path: str) -> bool:
+    """Whether ``path`` is a place where root puts clusters, and so ours to remove."""
+    parent, name = os.path.split(path)
+    return name.startswith("cluster-") and (
+        parent == VAR_LIB or os.path.basename(parent).startswith(f"oxy_pg-{os.geteuid()}")
+    )

@@ -1,0 +1,1 @@
+"""Keeping one PostgreSQL running."""
