@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_API = ("Server", "Status", "ensure", "temporary")
-_ERRORS = (
+_API = frozenset({"Server", "Status", "ensure", "temporary"})
+
+__all__ = [
     "BinariesNotFound",
     "ConfigurationError",
     "ExternalServerUnavailable",
@@ -40,24 +41,27 @@ _ERRORS = (
     "LockTimeout",
     "MigrationError",
     "OxyPgError",
+    "Server",
     "ServerError",
     "StartFailed",
     "StartTimeout",
+    "Status",
     "TransferError",
     "UnsupportedServer",
     "VersionMismatch",
-)
-__all__ = [*_API, *_ERRORS]  # pyright: ignore[reportUnsupportedDunderAll]
+    "ensure",
+    "temporary",
+]
 
 
 def __getattr__(name: str) -> object:
     """Load a public name when it is first used (PEP 562)."""
-    if name in _API:
-        from oxy_pg import _api as module  # noqa: PLC0415
-    elif name in _ERRORS:
-        from oxy_pg import errors as module  # type: ignore[no-redef]  # noqa: PLC0415
-    else:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _API:
+        from oxy_pg import _api as module
+    else:
+        from oxy_pg import errors as module  # type: ignore[no-redef]
     value: object = getattr(module, name)
     globals()[name] = value
     return value

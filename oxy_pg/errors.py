@@ -84,7 +84,8 @@ class StartTimeout(ServerError, TimeoutError):
 
     def __str__(self) -> str:
         return (
-            f"PostgreSQL in {self.data_dir} was not ready after {self.timeout:g} s. Its last words:\n"
+            f"PostgreSQL in {self.data_dir} was not ready after {self.timeout:g} s. "
+            "Its last words:\n"
             f"{self.log_tail or '(nothing)'}\n"
             "It was left running, because a server in crash recovery must not be interrupted: "
             "call again with a larger `timeout`, and watch it with `oxy-pg logs --follow`."
@@ -151,8 +152,8 @@ class ExternalServerUnavailable(ServerError):
 
     def __str__(self) -> str:
         return (
-            f"The PostgreSQL server at {self.url} (OXY_DATABASE_URL) cannot be used: {self.reason}\n"
-            f"{self.remedy}"
+            f"The PostgreSQL server at {self.url} (OXY_DATABASE_URL) cannot be used: "
+            f"{self.reason}\n{self.remedy}"
         )
 
 

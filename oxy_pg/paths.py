@@ -52,7 +52,7 @@ def _default_state_dir() -> str:
         # What platformdirs.user_data_dir("oxy") answers here, without the 10 ms of its import.
         base = os.environ.get("XDG_DATA_HOME", "").strip()
         return (base if os.path.isabs(base) else os.path.expanduser("~/.local/share")) + "/oxy"
-    import platformdirs  # noqa: PLC0415
+    import platformdirs
 
     return platformdirs.user_data_dir("oxy", appauthor=False)
 
@@ -62,7 +62,7 @@ def cache_dir() -> str:
     given = os.environ.get("OXY_PG_CACHE_DIR")
     if given:
         return os.path.realpath(os.path.expanduser(given))
-    import platformdirs  # noqa: PLC0415
+    import platformdirs
 
     return os.path.realpath(platformdirs.user_cache_dir("oxy_pg", appauthor=False))
 
@@ -149,7 +149,7 @@ class StateDir:
 
 def digest(text: str) -> str:
     """Return a short name for ``text`` that nothing else shares."""
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
 

@@ -12,7 +12,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 def _quote(text: str) -> str:
     if _UNRESERVED.issuperset(text):
         return text
-    from urllib.parse import quote  # noqa: PLC0415
+    from urllib.parse import quote
 
     # libpq understands %20 but not "+": quote(), never urlencode().
     return quote(text, safe="")
@@ -35,7 +35,7 @@ def mask(url: str) -> str:
 
     One that does not parse is masked too, rather too much than too little.
     """
-    import re  # noqa: PLC0415
+    import re
 
     masked = re.sub(
         r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^&#\s]*)",
