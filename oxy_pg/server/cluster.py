@@ -1,0 +1,247 @@
+"""One data directory: whose it is, how it comes to be, what it is configured to do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+
+from oxy_pg import files, paths
+from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
+from oxy_pg.server import account as accounts
+from oxy_pg.server import config, logs, postmaster, template
+from oxy_pg.server.binaries import MAJOR, major_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oxy_pg.paths import StateDir
+    from oxy_pg.server.account import Account
+    from oxy_pg.server.binaries import Binaries
+
+_MARK = "oxy_pg.txt"
+_MARK_TEXT = (
+    "This cluster was made by oxy_pg and is started by it. postgresql.conf, pg_hba.conf and\n"
+    "pg_ident.conf are written anew at every start. Remove it with `oxy-pg reset`.\n"
+)
+
+
+def make_state_dir(state: StateDir) -> None:
+    """Make the state directory if need be; ConfigurationError when it cannot be used."""
+    try:
+        # As root the server's own user has to pass; it sees no more than the names it knows.
+        os.makedirs(state.root, mode=0o700 if os.geteuid() else 0o711, exist_ok=True)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"The state directory {state.root} is a file. Choose a directory with OXY_STATE_DIR."
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"The state directory {state.root} cannot be made: {error.strerror}. "
+            "Choose another place with OXY_STATE_DIR."
+        ) from error
+    if not os.access(state.root, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"The state directory {state.root} is not writable for "
+            f"{accounts.user_name(os.geteuid())}. Correct its owner or mode, or choose another "
+            "place with OXY_STATE_DIR."
+        )
+
+
+def version(state: StateDir) -> str | None:
+    """Return the major version of the cluster ("16"); None where there is no cluster."""
+    text = files.read_text(f"{state.data_dir}/PG_VERSION")
+    return text.strip() if text is not None else None
+
+
+def exists(state: StateDir) -> bool:
+    """Whether there is anything where the cluster belongs."""
+    try:
+        return bool(os.listdir(state.data_dir))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def check_mark(state: StateDir) -> None:
+    """Make sure that oxy_pg made the cluster; ForeignDataDirectory if not. Touches nothing."""
+    data_dir = state.data_dir
+    try:
+        content = os.listdir(data_dir)
+    except NotADirectoryError:
+        raise ForeignDataDirectory(data_dir, "it is not a directory") from None
+    except OSError as error:
+        raise ForeignDataDirectory(data_dir, f"it cannot be read ({error.strerror})") from error
+    if _MARK not in content:
+        reason = "oxy_pg did not make it" if "PG_VERSION" in content else "it is no cluster"
+        raise ForeignDataDirectory(data_dir, f"{reason} ({_MARK} is missing)")
+
+
+def check(state: StateDir, account: Account) -> None:
+    """
+    Make sure that the cluster is ours and can be used; touches nothing.
+
+    Raises ForeignDataDirectory or VersionMismatch.
+    """
+    check_mark(state)
+    data_dir = state.data_dir
+    owner = os.stat(data_dir).st_uid
+    if owner != account.uid:
+        raise ForeignDataDirectory(
+            data_dir,
+            f"it belongs to the user {accounts.user_name(owner)}, "
+            f"and PostgreSQL would run as {account.name}",
+        )
+    major = version(state)
+    if major is None:
+        raise ForeignDataDirectory(data_dir, "its PG_VERSION is missing or unreadable")
+    if major_of(major) != MAJOR:
+        raise VersionMismatch(data_dir, major, str(MAJOR))
+    if not os.access(data_dir, os.W_OK):
+        raise ForeignDataDirectory(data_dir, "it is read-only")
+
+
+def create(state: StateDir, binaries: Binaries, account: Account, *, durable: bool) -> None:
+    """
+    Make the cluster: beside its place, then put there whole by a rename.
+
+    Raises InitdbFailed, or OSError when the disk is full. A crash leaves at
+    most a directory ``postgres_data.new-*``, which the next call removes.
+    """
+    home = _home_for(state, account)
+    _remove_leftovers(home)
+    aside = f"{home}/postgres_data.new-{os.getpid()}"
+    try:
+        template.copy_to(aside, binaries, account)
+        for name in (_MARK, *((os.path.basename(state.unsynced),) if durable else ())):
+            files.write_text(f"{aside}/{name}", _MARK_TEXT, owner=(account.uid, account.gid))
+        os.mkdir(f"{aside}/log", 0o700)
+        account.own(f"{aside}/log")
+        os.rename(aside, f"{home}/postgres_data")
+    except BaseException:
+        files.remove_tree(aside if home == state.root else home)
+        raise
+    if home != state.root:
+        os.symlink(f"{home}/postgres_data", f"{aside}.link")
+        os.rename(f"{aside}.link", state.data_dir)
+
+
+def _home_for(state: StateDir, account: Account) -> str:
+    """Return where the cluster is to stand: elsewhere if root's server could not reach it."""
+    if os.path.islink(state.data_dir) and not os.path.exists(state.data_dir):
+        os.unlink(state.data_dir)  # what it pointed to has been removed
+    if account.can_enter(state.data_dir):
+        return state.root
+    base = accounts.shared_base(state.root, account)
+    home = f"{base}/cluster-{paths.digest(state.root)[:8]}-{secrets.token_hex(4)}"
+    os.mkdir(home, 0o711)
+    os.chmod(home, 0o711)  # noqa: S103 - it can be passed, not listed
+    files.write_text(f"{home}/state_dir", f"{state.root}\n")
+    return home
+
+
+def _remove_leftovers(home: str) -> None:
+    for name in os.listdir(home):
+        if name.startswith("postgres_data.new-"):
+            files.remove_tree(f"{home}/{name}")
+
+
+def sync_if_new(state: StateDir) -> None:
+    """Make sure that a cluster that was copied from the template has reached the disk."""
+    if not os.path.exists(state.unsynced):
+        return
+    for entry in files.walk(state.data_dir):
+        try:
+            if not entry.is_symlink():
+                files.sync(entry.path)
+        except FileNotFoundError:  # the server runs already, and removes some
+            continue
+    files.sync(state.data_dir)
+    files.sync(state.home)
+    with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+        os.unlink(state.unsynced)
+
+
+def configure(
+    state: StateDir, account: Account, settings: Mapping[str, str], *, durable: bool
+) -> None:
+    """Write the configuration files, where they differ from what is there."""
+    names = (account.name, accounts.user_name(os.geteuid()))
+    wanted = {
+        "postgresql.conf": config.postgresql_conf(settings, durable=durable),
+        "pg_hba.conf": config.pg_hba_conf(),
+        "pg_ident.conf": config.pg_ident_conf(names),
+    }
+    for name, text in wanted.items():
+        path = f"{state.data_dir}/{name}"
+        if files.read_text(path) != text:
+            files.write_text(path, text, owner=(account.uid, account.gid))
+    log_dir = state.log_dir
+    if not os.path.isdir(log_dir):
+        os.mkdir(log_dir, 0o700)
+        account.own(log_dir)
+    logs.prune(log_dir)
+
+
+def make_run_dir(state: StateDir, account: Account) -> None:
+    """Make the directories of the sockets, closed to other users."""
+    run_dir = state.run_dir
+    # As root we must let the server's user pass; what is inside is closed all the same.
+    mode = 0o711 if account.demoted else 0o700
+    parent = os.path.dirname(run_dir)
+    if paths.is_private_temp_dir(parent):
+        os.makedirs(parent, mode, exist_ok=True)
+    for path, owner_only in ((run_dir, False), (state.socket_dir, True)):
+        os.makedirs(path, 0o700, exist_ok=True)
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), account.uid}:
+            raise ServerError(
+                f"The directory {path} for the sockets belongs to somebody else. Remove it."
+            )
+        os.chmod(path, 0o700 if owner_only else mode)
+    account.own(state.socket_dir)
+
+
+def running_postmaster(state: StateDir) -> int:
+    """
+    Return the pid of a postmaster that serves this cluster without a supervisor, or 0.
+
+    Only for whoever holds the lock. A pid file that lies is removed: when its
+    pid belongs to a process that has nothing to do with this cluster, or when
+    it cannot be read, and when no PostgreSQL process works in the directory.
+    What is left of a postmaster that was killed is left to PostgreSQL.
+    """
+    path = f"{state.data_dir}/postmaster.pid"
+    if not os.path.lexists(path):
+        return 0
+    found = postmaster.read_pid_file(state.data_dir)
+    if found is not None and found.pid > 0 and not postmaster.is_alive(found.pid):
+        return 0
+    working = postmaster.serving(state.data_dir)
+    if found is not None and found.pid in working:
+        return found.pid
+    if not working:
+        os.unlink(path)
+    return 0
+
+
+def destroy(state: StateDir) -> None:
+    """Remove the cluster and what belongs to it; only for whoever holds the lock."""
+    home = state.home
+    doomed = f"{home}/postgres_data.new-removed"
+    files.remove_tree(doomed)
+    try:
+        os.rename(f"{home}/postgres_data", doomed)  # gone at once, whatever happens next
+    except FileNotFoundError:
+        pass
+    else:
+        files.remove_tree(doomed)
+    if home != state.root:
+        os.unlink(state.data_dir)
+        files.remove_tree(home)
+    for path in (state.password, state.port, state.settings):
+        if os.path.lexists(path):
+            os.unlink(path)

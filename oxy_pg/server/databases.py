@@ -1,0 +1,185 @@
+"""The role ``oxy`` and its databases: create, clone, drop, list."""
+
+from __future__ import annotations
+
+import secrets
+
+from oxy_pg import files
+from oxy_pg.errors import ConfigurationError, ServerError
+from oxy_pg.server.query import QueryError, identifier, literal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oxy_pg.deadline import Deadline
+    from oxy_pg.paths import StateDir
+    from oxy_pg.server.query import Connection
+
+ROLE = "oxy"
+
+_DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing for one name
+_IN_USE = "55006"
+_SCRAM_ITERATIONS = 4096
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if PostgreSQL takes it as it is; ConfigurationError if not."""
+    size = len(name.encode("utf-8", "replace"))
+    if not 0 < size < 64 or "\0" in name:
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a database: PostgreSQL takes 1 to 63 bytes, and this "
+            f"is {size}."
+        )
+    return name
+
+
+def password(state: StateDir) -> str:
+    """Return the role's password, made anew when its file is missing or damaged."""
+    known = _read_password(state)
+    if known is None:
+        known = secrets.token_urlsafe(32)
+        files.write_text(state.password, known + "\n", mode=0o600)
+    return known
+
+
+def _read_password(state: StateDir) -> str | None:
+    found = (files.read_text(state.password) or "").strip()
+    is_ours = len(found) == 43 and found.replace("-", "").replace("_", "").isalnum()
+    return found if is_ours and found.isascii() else None
+
+
+def set_up(
+    connection: Connection,
+    state: StateDir,
+    name: str | None,
+    deadline: Deadline,
+    *,
+    verify: bool,
+) -> str:
+    """
+    Leave the role and, unless it is None, the database ``name``; return the role's password.
+
+    With ``verify`` the stored password is compared with the file's, which
+    takes a few milliseconds; without, only whether there is one.
+    """
+    wanted = "NULL" if name is None else literal(check_name(name))
+    rows = connection.query(
+        f"SELECT (SELECT rolpassword FROM pg_authid WHERE rolname = {literal(ROLE)}),"
+        f" EXISTS (SELECT FROM pg_database WHERE datname = {wanted})"
+    )
+    verifier, is_there = rows[0]
+    known = _read_password(state)
+    if known is None or verifier is None or (verify and not _matches(verifier, known)):
+        known = _agree_on_password(connection, state)
+    if name is not None and is_there != "t":
+        create(connection, name, deadline, exist_ok=True)
+    return known
+
+
+def _agree_on_password(connection: Connection, state: StateDir) -> str:
+    """Give the role the file's password, also when others do the same at the same time."""
+    while True:
+        secret = password(state)
+        _set_password(connection, secret)
+        if _read_password(state) == secret:
+            return secret
+
+
+def _set_password(connection: Connection, secret: str) -> None:
+    # The verifier and not the password: it would stand in the log of a server that logs
+    # statements (PostgreSQL 16 manual, CREATE ROLE).
+    verifier = _verifier(secret, secrets.token_bytes(16), _SCRAM_ITERATIONS)
+    rights = f"{identifier(ROLE)} LOGIN CREATEDB PASSWORD {literal(verifier)}"
+    try:
+        connection.query(f"CREATE ROLE {rights}")
+    except QueryError as error:
+        if error.sqlstate not in _DUPLICATE:
+            raise
+        connection.query(f"ALTER ROLE {rights}")
+
+
+def _verifier(secret: str, salt: bytes, iterations: int) -> str:
+    """Compute what PostgreSQL stores for a password (RFC 5803; the password is plain ASCII)."""
+    import base64
+    import hashlib
+    import hmac
+
+    salted = hashlib.pbkdf2_hmac("sha256", secret.encode(), salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    parts = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(iterations, *parts)
+
+
+def _matches(verifier: str, secret: str) -> bool:
+    import base64
+
+    try:
+        _, parameters, _ = verifier.split("$")
+        iterations, salt = parameters.split(":")
+        return verifier == _verifier(secret, base64.b64decode(salt), int(iterations))
+    except ValueError:
+        return False
+
+
+def create(
+    connection: Connection,
+    name: str,
+    deadline: Deadline,
+    *,
+    template: str | None = None,
+    exist_ok: bool = False,
+) -> None:
+    """
+    Create a database that belongs to the role, a copy of ``template`` if given.
+
+    Waits while somebody is connected to the template. Raises ConfigurationError
+    when the name is taken or the template does not exist, and ServerError.
+    """
+    statement = f"CREATE DATABASE {identifier(check_name(name))} OWNER {identifier(ROLE)}"
+    if template is not None:
+        statement += f" TEMPLATE {identifier(check_name(template))}"
+    for remaining in deadline.attempts(0.005, 0.1):
+        try:
+            connection.query(statement)
+        except QueryError as error:
+            if error.sqlstate in _DUPLICATE and exist_ok:
+                return
+            if error.sqlstate in {"42P04", "3D000"}:
+                raise ConfigurationError(f"The database cannot be made: {error}.") from error
+            if error.sqlstate == _IN_USE and remaining:
+                continue
+            raise ServerError(f"The database {name!r} could not be made: {error}") from error
+        return
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Drop a database, whoever is connected to it; one that is not there is no error."""
+    try:
+        connection.query(f"DROP DATABASE IF EXISTS {identifier(check_name(name))} WITH (FORCE)")
+    except QueryError as error:
+        raise ServerError(f"The database {name!r} could not be dropped: {error}") from error
+
+
+def names(connection: Connection) -> list[str]:
+    """Return the names of the role's databases."""
+    rows = connection.query(
+        "SELECT datname FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba"
+        f" WHERE rolname = {literal(ROLE)} ORDER BY datname"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def ensure_extensions(connection: Connection, names: Iterable[str]) -> None:
+    """Leave these extensions in the connection's database; ConfigurationError if one is unknown."""
+    for name in names:
+        try:
+            connection.query(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} CASCADE")
+        except QueryError as error:
+            rows = connection.query("SELECT name FROM pg_available_extensions ORDER BY name")
+            known = ", ".join(str(row[0]) for row in rows)
+            raise ConfigurationError(
+                f"The extension {name!r} cannot be used: {error.message}\n"
+                f"This PostgreSQL has: {known}. One that has more can be named with OXY_PG_BIN_DIR."
+            ) from error

@@ -1,0 +1,98 @@
+"""
+The lock of a state directory: who holds it may start the server.
+
+Whoever starts hands it, still locked, to the supervisor, which holds it as
+long as it lives. That is why this is flock(2) itself and not the filelock
+library: the lock belongs to an open file, and that can be inherited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+
+from oxy_pg import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oxy_pg.paths import StateDir
+
+_held: set[int] = set()
+
+
+def _close_in_child() -> None:
+    # A child that was forked while another thread held the lock would hold it for ever.
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+@contextlib.contextmanager
+def attempt(state: StateDir) -> Iterator[int | None]:
+    """
+    Try to take the lock; gives its descriptor, or None when somebody else has it.
+
+    On leaving, our hold ends; a supervisor that has inherited it keeps it.
+    """
+    descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    _held.add(descriptor)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} starter\n".encode(), 0)
+        yield descriptor
+    finally:
+        if descriptor in _held:  # not in a forked child
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def held_by_us(descriptor: int) -> Iterator[int]:
+    """Close a descriptor in children that are forked meanwhile, as the lock's is closed."""
+    _held.add(descriptor)
+    try:
+        yield descriptor
+    finally:
+        _held.discard(descriptor)
+
+
+def is_held(state: StateDir) -> bool:
+    """Whether somebody holds the lock just now; touches nothing."""
+    try:
+        descriptor = os.open(state.lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def holder(state: StateDir) -> str:
+    """Say who holds the lock, for a message."""
+    text = files.read_text(state.lock) or ""
+    word = text.split()[0] if text.split() else ""
+    if not word.isdigit():
+        return "a process that has not said its name"
+    import psutil
+
+    try:
+        process = psutil.Process(int(word))
+        command = " ".join(process.cmdline()[:6]) or process.name()
+        return f"process {word} ({process.status()}): {command[:200]}"
+    except psutil.Error:
+        return f"process {word}, which is not running on this machine"

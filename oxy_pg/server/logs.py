@@ -1,0 +1,67 @@
+"""The server's log files: kept within bounds, and read back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+# A new file begins at 8 MB (config.py), so this much may be kept besides it for 64 MB in all.
+_KEPT_BYTES = 56 * 1024 * 1024
+_KEPT_FILES = 200  # one is made at every start, however short
+
+STARTUP_LOG = "startup.log"  # what the postmaster says before its log collector runs
+
+
+def names(log_dir: str) -> list[str]:
+    """Return the paths of the server's log files, oldest first."""
+    try:
+        found = sorted(name for name in os.listdir(log_dir) if name.startswith("postgresql-"))
+    except OSError:
+        return []
+    return [f"{log_dir}/{name}" for name in found]
+
+
+def prune(log_dir: str) -> None:
+    """Remove the oldest log files, so that all of them stay within 64 MB."""
+    total = 0
+    # The newest is being written; counting it as full keeps the bound while it grows.
+    for number, path in enumerate(reversed(names(log_dir)[:-1]), start=1):
+        with contextlib.suppress(OSError):
+            total += os.stat(path).st_size
+            if total > _KEPT_BYTES or number > _KEPT_FILES:
+                os.unlink(path)
+
+
+def sizes(log_dir: str) -> dict[str, int]:
+    """Return how long each log file is now, for ``since()``."""
+    found = {}
+    for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
+        with contextlib.suppress(OSError):
+            found[path] = os.stat(path).st_size
+    return found
+
+
+def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
+    """Return what was logged after ``before`` was taken: its last ``limit`` bytes."""
+    parts = []
+    for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
+        begin = before.get(path, 0) if not path.endswith(STARTUP_LOG) else 0
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            end = os.fstat(file.fileno()).st_size
+            file.seek(max(begin, end - limit))
+            parts.append(file.read(limit).decode(errors="replace"))
+    lines = "".join(parts)[-limit:].splitlines()
+    # The collector's own announcement says nothing to whoever reads why a start has failed.
+    noise = ("redirecting log output", "Future log output will appear")
+    return "\n".join(line for line in lines if not any(words in line for words in noise))
+
+
+def tail(log_dir: str, lines: int) -> list[str]:
+    """Return the last ``lines`` lines of the newest logs."""
+    result: list[str] = []
+    for path in reversed(names(log_dir)):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            result = file.read().decode(errors="replace").splitlines()[-lines:] + result
+        if len(result) >= lines:
+            break
+    return result[-lines:] if lines else []

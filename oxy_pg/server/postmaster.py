@@ -1,0 +1,162 @@
+"""One postmaster process: spawn it, signal it, read what its pid file says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# PostgreSQL 16 manual, 19.5: how a postmaster is told to go.
+STOP_SIGNALS = {
+    "smart": signal.SIGTERM,
+    "fast": signal.SIGINT,
+    "immediate": signal.SIGQUIT,
+}
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class PidFile:
+    """
+    What ``postmaster.pid`` says (src/include/utils/pidfile.h); a claim, not a proof.
+
+    Pids are reused, and the file survives its writer.
+    """
+
+    __slots__ = ("data_dir", "pid", "port", "socket_dir", "started_at", "status")
+
+    def __init__(self, lines: list[str]) -> None:
+        self.pid = int(lines[0])
+        self.data_dir = lines[1]
+        self.started_at = int(lines[2])
+        self.port = int(lines[3])
+        self.socket_dir = lines[4]
+        self.status = lines[7].strip() if len(lines) > 7 else "starting"
+
+
+def read_pid_file(data_dir: str) -> PidFile | None:
+    """Return what ``postmaster.pid`` says; None where there is none, or it is half written."""
+    try:
+        with open(f"{data_dir}/postmaster.pid", "rb") as file:
+            lines = file.read(4096).decode(errors="surrogateescape").split("\n")
+        return PidFile(lines)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def environment() -> dict[str, str]:
+    """
+    Return the environment that PostgreSQL's programs get.
+
+    None of the caller's: secrets in it would be readable for as long as the
+    server runs, and PG* variables would change what is run.
+    """
+    kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C"}
+
+
+def spawn(
+    argv: list[str], stderr_path: str, uid: int, gid: int, *, outlive_parent: bool = False
+) -> int:
+    """
+    Start ``postgres`` under the given user, and return its pid.
+
+    On Linux it gets a fast shutdown when this process dies, however it dies
+    (prctl(2), PR_SET_PDEATHSIG; only for a process with one thread, because
+    it is the thread's death that counts).
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        die_with_parent = None if outlive_parent else _parent_death_signal()
+        if os.geteuid() != uid:
+            os.setgroups([])
+            os.setgid(gid)
+            os.setuid(uid)
+        os.umask(0o077)
+        null = os.open(os.devnull, os.O_RDWR)
+        stderr = os.open(stderr_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.dup2(stderr, 2)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGIO):
+            signal.signal(number, signal.SIG_DFL)
+        # After the user has changed, which would clear it, and before exec, which keeps it.
+        if die_with_parent is not None:
+            die_with_parent()
+            if os.getppid() != parent:
+                os._exit(1)
+        os.execve(argv[0], argv, environment())  # noqa: S606
+    except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on
+        os.write(2, f"could not start {argv[0]}: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _parent_death_signal() -> Callable[[], object] | None:
+    """Return what asks the kernel for a fast shutdown at the parent's death; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    # Imported in the child alone: it would stay in the supervisor's memory for ever. And before
+    # the user changes, who may not be able to read the standard library of root's Python.
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process with this pid that is not a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    if sys.platform != "linux":
+        return True
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
+    except (OSError, IndexError):
+        return False
+
+
+def serving(data_dir: str) -> list[int]:
+    """
+    Return the pids of every PostgreSQL process that works in this data directory.
+
+    They all have it as their working directory; that, and not a pid in a
+    file, tells that they are there.
+    """
+    import psutil
+
+    pids = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            if process.info["name"].startswith("postgres") and _same(process.cwd(), data_dir):
+                pids.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return pids
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return bool(one) and os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def signal_stop(pid: int, mode: str) -> None:
+    """Tell a postmaster to go; it may be gone already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, STOP_SIGNALS[mode])

@@ -1,0 +1,141 @@
+"""
+One query over the private socket, without a driver.
+
+The supervisor has to ask its server who it is, and whether anybody is
+connected; a process that attaches asks whether its database exists. psycopg
+would take longer to import than either takes in all, and would double the
+supervisor's memory. So this speaks the little of the protocol that they need:
+startup, simple query, text results (PostgreSQL 16 manual, chapter 55).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from oxy_pg.deadline import Deadline
+
+_PROTOCOL_3_0 = 196608
+
+
+class QueryError(Exception):
+    """PostgreSQL refused: its message, and the SQLSTATE of it."""
+
+    def __init__(self, sqlstate: str, message: str, *, fatal: bool = False) -> None:
+        super().__init__(sqlstate, message)
+        self.sqlstate = sqlstate
+        self.message = message
+        self.fatal = fatal  # the connection is gone
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Connection:
+    """A superuser's connection through the socket; a context manager."""
+
+    def __init__(
+        self, socket_dir: str, port: int, deadline: Deadline, database: str = "postgres"
+    ) -> None:
+        """
+        Connect to ``database`` as ``postgres``.
+
+        Raises OSError when nobody answers in time and QueryError when the
+        server refuses, for instance because it is still starting (57P03).
+        """
+        self._deadline = deadline
+        self._buffer = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(deadline.remaining() or 0.001)
+            self._socket.connect(f"{socket_dir}/.s.PGSQL.{port}")
+            parameters = ("user", "postgres", "database", database, "application_name", "oxy_pg")
+            body = b"\0".join(part.encode() for part in parameters) + b"\0\0"
+            self._socket.sendall(struct.pack("!ii", len(body) + 8, _PROTOCOL_3_0) + body)
+            self._rows()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.sendall(b"X\0\0\0\x04")  # Terminate: spares the server a log line
+        self._socket.close()
+
+    def query(self, sql: str) -> list[tuple[str | None, ...]]:
+        """Run one statement, or several without results, and return the rows as text."""
+        body = sql.encode() + b"\0"
+        self._socket.sendall(b"Q" + struct.pack("!i", len(body) + 4) + body)
+        return self._rows()
+
+    def _rows(self) -> list[tuple[str | None, ...]]:
+        """Read until ReadyForQuery; raises the error that came on the way, if one did."""
+        rows: list[tuple[str | None, ...]] = []
+        error: QueryError | None = None
+        while True:
+            kind, body = self._message()
+            if kind == b"Z":
+                if error is not None:
+                    raise error
+                return rows
+            if kind == b"D":
+                rows.append(_row(body))
+            elif kind == b"E":
+                error = _error(body)
+                if error.fatal:
+                    raise error  # no ReadyForQuery will follow
+            elif kind == b"R" and body[:4] != b"\0\0\0\0":
+                raise QueryError("28000", "the server asks for a password on its private socket")
+
+    def _message(self) -> tuple[bytes, bytes]:
+        header = self._read(5)
+        return header[:1], self._read(struct.unpack("!i", header[1:])[0] - 4)
+
+    def _read(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._socket.settimeout(self._deadline.remaining() or 0.001)
+            received = self._socket.recv(65536)
+            if not received:
+                raise ConnectionResetError("the server closed the connection")
+            self._buffer += received
+        result, self._buffer = self._buffer[:size], self._buffer[size:]
+        return result
+
+
+def _row(body: bytes) -> tuple[str | None, ...]:
+    fields: list[str | None] = []
+    at = 2
+    for _ in range(struct.unpack("!h", body[:2])[0]):
+        size = struct.unpack("!i", body[at : at + 4])[0]
+        at += 4
+        if size < 0:
+            fields.append(None)
+            continue
+        fields.append(body[at : at + size].decode())
+        at += size
+    return tuple(fields)
+
+
+def _error(body: bytes) -> QueryError:
+    fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+    detail = "".join(f"\n{fields[key]}" for key in (b"D", b"H") if key in fields)
+    message = fields.get(b"M", "") + detail
+    return QueryError(fields.get(b"C", ""), message, fatal=fields.get(b"V") in {"FATAL", "PANIC"})
+
+
+def identifier(name: str) -> str:
+    """Quote a name for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a string for SQL (standard_conforming_strings is on)."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,586 @@
+"""
+The process that owns the postmaster and counts leases.
+
+There is one for each state directory. Every process that uses the server
+holds a connection to the supervisor's control socket, its lease; the kernel
+closes it however that process ends. When there is no lease, nobody is
+connected to PostgreSQL, and the keep-alive time has passed, the supervisor
+stops PostgreSQL with a fast shutdown and goes. Leases are granted by the same
+loop that decides to stop, so nobody is handed a server that is on its way out.
+
+It sleeps until something happens: nothing here polls while a lease is held.
+It inherits the lock of the state directory, locked, and the control socket,
+listening, so there is no moment at which a second one could start.
+
+Requests and answers are lines of text:
+
+    lease PID KEEP_ALIVE     starting, then ready PORT POSTMASTER_PID; and again after a restart
+    status                   status KEY=VALUE …
+    stop MODE                stopped
+    restart                  restarting, then ready PORT POSTMASTER_PID
+
+Any of them may be answered with ``stopping`` (come again when this connection
+is closed) or ``failed TEXT``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+
+from oxy_pg import files
+from oxy_pg.deadline import Deadline
+from oxy_pg.paths import is_private_temp_dir
+from oxy_pg.server import logs, postmaster
+from oxy_pg.server.query import Connection, QueryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOCK_FD = 3
+CONTROL_FD = 4
+
+_LONGEST_PAUSE = 5.0  # seconds between two attempts to bring back a crashed server
+_MOST_FAILURES = 8
+_STABLE_AFTER = 30.0  # seconds after which earlier crashes no longer count
+_IMPATIENT_AFTER = 60.0  # seconds until a fast shutdown that hangs becomes an immediate one
+
+
+class Plan:
+    """What the supervisor was started to do; decided by whoever started it."""
+
+    __slots__ = (
+        "adopt",
+        "control",
+        "data_dir",
+        "ephemeral",
+        "gid",
+        "keep_alive",
+        "port_file",
+        "ports",
+        "postgres",
+        "run_dir",
+        "socket_dir",
+        "state_dir",
+        "uid",
+    )
+
+    def __init__(
+        self,
+        state_dir: str,
+        data_dir: str,
+        run_dir: str,
+        port_file: str,
+        postgres: str,
+        ports: str,
+        uid: str,
+        gid: str,
+        keep_alive: str,
+        ephemeral: str,
+        adopt: str,
+    ) -> None:
+        self.state_dir = state_dir
+        self.data_dir = data_dir
+        self.run_dir = run_dir
+        self.socket_dir = f"{run_dir}/s"
+        self.control = f"{run_dir}/control"
+        self.port_file = port_file
+        self.postgres = postgres
+        self.ports = [int(port) for port in ports.split(",")]
+        self.uid = int(uid)
+        self.gid = int(gid)
+        self.keep_alive = float(keep_alive)
+        self.ephemeral = ephemeral == "yes"
+        self.adopt = int(adopt)  # the pid of a postmaster that runs already, or 0
+
+    @classmethod
+    def from_argv(cls, argv: list[str]) -> Plan:
+        """Read the plan from ``name=value`` arguments."""
+        return cls(**dict(argument.split("=", 1) for argument in argv))
+
+
+class Client:
+    """One connection to the control socket."""
+
+    __slots__ = ("buffer", "keep_alive", "leased", "pid", "socket", "waits_for")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.buffer = b""
+        self.leased = False
+        self.pid = 0
+        self.waits_for = ""  # "ready" or "stopped"
+
+    def send(self, line: str) -> None:
+        """Send one line; whoever does not read any more is found out by the selector."""
+        with contextlib.suppress(OSError):
+            self.socket.send(line.encode() + b"\n")
+
+
+class Supervisor:
+    """The loop; its states are ``starting``, ``ready``, ``crashed`` and ``stopping``."""
+
+    def __init__(self, plan: Plan, control: socket.socket) -> None:
+        self._plan = plan
+        self._control = control
+        self._selector = selectors.DefaultSelector()
+        self._clients: set[Client] = set()
+        self._keep_alive = plan.keep_alive
+        self._state = "starting"
+        self._pid = 0
+        self._port = 0
+        self._socket_dir = plan.socket_dir
+        self._is_child = True
+        self._was_ready = False
+        self._restart_wanted = False
+        self._failures = 0
+        self._logged_before: dict[str, int] = {}
+        now = time.monotonic()
+        self._last_use = now
+        self._state_since = now
+        self._next_look = now
+
+    # --- the loop ---
+
+    def run(self) -> None:
+        """Supervise until there is nothing left to do."""
+        self._control.setblocking(False)
+        self._selector.register(self._control, selectors.EVENT_READ, self._accept)
+        self._listen_for_signals()
+        if self._plan.adopt:
+            self._adopt()
+        else:
+            self._start()
+        while self._state != "gone":
+            for key, _ in self._selector.select(self._pause()):
+                key.data()
+            self._look()
+
+    def _pause(self) -> float | None:
+        """Seconds until the next look is due; None: until something happens."""
+        due = self._next_due()
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def _next_due(self) -> float | None:
+        if self._state == "ready":
+            if self._is_leased():
+                # A postmaster that is not our child cannot be waited for everywhere.
+                return None if self._watched() else time.monotonic() + 0.5
+            return None if self._next_look == float("inf") else self._next_look
+        if self._state == "stopping":
+            impatient = self._state_since + _IMPATIENT_AFTER
+            return impatient if self._watched() else time.monotonic() + 0.05
+        return self._next_look
+
+    def _look(self) -> None:
+        """Do what is due."""
+        if not self._is_child and not postmaster.is_alive(self._pid):
+            self._exited(None)
+        now = time.monotonic()
+        if self._state == "starting" and now >= self._next_look:
+            self._look_whether_ready()
+        elif self._state == "crashed" and now >= self._next_look:
+            self._start()
+        elif self._state == "stopping" and now >= self._state_since + _IMPATIENT_AFTER:
+            self._say("the fast shutdown hangs; an immediate one follows")
+            self._state_since = now
+            postmaster.signal_stop(self._pid, "immediate")
+        elif self._state == "ready" and now >= self._next_look and not self._is_leased():
+            self._look_whether_used(now)
+
+    def _enter(self, state: str) -> None:
+        self._state = state
+        self._state_since = self._next_look = time.monotonic()
+
+    # --- signals and children ---
+
+    def _listen_for_signals(self) -> None:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGIO):
+            signal.signal(number, lambda *_: None)
+        self._wakeup = (reader, writer)
+        self._selector.register(reader, selectors.EVENT_READ, self._signalled)
+
+    def _signalled(self) -> None:
+        numbers = set(self._wakeup[0].recv(4096))
+        if signal.SIGIO in numbers:
+            logs.prune(f"{self._plan.data_dir}/log")
+        if signal.SIGCHLD in numbers:
+            self._reap()
+        if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
+            self._say("told to stop by a signal")
+            self._stop("fast")
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                if pid == self._pid and self._is_child:
+                    self._exited(os.waitstatus_to_exitcode(status))
+
+    def _watched(self) -> bool:
+        """Whether the kernel tells us when the postmaster ends."""
+        return self._is_child or self._pidfd >= 0
+
+    _pidfd = -1
+
+    def _adopt(self) -> None:
+        """Take over a postmaster that runs already; its parent was killed."""
+        self._pid = self._plan.adopt
+        self._is_child = False
+        self._was_ready = True
+        self._say(f"adopts the running postmaster {self._pid}")
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self._pidfd = os.pidfd_open(self._pid)
+                self._selector.register(self._pidfd, selectors.EVENT_READ, lambda: None)
+        self._watch_logs()
+
+    # --- the postmaster ---
+
+    def _start(self) -> None:
+        self._port = self._choose_port()
+        plan = self._plan
+        argv = [
+            plan.postgres,  # in full: postgres finds its own files from argv[0]
+            *("-D", plan.data_dir),
+            *("-p", str(self._port)),
+            *("-c", f"unix_socket_directories={plan.socket_dir}"),
+        ]
+        log_dir = f"{plan.data_dir}/log"
+        logs.prune(log_dir)
+        self._logged_before = logs.sizes(log_dir)
+        self._is_child = True
+        self._socket_dir = plan.socket_dir
+        self._pid = postmaster.spawn(argv, f"{log_dir}/{logs.STARTUP_LOG}", plan.uid, plan.gid)
+        self._enter("starting")
+        self._watch_logs()
+
+    def _choose_port(self) -> int:
+        """Return the port of last time if it is free, else one that was free just now."""
+        for port in self._plan.ports:
+            if _is_free(port):
+                return port
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    def _look_whether_ready(self) -> None:
+        waited = time.monotonic() - self._state_since
+        self._next_look = time.monotonic() + (0.001 if waited < 1 else 0.02 if waited < 10 else 0.2)
+        found = postmaster.read_pid_file(self._plan.data_dir)
+        if found is None or found.pid != self._pid or found.status != "ready":
+            return
+        self._port = found.port
+        self._socket_dir = found.socket_dir
+        try:
+            self._prove_identity()
+        except QueryError as error:
+            if error.sqlstate.startswith("57P"):
+                return  # still starting up, or on its way down
+            self._fail(f"The server refuses its supervisor: {error}")
+        except OSError:
+            return
+        else:
+            self._ready()
+
+    def _prove_identity(self) -> None:
+        """Ask the server itself which directory it serves; a pid and a port prove nothing."""
+        with self._connect(10) as connection:
+            rows = connection.query("SHOW data_directory")
+        if not os.path.samefile(str(rows[0][0]), self._plan.data_dir):
+            raise QueryError("", f"another server answers on the socket, for {rows[0][0]}")
+
+    def _connect(self, timeout: float) -> Connection:
+        return Connection(self._socket_dir, self._port, Deadline(timeout))
+
+    def _ready(self) -> None:
+        self._enter("ready")
+        self._was_ready = True
+        self._last_use = self._state_since
+        self._next_look = self._last_use + self._keep_alive
+        self._plan.ports = [self._port]
+        if not self._plan.ephemeral:
+            with contextlib.suppress(OSError):  # a full disk: the next start finds another port
+                if files.read_text(self._plan.port_file) != f"{self._port}\n":
+                    files.write_text(self._plan.port_file, f"{self._port}\n")
+        self._say(f"postmaster {self._pid} is ready on port {self._port}")
+        for client in self._clients:
+            if client.leased or client.waits_for == "ready":
+                client.waits_for = ""
+                client.send(self._ready_line())
+
+    def _ready_line(self) -> str:
+        return f"ready {self._port} {self._pid}"
+
+    def _exited(self, code: int | None) -> None:
+        """React to the postmaster's end; ``code`` as in subprocess, None: not known."""
+        was, now = self._state, time.monotonic()
+        self._pid = 0
+        if self._pidfd >= 0:
+            self._selector.unregister(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._is_child = True
+        if was == "stopping" and self._restart_wanted:
+            self._restart_wanted = False
+            self._start()
+            return
+        if was == "stopping" or (was == "ready" and code == 0):
+            self._say("the server was shut down")
+            self._go()
+            return
+        if was == "ready" and now - self._state_since > _STABLE_AFTER:
+            self._failures = 0
+        self._failures += 1
+        self._say(f"the postmaster has ended with {code} while it was {was}")
+        self._bring_back(was)
+
+    def _bring_back(self, was: str) -> None:
+        """Start again after a crash, or say why not."""
+        if was == "starting":
+            time.sleep(0.05)  # the log collector writes its last lines after the postmaster's end
+        said = logs.since(f"{self._plan.data_dir}/log", self._logged_before)
+        passes = any(words in said for words in _PASSING)
+        if (was == "starting" and not self._was_ready and not passes) or (
+            self._failures > _MOST_FAILURES
+        ):
+            self._fail(said)
+            return
+        if "could not bind" in said:
+            self._plan.ports = [port for port in self._plan.ports if port != self._port]
+        self._enter("crashed")
+        if self._failures > 1 and "could not bind" not in said:
+            self._next_look += min(0.05 * 2**self._failures, _LONGEST_PAUSE)
+        for client in self._clients:
+            if client.leased:
+                client.send("down")
+
+    def _stop(self, mode: str) -> None:
+        if self._state == "stopping":
+            if mode == "immediate":
+                postmaster.signal_stop(self._pid, mode)
+            return
+        self._enter("stopping")
+        if self._pid:
+            postmaster.signal_stop(self._pid, mode)
+        else:
+            self._go()
+
+    def _fail(self, reason: str) -> None:
+        """Give up, and tell everybody who waits why."""
+        self._say(f"gives up: {reason}")
+        line = "failed " + reason.encode("unicode_escape").decode("ascii")
+        for client in self._clients:
+            client.send(line)
+            client.leased = False
+        self._stop("fast")
+
+    def _go(self) -> None:
+        """Leave nothing behind. The lock goes last, with this process."""
+        self._control.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._plan.control)
+        with contextlib.suppress(OSError):
+            os.rmdir(self._plan.socket_dir)
+            os.rmdir(self._plan.run_dir)
+            if is_private_temp_dir(parent := os.path.dirname(self._plan.run_dir)):
+                os.rmdir(parent)  # only if it is empty
+        if self._plan.ephemeral:
+            with contextlib.suppress(OSError):
+                files.remove_tree(self._plan.state_dir)
+                os.rmdir(os.path.dirname(self._plan.state_dir))  # only if it is empty
+        for client in self._clients:
+            if client.waits_for == "stopped":
+                client.send("stopped")
+        self._state = "gone"
+
+    # --- leases ---
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self._control.accept()
+            connection.setblocking(False)
+            client = Client(connection)
+            self._clients.add(client)
+            self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(client))
+
+    def _receive(self, client: Client) -> None:
+        try:
+            received = client.socket.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received or len(client.buffer) > 4096:
+            self._drop(client)
+            return
+        client.buffer += received
+        while b"\n" in client.buffer:
+            line, client.buffer = client.buffer.split(b"\n", 1)
+            words = line.decode(errors="replace").split()
+            answer = _REQUESTS.get(words[0]) if words else None
+            try:
+                if answer is None:
+                    raise ValueError(line)  # noqa: TRY301
+                answer(self, client, *words[1:])
+            except (TypeError, ValueError):
+                client.send("failed not a request")
+
+    def _is_leased(self) -> bool:
+        return any(client.leased for client in self._clients)
+
+    def _drop(self, client: Client) -> None:
+        self._selector.unregister(client.socket)
+        client.socket.close()
+        self._clients.discard(client)
+        if client.leased and self._state == "ready" and not self._is_leased():
+            self._last_use = time.monotonic()
+            self._next_look = self._last_use + self._keep_alive
+
+    def _lease(self, client: Client, pid: str, keep_alive: str) -> None:
+        if self._state in {"stopping", "gone"}:
+            client.send("stopping")
+            return
+        client.pid = int(pid)
+        client.leased = True
+        if keep_alive != "-":
+            # The longest that anybody has asked for: `oxy-pg start` keeps the server until it is
+            # stopped, whatever an application says afterwards.
+            self._keep_alive = max(self._keep_alive, float(keep_alive))
+        client.send(self._ready_line() if self._state == "ready" else "starting")
+
+    def _status(self, client: Client) -> None:
+        leases = sorted(other.pid for other in self._clients if other.leased)
+        fields = {
+            "state": self._state,
+            "pid": os.getpid(),
+            "postmaster_pid": self._pid,
+            "port": self._port,
+            "socket_dir": self._socket_dir,
+            "keep_alive": self._keep_alive,
+            "postgres": self._plan.postgres,
+            "leases": ",".join(str(pid) for pid in leases),
+        }
+        client.send("status " + "\t".join(f"{name}={value}" for name, value in fields.items()))
+
+    def _stop_request(self, client: Client, mode: str) -> None:
+        if mode not in postmaster.STOP_SIGNALS:
+            raise ValueError(mode)
+        self._say(f"told to stop ({mode})")
+        client.waits_for = "stopped"
+        self._restart_wanted = False
+        self._stop(mode)
+
+    def _restart_request(self, client: Client) -> None:
+        if self._state == "stopping":
+            client.send("stopping")
+            return
+        self._say("told to restart")
+        client.waits_for = "ready"
+        client.send("restarting")
+        if self._state == "ready":
+            self._restart_wanted = True
+            self._stop("fast")
+
+    def _look_whether_used(self, now: float) -> None:
+        """Stop the server if nobody has used it for long enough."""
+        if self._is_anybody_connected():
+            self._last_use = now
+            self._next_look = now + 1.0
+        elif now < self._last_use + self._keep_alive:
+            self._next_look = self._last_use + self._keep_alive
+        else:
+            self._say("nobody uses the server any more")
+            self._stop("immediate" if self._plan.ephemeral else "fast")
+
+    def _is_anybody_connected(self) -> bool:
+        try:
+            with self._connect(5) as connection:
+                rows = connection.query(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                )
+        except (OSError, QueryError):
+            return True  # it does not answer, or has no connection left: that is not "unused"
+        return rows[0][0] != "0"
+
+    # --- what it says ---
+
+    def _watch_logs(self) -> None:
+        """Be woken when the log collector begins a new file (F_NOTIFY in fcntl(2), Linux)."""
+        import fcntl
+
+        if not hasattr(fcntl, "F_NOTIFY"):
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.open(f"{self._plan.data_dir}/log", os.O_RDONLY)
+            if self._log_dir_fd >= 0:
+                os.close(self._log_dir_fd)
+            self._log_dir_fd = descriptor
+            fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_MULTISHOT)
+
+    _log_dir_fd = -1
+
+    def _say(self, text: str) -> None:
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        with contextlib.suppress(OSError):
+            os.write(
+                2, f"{now} {text}\n".encode(errors="replace")
+            )  # the state dir's supervisor.log
+
+
+# What goes away by itself: a port taken between the choice and the bind, and the last processes
+# of a postmaster that was killed.
+_PASSING = (
+    "could not bind",
+    "pre-existing shared memory block",
+    'lock file "postmaster.pid" already exists',
+)
+
+_REQUESTS: dict[str, Callable[..., None]] = {
+    "lease": Supervisor._lease,  # noqa: SLF001
+    "status": Supervisor._status,  # noqa: SLF001
+    "stop": Supervisor._stop_request,  # noqa: SLF001
+    "restart": Supervisor._restart_request,  # noqa: SLF001
+}
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def main() -> None:
+    """Become a daemon, and supervise; what must be inherited has its fixed number."""
+    if os.fork():
+        os._exit(0)  # so that nobody has to wait for us
+    for descriptor in os.listdir("/dev/fd"):
+        if int(descriptor) > CONTROL_FD:
+            with contextlib.suppress(OSError):
+                os.close(int(descriptor))  # a pipe of the caller's that it had not closed on exec
+    os.set_inheritable(LOCK_FD, False)
+    os.set_inheritable(CONTROL_FD, False)
+    os.umask(0o077)
+    os.chdir("/")
+    os.ftruncate(LOCK_FD, 0)
+    os.pwrite(LOCK_FD, f"{os.getpid()} supervisor\n".encode(), 0)
+    control = socket.socket(fileno=CONTROL_FD)
+    control.listen(1024)  # again: the peer that clients see is now this process
+    Supervisor(Plan.from_argv(sys.argv[2:]), control).run()
