@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 
 from oxy_pg import files, paths
@@ -135,6 +134,8 @@ def _home_for(state: StateDir, account: Account) -> str:
         os.unlink(state.data_dir)  # what it pointed to has been removed
     if account.can_enter(state.data_dir):
         return state.root
+    import secrets
+
     base = accounts.shared_base(state.root, account)
     home = f"{base}/cluster-{paths.digest(state.root)[:8]}-{secrets.token_hex(4)}"
     os.mkdir(home, 0o711)

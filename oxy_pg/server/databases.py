@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 from oxy_pg import files
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.server.query import QueryError, identifier, literal
@@ -38,6 +36,8 @@ def password(state: StateDir) -> str:
     """Return the role's password, made anew when its file is missing or damaged."""
     known = _read_password(state)
     if known is None:
+        import secrets
+
         known = secrets.token_urlsafe(32)
         files.write_text(state.password, known + "\n", mode=0o600)
     return known
@@ -87,6 +87,8 @@ def _agree_on_password(connection: Connection, state: StateDir) -> str:
 
 
 def _set_password(connection: Connection, secret: str) -> None:
+    import secrets
+
     # The verifier and not the password: it would stand in the log of a server that logs
     # statements (PostgreSQL 16 manual, CREATE ROLE).
     verifier = _verifier(secret, secrets.token_bytes(16), _SCRAM_ITERATIONS)

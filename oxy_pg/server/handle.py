@@ -103,6 +103,11 @@ class Server:
             self._lease = None
             self._known_databases.clear()
 
+    def keep_through_exec(self) -> None:
+        """Let the hold pass to the program that takes this process's place (execve(2))."""
+        with self._lock:
+            self._hold(Deadline(_TIMEOUT)).keep_through_exec()
+
     def stop(self, mode: str = "fast") -> None:
         """
         Stop the server for everybody, and return when it has gone.

@@ -46,35 +46,47 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     rest wait for it. Raises what DESIGN calls a ServerError, ConfigurationError,
     and never blocks longer than the deadline.
     """
-    started = False
+    started = 0
     for _ in deadline.attempts(0.002, 0.05):
         with contextlib.suppress(SupervisorGone):
-            return Lease(state, request.keep_alive, deadline), started
+            return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
-        if started:
-            from oxy_pg.server import cluster
-
-            cluster.sync_if_new(state)  # while PostgreSQL starts
+        if not started:
+            continue
+        try:
             with contextlib.suppress(SupervisorGone):
-                return Lease(state, request.keep_alive, deadline), started
+                _prepare_meanwhile(state)
+                return Lease(state, request.keep_alive, deadline), True
+        finally:
+            with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+                os.waitpid(started, 0)  # it has forked the supervisor, and gone
     from oxy_pg.server import lock
 
     raise LockTimeout(state.lock, lock.holder(state), deadline.timeout)
 
 
-def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> bool:
-    """Start the supervisor if nobody else is about to; says whether it did."""
+def _prepare_meanwhile(state: StateDir) -> None:
+    """Do what can be done while PostgreSQL starts."""
+    from oxy_pg.server import cluster
+
+    cluster.sync_if_new(state)
+    import hashlib  # noqa: F401 - the password will be checked with it
+
+    from oxy_pg.server import databases  # noqa: F401 - and with this
+
+
+def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int:
+    """Start the supervisor if nobody else is about to; return our child's pid, or 0."""
     from oxy_pg.server import cluster, lock
 
     cluster.make_state_dir(state)
     with lock.attempt(state) as descriptor:
         if descriptor is None:
-            return False
-        _start(state, request, descriptor, deadline)
-        return True
+            return 0
+        return _start(state, request, descriptor, deadline)
 
 
-def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> None:
+def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> int:
     """Prepare the cluster and hand over to a supervisor; we hold the lock."""
     from oxy_pg.server import account, binaries, cluster, settings
 
@@ -91,7 +103,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
     if not adopt:
         wanted = settings.for_start(state, request.settings, programs, user)
         cluster.configure(state, user, wanted, durable=durable)
-    _spawn_supervisor(state, request, programs, user, lock_fd, adopt)
+    return _spawn_supervisor(state, request, programs, user, lock_fd, adopt)
 
 
 def _survivor(state: StateDir, deadline: Deadline) -> int:
@@ -113,10 +125,11 @@ def _spawn_supervisor(
     user: Account,
     lock_fd: int,
     adopt: int,
-) -> None:
+) -> int:
     import fcntl
 
     from oxy_pg.server import lock
+    from oxy_pg.server.postmaster import environment
     from oxy_pg.server.supervisor import CONTROL_FD, LOCK_FD
 
     argv = _supervisor_argv(state, request, programs, user, adopt)
@@ -139,15 +152,7 @@ def _spawn_supervisor(
             (os.POSIX_SPAWN_DUP2, inherited[1], CONTROL_FD),
         ]
         # posix_spawn() and not subprocess: it takes a quarter of the time to import nothing.
-        pid = os.posix_spawn(argv[0], argv, _environment(), file_actions=actions, setsid=True)
-    with contextlib.suppress(ChildProcessError):  # an application that reaps all its children
-        os.waitpid(pid, 0)  # it forks at once, and goes
-
-
-def _environment() -> dict[str, str]:
-    from oxy_pg.server.postmaster import environment
-
-    return environment()
+        return os.posix_spawn(argv[0], argv, environment(), file_actions=actions, setsid=True)
 
 
 def _supervisor_argv(

@@ -47,6 +47,10 @@ class Line:
         """Hang up."""
         self._socket.close()
 
+    def keep_through_exec(self) -> None:
+        """Do not hang up when this process executes another program."""
+        self._socket.set_inheritable(True)
+
     def send(self, line: str) -> None:
         """Send a request; raises SupervisorGone."""
         try:
@@ -173,6 +177,10 @@ class Lease:
                 self.port, self.postmaster_pid = int(fields[0]), int(fields[1])
             else:
                 self._wait_until_ready(deadline, answered=True)
+
+    def keep_through_exec(self) -> None:
+        """Leave the connection open in a program that takes this process's place."""
+        self._line.keep_through_exec()
 
     def release(self) -> None:
         """Give the lease back."""

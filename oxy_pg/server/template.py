@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 
 from oxy_pg import files, paths
 from oxy_pg.errors import InitdbFailed
@@ -95,6 +94,8 @@ def _copy(template: str, target: str, account: Account) -> None:
 
 def _keep(cluster: str, template: str) -> None:
     """Put a copy of a new cluster in the cache, for the next one."""
+    import tempfile
+
     os.makedirs(os.path.dirname(template), mode=0o700, exist_ok=True)
     aside = tempfile.mkdtemp(prefix=".template-", dir=os.path.dirname(template))
     try:

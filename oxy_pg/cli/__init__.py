@@ -1,0 +1,55 @@
+"""
+The command ``oxy-pg``; the only code that prints.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 a
+typed error (one message, no traceback), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from oxy_pg import __version__
+from oxy_pg.cli import server
+from oxy_pg.cli.options import state_dir_option
+from oxy_pg.errors import OxyPgError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="oxy-pg")
+@state_dir_option
+def cli() -> None:
+    """
+    A real PostgreSQL 16 with the convenience of SQLite.
+
+    With OXY_DATABASE_URL set, the commands work on that server instead of the
+    embedded one where that makes sense.
+    """
+
+
+for command in server.COMMANDS:
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line, and turn what goes wrong into a message and an exit code."""
+    try:
+        code = cli.main(prog_name="oxy-pg", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OxyPgError as error:
+        click.secho("oxy-pg: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`oxy-pg logs | head`): no reason to complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,60 @@
+"""Options that many commands share, and the server that they name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _remember_state_dir(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(dict)["state_dir"] = value
+
+
+def state_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--state-dir``; before and after the command's name it means the same."""
+    return click.option(
+        "--state-dir",
+        metavar="DIR",
+        expose_value=False,
+        callback=_remember_state_dir,
+        help="Where the data is (default: OXY_STATE_DIR, or the user's data directory).",
+    )(function)
+
+
+def state_dir() -> str | None:
+    """Return the ``--state-dir`` of this call, if one was given."""
+    found = click.get_current_context().find_object(dict) or {}
+    value = found.get("state_dir")
+    return str(value) if value is not None else None
+
+
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the server.",
+)
+
+database_option = click.option(
+    "-d",
+    "--database",
+    default="oxy",
+    show_default=True,
+    metavar="NAME",
+    help="The database; it is made if it is not there.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def external_url() -> str | None:
+    """Return OXY_DATABASE_URL; None: the embedded server is meant."""
+    return os.environ.get("OXY_DATABASE_URL")
