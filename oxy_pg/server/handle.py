@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import threading
@@ -329,3 +330,10 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@atexit.register
+def _release_at_exit() -> None:
+    # The kernel would do it a moment later; Python would first complain of open sockets.
+    for handle in _handles:
+        handle.release()

@@ -72,8 +72,6 @@ def _prepare_meanwhile(state: StateDir) -> None:
     cluster.sync_if_new(state)
     import hashlib  # noqa: F401 - the password will be checked with it
 
-    from oxy_pg.server import databases  # noqa: F401 - and with this
-
 
 def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int:
     """Start the supervisor if nobody else is about to; return our child's pid, or 0."""
@@ -88,7 +86,7 @@ def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int
 
 def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> int:
     """Prepare the cluster and hand over to a supervisor; we hold the lock."""
-    from oxy_pg.server import account, binaries, cluster, settings
+    from oxy_pg.server import account, binaries, cluster, databases, settings
 
     durable = not request.ephemeral
     user = account.account_for(state)
@@ -99,6 +97,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         adopt = _survivor(state, deadline)
     else:
         cluster.create(state, programs, user, durable=durable)
+    databases.password(state)  # while nobody else can make another one
     cluster.make_run_dir(state, user)
     if not adopt:
         wanted = settings.for_start(state, request.settings, programs, user)

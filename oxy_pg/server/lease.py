@@ -47,6 +47,11 @@ class Line:
         """Hang up."""
         self._socket.close()
 
+    def __del__(self) -> None:
+        # Whoever forgets a handle lets go of it: that is no resource to be warned of.
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
     def keep_through_exec(self) -> None:
         """Do not hang up when this process executes another program."""
         self._socket.set_inheritable(True)
