@@ -1,4 +1,4 @@
-"""What all tests share: places of their own, programs in other processes, and a look at what is left."""
+"""What all tests share: places and processes of their own, and a look at what is left."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def base_dir():
 
 
 def roomy_dir() -> str:
-    """Memory where there is enough of it: a file system on a disk takes a second to delete 30 MB."""
+    """Memory where there is enough of it: some disks take a second to delete a cluster."""
     try:
         return "/dev/shm" if shutil.disk_usage("/dev/shm").free > 4e9 else "/tmp"
     except OSError:

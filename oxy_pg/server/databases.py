@@ -19,6 +19,7 @@ ROLE = "oxy"
 _DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing for one name
 _IN_USE = "55006"
 _SCRAM_ITERATIONS = 4096
+_ADVISORY_LOCK = 0x6F78795F7067  # "oxy_pg"
 
 
 def check_name(name: str) -> str:
@@ -63,6 +64,23 @@ def set_up(
     With ``verify`` the stored password is compared with the file's, which
     takes a few milliseconds; without, only whether there is one.
     """
+    found = _look(connection, state, name, verify=verify)
+    if found is not None:
+        return found
+    # One at a time: of all that have just found a new cluster, one makes what is missing.
+    connection.query(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+    found = _look(connection, state, name, verify=True)
+    if found is not None:
+        return found
+    secret = password(state)
+    _set_password(connection, secret)
+    if name is not None:
+        create(connection, name, deadline, exist_ok=True)
+    return secret
+
+
+def _look(connection: Connection, state: StateDir, name: str | None, *, verify: bool) -> str | None:
+    """Return the password if role and database are as they have to be."""
     wanted = "NULL" if name is None else literal(check_name(name))
     rows = connection.query(
         f"SELECT (SELECT rolpassword FROM pg_authid WHERE rolname = {literal(ROLE)}),"
@@ -71,19 +89,8 @@ def set_up(
     verifier, is_there = rows[0]
     known = _read_password(state)
     if known is None or verifier is None or (verify and not _matches(verifier, known)):
-        known = _agree_on_password(connection, state)
-    if name is not None and is_there != "t":
-        create(connection, name, deadline, exist_ok=True)
-    return known
-
-
-def _agree_on_password(connection: Connection, state: StateDir) -> str:
-    """Give the role the file's password, also when others do the same at the same time."""
-    while True:
-        secret = password(state)
-        _set_password(connection, secret)
-        if _read_password(state) == secret:
-            return secret
+        return None
+    return known if name is None or is_there == "t" else None
 
 
 def _set_password(connection: Connection, secret: str) -> None:
