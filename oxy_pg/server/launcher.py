@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 
-from oxy_pg.errors import LockTimeout
+from oxy_pg.errors import InitdbFailed, LockTimeout, ServerError, StartFailed
 from oxy_pg.server.lease import Lease, SupervisorGone
 
 TYPE_CHECKING = False
@@ -69,7 +69,10 @@ def _prepare_meanwhile(state: StateDir) -> None:
     """Do what can be done while PostgreSQL starts."""
     from oxy_pg.server import cluster
 
-    cluster.sync_if_new(state)
+    try:
+        cluster.sync_if_new(state)
+    except OSError as error:
+        raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
     import hashlib  # noqa: F401 - the password will be checked with it
 
 
@@ -78,10 +81,15 @@ def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int
     from oxy_pg.server import cluster, lock
 
     cluster.make_state_dir(state)
-    with lock.attempt(state) as descriptor:
-        if descriptor is None:
-            return 0
-        return _start(state, request, descriptor, deadline)
+    try:
+        with lock.attempt(state) as descriptor:
+            if descriptor is None:
+                return 0
+            return _start(state, request, descriptor, deadline)
+    except OSError as error:
+        if isinstance(error, ServerError):  # a LockTimeout is a TimeoutError, which is an OSError
+            raise
+        raise StartFailed(state.data_dir, str(error)) from error
 
 
 def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> int:
@@ -96,7 +104,10 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         cluster.check(state, user)
         adopt = _survivor(state, deadline)
     else:
-        cluster.create(state, programs, user, durable=durable)
+        try:
+            cluster.create(state, programs, user, durable=durable)
+        except OSError as error:
+            raise InitdbFailed(state.data_dir, str(error)) from error
     databases.password(state)  # while nobody else can make another one
     cluster.make_run_dir(state, user)
     if not adopt:
@@ -151,7 +162,14 @@ def _spawn_supervisor(
             (os.POSIX_SPAWN_DUP2, inherited[1], CONTROL_FD),
         ]
         # posix_spawn() and not subprocess: it takes a quarter of the time to import nothing.
-        return os.posix_spawn(argv[0], argv, environment(), file_actions=actions, setsid=True)
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            environment(),
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),  # a thread that blocks signals must not make the supervisor deaf
+        )
 
 
 def _supervisor_argv(
