@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 
-from oxy_pg.errors import LockTimeout
+from oxy_pg.errors import ConfigurationError, LockTimeout, OxyPgError, StartFailed
 from oxy_pg.server.lease import Lease, SupervisorGone
 
 TYPE_CHECKING = False
@@ -56,7 +56,11 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         try:
             with contextlib.suppress(SupervisorGone):
                 _prepare_meanwhile(state)
-                return Lease(state, request.keep_alive, deadline), True
+                lease = Lease(state, request.keep_alive, deadline)
+                _keep_settings(state, request)
+                return lease, True
+        except StartFailed as error:
+            raise _blame_settings(state, request, error) from None
         finally:
             with contextlib.suppress(ChildProcessError):  # an application that reaps all children
                 os.waitpid(started, 0)  # it has forked the supervisor, and gone
@@ -71,6 +75,26 @@ def _prepare_meanwhile(state: StateDir) -> None:
 
     cluster.sync_if_new(state)
     import hashlib  # noqa: F401 - the password will be checked with it
+
+
+def _keep_settings(state: StateDir, request: Request) -> None:
+    """Remember settings that a server has been seen to start with."""
+    if request.settings is not None and not request.ephemeral:
+        from oxy_pg.server import settings
+
+        settings.save(state, request.settings)
+
+
+def _blame_settings(state: StateDir, request: Request, error: StartFailed) -> OxyPgError:
+    """Return what to raise when a start has failed that was the first with new settings."""
+    from oxy_pg.server import settings
+
+    if not request.settings or dict(request.settings) == settings.load(state):
+        return error
+    return ConfigurationError(
+        f"PostgreSQL does not start with the settings {dict(request.settings)!r}. It said:\n"
+        f"{error.log_tail}\nThey were not kept. Correct them; your data is untouched."
+    )
 
 
 def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int:

@@ -56,7 +56,6 @@ def for_start(
     if wanted is None or dict(wanted) == known:
         return known
     check(state, wanted, binaries, account)
-    save(state, wanted)
     return dict(wanted)
 
 

@@ -111,6 +111,7 @@ def _keep(cluster: str, template: str) -> None:
                 lines.append(f"{size} {name}\n")
         # PG_VERSION comes last: a list that does not end with it is half a list.
         lines.sort(key=lambda line: line.endswith(" PG_VERSION\n"))
+        files.sync_tree(f"{aside}/data")  # or a power failure could leave sizes without contents
         files.write_text(f"{aside}/{_LIST}", "".join(lines))
         with contextlib.suppress(FileNotFoundError):
             os.rename(template, f"{aside}/damaged")
