@@ -144,7 +144,7 @@ def _run_initdb(options: tuple[str, ...], binaries: Binaries, account: Account) 
 
     from oxy_pg.server.postmaster import environment
 
-    result = subprocess.run(  # type: ignore[call-overload]
+    result = subprocess.run(
         [binaries.program("initdb"), *options],
         # TZ: initdb would otherwise try every time zone to find the machine's.
         env={**environment(), "TZ": "UTC"},
