@@ -10,9 +10,10 @@ import weakref
 
 from oxy_pg import paths
 from oxy_pg.deadline import Deadline
-from oxy_pg.errors import ConfigurationError
+from oxy_pg.errors import ConfigurationError, ServerError, StartTimeout
 from oxy_pg.server import launcher
 from oxy_pg.server.lease import Lease, SupervisorGone
+from oxy_pg.server.query import QueryError
 from oxy_pg.url import socket_url, tcp_url
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _ROLE = "oxy"
 _TIMEOUT = 60.0
+_LAST_ATTEMPT = 0.25  # seconds left that are not enough to try again
 _STOP_TIMEOUT = 120.0  # a fast shutdown writes a checkpoint, and a disk may be slow
 
 
@@ -171,13 +173,13 @@ class Server:
         """Return the URL of a database by way of the private Unix socket, without a password."""
         with self._lock:
             lease = self._hold(Deadline(_TIMEOUT))
-            return socket_url(_ROLE, self._state.socket_dir, lease.port, database)
+            return socket_url(_ROLE, lease.socket_dir, lease.port, database)
 
     def superuser_url(self, database: str = "postgres") -> str:
         """Return the URL of a database for the superuser, by way of the private Unix socket."""
         with self._lock:
             lease = self._hold(Deadline(_TIMEOUT))
-            return socket_url("postgres", self._state.socket_dir, lease.port, database)
+            return socket_url("postgres", lease.socket_dir, lease.port, database)
 
     def _url(self, lease: Lease, database: str) -> str:
         return tcp_url(_ROLE, self._password, lease.port, database)
@@ -241,19 +243,50 @@ class Server:
         deadline = Deadline(_TIMEOUT)
         with self._lock:
             self._hold(deadline)
-            with self._connect(deadline) as connection:
-                return action(connection, deadline)
+            try:
+                with self._connect(deadline) as connection:
+                    return action(connection, deadline)
+            except (OSError, QueryError) as error:
+                raise self._typed(error, deadline) from error
 
     def _connect(self, deadline: Deadline, database: str = "postgres") -> Connection:
         from oxy_pg.server.query import Connection
 
         assert self._lease is not None
-        return Connection(self._state.socket_dir, self._lease.port, deadline, database)
+        return Connection(self._lease.socket_dir, self._lease.port, deadline, database)
 
     # --- the hold ---
 
     def _hold(self, deadline: Deadline, database: str | None = None) -> Lease:
         """Return a lease on a server that is ready, and in which ``database`` is there."""
+        for remaining in deadline.attempts(0.005, 0.2):
+            try:
+                return self._hold_now(deadline, database)
+            except (OSError, QueryError) as error:
+                self.release()  # what was not set up to its end is not held
+                if isinstance(error, ServerError):  # a TimeoutError is an OSError
+                    raise
+                # It was stopped, or crashed, just after it was ready: somebody brings it back.
+                if remaining < _LAST_ATTEMPT or not _passes(error):
+                    raise self._typed(error, deadline) from error
+        raise AssertionError  # the last attempt has returned or raised
+
+    def _typed(self, error: Exception, deadline: Deadline) -> Exception:
+        """Return the error to raise for one that the server, or the way to it, has caused."""
+        if isinstance(error, ServerError):
+            return error
+        if isinstance(error, TimeoutError):
+            from oxy_pg.server import logs
+
+            last_words = "\n".join(logs.tail(self._state.log_dir, 5))
+            return StartTimeout(self._state.data_dir, deadline.timeout, last_words)
+        return ServerError(
+            f"The PostgreSQL in {self._state.data_dir} cannot be used: {error}. "
+            "Your data is untouched. Call again once the cause is gone; `oxy-pg status` and "
+            "`oxy-pg logs` tell more."
+        )
+
+    def _hold_now(self, deadline: Deadline, database: str | None) -> Lease:
         lease, attached = self._lease, False
         # A forked child has inherited its parent's, and may not speak on it.
         if lease is None or lease.owner_pid != os.getpid() or not _is_good(lease, deadline):
@@ -283,6 +316,13 @@ class Server:
             )
         if database is not None:
             self._known_databases.add(database)
+
+
+def _passes(error: OSError | QueryError) -> bool:
+    """Whether it may be different in a moment: no server just now, or no connection left."""
+    if isinstance(error, QueryError):
+        return error.sqlstate.startswith("57P") or error.sqlstate == "53300"
+    return isinstance(error, (ConnectionError, FileNotFoundError))
 
 
 def _is_good(lease: Lease, deadline: Deadline) -> bool:

@@ -6,7 +6,15 @@ import contextlib
 import os
 import socket
 
-from oxy_pg.errors import ConfigurationError, LockTimeout, OxyPgError, StartFailed
+from oxy_pg import files
+from oxy_pg.errors import (
+    ConfigurationError,
+    InitdbFailed,
+    LockTimeout,
+    OxyPgError,
+    ServerError,
+    StartFailed,
+)
 from oxy_pg.server.lease import Lease, SupervisorGone
 
 TYPE_CHECKING = False
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from oxy_pg.server.binaries import Binaries
 
 _KEEP_ALIVE = 5.0
+_MOST_FAILURES = 5  # supervisors of our own that end before they have granted a lease
 
 
 class Request:
@@ -46,8 +55,11 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     rest wait for it. Raises what DESIGN calls a ServerError, ConfigurationError,
     and never blocks longer than the deadline.
     """
-    started = 0
+    failures = 0
     for _ in deadline.attempts(0.002, 0.05):
+        if failures == _MOST_FAILURES:
+            last_words = (files.read_text(f"{state.root}/supervisor.log") or "")[-2000:]
+            raise StartFailed(state.data_dir, f"The supervisor has gone at once:\n{last_words}")
         with contextlib.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
@@ -59,6 +71,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
                 lease = Lease(state, request.keep_alive, deadline)
                 _keep_settings(state, request)
                 return lease, True
+            failures += 1
         except StartFailed as error:
             raise _blame_settings(state, request, error) from None
         finally:
@@ -73,7 +86,10 @@ def _prepare_meanwhile(state: StateDir) -> None:
     """Do what can be done while PostgreSQL starts."""
     from oxy_pg.server import cluster
 
-    cluster.sync_if_new(state)
+    try:
+        cluster.sync_if_new(state)
+    except OSError as error:
+        raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
     import hashlib  # noqa: F401 - the password will be checked with it
 
 
@@ -102,10 +118,15 @@ def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int
     from oxy_pg.server import cluster, lock
 
     cluster.make_state_dir(state)
-    with lock.attempt(state) as descriptor:
-        if descriptor is None:
-            return 0
-        return _start(state, request, descriptor, deadline)
+    try:
+        with lock.attempt(state) as descriptor:
+            if descriptor is None:
+                return 0
+            return _start(state, request, descriptor, deadline)
+    except OSError as error:
+        if isinstance(error, ServerError):  # a LockTimeout is a TimeoutError, which is an OSError
+            raise
+        raise StartFailed(state.data_dir, str(error)) from error
 
 
 def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> int:
@@ -120,7 +141,10 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         cluster.check(state, user)
         adopt = _survivor(state, deadline)
     else:
-        cluster.create(state, programs, user, durable=durable)
+        try:
+            cluster.create(state, programs, user, durable=durable)
+        except OSError as error:
+            raise InitdbFailed(state.data_dir, str(error)) from error
     databases.password(state)  # while nobody else can make another one
     cluster.make_run_dir(state, user)
     if not adopt:
@@ -175,7 +199,14 @@ def _spawn_supervisor(
             (os.POSIX_SPAWN_DUP2, inherited[1], CONTROL_FD),
         ]
         # posix_spawn() and not subprocess: it takes a quarter of the time to import nothing.
-        return os.posix_spawn(argv[0], argv, environment(), file_actions=actions, setsid=True)
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            environment(),
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),  # a thread that blocks signals must not make the supervisor deaf
+        )
 
 
 def _supervisor_argv(
@@ -208,7 +239,7 @@ def _supervisor_argv(
 
 def _ports(state: StateDir) -> list[int]:
     """Return the ports to try: that of last time, then some that depend on the place alone."""
-    from oxy_pg import files, paths
+    from oxy_pg import paths
 
     remembered = (files.read_text(state.port) or "").strip()
     # Below the range that systems hand out for outgoing connections (from 32768 on Linux), so

@@ -123,11 +123,11 @@ class Lease:
     """
     The server stays up as long as one of these is held.
 
-    ``port`` and ``postmaster_pid`` are those of the server that was last
-    known to be ready; ``check()`` brings them up to date.
+    ``port``, ``postmaster_pid`` and ``socket_dir`` are those of the server that
+    was last known to be ready; ``check()`` brings them up to date.
     """
 
-    __slots__ = ("_line", "_state", "owner_pid", "port", "postmaster_pid")
+    __slots__ = ("_line", "_state", "owner_pid", "port", "postmaster_pid", "socket_dir")
 
     def __init__(self, state: StateDir, keep_alive: float | None, deadline: Deadline) -> None:
         """
@@ -141,6 +141,7 @@ class Lease:
         self.owner_pid = os.getpid()
         self.port = 0
         self.postmaster_pid = 0
+        self.socket_dir = ""
         self._line = Line(state, deadline)
         try:
             wanted = "-" if keep_alive is None else repr(float(keep_alive))
@@ -153,13 +154,21 @@ class Lease:
     def _wait_until_ready(self, deadline: Deadline, *, answered: bool = False) -> None:
         while True:
             try:
-                word, *fields = self._line.receive(deadline).split()
+                line = self._line.receive(deadline)
             except TimeoutError:
                 raise self._timeout(deadline, answered=answered) from None
             answered = True
-            if word == "ready":
-                self.port, self.postmaster_pid = int(fields[0]), int(fields[1])
+            if self._is_ready(line):
                 return
+
+    def _is_ready(self, line: str) -> bool:
+        """Take over what the supervisor says of a ready server; False: it said something else."""
+        word, *fields = line.split(" ", 3)
+        if word != "ready":
+            return False
+        self.port, self.postmaster_pid = int(fields[0]), int(fields[1])
+        self.socket_dir = fields[2]
+        return True
 
     def _timeout(self, deadline: Deadline, *, answered: bool) -> ServerError:
         from oxy_pg.server import lock, logs
@@ -177,10 +186,7 @@ class Lease:
         crashed server is brought back. Raises what the constructor raises.
         """
         while (line := self._line.poll()) is not None:
-            word, *fields = line.split()
-            if word == "ready":
-                self.port, self.postmaster_pid = int(fields[0]), int(fields[1])
-            else:
+            if not self._is_ready(line):
                 self._wait_until_ready(deadline, answered=True)
 
     def keep_through_exec(self) -> None:

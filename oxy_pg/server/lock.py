@@ -48,8 +48,9 @@ def attempt(state: StateDir) -> Iterator[int | None]:
         except BlockingIOError:
             yield None
             return
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} starter\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: only a message would have named us
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} starter\n".encode(), 0)
         yield descriptor
     finally:
         if descriptor in _held:  # not in a forked child

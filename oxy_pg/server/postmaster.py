@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import psutil
 
 # PostgreSQL 16 manual, 19.5: how a postmaster is told to go.
 STOP_SIGNALS = {
@@ -142,11 +145,28 @@ def serving(data_dir: str) -> list[int]:
     pids = []
     for process in psutil.process_iter(["name"]):
         try:
-            if process.info["name"].startswith("postgres") and _same(process.cwd(), data_dir):
+            if process.info["name"].startswith("postgres") and _works_in(process, data_dir):
                 pids.append(process.pid)
         except (psutil.Error, OSError):
             continue
     return pids
+
+
+def _works_in(process: psutil.Process, data_dir: str) -> bool:
+    import psutil
+
+    try:
+        return _same(process.cwd(), data_dir)
+    except psutil.AccessDenied:
+        # Root in a container has no CAP_SYS_PTRACE, and cannot see where another user's process
+        # works. Command lines are open to all; a backend's says nothing, but its parent's does.
+        return any(
+            _same(directory, data_dir)
+            for one in (process, process.parent())
+            if one is not None
+            for option, directory in itertools.pairwise(one.cmdline())
+            if option == "-D"
+        )
 
 
 def _same(one: str, other: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from oxy_pg.errors import ConfigurationError, LockTimeout
@@ -63,11 +64,9 @@ def _ask(state: StateDir, request: str, answer: str, deadline: Deadline) -> None
         while not line.receive(deadline).startswith(answer):
             pass
         if answer == "stopped":
-            # The kernel closes the lock before it closes this connection.
-            line.receive(deadline)
-    except SupervisorGone:
-        if answer != "stopped":
-            raise
+            with contextlib.suppress(SupervisorGone):
+                # The kernel closes the lock before it closes this connection.
+                line.receive(deadline)
     except TimeoutError:
         raise LockTimeout(state.lock, lock.holder(state), deadline.timeout) from None
     finally:

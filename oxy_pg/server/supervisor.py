@@ -14,10 +14,11 @@ listening, so there is no moment at which a second one could start.
 
 Requests and answers are lines of text:
 
-    lease PID KEEP_ALIVE     starting, then ready PORT POSTMASTER_PID; and again after a restart
+    lease PID KEEP_ALIVE     starting, then ready PORT POSTMASTER_PID SOCKET_DIR; afterwards
+                             down, and ready … again, whenever it crashes or is restarted
     status                   status KEY=VALUE …
     stop MODE                stopped
-    restart                  restarting, then ready PORT POSTMASTER_PID
+    restart                  restarting, then ready …
 
 Any of them may be answered with ``stopping`` (come again when this connection
 is closed) or ``failed TEXT``.
@@ -323,7 +324,7 @@ class Supervisor:
                 client.send(self._ready_line())
 
     def _ready_line(self) -> str:
-        return f"ready {self._port} {self._pid}"
+        return f"ready {self._port} {self._pid} {self._socket_dir}"
 
     def _exited(self, code: int | None) -> None:
         """React to the postmaster's end; ``code`` as in subprocess, None: not known."""
@@ -364,9 +365,13 @@ class Supervisor:
         self._enter("crashed")
         if self._failures > 1 and "could not bind" not in said:
             self._next_look += min(0.05 * 2**self._failures, _LONGEST_PAUSE)
+        self._announce("down")
+
+    def _announce(self, line: str) -> None:
+        """Tell everybody who holds a lease."""
         for client in self._clients:
             if client.leased:
-                client.send("down")
+                client.send(line)
 
     def _stop(self, mode: str) -> None:
         if self._state == "stopping":
@@ -384,7 +389,8 @@ class Supervisor:
         self._say(f"gives up: {reason}")
         line = "failed " + reason.encode("unicode_escape").decode("ascii")
         for client in self._clients:
-            client.send(line)
+            if client.leased or client.waits_for == "ready":
+                client.send(line)
             client.leased = False
         self._stop("fast")
 
@@ -456,7 +462,7 @@ class Supervisor:
             self._next_look = self._last_use + self._keep_alive
 
     def _lease(self, client: Client, pid: str, keep_alive: str) -> None:
-        if self._state in {"stopping", "gone"}:
+        if self._state in {"stopping", "gone"} and not self._restart_wanted:
             client.send("stopping")
             return
         client.pid = int(pid)
@@ -490,7 +496,7 @@ class Supervisor:
         self._stop(mode)
 
     def _restart_request(self, client: Client) -> None:
-        if self._state == "stopping":
+        if self._state == "stopping" and not self._restart_wanted:
             client.send("stopping")
             return
         self._say("told to restart")
@@ -498,6 +504,7 @@ class Supervisor:
         client.send("restarting")
         if self._state == "ready":
             self._restart_wanted = True
+            self._announce("down")
             self._stop("fast")
 
     def _look_whether_used(self, now: float) -> None:
@@ -588,8 +595,9 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one file for each lease
-    os.ftruncate(LOCK_FD, 0)
-    os.pwrite(LOCK_FD, f"{os.getpid()} supervisor\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: only a message would have named us
+        os.ftruncate(LOCK_FD, 0)
+        os.pwrite(LOCK_FD, f"{os.getpid()} supervisor\n".encode(), 0)
     control = socket.socket(fileno=CONTROL_FD)
     control.listen(1024)  # again: the peer that clients see is now this process
     Supervisor(Plan.from_argv(sys.argv[2:]), control).run()

@@ -10,6 +10,7 @@ it is damaged.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 from oxy_pg import files, paths
@@ -85,7 +86,9 @@ def _copy(template: str, target: str, account: Account) -> None:
                 os.mkdir(f"{target}/{name}", 0o700)
             elif files.copy_file(f"{template}/data/{name}", f"{target}/{name}") != int(size):
                 raise DamagedTemplate(name)
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise
             raise DamagedTemplate(name) from error
         account.own(f"{target}/{name}")
     if not listed.endswith("PG_VERSION\n"):
