@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def write_text(
 
     ``owner`` is a pair of user and group id. Raises OSError.
     """
-    aside = f"{path}.{os.getpid()}.new"
+    aside = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 import subprocess
@@ -57,16 +58,14 @@ def test_every_driver_takes_the_url_as_it_is(url):
 
     with psycopg.connect(url) as connection:
         assert (1,) == connection.execute("SELECT 1").fetchone()
-    connection = psycopg2.connect(url)
-    with connection.cursor() as cursor:
+    with contextlib.closing(psycopg2.connect(url)) as old, old.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert (1,) == cursor.fetchone()
-    connection.close()
     assert 1 == asyncio.run(with_asyncpg())
     engine = sqlalchemy.create_engine(url)
-    with engine.connect() as connection:
-        assert 1 == connection.scalar(sqlalchemy.text("SELECT 1"))
-        assert "psycopg" == connection.dialect.driver
+    with engine.connect() as session:
+        assert 1 == session.scalar(sqlalchemy.text("SELECT 1"))
+        assert "psycopg" == session.dialect.driver
     engine.dispose()
 
 

@@ -10,6 +10,8 @@ from oxy_pg.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oxy_pg.paths import StateDir
 
 # PostgreSQL refuses to run as root. A distribution's own account for it comes first; "nobody" is
@@ -58,7 +60,7 @@ class Account:
         if self.demoted:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def popen_arguments(self) -> dict[str, object]:
+    def popen_arguments(self) -> dict[str, Any]:
         """Return what makes ``subprocess`` run a program under this account."""
         if not self.demoted:
             return {}

@@ -64,23 +64,24 @@ def set_up(
     With ``verify`` the stored password is compared with the file's, which
     takes a few milliseconds; without, only whether there is one.
     """
-    found = _look(connection, state, name, verify=verify)
-    if found is not None:
-        return found
+    known, is_there = _look(connection, state, name, verify=verify)
+    if known is not None and is_there:
+        return known
     # One at a time: of all that have just found a new cluster, one makes what is missing.
     connection.query(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
-    found = _look(connection, state, name, verify=True)
-    if found is not None:
-        return found
-    secret = password(state)
-    _set_password(connection, secret)
-    if name is not None:
+    known, is_there = _look(connection, state, name, verify=True)
+    if known is None:
+        known = password(state)
+        _set_password(connection, known)
+    if name is not None and not is_there:
         create(connection, name, deadline, exist_ok=True)
-    return secret
+    return known
 
 
-def _look(connection: Connection, state: StateDir, name: str | None, *, verify: bool) -> str | None:
-    """Return the password if role and database are as they have to be."""
+def _look(
+    connection: Connection, state: StateDir, name: str | None, *, verify: bool
+) -> tuple[str | None, bool]:
+    """Return the role's password, if the role has it, and whether the database is there."""
     wanted = "NULL" if name is None else literal(check_name(name))
     rows = connection.query(
         f"SELECT (SELECT rolpassword FROM pg_authid WHERE rolname = {literal(ROLE)}),"
@@ -89,8 +90,8 @@ def _look(connection: Connection, state: StateDir, name: str | None, *, verify: 
     verifier, is_there = rows[0]
     known = _read_password(state)
     if known is None or verifier is None or (verify and not _matches(verifier, known)):
-        return None
-    return known if name is None or is_there == "t" else None
+        known = None
+    return known, name is None or is_there == "t"
 
 
 def _set_password(connection: Connection, secret: str) -> None:

@@ -35,7 +35,10 @@ def ensure(url: str, extensions: tuple[str, ...], timeout: float) -> str:
 def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
     """Connect to a server that is PostgreSQL 14 or newer."""
     try:
-        psycopg.conninfo.conninfo_to_dict(url)
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+        for port in str(parts.get("port") or "5432").split(","):
+            if port and not port.isdecimal():
+                raise psycopg.ProgrammingError(f'"{port}" is no port number')
     except psycopg.Error as error:
         raise ConfigurationError(
             f"OXY_DATABASE_URL is no valid PostgreSQL URL ({urls.mask(url)}): "

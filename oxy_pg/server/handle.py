@@ -287,16 +287,16 @@ class Server:
         )
 
     def _hold_now(self, deadline: Deadline, database: str | None) -> Lease:
-        lease, is_new = self._lease, False
+        lease, attached = self._lease, False
         # A forked child has inherited its parent's, and may not speak on it.
         if lease is None or lease.owner_pid != os.getpid() or not _is_good(lease, deadline):
             self.release()
             lease, started = launcher.acquire(self._state, self._request, deadline)
-            self._lease, is_new = lease, True
+            self._lease, attached = lease, not started
             self._set_up(database, deadline, started=started)
         elif database is not None and database not in self._known_databases:
             self._set_up(database, deadline, started=False)
-        if is_new and self._request.settings is not None:
+        if attached and self._request.settings is not None:
             from oxy_pg.server import settings
 
             settings.apply(self._state, self._request.settings, self._connect, deadline)

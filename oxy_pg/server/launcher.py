@@ -6,7 +6,15 @@ import contextlib
 import os
 import socket
 
-from oxy_pg.errors import InitdbFailed, LockTimeout, ServerError, StartFailed
+from oxy_pg import files
+from oxy_pg.errors import (
+    ConfigurationError,
+    InitdbFailed,
+    LockTimeout,
+    OxyPgError,
+    ServerError,
+    StartFailed,
+)
 from oxy_pg.server.lease import Lease, SupervisorGone
 
 TYPE_CHECKING = False
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
     from oxy_pg.server.binaries import Binaries
 
 _KEEP_ALIVE = 5.0
+_MOST_FAILURES = 5  # supervisors of our own that end before they have granted a lease
 
 
 class Request:
@@ -46,8 +55,11 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     rest wait for it. Raises what DESIGN calls a ServerError, ConfigurationError,
     and never blocks longer than the deadline.
     """
-    started = 0
+    failures = 0
     for _ in deadline.attempts(0.002, 0.05):
+        if failures == _MOST_FAILURES:
+            last_words = (files.read_text(f"{state.root}/supervisor.log") or "")[-2000:]
+            raise StartFailed(state.data_dir, f"The supervisor has gone at once:\n{last_words}")
         with contextlib.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
@@ -56,7 +68,12 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         try:
             with contextlib.suppress(SupervisorGone):
                 _prepare_meanwhile(state)
-                return Lease(state, request.keep_alive, deadline), True
+                lease = Lease(state, request.keep_alive, deadline)
+                _keep_settings(state, request)
+                return lease, True
+            failures += 1
+        except StartFailed as error:
+            raise _blame_settings(state, request, error) from None
         finally:
             with contextlib.suppress(ChildProcessError):  # an application that reaps all children
                 os.waitpid(started, 0)  # it has forked the supervisor, and gone
@@ -74,6 +91,26 @@ def _prepare_meanwhile(state: StateDir) -> None:
     except OSError as error:
         raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
     import hashlib  # noqa: F401 - the password will be checked with it
+
+
+def _keep_settings(state: StateDir, request: Request) -> None:
+    """Remember settings that a server has been seen to start with."""
+    if request.settings is not None and not request.ephemeral:
+        from oxy_pg.server import settings
+
+        settings.save(state, request.settings)
+
+
+def _blame_settings(state: StateDir, request: Request, error: StartFailed) -> OxyPgError:
+    """Return what to raise when a start has failed that was the first with new settings."""
+    from oxy_pg.server import settings
+
+    if not request.settings or dict(request.settings) == settings.load(state):
+        return error
+    return ConfigurationError(
+        f"PostgreSQL does not start with the settings {dict(request.settings)!r}. It said:\n"
+        f"{error.log_tail}\nThey were not kept. Correct them; your data is untouched."
+    )
 
 
 def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int:
@@ -202,7 +239,7 @@ def _supervisor_argv(
 
 def _ports(state: StateDir) -> list[int]:
     """Return the ports to try: that of last time, then some that depend on the place alone."""
-    from oxy_pg import files, paths
+    from oxy_pg import paths
 
     remembered = (files.read_text(state.port) or "").strip()
     # Below the range that systems hand out for outgoing connections (from 32768 on Linux), so

@@ -56,7 +56,6 @@ def for_start(
     if wanted is None or dict(wanted) == known:
         return known
     check(state, wanted, binaries, account)
-    save(state, wanted)
     return dict(wanted)
 
 
@@ -71,7 +70,7 @@ def check(
     # "postgres -C" reads the settings as a start would, prints one, and goes. The port is not
     # looked at, and a running server does not mind (PostgreSQL 16 manual, "postgres").
     arguments = [f"-c{name}={value}" for name, value in settings.items()]
-    result = subprocess.run(  # type: ignore[call-overload]
+    result = subprocess.run(
         [
             binaries.postgres,
             "-D",

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -427,12 +428,17 @@ class Supervisor:
     # --- leases ---
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             connection, _ = self._control.accept()
-            connection.setblocking(False)
-            client = Client(connection)
-            self._clients.add(client)
-            self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(client))
+        except BlockingIOError:
+            return
+        except OSError:
+            time.sleep(0.05)  # no more files: whoever waits is accepted when another one has left
+            return
+        connection.setblocking(False)
+        client = Client(connection)
+        self._clients.add(client)
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(client))
 
     def _receive(self, client: Client) -> None:
         try:
@@ -598,6 +604,9 @@ def main() -> None:
     os.set_inheritable(CONTROL_FD, False)
     os.umask(0o077)
     os.chdir("/")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one file for each lease
     with contextlib.suppress(OSError):  # a full disk: only a message would have named us
         os.ftruncate(LOCK_FD, 0)
         os.pwrite(LOCK_FD, f"{os.getpid()} supervisor\n".encode(), 0)

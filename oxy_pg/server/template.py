@@ -114,6 +114,7 @@ def _keep(cluster: str, template: str) -> None:
                 lines.append(f"{size} {name}\n")
         # PG_VERSION comes last: a list that does not end with it is half a list.
         lines.sort(key=lambda line: line.endswith(" PG_VERSION\n"))
+        files.sync_tree(f"{aside}/data")  # or a power failure could leave sizes without contents
         files.write_text(f"{aside}/{_LIST}", "".join(lines))
         with contextlib.suppress(FileNotFoundError):
             os.rename(template, f"{aside}/damaged")
@@ -146,7 +147,7 @@ def _run_initdb(options: tuple[str, ...], binaries: Binaries, account: Account) 
 
     from oxy_pg.server.postmaster import environment
 
-    result = subprocess.run(  # type: ignore[call-overload]
+    result = subprocess.run(
         [binaries.program("initdb"), *options],
         # TZ: initdb would otherwise try every time zone to find the machine's.
         env={**environment(), "TZ": "UTC"},

@@ -1,0 +1,154 @@
+"""``temporary()``: a server for the length of a block, and nothing of it afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import oxy_pg
+from tests.conftest import processes_below, wait_until
+
+
+def places():
+    """What temporary servers have on disk just now."""
+    return list(Path(tempfile.gettempdir()).glob("oxy_pg-*/temporary-*"))
+
+
+def test_lives_as_long_as_the_block():
+    """
+    Running inside, with a URL that works; gone outside, directory and all.
+    """
+    with oxy_pg.temporary() as server:
+        with psycopg.connect(server.url()) as connection:
+            assert ("off",) == connection.execute("SHOW fsync").fetchone()
+        assert 1 == len(places())
+        pid = server.status().pid
+
+    assert [] == places()
+    assert not Path(f"/proc/{pid}").exists() or wait_until(lambda: not alive(pid))
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_an_error_inside_leaves_nothing():
+    """
+    The block's own error comes through, and the server is gone.
+    """
+    with pytest.raises(ZeroDivisionError), oxy_pg.temporary():
+        raise ZeroDivisionError
+
+    assert [] == places()
+
+
+def test_two_at_once_are_two():
+    """
+    Each has a directory, a port and data of its own.
+    """
+    with oxy_pg.temporary() as one, oxy_pg.temporary() as two:
+        with psycopg.connect(one.url()) as connection:
+            connection.execute("CREATE TABLE here (id int)")
+        with psycopg.connect(two.url()) as connection:
+            assert (None,) == connection.execute("SELECT to_regclass('here')").fetchone()
+
+
+def test_takes_settings_and_extensions():
+    """
+    As ensure() does.
+    """
+    settings = {"max_connections": 7, "superuser_reserved_connections": 2}
+    with (
+        oxy_pg.temporary(settings=settings, extensions=["vector"]) as server,
+        psycopg.connect(server.url()) as connection,
+    ):
+        assert ("7",) == connection.execute("SHOW max_connections").fetchone()
+        connection.execute("SELECT '[1]'::vector")
+
+
+def test_clones_databases():
+    """
+    A database can be copied from another one as its template.
+    """
+    with oxy_pg.temporary() as server:
+        server.create_database("model")
+        with psycopg.connect(server.url("model")) as connection:
+            connection.execute("CREATE TABLE copied AS SELECT 7 AS number")
+        server.create_database("copy", template="model")
+
+        with psycopg.connect(server.url("copy")) as connection:
+            assert (7,) == connection.execute("SELECT number FROM copied").fetchone()
+        assert ["copy", "model", "oxy"] == server.databases()
+        server.drop_database("copy")
+        server.drop_database("copy")
+        assert ["model", "oxy"] == server.databases()
+        with pytest.raises(oxy_pg.ConfigurationError, match="already exists"):
+            server.create_database("model")
+        with pytest.raises(oxy_pg.ConfigurationError, match="does not exist"):
+            server.create_database("other", template="nothing")
+
+
+def test_a_killed_process_leaves_nothing(start_python, base_dir):
+    """
+    After kill -9 of its only user the server goes at once, and its directory with it.
+    """
+    process = start_python(
+        "import oxy_pg, time\n"
+        "with oxy_pg.temporary() as server: print(server.url()); time.sleep(600)"
+    )
+    assert process.stdout.readline().startswith("postgresql://")
+    place = places()[0]
+
+    process.kill()
+
+    assert wait_until(lambda: not place.exists() and not processes_below(place))
+
+
+def test_what_a_killed_supervisor_leaves_is_swept_up(start_python):
+    """
+    Its directory is removed by the next temporary server.
+    """
+    process = start_python(
+        "import oxy_pg, time\n"
+        "with oxy_pg.temporary() as server: print(server.status().supervisor_pid); time.sleep(600)"
+    )
+    supervisor = int(process.stdout.readline())
+    place = places()[0]
+    os.kill(supervisor, signal.SIGKILL)
+    process.kill()
+    assert wait_until(lambda: not processes_below(place))
+    assert place.exists()
+
+    with oxy_pg.temporary():
+        assert not place.exists()
+
+
+def test_is_fast_because_of_the_template(base_dir):
+    """
+    The second one is not initialised but copied: no initdb, less than half the time.
+    """
+    with oxy_pg.temporary():
+        pass
+    template = next((base_dir / "cache").glob("template-*"))
+    moved = template.rename(base_dir / "cache" / "away")
+    started = time.perf_counter()
+    with oxy_pg.temporary():
+        initialised = time.perf_counter() - started
+    assert template.exists()
+
+    started = time.perf_counter()
+    with oxy_pg.temporary():
+        copied = time.perf_counter() - started
+
+    assert copied < initialised / 2, (copied, initialised)
+    assert moved.exists()
