@@ -257,12 +257,7 @@ class Supervisor:
     def _start(self) -> None:
         self._port = self._choose_port()
         plan = self._plan
-        argv = [
-            plan.postgres,  # in full: postgres finds its own files from argv[0]
-            *("-D", plan.data_dir),
-            *("-p", str(self._port)),
-            *("-c", f"unix_socket_directories={plan.socket_dir}"),
-        ]
+        argv = postmaster.command(plan.postgres, plan.data_dir, plan.socket_dir, self._port)
         postmaster.running(plan.data_dir)  # removes a pid file that would be in the way
         # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
         # better than the pid that nobody serves here: it may be alive, in somebody else.
