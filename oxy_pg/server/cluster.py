@@ -9,7 +9,7 @@ import stat
 from oxy_pg import files, paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
 from oxy_pg.server import account as accounts
-from oxy_pg.server import config, logs, postmaster, template
+from oxy_pg.server import config, logs, template
 from oxy_pg.server.binaries import MAJOR, major_of
 
 TYPE_CHECKING = False
@@ -204,29 +204,6 @@ def make_run_dir(state: StateDir, account: Account) -> None:
             )
         os.chmod(path, 0o700 if owner_only else mode)
     account.own(state.socket_dir)
-
-
-def running_postmaster(state: StateDir) -> int:
-    """
-    Return the pid of a postmaster that serves this cluster without a supervisor, or 0.
-
-    Only for whoever holds the lock. A pid file that lies is removed: when its
-    pid belongs to a process that has nothing to do with this cluster, or when
-    it cannot be read, and when no PostgreSQL process works in the directory.
-    What is left of a postmaster that was killed is left to PostgreSQL.
-    """
-    path = f"{state.data_dir}/postmaster.pid"
-    if not os.path.lexists(path):
-        return 0
-    found = postmaster.read_pid_file(state.data_dir)
-    if found is not None and found.pid > 0 and not postmaster.is_alive(found.pid):
-        return 0
-    working = postmaster.serving(state.data_dir)
-    if found is not None and found.pid in working:
-        return found.pid
-    if not working:
-        os.unlink(path)
-    return 0
 
 
 def destroy(state: StateDir) -> None:

@@ -306,7 +306,7 @@ class Server:
         lease, attached = self._lease, False
         # A forked child has inherited its parent's, and may not speak on it.
         if lease is None or lease.owner_pid != os.getpid() or not _is_good(lease, deadline):
-            self._known_databases.clear()
+            self.release()
             lease, started = launcher.acquire(self._state, self._request, deadline)
             self._lease, attached = lease, not started
             self._set_up(database, deadline, started=started)

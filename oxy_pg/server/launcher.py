@@ -155,10 +155,10 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
 
 def _survivor(state: StateDir, deadline: Deadline) -> int:
     """Return a postmaster that has lost its supervisor, or 0; wait for one that is going."""
-    from oxy_pg.server import cluster, postmaster
+    from oxy_pg.server import postmaster
 
     for _ in deadline.attempts(0.005, 0.05):
-        pid = cluster.running_postmaster(state)
+        pid = postmaster.running(state.data_dir)
         found = postmaster.read_pid_file(state.data_dir)
         if not pid or found is None or found.status != "stopping":
             return pid

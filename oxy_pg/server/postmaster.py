@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import psutil
-
 # PostgreSQL 16 manual, 19.5: how a postmaster is told to go.
 STOP_SIGNALS = {
     "smart": signal.SIGTERM,
@@ -133,6 +131,42 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def running(data_dir: str) -> int:
+    """
+    Return the pid of a postmaster that serves this data directory, or 0.
+
+    Only for whoever holds the lock. A pid file that lies is removed: when its
+    pid belongs to a process that has nothing to do with this directory, when
+    nobody has reaped it, or when it cannot be read, and no PostgreSQL process
+    works in the directory. What is left of a postmaster that was killed is
+    left to PostgreSQL.
+    """
+    found = read_pid_file(data_dir)
+    path = f"{data_dir}/postmaster.pid"
+    if found is None and not os.path.lexists(path):
+        return 0
+    if found is not None and found.pid > 0 and not _exists(found.pid):
+        return 0
+    working = serving(data_dir)
+    if found is not None and found.pid in working:
+        return found.pid
+    if not working:
+        with contextlib.suppress(FileNotFoundError):  # it ended just now, and removed its file
+            os.unlink(path)
+    return 0
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process as PostgreSQL asks it: one that nobody reaped is one."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def serving(data_dir: str) -> list[int]:
     """
     Return the pids of every PostgreSQL process that works in this data directory.
@@ -140,33 +174,51 @@ def serving(data_dir: str) -> list[int]:
     They all have it as their working directory; that, and not a pid in a
     file, tells that they are there.
     """
+    if sys.platform == "linux":  # without psutil, which the supervisor does not have
+        pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+        return [pid for pid in pids if _works_in(pid, data_dir)]
     import psutil
 
-    pids = []
+    found = []
     for process in psutil.process_iter(["name"]):
-        try:
-            if process.info["name"].startswith("postgres") and _works_in(process, data_dir):
-                pids.append(process.pid)
-        except (psutil.Error, OSError):
-            continue
-    return pids
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.info["name"].startswith("postgres") and _same(process.cwd(), data_dir):
+                found.append(process.pid)
+    return found
 
 
-def _works_in(process: psutil.Process, data_dir: str) -> bool:
-    import psutil
-
+def _works_in(pid: int, data_dir: str) -> bool:
     try:
-        return _same(process.cwd(), data_dir)
-    except psutil.AccessDenied:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            if not file.read().startswith(b"postgres"):
+                return False
+        return os.path.samefile(f"/proc/{pid}/cwd", data_dir)
+    except PermissionError:
         # Root in a container has no CAP_SYS_PTRACE, and cannot see where another user's process
         # works. Command lines are open to all; a backend's says nothing, but its parent's does.
-        return any(
-            _same(directory, data_dir)
-            for one in (process, process.parent())
-            if one is not None
-            for option, directory in itertools.pairwise(one.cmdline())
-            if option == "-D"
-        )
+        return _was_started_for(pid, data_dir) or _was_started_for(_parent_of(pid), data_dir)
+    except OSError:
+        return False  # it has gone, or nobody has reaped it
+
+
+def _was_started_for(pid: int, data_dir: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = os.fsdecode(file.read()).split("\0")
+    except OSError:
+        return False
+    return any(
+        option == "-D" and _same(directory, data_dir)
+        for option, directory in itertools.pairwise(words)
+    )
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _same(one: str, other: str) -> bool:

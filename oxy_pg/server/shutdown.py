@@ -78,7 +78,7 @@ def _stop_without_supervisor(state: StateDir, mode: str, deadline: Deadline) -> 
     with lock.attempt(state) as descriptor:
         if descriptor is None:
             return False
-        pid = cluster.running_postmaster(state)
+        pid = postmaster.running(state.data_dir)
         if not pid:
             return True
         postmaster.signal_stop(pid, mode)

@@ -50,6 +50,8 @@ CONTROL_FD = 4
 
 _LONGEST_PAUSE = 5.0  # seconds between two attempts to bring back a crashed server
 _MOST_FAILURES = 8
+_LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the way that passes
+_MOST_WAITS = 120  # of those, half a minute
 _STABLE_AFTER = 30.0  # seconds after which earlier crashes no longer count
 _IMPATIENT_AFTER = 60.0  # seconds until a fast shutdown that hangs becomes an immediate one
 
@@ -142,6 +144,7 @@ class Supervisor:
         self._was_ready = False
         self._restart_wanted = False
         self._failures = 0
+        self._waits = 0
         self._logged_before: dict[str, int] = {}
         now = time.monotonic()
         self._last_use = now
@@ -260,6 +263,11 @@ class Supervisor:
             *("-p", str(self._port)),
             *("-c", f"unix_socket_directories={plan.socket_dir}"),
         ]
+        postmaster.running(plan.data_dir)  # removes a pid file that would be in the way
+        # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
+        # better than the pid that nobody serves here: it may be alive, in somebody else.
+        for name in os.listdir(plan.socket_dir):
+            os.unlink(f"{plan.socket_dir}/{name}")
         log_dir = f"{plan.data_dir}/log"
         logs.prune(log_dir)
         self._logged_before = logs.sizes(log_dir)
@@ -310,6 +318,7 @@ class Supervisor:
     def _ready(self) -> None:
         self._enter("ready")
         self._was_ready = True
+        self._waits = 0
         self._last_use = self._state_since
         self._next_look = self._last_use + self._keep_alive
         self._plan.ports = [self._port]
@@ -354,16 +363,19 @@ class Supervisor:
         if was == "starting":
             time.sleep(0.05)  # the log collector writes its last lines after the postmaster's end
         said = logs.since(f"{self._plan.data_dir}/log", self._logged_before)
-        passes = any(words in said for words in _PASSING)
-        if (was == "starting" and not self._was_ready and not passes) or (
-            self._failures > _MOST_FAILURES
-        ):
+        if was == "starting" and self._waits < _MOST_WAITS and any(one in said for one in _PASSING):
+            self._failures -= 1
+            self._waits += 1
+            if "could not bind" in said:
+                self._plan.ports = [port for port in self._plan.ports if port != self._port]
+            self._enter("crashed")
+            self._next_look += min(0.005 * 2**self._waits, _LONGEST_WAIT)
+            return
+        if (was == "starting" and not self._was_ready) or self._failures > _MOST_FAILURES:
             self._fail(said)
             return
-        if "could not bind" in said:
-            self._plan.ports = [port for port in self._plan.ports if port != self._port]
         self._enter("crashed")
-        if self._failures > 1 and "could not bind" not in said:
+        if self._failures > 1:
             self._next_look += min(0.05 * 2**self._failures, _LONGEST_PAUSE)
         self._announce("down")
 
@@ -559,7 +571,7 @@ class Supervisor:
 _PASSING = (
     "could not bind",
     "pre-existing shared memory block",
-    'lock file "postmaster.pid" already exists',
+    'lock file "',
 )
 
 _REQUESTS: dict[str, Callable[..., None]] = {

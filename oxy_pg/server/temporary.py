@@ -8,7 +8,7 @@ import time
 
 from oxy_pg import files, paths
 from oxy_pg.deadline import Deadline
-from oxy_pg.server import cluster, lock, shutdown
+from oxy_pg.server import lock, postmaster, shutdown
 from oxy_pg.server.handle import Server
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def _remove_if_abandoned(state: paths.StateDir) -> None:
                 files.remove_tree(state.root)
             return
         with lock.attempt(state) as descriptor:
-            if descriptor is not None and not cluster.running_postmaster(state):
+            if descriptor is not None and not postmaster.running(state.data_dir):
                 files.remove_tree(state.root)
     except OSError:
         return  # somebody else is at it
