@@ -9,7 +9,7 @@ LOCK_FD = 3
 CONTROL_FD = 4
 
 
-def main() -> None:
+def become_supervisor() -> None:
     """Become a daemon, and supervise; what must be inherited has its fixed number."""
     if os.fork():
         os._exit(0)  # so that nobody has to wait for us

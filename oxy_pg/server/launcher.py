@@ -229,7 +229,8 @@ def _supervisor_argv(
     }
     # -I -S: nothing of the caller's environment, and no site-packages: 3 ms and 3 MB less.
     main = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from oxy_pg.server.daemon import main; main()"
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from oxy_pg.server.daemon import become_supervisor; become_supervisor()"
     )
     package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     arguments = [f"{name}={value}" for name, value in plan.items()]
