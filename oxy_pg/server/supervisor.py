@@ -44,8 +44,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LONGEST_PAUSE = 5.0  # seconds between two attempts to bring back a crashed server
-_MOST_FAILURES = 10
+_LONGEST_PAUSE = 1.0  # seconds between two attempts to bring back a crashed server
+_MOST_FAILURES = 30  # in a row, until it gives up
 _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the way that passes
 _MOST_WAITS = 120  # of those, half a minute
 _STABLE_AFTER = 2.0  # seconds after which earlier crashes no longer count
