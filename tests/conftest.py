@@ -21,6 +21,18 @@ for name in ("OXY_DATABASE_URL", "OXY_STATE_DIR", "OXY_PG_KEEP_ALIVE"):
     os.environ.pop(name, None)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also what takes long; see noxfile.py")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the long forms unless they are asked for; nox has a session for each."""
+    if not config.getoption("--long"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def base_dir():
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from oxy_pg import files
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.server.query import QueryError, identifier, literal
@@ -81,13 +83,23 @@ def set_up(
 def _look(
     connection: Connection, state: StateDir, name: str | None, *, verify: bool
 ) -> tuple[str | None, bool]:
-    """Return the role's password, if the role has it, and whether the database is there."""
+    """
+    Return the role's password, if the role has it, and whether the database is there.
+
+    The same question proves who answers it: a pid, a port and a socket's name prove nothing.
+    """
     wanted = "NULL" if name is None else literal(check_name(name))
     rows = connection.query(
         f"SELECT (SELECT rolpassword FROM pg_authid WHERE rolname = {literal(ROLE)}),"
-        f" EXISTS (SELECT FROM pg_database WHERE datname = {wanted})"
+        f" EXISTS (SELECT FROM pg_database WHERE datname = {wanted}),"
+        " current_setting('data_directory')"
     )
-    verifier, is_there = rows[0]
+    verifier, is_there, data_dir = rows[0]
+    if not os.path.samefile(str(data_dir), state.data_dir):
+        raise ServerError(
+            f"The server that answers on the socket of {state.data_dir} serves {data_dir}. "
+            "Stop it, and call again."
+        )
     known = _read_password(state)
     if known is None or verifier is None or (verify and not _matches(verifier, known)):
         known = None

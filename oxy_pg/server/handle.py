@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import math
 import os
 import threading
@@ -10,7 +11,7 @@ import weakref
 
 from oxy_pg import paths
 from oxy_pg.deadline import Deadline
-from oxy_pg.errors import ConfigurationError, ServerError, StartTimeout
+from oxy_pg.errors import ConfigurationError, LockTimeout, ServerError, StartTimeout
 from oxy_pg.server import launcher
 from oxy_pg.server.lease import Lease, SupervisorGone
 from oxy_pg.server.query import QueryError
@@ -18,7 +19,7 @@ from oxy_pg.url import socket_url, tcp_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
     from types import TracebackType
     from typing import Self, TypeVar
@@ -95,8 +96,9 @@ class Server:
         or ConfigurationError. A server that is still starting at the end of
         the time is left to it.
         """
-        with self._lock:
-            self._hold(Deadline(timeout))
+        deadline = Deadline(timeout)
+        with self._exclusive(deadline):
+            self._hold(deadline)
 
     def release(self) -> None:
         """Let go of the server; it stops when nobody else uses it."""
@@ -166,19 +168,22 @@ class Server:
 
         The database is not made: see ``create_database()``, ``ensure_database()``.
         """
-        with self._lock:
-            return self._url(self._hold(Deadline(_TIMEOUT)), database)
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            return self._url(self._hold(deadline), database)
 
     def socket_url(self, database: str = "oxy") -> str:
         """Return the URL of a database by way of the private Unix socket, without a password."""
-        with self._lock:
-            lease = self._hold(Deadline(_TIMEOUT))
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            lease = self._hold(deadline)
             return socket_url(_ROLE, lease.socket_dir, lease.port, database)
 
     def superuser_url(self, database: str = "postgres") -> str:
         """Return the URL of a database for the superuser, by way of the private Unix socket."""
-        with self._lock:
-            lease = self._hold(Deadline(_TIMEOUT))
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            lease = self._hold(deadline)
             return socket_url("postgres", lease.socket_dir, lease.port, database)
 
     def _url(self, lease: Lease, database: str) -> str:
@@ -201,7 +206,7 @@ class Server:
         ConfigurationError for a name or an extension that PostgreSQL refuses.
         """
         deadline = Deadline(timeout)
-        with self._lock:
+        with self._exclusive(deadline):
             lease = self._hold(deadline, name)
             if extensions:
                 from oxy_pg.server import databases
@@ -241,7 +246,7 @@ class Server:
 
     def _administer(self, action: Callable[[Connection, Deadline], T]) -> T:
         deadline = Deadline(_TIMEOUT)
-        with self._lock:
+        with self._exclusive(deadline):
             self._hold(deadline)
             try:
                 with self._connect(deadline) as connection:
@@ -256,6 +261,17 @@ class Server:
         return Connection(self._lease.socket_dir, self._lease.port, deadline, database)
 
     # --- the hold ---
+
+    @contextlib.contextmanager
+    def _exclusive(self, deadline: Deadline) -> Iterator[None]:
+        """Keep other threads out; LockTimeout when one of them keeps us out until the deadline."""
+        lock = self._lock  # a forked child gets another one
+        if not lock.acquire(timeout=deadline.remaining()):
+            raise LockTimeout(self._state.lock, "another thread of this process", deadline.timeout)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _hold(self, deadline: Deadline, database: str | None = None) -> Lease:
         """Return a lease on a server that is ready, and in which ``database`` is there."""

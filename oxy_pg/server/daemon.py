@@ -1,0 +1,60 @@
+"""The supervisor's process: how it comes to be."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+LOCK_FD = 3
+CONTROL_FD = 4
+
+
+def become_supervisor() -> None:
+    """Become a daemon, and supervise; what must be inherited has its fixed number."""
+    if os.fork():
+        os._exit(0)  # so that nobody has to wait for us
+    for name in os.listdir("/dev/fd"):
+        if int(name) > CONTROL_FD:
+            try:
+                os.close(int(name))  # a pipe of the caller's that it had not closed on exec
+            except OSError:
+                continue  # the one that listed them
+    os.set_inheritable(LOCK_FD, False)
+    os.set_inheritable(CONTROL_FD, False)
+    os.umask(0o077)
+    os.chdir("/")
+    _sign_the_lock()
+
+    from oxy_pg.server.plan import Plan, start_postmaster
+
+    plan = Plan.from_argv(sys.argv[2:])
+    _allow_many_files()
+    # PostgreSQL starts while we import what supervising takes.
+    started = None if plan.adopt else start_postmaster(plan, plan.ports[0])
+
+    import socket
+
+    from oxy_pg.server.supervisor import Supervisor
+
+    control = socket.socket(fileno=CONTROL_FD)
+    control.listen(1024)  # again: the peer that clients see is now this process
+    Supervisor(plan, control).run(started)
+
+
+def _sign_the_lock() -> None:
+    try:
+        os.ftruncate(LOCK_FD, 0)
+        os.pwrite(LOCK_FD, f"{os.getpid()} supervisor\n".encode(), 0)
+    except OSError:
+        return  # a full disk: only a message would have named us
+
+
+def _allow_many_files() -> None:
+    """Every lease takes one."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError):
+        return  # macOS: "unlimited" is more than it grants

