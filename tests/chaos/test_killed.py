@@ -17,7 +17,7 @@ import oxy_pg
 from oxy_pg.server import binaries
 from tests.conftest import wait_until
 
-from .machine import postmasters, processes, supervisors
+from .machine import is_zombie, postmasters, processes, supervisors
 
 HOLDING = (
     "import oxy_pg, os, psycopg\n"
@@ -103,13 +103,6 @@ def test_the_supervisor(state_dir, holder):
     assert 1 == len(postmasters(data_dir(state_dir)))
     log = "".join(path.read_text() for path in Path(data_dir(state_dir), "log").iterdir())
     assert "received fast shutdown request" in log
-
-
-def is_zombie(pid):
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_the_supervisor_and_somebody_asks_at_once(state_dir, holder):
@@ -295,7 +288,8 @@ def test_in_a_container_where_nobody_reaps(state_dir):
     """
     code = (
         "import contextlib, os, signal, oxy_pg, psycopg\n"
-        "from tests.chaos.machine import processes, supervisors\n"
+        "import time\n"
+        "from tests.chaos.machine import is_zombie, processes, supervisors\n"
         "state_dir = os.environ['OXY_STATE_DIR']\n"
         "def write():\n"
         "    with psycopg.connect(oxy_pg.ensure(timeout=20)) as connection:\n"
@@ -306,11 +300,12 @@ def test_in_a_container_where_nobody_reaps(state_dir):
         "write()\n"
         "data_dir = os.path.realpath(state_dir + '/postgres_data')\n"
         "for round in range(3):\n"
-        "    for pid in (*supervisors(state_dir), *processes(data_dir)):\n"
+        "    doomed = [*supervisors(state_dir), *processes(data_dir)]\n"
+        "    for pid in doomed:\n"
         "        with contextlib.suppress(ProcessLookupError):\n"
         "            os.kill(pid, signal.SIGKILL)\n"
-        "    while supervisors(state_dir) or processes(data_dir):\n"
-        "        pass\n"
+        "    while not all(is_zombie(pid) for pid in doomed):\n"
+        "        time.sleep(0.01)\n"
         "    rows = write()\n"
         "print(rows)\n"
     )
