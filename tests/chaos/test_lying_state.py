@@ -1,4 +1,4 @@
-"""Every file that oxy_pg writes may be empty, cut, or full of nonsense: the server starts all the same."""
+"""Every file that oxy_pg writes may be empty, cut, or nonsense: the server starts all the same."""
 
 from __future__ import annotations
 
