@@ -42,7 +42,7 @@ def types(session: nox.Session) -> None:
     """Mypy strict on everything, and pyright on what users import."""
     install(session, "types")
     session.run("mypy")
-    session.run("pyright", "--verifytypes", "oxy_pg", "--ignoreexternal")
+    session.run("pyright", "--project", "tests/typing")
 
 
 @nox.session(python=PYTHONS)
