@@ -79,6 +79,22 @@ def resolve(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """A thousand kills; ``nox -s chaos -- 5000 7`` for another number, and a seed."""
+    install(session)
+    kills, seed = [*session.posargs, "1000", "1"][:2]
+    environment = {"OXY_PG_CHAOS_KILLS": kills, "OXY_PG_CHAOS_SEED": seed}
+    session.run("pytest", "-s", "tests/chaos/test_chaos.py", env=environment)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Everything that is measured, beside its rivals, in one run."""
+    install(session)
+    session.run("python", "-m", "benchmarks.starting", *session.posargs)
+
+
+@nox.session
 def readme(session: nox.Session) -> None:
     """README's two commands, as written, in a fresh copy of the project."""
     copy = Path(session.create_tmp()).resolve() / "clone"
