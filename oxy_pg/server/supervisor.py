@@ -50,7 +50,7 @@ _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the w
 _MOST_WAITS = 120  # of those, half a minute
 _FIRST_LEASE = 10.0  # seconds for whoever has started the server to take a lease
 _STABLE_AFTER = 2.0  # seconds after which earlier crashes no longer count
-_IMPATIENT_AFTER = 60.0  # seconds until a fast shutdown that hangs becomes an immediate one
+_IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an immediate one
 
 
 class Client:
