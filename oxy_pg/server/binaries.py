@@ -168,7 +168,7 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
 
     install_dir = dict(_PACKAGES)[binaries.provider]
     site_packages = binaries.bin_dir.removesuffix(f"/{install_dir}/bin")
-    base = shared_base(paths.VAR_LIB, account)
+    base = shared_base(paths.cache_dir(), account)
     stamp = f"{binaries.bin_dir} {os.stat(binaries.postgres).st_mtime_ns}"
     copy = f"{base}/postgresql-{binaries.version}-{paths.digest(stamp)}"
     with filelock.FileLock(f"{copy}.lock", timeout=60):

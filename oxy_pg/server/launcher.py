@@ -53,8 +53,8 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     Return a lease on a running server, and whether it was started for it.
 
     Safe from any number of threads and processes: one starts the server, the
-    rest wait for it. Raises what DESIGN calls a ServerError, ConfigurationError,
-    and never blocks longer than the deadline.
+    rest wait for it, never longer than the deadline. Raises ServerError and
+    ConfigurationError.
     """
     failures = 0
     for _ in deadline.attempts(0.002, 0.05):

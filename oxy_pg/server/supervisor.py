@@ -48,8 +48,9 @@ _LONGEST_PAUSE = 1.0  # seconds between two attempts to bring back a crashed ser
 _MOST_FAILURES = 30  # in a row, until it gives up
 _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the way that passes
 _MOST_WAITS = 120  # of those, half a minute
+_FIRST_LEASE = 10.0  # seconds for whoever has started the server to take a lease
 _STABLE_AFTER = 2.0  # seconds after which earlier crashes no longer count
-_IMPATIENT_AFTER = 60.0  # seconds until a fast shutdown that hangs becomes an immediate one
+_IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an immediate one
 
 
 class Client:
@@ -79,6 +80,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._clients: set[Client] = set()
         self._keep_alive = plan.keep_alive
+        self._was_leased = False
         self._state = "starting"
         self._pid = 0
         self._port = 0
@@ -259,7 +261,7 @@ class Supervisor:
         self._was_ready = True
         self._waits = 0
         self._last_use = self._state_since
-        self._next_look = self._last_use + self._keep_alive
+        self._next_look = self._last_use + self._patience()
         self._plan.ports = [self._port]
         if not self._plan.ephemeral:
             with contextlib.suppress(OSError):  # a full disk: the next start finds another port
@@ -403,6 +405,10 @@ class Supervisor:
             except (TypeError, ValueError):
                 client.send("failed not a request")
 
+    def _patience(self) -> float:
+        """Seconds that the server stays up unused; whoever has started it may be slow to come."""
+        return self._keep_alive if self._was_leased else max(self._keep_alive, _FIRST_LEASE)
+
     def _is_leased(self) -> bool:
         return any(client.leased for client in self._clients)
 
@@ -412,14 +418,14 @@ class Supervisor:
         self._clients.discard(client)
         if client.leased and self._state == "ready" and not self._is_leased():
             self._last_use = time.monotonic()
-            self._next_look = self._last_use + self._keep_alive
+            self._next_look = self._last_use + self._patience()
 
     def _lease(self, client: Client, pid: str, keep_alive: str) -> None:
         if self._state in {"stopping", "gone"} and not self._restart_wanted:
             client.send("stopping")
             return
         client.pid = int(pid)
-        client.leased = True
+        client.leased = self._was_leased = True
         if keep_alive != "-":
             # The longest that anybody has asked for: `oxy-pg start` keeps the server until it is
             # stopped, whatever an application says afterwards.
@@ -465,8 +471,8 @@ class Supervisor:
         if self._is_anybody_connected():
             self._last_use = now
             self._next_look = now + 1.0
-        elif now < self._last_use + self._keep_alive:
-            self._next_look = self._last_use + self._keep_alive
+        elif now < self._last_use + self._patience():
+            self._next_look = self._last_use + self._patience()
         else:
             self._say("nobody uses the server any more")
             self._stop("immediate" if self._plan.ephemeral else "fast")
