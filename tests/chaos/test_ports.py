@@ -34,8 +34,12 @@ def served(url):
 def thief(port, address="127.0.0.1"):
     stolen = socket.socket()
     stolen.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    stolen.bind((address, port))
-    stolen.listen()
+    try:
+        stolen.bind((address, port))
+        stolen.listen()
+    except OSError:
+        stolen.close()
+        raise
     return stolen
 
 

@@ -44,8 +44,8 @@ import oxy_pg, psycopg, sys, time
 url = oxy_pg.ensure()
 connection = psycopg.connect(url, autocommit=True)
 connection.execute("CREATE TABLE kept (text text)")
-print("up", flush=True)
 try:
+    print("up", flush=True)
     while True:
         time.sleep(0.05)
 except KeyboardInterrupt:
@@ -271,7 +271,7 @@ def test_uvicorn_reloads(state_dir, tmp_path):
 @pytest.mark.timeout(240)
 def test_uvicorn_with_four_workers(state_dir, tmp_path):
     """
-    Five restarts of all four workers (SIGHUP): one postmaster serves them all, then it goes too.
+    Five restarts of all four workers (SIGHUP): one postmaster serves them, then it goes too.
     """
     with Uvicorn(tmp_path, state_dir, "--workers", "4") as uvicorn:
         first = uvicorn.answer()
