@@ -50,6 +50,7 @@ _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the w
 _MOST_WAITS = 120  # of those, half a minute
 _FIRST_LEASE = 10.0  # seconds for whoever has started the server to take a lease
 _STABLE_AFTER = 2.0  # seconds after which earlier crashes no longer count
+_NO_ROOM = 1 << 20  # bytes: less than a start needs
 _IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an immediate one
 
 
@@ -322,7 +323,7 @@ class Supervisor:
         # Whoever was killed did not refuse to start: he may even have been ready before we looked.
         refused = was == "starting" and not self._was_ready and not killed
         if refused or self._failures > _MOST_FAILURES:
-            self._fail(said)
+            self._fail(said + _full_disk(self._plan.data_dir))
             return
         self._enter("crashed")
         if self._failures > 1:
@@ -541,6 +542,15 @@ _REQUESTS: dict[str, Callable[..., None]] = {
     "stop": Supervisor._stop_request,  # noqa: SLF001
     "restart": Supervisor._restart_request,  # noqa: SLF001
 }
+
+
+def _full_disk(data_dir: str) -> str:
+    """Return the words for a disk without room: PostgreSQL could not even log its own."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(data_dir)
+        if found.f_bavail * found.f_frsize < _NO_ROOM:
+            return f"\nNo space left on the disk of {data_dir}."
+    return ""
 
 
 def _is_free(port: int) -> bool:

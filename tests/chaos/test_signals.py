@@ -248,7 +248,7 @@ class Uvicorn:
 @pytest.mark.timeout(240)
 def test_uvicorn_reloads(state_dir, tmp_path):
     """
-    Fifteen reloads, each a new process that asks for the server anew: one postmaster for all.
+    Fifteen reloads, each a new process that asks anew: one postmaster serves them all.
     """
     with Uvicorn(tmp_path, state_dir, "--reload") as uvicorn:
         first = uvicorn.answer()
