@@ -92,16 +92,30 @@ CREATE TABLE "events" (
 );
 """
 
-_WORDS = (
-    "the of and to in is that for it as with revenue by region per month which customers churned "
-    "last quarter show me a breakdown SELECT sum(amount) FROM orders GROUP BY 1 ORDER BY 2 DESC; "
-    "average basket size year-over-year forecast anomaly pipeline latency p99 dashboard please "
-    "explain why dropped compared joined table column index semantic layer agent workflow retry"
-).split()
+_PROSE = """
+the of and to in is that for it as with revenue by region per month which customers
+churned last quarter show me a breakdown SELECT sum(amount) FROM orders GROUP BY 1 ORDER
+BY 2 DESC; average basket size year-over-year forecast anomaly pipeline latency p99
+dashboard please explain why dropped compared joined table column index semantic layer
+agent workflow retry
+"""
+_WORDS = tuple(_PROSE.split())
 # One word in sixteen is of the kind that breaks an escape.
 _AWKWARD = (
     *("column\tone", "first\nsecond", "C:\\temp\\new", "\\N", "\\.", "it's", '"quoted"'),
-    *("naïve", "café", "Größe", "売上", "지역별", "доход", "الإيرادات", "הכנסות", "🚀", "👩‍👩‍👧", "e\u0301"),
+    *(
+        "naïve",
+        "café",
+        "Größe",
+        "売上",
+        "지역별",
+        "доход",
+        "الإيرادات",
+        "הכנסות",
+        "🚀",
+        "👩‍👩‍👧",
+        "e\u0301",
+    ),
 )
 _KINDS = ("message.created", "run.started", "run.finished", "tool.called", "artifact.stored")
 _EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
