@@ -419,6 +419,13 @@ def _from_sqlite(value: object, column: _Column) -> object:
         return _Misfit(value, str(error))
 
 
+def _from_postgres(text: str, column: _Column) -> object:
+    try:
+        return _FROM_POSTGRES.get(column.kind, _as_it_is)(text)
+    except (ValueError, ArithmeticError):
+        return text  # "infinity", years that Python does not have
+
+
 def _target_rows(
     conn: psycopg.Connection[Any], schema: str, table: str, columns: list[_Column]
 ) -> Iterator[tuple[object, ...]]:
@@ -429,7 +436,7 @@ def _target_rows(
     query = sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(schema, table))
     for row in conn.execute(query):
         yield tuple(
-            None if text is None else _FROM_POSTGRES.get(column.kind, _as_it_is)(text)
+            None if text is None else _from_postgres(text, column)
             for text, column in zip(row, columns, strict=True)
         )
 
