@@ -13,7 +13,7 @@ from tests.migrate.compare import differences, schema_differences
 KEY = bytes(range(16))
 
 
-def fill(path, url, pg_type, value, text):
+def fill(path, url, pg_type, value, text) -> None:
     """One column on each side: ``value`` in SQLite, ``text`` in PostgreSQL."""
     with sqlite3.connect(path) as lite:
         lite.execute("CREATE TABLE t (v)")
