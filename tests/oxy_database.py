@@ -19,10 +19,12 @@ import random
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import psycopg
 
 _HERE = Path(__file__).parent / "oxy"
 SQLITE_SCHEMA = (_HERE / "oxy_sqlite.sql").read_text(encoding="utf-8")
@@ -265,6 +267,15 @@ def generate(
         return {
             table: db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in TABLES
         }
+
+
+def record_migrations(conn: psycopg.Connection[Any]) -> None:
+    """Write into PostgreSQL what the application's own migrations leave there."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO seaql_migrations VALUES (%s, %s)",
+            [(version, 1_760_000_000) for version in MIGRATIONS],
+        )
 
 
 def _tables(values: _Values, keys: _Keys) -> Iterator[tuple[str, Iterator[Row]]]:

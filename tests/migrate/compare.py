@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 class _NotThisError(ValueError):
     """The source's value cannot be what the target's type says."""
+
+
+# (table, "") and (table, column) to the names in PostgreSQL.
+Names: TypeAlias = "Mapping[tuple[str, str], str]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ def differences(
     schema: str = "public",
     tables: Iterable[str] | None = None,
     without: Mapping[str, Iterable[object]] | None = None,
+    names: Names | None = None,
     limit: int = 20,
 ) -> list[str]:
     """
@@ -54,7 +59,7 @@ def differences(
 
     ``tables`` are the ones to look at (default: all that hold data of their
     own). ``without`` names rows, by the value of their first column, that were
-    left out on purpose.
+    left out on purpose. ``names`` tells what is called otherwise in PostgreSQL.
     """
     found: list[str] = []
     with (
@@ -68,7 +73,7 @@ def differences(
         conn.execute("SET extra_float_digits = 1")
         for table in own_tables(lite) if tables is None else tables:
             left_out = set((without or {}).get(table, ()))
-            found += _table_differences(lite, conn, schema, table, left_out)
+            found += _table_differences(lite, conn, schema, table, left_out, names or {})
             if len(found) >= limit:
                 return found[:limit]
     return found
@@ -93,18 +98,19 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _table_differences(
+def _table_differences(  # noqa: PLR0917
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
     schema: str,
     table: str,
     left_out: set[object],
+    names: Names,
 ) -> Iterator[str]:
-    target = _target_table(conn, schema, table)
+    target = _target_table(conn, schema, names.get((table, ""), table))
     if target is None:
         yield f"{table}: no such table in PostgreSQL"
         return
-    columns = list(_columns(lite, conn, schema, table, target))
+    columns = list(_columns(lite, conn, schema, table, target, names))
     missing = [column.name for column in columns if not column.target]
     if missing:
         yield f"{table}: no column for {missing}"
@@ -170,12 +176,13 @@ def _named(name: str, names: list[str]) -> str | None:
     return folded[0] if len(folded) == 1 else None
 
 
-def _columns(
+def _columns(  # noqa: PLR0917
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
     schema: str,
     table: str,
     target: str,
+    names: Names,
 ) -> Iterator[_Column]:
     types = {
         str(name): (str(kind), int(modifier))
@@ -191,7 +198,7 @@ def _columns(
     }
     lite.text_factory = str
     for _, name, *_ in lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall():
-        place = _named(name, list(types)) or ""
+        place = _named(names.get((table, name), name), list(types)) or ""
         kind, modifier = types.get(place, ("", -1))
         is_time = kind.startswith(("timestamp", "time", "date"))
         digits = modifier if is_time and modifier >= 0 else 6
@@ -226,6 +233,7 @@ def schema_differences(
     *,
     schema: str = "public",
     allowed: Mapping[tuple[str, str], str] | None = None,
+    names: Names | None = None,
 ) -> list[str]:
     """
     Compare what tables promise: columns and their order, NOT NULL, keys, actions.
@@ -238,12 +246,14 @@ def schema_differences(
     found: list[str] = []
     with contextlib.closing(_open(source)) as lite, psycopg.connect(url) as conn:
         for table in own_tables(lite):
-            target = _target_table(conn, schema, table)
+            target = _target_table(conn, schema, (names or {}).get((table, ""), table))
             if target is None:
                 found.append(f"{table}: no such table in PostgreSQL")
                 continue
             found += _facts_lost(
-                table, _source_facts(lite, table), _target_facts(conn, schema, target)
+                table,
+                _renamed(_source_facts(lite, table), table, names or {}),
+                _target_facts(conn, schema, target),
             )
     return [lost for lost in found if not _is_explained(lost, allowed or {})]
 
@@ -272,6 +282,28 @@ class _Facts:
     uniques: frozenset[frozenset[str]]
     # columns, parent, its columns, ON UPDATE, ON DELETE
     foreign_keys: frozenset[tuple[tuple[str, ...], str, tuple[str, ...], str, str]]
+
+
+def _renamed(facts: _Facts, table: str, names: Names) -> _Facts:
+    def mine(*columns: str) -> tuple[str, ...]:
+        return tuple(names.get((table, column), column) for column in columns)
+
+    return _Facts(
+        columns=mine(*facts.columns),
+        not_null=frozenset(mine(*facts.not_null)),
+        key=mine(*facts.key),
+        uniques=frozenset(frozenset(mine(*unique)) for unique in facts.uniques),
+        foreign_keys=frozenset(
+            (
+                mine(*own),
+                names.get((parent, ""), parent),
+                tuple(names.get((parent, column), column) for column in referred),
+                update,
+                delete,
+            )
+            for own, parent, referred, update, delete in facts.foreign_keys
+        ),
+    )
 
 
 def _facts_lost(table: str, ours: _Facts, theirs: _Facts) -> Iterator[str]:
@@ -728,8 +760,8 @@ def fits(
     """Whether PostgreSQL takes this value of a column as ``pg_type``, and gives it back."""
     conn.execute("SET TimeZone = 'UTC'")
     kind, digits = conn.execute(
-        "SELECT format_type(%(t)s::regtype, NULL), "
-        "coalesce(substring(%(t)s FROM '\\((\\d+)\\)')::int, 6)",
+        "SELECT format_type(%(t)s::text::regtype, NULL), "
+        "coalesce(substring(%(t)s::text FROM '\\((\\d+)\\)')::int, 6)",
         {"t": pg_type},
     ).fetchone() or ("", 6)
     unit = _unit(lite, *place) if kind.startswith(("time", "date")) else None
