@@ -1,0 +1,177 @@
+"""
+What arrived is what was there: compared before the commit.
+
+``counts`` compares the number of rows. ``full`` also streams both sides and
+compares every value: rows arrive in the order in which they were read, so a
+table that was filled from nothing is compared row by row; one that had rows
+before, by a sum over the digests of all rows, in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from oxy_pg.errors import VerificationFailed
+from oxy_pg.migrate import values
+from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.survey import row_name, show
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from oxy_pg.migrate.plan import Plan, TablePlan
+    from oxy_pg.migrate.preflight import Preflight
+
+_SHOWN = 20
+
+
+def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
+    """Count the rows of one table of the target."""
+    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+class Comparison:
+    """The source's rows as they should stand in the target."""
+
+    def __init__(self, source: sqlite3.Connection, plan: Plan, preflight: Preflight) -> None:
+        self._source = source
+        self._plan = plan
+        self._preflight = preflight
+
+    def expected(self, table: TablePlan) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Yield each row's name and its values, in the order in which they were loaded."""
+        identity = table.source.identity
+        terms = []
+        for column in table.columns:
+            name = f"t.{quoted(column.source)}"
+            raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+            terms += [f"typeof({name})", raw, self._emptied(table, column.source)]
+        keys = ", ".join(f"t.{part}" for part in identity)
+        query = f"SELECT {keys}, {', '.join(terms)} FROM {quoted(table.source.name)} AS t"
+        if table.source.name in self._preflight.skipped:
+            query += f" WHERE NOT {self._preflight.among(table, 't')}"
+        for row in self._source.cursor().execute(query):
+            cells = row[len(identity) :]
+            yield (
+                row_name(table.source, row[: len(identity)]),
+                tuple(
+                    self._expected(
+                        table, i, cells[3 * i], cells[3 * i + 1], emptied=cells[3 * i + 2]
+                    )
+                    for i in range(len(table.columns))
+                ),
+            )
+
+    def _emptied(self, table: TablePlan, column: str) -> str:
+        names = self._preflight.nulled.get((table.source.name, column), [])
+        same = " AND ".join(f"s.k{n} = t.{part}" for n, part in enumerate(table.source.identity))
+        return (
+            " OR ".join(f"EXISTS (SELECT 1 FROM temp.{name} AS s WHERE {same})" for name in names)
+            or "0"
+        )
+
+    def _expected(
+        self, table: TablePlan, number: int, kind: str, raw: Any, *, emptied: int
+    ) -> object:
+        if raw is None or emptied:
+            return None
+        column = table.columns[number]
+        try:
+            value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
+            text = values.to_text(value, column.type, column.survey.option)
+        except values.Unfit:
+            return None  # emptied, as --on-bad-value null asked
+        return values.canonical(text, column.type)
+
+
+def arrived(
+    connection: psycopg.Connection[Any], schema: str, table: TablePlan
+) -> Iterator[tuple[object, ...]]:
+    """Yield the target's rows, in the order in which they lie."""
+    columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.columns)
+    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(
+        columns, sql.Identifier(schema, table.target)
+    )
+    types = [column.type for column in table.columns]
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
+        for row in copy.rows():
+            yield tuple(
+                None if text is None else values.canonical(text, type_)
+                for text, type_ in zip(row, types, strict=True)
+            )
+
+
+def compare_rows(
+    connection: psycopg.Connection[Any], plan: Plan, comparison: Comparison, table: TablePlan
+) -> int:
+    """
+    Compare a table that was filled from nothing, row by row; return the number of rows.
+
+    Raises VerificationFailed.
+    """
+    differences: list[str] = []
+    rows = 0
+    pairs = zip_longest(
+        comparison.expected(table), arrived(connection, plan.schema, table), fillvalue=None
+    )
+    for expected, found in pairs:
+        rows += 1
+        if expected is None or found is None:
+            side = "source" if expected is None else "target"
+            differences.append(f"{table.source.name}: row {rows:,} is missing in the {side}")
+            break
+        where, wanted = expected
+        if wanted == found:
+            continue
+        for column, left, right in zip(table.columns, wanted, found, strict=True):
+            if left != right:
+                what = f"{_spell(left)} became {_spell(right)}"
+                differences.append(f"{table.source.name}.{column.source}, {where}: {what}")
+        if len(differences) >= _SHOWN:
+            break
+    if differences:
+        raise VerificationFailed(tuple(differences))
+    return rows
+
+
+def _spell(value: object) -> str:
+    return show(value if isinstance(value, int | float | str | bytes) else str(value))
+
+
+def _digest(row: tuple[object, ...]) -> int:
+    # Numbers that are equal may be spelled differently (1.0 and 1.00); their hashes are equal.
+    same = [hash(value) if isinstance(value, float | Decimal) else value for value in row]
+    return int.from_bytes(hashlib.blake2b(repr(same).encode(), digest_size=16).digest())
+
+
+def digests_arrived(connection: psycopg.Connection[Any], schema: str, table: TablePlan) -> int:
+    """Add up the digests of all rows of a table of the target."""
+    return sum(_digest(row) for row in arrived(connection, schema, table)) % 2**128
+
+
+def compare_digests(
+    connection: psycopg.Connection[Any],
+    plan: Plan,
+    comparison: Comparison,
+    table: TablePlan,
+    before: int,
+) -> int:
+    """Compare a table that had rows before, whose digests add up to ``before``."""
+    rows = 0
+    wanted = before
+    for _, row in comparison.expected(table):
+        wanted += _digest(row)
+        rows += 1
+    if wanted % 2**128 != digests_arrived(connection, plan.schema, table):
+        raise VerificationFailed((f"{table.source.name}: the rows are not the same",))
+    return rows
