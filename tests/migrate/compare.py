@@ -280,6 +280,8 @@ class _Facts:
     not_null: frozenset[str]
     key: tuple[str, ...]
     uniques: frozenset[frozenset[str]]
+    # Unique by another collation: unique byte by byte as well, when somebody says so.
+    folded: frozenset[frozenset[str]]
     # columns, parent, its columns, ON UPDATE, ON DELETE
     foreign_keys: frozenset[tuple[tuple[str, ...], str, tuple[str, ...], str, str]]
 
@@ -293,6 +295,7 @@ def _renamed(facts: _Facts, table: str, names: Names) -> _Facts:
         not_null=frozenset(mine(*facts.not_null)),
         key=mine(*facts.key),
         uniques=frozenset(frozenset(mine(*unique)) for unique in facts.uniques),
+        folded=frozenset(frozenset(mine(*unique)) for unique in facts.folded),
         foreign_keys=frozenset(
             (
                 mine(*own),
@@ -315,7 +318,7 @@ def _facts_lost(table: str, ours: _Facts, theirs: _Facts) -> Iterator[str]:
         yield f"{table}: NOT NULL {sorted(ours.not_null)} became {sorted(theirs.not_null)}"
     if lost := ours.uniques - theirs.uniques:
         yield f"{table}: no longer unique: {[sorted(columns) for columns in lost]}"
-    if more := theirs.uniques - ours.uniques:
+    if more := theirs.uniques - ours.uniques - ours.folded:
         yield f"{table}: unique, and was not: {[sorted(columns) for columns in more]}"
     if ours.foreign_keys != theirs.foreign_keys:
         yield (
@@ -328,7 +331,8 @@ def _source_facts(lite: sqlite3.Connection, table: str) -> _Facts:
     lite.text_factory = str
     rows = lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall()
     key = tuple(name for _, name, _, _, _, place, _ in sorted(rows, key=lambda r: r[5]) if place)
-    uniques = set()
+    uniques: set[frozenset[str]] = set()
+    folded: set[frozenset[str]] = set()
     for _, index, unique, origin, partial in lite.execute(
         f"PRAGMA main.index_list({_quote(table)})"
     ).fetchall():
@@ -337,15 +341,18 @@ def _source_facts(lite: sqlite3.Connection, table: str) -> _Facts:
             for row in lite.execute(f"PRAGMA main.index_xinfo({_quote(index)})").fetchall()
             if row[5]
         ]
-        plain = all(row[1] >= 0 and str(row[4]).upper() == "BINARY" for row in terms)
-        if unique and not partial and plain and origin != "pk":
-            uniques.add(frozenset(row[2] for row in terms))
+        names = frozenset(row[2] for row in terms)
+        if not unique or partial or origin == "pk" or any(row[1] < 0 for row in terms):
+            continue
+        plain = all(str(row[4]).upper() == "BINARY" for row in terms)
+        (uniques if plain else folded).add(names)
     return _Facts(
         columns=tuple(row[1] for row in rows),
         # A primary key is NOT NULL in PostgreSQL whatever SQLite made of it.
         not_null=frozenset(row[1] for row in rows if row[3] or row[1] in key),
         key=key,
         uniques=frozenset(uniques - {frozenset(key)}),
+        folded=frozenset(folded),
         foreign_keys=frozenset(_source_foreign_keys(lite, table)),
     )
 
@@ -428,6 +435,7 @@ def _target_facts(conn: psycopg.Connection[Any], schema: str, table: str) -> _Fa
         uniques=frozenset(
             {frozenset(names) for primary, names in indexes if not primary} - {frozenset(key)}
         ),
+        folded=frozenset(),
         foreign_keys=frozenset(
             (tuple(mine), parent, tuple(theirs), _ACTIONS[update], _ACTIONS[delete])
             for mine, parent, theirs, update, delete in keys

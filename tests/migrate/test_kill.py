@@ -26,6 +26,22 @@ KILLS = int(os.environ.get("OXY_PG_KILLS", "6"))
 MESSAGES = 6_000
 MOVED = [name for name in oxy_database.TABLES if name != "seaql_migrations"]
 
+DEFINITIONS = (
+    """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace
+    """,
+    "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    """
+    SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger
+    WHERE NOT tgisinternal
+    """,
+    """
+    SELECT table_name, column_name, concat_ws(' ', data_type, is_nullable, column_default)
+    FROM information_schema.columns WHERE table_schema = 'public'
+    """,
+)
+
 PROGRAM = """
 import sys
 from oxy_pg.migrate.migration import migrate
@@ -80,15 +96,7 @@ def alone(url) -> None:
 def definitions(conn) -> list[tuple[str, ...]]:
     """Everything that a schema promises, as PostgreSQL spells it."""
     rows: list[tuple[str, ...]] = []
-    for query in (
-        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
-        "WHERE connamespace = 'public'::regnamespace",
-        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-        "SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger "
-        "WHERE NOT tgisinternal",
-        "SELECT table_name, column_name, concat_ws(' ', data_type, is_nullable, column_default) "
-        "FROM information_schema.columns WHERE table_schema = 'public'",
-    ):
+    for query in DEFINITIONS:
         rows += conn.execute(query).fetchall()
     return sorted(rows)
 
@@ -143,10 +151,12 @@ def test_killed_migration_leaves_the_existing_schema_as_it_was(source, pg_url):
 
         with psycopg.connect(pg_url) as conn:
             assert promised == definitions(conn)
-            rows = sum(
-                conn.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in MOVED
-            )
-        assert rows == 0 or [] == differences(source, pg_url, tables=MOVED), number
+            full = [
+                table
+                for table in MOVED
+                if conn.execute(f'SELECT FROM "{table}" LIMIT 1').fetchone() is not None
+            ]
+        assert full == [] or [] == differences(source, pg_url, tables=MOVED), number
 
 
 def test_reader_never_sees_half_of_it(source, pg_url):

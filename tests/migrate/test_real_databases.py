@@ -127,7 +127,7 @@ def names_in(report) -> dict[tuple[str, str], str]:
 
 
 def check(original: Path, tmp_path: Path, url: str) -> None:
-    path = shutil.copy(original, tmp_path)
+    path = str(shutil.copy(original, tmp_path))
     before = hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     try:
