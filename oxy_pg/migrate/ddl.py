@@ -90,16 +90,24 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
     if source.generated is None:
         return None
     try:
-        if column.type.kind not in {"bigint", "double"}:
-            raise Uncertain(f"its type is {column.type}")
-        others = {n: v for n, v in _names(table).items() if v[1].kind == column.type.kind}
-        generated = {c.name.lower() for c in table.source.columns if c.generated}
-        return translate(source.generated, {n: v for n, v in others.items() if n not in generated})
+        return _generated_as(table, column, source.generated)
     except Uncertain as reason:
         if writer is not None:
             name = f"{table.source.name}.{column.source}"
             writer.leave("generated column", name, f"its values came along; {reason}")
         return None
+
+
+def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:
+    if column.type.kind not in {"bigint", "double"}:
+        raise Uncertain(f"its type is {column.type}")
+    generated = {c.name.lower() for c in table.source.columns if c.generated}
+    alike = {
+        name: (target, type_)
+        for name, (target, type_) in _names(table).items()
+        if type_.kind == column.type.kind and name not in generated
+    }
+    return translate(text, alike)
 
 
 def _create_table(table: TablePlan, writer: _Writer) -> Statement:
@@ -124,7 +132,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
             writer.leave("default", name, f"{source.default}: {reason}")
     if source.collation not in {"BINARY", "NOCASE"}:
         writer.warnings.append(
-            f"{table.source.name}.{column.source}: collation {source.collation} is lost"
+            f"{table.source.name}.{column.source}: its collation {source.collation} is lost"
         )
     if source.collation == "NOCASE":
         writer.warnings.append(
@@ -250,7 +258,7 @@ def _foreign_keys(
     for key in table.source.foreign_keys:
         label = f"{table.source.name} ({', '.join(key.columns)}) → {key.parent}"
         try:
-            parent, columns = _parent(table, key, tables, writer)
+            parent, columns = _parent(table, key, tables)
         except Uncertain as reason:
             writer.leave("foreign key", label, str(reason))
             writer.warnings.append(f"foreign key {label} is left out: {reason}")
@@ -271,7 +279,7 @@ def _foreign_keys(
 
 
 def _parent(
-    table: TablePlan, key: SourceForeignKey, tables: list[TablePlan], writer: _Writer
+    table: TablePlan, key: SourceForeignKey, tables: list[TablePlan]
 ) -> tuple[TablePlan, list[ColumnPlan]]:
     parent = next((t for t in tables if t.source.name.lower() == key.parent.lower()), None)
     if parent is None:

@@ -153,7 +153,8 @@ class Preflight:
             if table.source.rowid_alias == source.name:
                 continue
             identity = ", ".join(table.source.identity)
-            query = f"SELECT {identity} FROM {quoted(table.source.name)} WHERE {quoted(source.name)} ISNULL"
+            nulls = f"{quoted(table.source.name)} WHERE {quoted(source.name)} ISNULL"
+            query = f"SELECT {identity} FROM {nulls}"
             for key in self._source.cursor().execute(query):
                 where = row_name(table.source, key)
                 reason = "the column is NOT NULL in PostgreSQL"
@@ -280,6 +281,7 @@ class Preflight:
         return False
 
     def among(self, table: TablePlan, alias: str) -> str:
+        """Return the condition that a row is one of those that stay behind."""
         names = self.skipped[table.source.name]
         same = " AND ".join(
             f"s.k{n} = {alias}.{part}" for n, part in enumerate(table.source.identity)

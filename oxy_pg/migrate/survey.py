@@ -7,6 +7,8 @@ expects. Only columns where some are not get a closer look.
 
 from __future__ import annotations
 
+import queue
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
@@ -18,7 +20,7 @@ from oxy_pg.migrate.types import SIMPLE, Cast, Facts, PgType, choose
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from oxy_pg.migrate.source import SourceColumn, SourceTable
 
@@ -74,6 +76,26 @@ def install_functions(connection: sqlite3.Connection) -> None:
 def _decimals(value: float) -> int:
     exponent = Decimal(repr(value)).normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 99
+
+
+def survey_tables(
+    connections: list[sqlite3.Connection],
+    tables: Sequence[tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]],
+) -> list[TableSurvey]:
+    """Look at the values of all tables, with as many threads as there are connections."""
+    idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+    for connection in connections:
+        idle.put(connection)
+
+    def one(job: tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]) -> TableSurvey:
+        connection = idle.get()
+        try:
+            return survey_table(connection, *job)
+        finally:
+            idle.put(connection)
+
+    with ThreadPoolExecutor(len(connections)) as pool:
+        return list(pool.map(one, tables))
 
 
 def survey_table(

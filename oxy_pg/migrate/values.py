@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
@@ -39,6 +39,8 @@ class Unfit(ValueError):
 # The most that PostgreSQL takes in one field (1 GB less what is around it).
 LARGEST = 1_073_741_000
 
+# More digits than numeric has.
+_EXACT = Context(prec=200_000)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _JULIAN_EPOCH = 2_440_587.5  # 1970-01-01 00:00
@@ -125,7 +127,9 @@ def _integer(value: Value, type_: PgType, _: str | None) -> str:
     number: int
     if isinstance(value, int):
         number = value
-    elif (isinstance(value, float) and value.is_integer() and abs(value) < 2**63) or (isinstance(value, str) and _INTEGER.match(value)):
+    elif (isinstance(value, float) and value.is_integer() and abs(value) < 2**63) or (
+        isinstance(value, str) and _INTEGER.match(value)
+    ):
         number = int(value)
     else:
         raise Unfit(f"not a whole number, and the column is {type_}")
@@ -178,7 +182,7 @@ def _numeric(value: Value, type_: PgType, _: str | None) -> str:
         raise Unfit(f"{type_} cannot hold it")
     if type_.size is not None:
         scale = type_.scale or 0
-        _, digits, exponent = number.normalize().as_tuple()
+        _, digits, exponent = number.normalize(_EXACT).as_tuple()
         if number and -int(exponent) > scale:
             raise Unfit(f"{type_} would round it")
         if number and len(digits) + int(exponent) > type_.size - scale:
@@ -288,7 +292,9 @@ def _instant_from_text(text: str) -> datetime:
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
     fraction, offset = match[7], match[8]
     try:
-        whole = datetime(year, month, day, hour, minute, second, tzinfo=_parse_offset(offset) or UTC)
+        whole = datetime(
+            year, month, day, hour, minute, second, tzinfo=_parse_offset(offset) or UTC
+        )
     except Unfit:
         raise
     except ValueError as error:
