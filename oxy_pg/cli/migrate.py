@@ -13,6 +13,7 @@ from oxy_pg.errors import ConfigurationError, OxyPgError
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from oxy_pg.migrate.migration import Progress
     from oxy_pg.migrate.report import MigrationReport
@@ -172,7 +173,7 @@ def _write_error(error: OxyPgError, path: str) -> None:
 class Silent:
     """No progress."""
 
-    def __enter__(self) -> Silent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -225,7 +226,7 @@ class Bars(Silent):
         self._done = 0
         self._all: Any = None
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         self._progress.start()
         self._all = self._progress.add_task("looking at the source", total=None, rate="")
         return self

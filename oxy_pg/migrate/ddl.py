@@ -179,7 +179,8 @@ def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
         writer.warnings.append(f"index {index.name} is called {name}")
     writer.taken.add(name)
     unique = "UNIQUE " if index.unique else ""
-    sql = f"CREATE {unique}INDEX {ident(name)} ON {writer.table_name(table)} ({', '.join(terms)}){where}"
+    on = f"{writer.table_name(table)} ({', '.join(terms)})"
+    sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
     return Statement("index", index.name, sql, optional=not index.unique)
 
 

@@ -290,16 +290,15 @@ def _instant_from_text(text: str) -> datetime:
     if match is None:
         raise Unfit("not a time" if text else "an empty text is not a time")
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    fraction, offset = match[7], match[8]
     try:
         whole = datetime(
-            year, month, day, hour, minute, second, tzinfo=_parse_offset(offset) or UTC
+            year, month, day, hour, minute, second, tzinfo=_parse_offset(match[8]) or UTC
         )
     except Unfit:
         raise
     except ValueError as error:
         raise Unfit(f"not a time: {error}") from error
-    return whole.astimezone(UTC) + timedelta(microseconds=_micros(fraction))
+    return whole.astimezone(UTC) + timedelta(microseconds=_micros(match[7]))
 
 
 def _instant_from_number(value: float, option: str | None) -> datetime:
