@@ -204,6 +204,9 @@ class _Run:
             return self.run(dry_run=dry_run)
         except OxyPgError:
             raise
+        except sqlite3.DataError as error:
+            remedy = "A row of COPY may have 1 GB. Leave the table out with --exclude."
+            raise TargetRefused(self.doing, f"a row is too long ({error})", remedy) from error
         except sqlite3.Error as error:
             self._diagnose_source(error)
             raise MigrationError(
@@ -414,7 +417,7 @@ class _Run:
             return
         differences = []
         rows = cells = 0
-        comparison = verify.Comparison(self.lite, plan, preflight)
+        comparison = verify.Comparison(self.lite, preflight)
         for table in plan.tables:
             kept, digest = before.get(table.target, (0, 0))
             wanted = kept + table.rows - preflight.skipped_rows(table)

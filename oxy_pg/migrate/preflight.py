@@ -86,9 +86,7 @@ class Preflight:
         survey = column.survey
         if column.generated or (not survey.unfit and not thorough):
             return column
-        found = unfit_values(
-            self._source, table.source, survey, self.plan.encoding, everything=thorough
-        )
+        found = unfit_values(self._source, table.source, survey, everything=thorough)
         # Of the types that Python knows wholly, PostgreSQL need not be asked.
         ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
         bad = False

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import queue
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.errors import BadValue
 from oxy_pg.migrate import codec, values
@@ -249,7 +250,6 @@ def unfit_values(
     connection: sqlite3.Connection,
     table: SourceTable,
     column: ColumnSurvey,
-    encoding: str,
     *,
     everything: bool = False,
 ) -> Iterator[tuple[str, tuple[values.Value | None, ...], values.Value, str | BadValue]]:
@@ -261,33 +261,40 @@ def unfit_values(
     """
     name = quoted(column.name)
     identity = table.identity
-    # Text comes as bytes, because it may not be valid; a blob is told apart by its type.
-    query = (
-        f"SELECT {', '.join(identity)}, typeof({name}), "
-        f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END "
-        f"FROM {quoted(table.name)} WHERE {name} NOTNULL"
-    )
+    query = f"SELECT {', '.join(identity)}, {name} FROM {quoted(table.name)} WHERE {name} NOTNULL"
     if column.fast is not None and not everything:
         query += f" AND NOT ({column.fast.fits.replace('{x}', name)})"
-    cursor = connection.cursor()
-    for *found, kind, raw in cursor.execute(query):
-        key = cast("tuple[values.Value | None, ...]", tuple(found))
-        where = row_name(table, key)
-        try:
-            value = values.decode(raw, encoding) if kind == "text" else raw
-            yield where, key, value, values.to_text(value, column.type, column.option)
-        except values.Unfit as reason:
-            bad = BadValue(
-                table.name, column.name, where, show(raw_or_text(kind, raw)), str(reason)
-            )
-            yield where, key, raw, bad
+    with exact_text(connection):
+        for *found, raw in connection.cursor().execute(query):
+            key = tuple(readable(part) for part in found)
+            where = row_name(table, key)
+            try:
+                value = values.decode(raw) if isinstance(raw, bytearray) else raw
+                yield where, key, value, values.to_text(value, column.type, column.option)
+            except values.Unfit as reason:
+                shown = show(readable(raw))
+                yield where, key, raw, BadValue(table.name, column.name, where, shown, str(reason))
 
 
-def raw_or_text(kind: str, raw: values.Value) -> values.Value:
-    """Return a text's bytes as text where that is possible."""
-    if kind == "text" and isinstance(raw, bytes):
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            return raw
-    return raw
+@contextmanager
+def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """
+    Read text as bytearray: it may not be valid, and a blob stays told apart from it.
+
+    It is UTF-8, whatever the encoding of the database.
+    """
+    before, connection.text_factory = connection.text_factory, bytearray
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def readable(raw: Any) -> values.Value | None:
+    """Return a text that was read exactly as text where that is possible, else as bytes."""
+    if not isinstance(raw, bytearray):
+        return cast("values.Value | None", raw)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return bytes(raw)

@@ -115,7 +115,7 @@ def _other_way(value: Value, type_: PgType) -> Value:
     return value
 
 
-def decode(raw: bytes, encoding: str = "UTF-8") -> str:
+def decode(raw: bytes | bytearray, encoding: str = "UTF-8") -> str:
     """Decode a text's bytes. Raises Unfit when they are not valid."""
     try:
         return raw.decode(encoding)
@@ -182,10 +182,11 @@ def _numeric(value: Value, type_: PgType, _: str | None) -> str:
         raise Unfit(f"{type_} cannot hold it")
     if type_.size is not None:
         scale = type_.scale or 0
-        _, digits, exponent = number.normalize(_EXACT).as_tuple()
-        if number and -int(exponent) > scale:
+        parts = number.normalize(_EXACT).as_tuple()
+        exponent = int(parts.exponent)
+        if number and -exponent > scale:
             raise Unfit(f"{type_} would round it")
-        if number and len(digits) + int(exponent) > type_.size - scale:
+        if number and len(parts.digits) + exponent > type_.size - scale:
             raise Unfit(f"out of the range of {type_}")
     return text
 
@@ -408,6 +409,7 @@ _CANONICAL: dict[str, Callable[[str], object]] = {
     "timestamp": _canonical_timestamptz,
     "timestamptz": _canonical_timestamptz,
     "date": lambda text: date.fromisoformat(text) if len(text) == 10 else text,
+    "time": lambda text: text if text.startswith("24") else time.fromisoformat(text),
     "char": lambda text: text.rstrip(" "),
     "jsonb": lambda text: json.loads(text, parse_float=Decimal, parse_int=Decimal),
 }
