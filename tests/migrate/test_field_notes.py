@@ -433,7 +433,8 @@ WHERE connamespace = 'public'::regnamespace
 UNION ALL SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid),
   concat(obj_description(indexrelid, 'pg_class'), indisreplident, indisclustered, indisunique)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relnamespace = 'public'::regnamespace
-UNION ALL SELECT tgname, pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT tgname, pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger
+WHERE NOT tgisinternal
 ORDER BY 1, 2
 """
 
@@ -476,8 +477,8 @@ def test_virtual_tables_and_their_shadows_are_reported(move):
     Field note 20: FTS and R-tree tables stay behind, by name.
     """
     report = move(
-        "CREATE VIRTUAL TABLE docs USING fts5(body); CREATE VIRTUAL TABLE geo USING rtree(id, a, b);"
-        "CREATE TABLE t (v)"
+        "CREATE VIRTUAL TABLE docs USING fts5(body);"
+        "CREATE VIRTUAL TABLE geo USING rtree(id, a, b); CREATE TABLE t (v)"
     )
     kinds = {s.name: s.kind for s in report.skipped}
     assert "virtual" == kinds["docs"] == kinds["geo"]
@@ -626,6 +627,10 @@ ODD_TABLES = [
     ("CREATE TABLE t (u, v, w, x)", [(1, 1.5, "t", b"b"), (2, 2, "u", b"c")]),
     ("CREATE TABLE t (rowid TEXT, oid TEXT, _rowid_ TEXT)", [("a", "b", "c")]),
     ("CREATE TABLE t (v text)", []),
+    (
+        "CREATE TABLE t (id INTEGER, u uuid_text, r real, b blob, j json_text, d date)",
+        [(1, None, None, None, None, None)],
+    ),
     ("CREATE TABLE t (xmin text, ctid int)", [("a", 1)]),
 ]
 
