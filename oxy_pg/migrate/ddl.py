@@ -210,6 +210,9 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
     name = writer.table_name(table)
     for columns, what in unique_keys(table):
         planned = [table.column(column) for column in columns]
+        if what == "UNIQUE" and columns == table.source.primary_key:
+            reason = "there are NULLs in it, so it is a UNIQUE constraint now"
+            writer.leave("primary key", table.source.name, reason)
         if any(column is None or column.type.kind in {"json", "other"} for column in planned):
             writer.leave(what.lower(), table.source.name, "a column's type has no order")
             continue
@@ -231,8 +234,10 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
 def unique_keys(table: TablePlan) -> list[tuple[tuple[str, ...], str]]:
     """Return the primary key and the UNIQUE constraints, by the source's names."""
     found: list[tuple[tuple[str, ...], str]] = []
-    if table.source.primary_key:
-        found.append((table.source.primary_key, "PRIMARY KEY"))
+    key = [table.column(name) for name in table.source.primary_key]
+    if key:
+        whole = all(column is not None and column.not_null for column in key)
+        found.append((table.source.primary_key, "PRIMARY KEY" if whole else "UNIQUE"))
     for index in table.source.indexes:
         columns = tuple(column for column in index.columns if column is not None)
         if index.origin == "u" and "NOCASE" not in index.collations:

@@ -229,7 +229,8 @@ def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tupl
         if name != column.name:
             notes.warnings.append(f"column {table.name}.{column.name} is called {name}")
         taken.add(name)
-        in_key = column.name in table.primary_key
+        # SQLite lets NULL into most primary keys; the key becomes UNIQUE then, which means the same.
+        in_key = column.name in table.primary_key and not found.nulls
         planned.append(
             ColumnPlan(
                 column.name, name, column.declared, found.type, found, column.not_null or in_key

@@ -521,12 +521,24 @@ def test_nocase_uniqueness_is_kept(move, pg):
         pg("INSERT INTO t VALUES ('A@X.org')")
 
 
-def test_null_in_a_primary_key_is_named(move):
+def test_null_in_a_primary_key_is_named(move, pg):
     """
-    Field note 22: SQLite lets NULL into a TEXT PRIMARY KEY.
+    Field note 22: SQLite lets NULL into a TEXT PRIMARY KEY; an existing one in PostgreSQL does not.
     """
+    pg("CREATE TABLE t (id text PRIMARY KEY, v int)")
     with pytest.raises(BadValues, match=r"t\.id, rowid 1: NULL: the column is NOT NULL"):
-        move("CREATE TABLE t (id TEXT PRIMARY KEY, v)", {"t": [(None, 1)]})
+        move("CREATE TABLE t (id TEXT PRIMARY KEY, v INT)", {"t": [(None, 1)]})
+
+
+def test_a_primary_key_with_nulls_becomes_unique(move, pg):
+    """
+    Field note 22: in a new table the key keeps its meaning as a UNIQUE constraint.
+    """
+    report = move("CREATE TABLE t (id TEXT PRIMARY KEY)", {"t": [(None,), (None,), ("a",)]})
+    assert [("primary key", "t")] == [(s.kind, s.name) for s in report.skipped]
+    assert [("UNIQUE (id)",)] == pg(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass"
+    )
 
 
 def test_a_column_without_a_place_is_an_error(move, pg):
