@@ -229,7 +229,7 @@ def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tupl
         if name != column.name:
             notes.warnings.append(f"column {table.name}.{column.name} is called {name}")
         taken.add(name)
-        # SQLite lets NULL into most primary keys; the key becomes UNIQUE then, which means the same.
+        # SQLite lets NULL into most primary keys. Such a key becomes UNIQUE, which means the same.
         in_key = column.name in table.primary_key and not found.nulls
         planned.append(
             ColumnPlan(
