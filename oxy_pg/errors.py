@@ -337,7 +337,8 @@ class Orphans(NamedTuple):
 
     def __str__(self) -> str:
         rows = ", ".join(self.rows[:5]) + (", …" if self.orphans > len(self.rows[:5]) else "")
-        return f"{self.table} ({', '.join(self.columns)}) → {self.parent}: {self.orphans:,} rows ({rows})"
+        key = f"{self.table} ({', '.join(self.columns)}) → {self.parent}"
+        return f"{key}: {self.orphans:,} rows ({rows})"
 
 
 # --- moving PostgreSQL data --------------------------------------------------

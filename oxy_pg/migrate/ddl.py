@@ -90,16 +90,24 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
     if source.generated is None:
         return None
     try:
-        if column.type.kind not in {"bigint", "double"}:
-            raise Uncertain(f"its type is {column.type}")
-        others = {n: v for n, v in _names(table).items() if v[1].kind == column.type.kind}
-        generated = {c.name.lower() for c in table.source.columns if c.generated}
-        return translate(source.generated, {n: v for n, v in others.items() if n not in generated})
+        return _generated_as(table, column, source.generated)
     except Uncertain as reason:
         if writer is not None:
             name = f"{table.source.name}.{column.source}"
             writer.leave("generated column", name, f"its values came along; {reason}")
         return None
+
+
+def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:
+    if column.type.kind not in {"bigint", "double"}:
+        raise Uncertain(f"its type is {column.type}")
+    generated = {c.name.lower() for c in table.source.columns if c.generated}
+    alike = {
+        name: (target, type_)
+        for name, (target, type_) in _names(table).items()
+        if type_.kind == column.type.kind and name not in generated
+    }
+    return translate(text, alike)
 
 
 def _create_table(table: TablePlan, writer: _Writer) -> Statement:
@@ -124,7 +132,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
             writer.leave("default", name, f"{source.default}: {reason}")
     if source.collation not in {"BINARY", "NOCASE"}:
         writer.warnings.append(
-            f"{table.source.name}.{column.source}: collation {source.collation} is lost"
+            f"{table.source.name}.{column.source}: its collation {source.collation} is lost"
         )
     if source.collation == "NOCASE":
         writer.warnings.append(
@@ -171,7 +179,8 @@ def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
         writer.warnings.append(f"index {index.name} is called {name}")
     writer.taken.add(name)
     unique = "UNIQUE " if index.unique else ""
-    sql = f"CREATE {unique}INDEX {ident(name)} ON {writer.table_name(table)} ({', '.join(terms)}){where}"
+    on = f"{writer.table_name(table)} ({', '.join(terms)})"
+    sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
     return Statement("index", index.name, sql, optional=not index.unique)
 
 
@@ -201,6 +210,9 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
     name = writer.table_name(table)
     for columns, what in unique_keys(table):
         planned = [table.column(column) for column in columns]
+        if what == "UNIQUE" and columns == table.source.primary_key:
+            reason = "there are NULLs in it, so it is a UNIQUE constraint now"
+            writer.leave("primary key", table.source.name, reason)
         if any(column is None or column.type.kind in {"json", "other"} for column in planned):
             writer.leave(what.lower(), table.source.name, "a column's type has no order")
             continue
@@ -222,8 +234,10 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
 def unique_keys(table: TablePlan) -> list[tuple[tuple[str, ...], str]]:
     """Return the primary key and the UNIQUE constraints, by the source's names."""
     found: list[tuple[tuple[str, ...], str]] = []
-    if table.source.primary_key:
-        found.append((table.source.primary_key, "PRIMARY KEY"))
+    key = [table.column(name) for name in table.source.primary_key]
+    if key:
+        whole = all(column is not None and column.not_null for column in key)
+        found.append((table.source.primary_key, "PRIMARY KEY" if whole else "UNIQUE"))
     for index in table.source.indexes:
         columns = tuple(column for column in index.columns if column is not None)
         if index.origin == "u" and "NOCASE" not in index.collations:
@@ -250,7 +264,7 @@ def _foreign_keys(
     for key in table.source.foreign_keys:
         label = f"{table.source.name} ({', '.join(key.columns)}) → {key.parent}"
         try:
-            parent, columns = _parent(table, key, tables, writer)
+            parent, columns = _parent(table, key, tables)
         except Uncertain as reason:
             writer.leave("foreign key", label, str(reason))
             writer.warnings.append(f"foreign key {label} is left out: {reason}")
@@ -271,7 +285,7 @@ def _foreign_keys(
 
 
 def _parent(
-    table: TablePlan, key: SourceForeignKey, tables: list[TablePlan], writer: _Writer
+    table: TablePlan, key: SourceForeignKey, tables: list[TablePlan]
 ) -> tuple[TablePlan, list[ColumnPlan]]:
     parent = next((t for t in tables if t.source.name.lower() == key.parent.lower()), None)
     if parent is None:

@@ -8,6 +8,7 @@ else raises Uncertain, and is left behind with that reason.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate import tokens
@@ -138,39 +139,42 @@ _CLOCKS = {
     "strftime('%y-%m-%dt%h:%m:%sz','now')": 'YYYY-MM-DD"T"HH24:MI:SS"Z"',
     "strftime('%y-%m-%d','now')": "YYYY-MM-DD",
 }
-_SECONDS = {"unixepoch()", "unixepoch('now')", "strftime('%s','now')", "cast(strftime('%s','now')asinteger)",
-            "cast(strftime('%s','now')asint)"}  # fmt: skip
+_SECONDS = {
+    "unixepoch()",
+    "unixepoch('now')",
+    "strftime('%s','now')",
+    "cast(strftime('%s','now')asinteger)",
+    "cast(strftime('%s','now')asint)",
+}
 _UTC = "(CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"
 
 
 def translate_default(text: str, type_: PgType) -> str:
     """Translate a column's default for its new type. Raises Uncertain."""
     found = tokens.tokenize(text)
-    while (
-        len(found) > 2
-        and found[0].text == "("
-        and tokens.parenthesis(found, 0)[1] == len(found) - 1
-    ):
+    while found and found[0].text == "(" and tokens.parenthesis(found, 0)[1] == len(found) - 1:
         found = found[1:-1]
-    plain = "".join(token.text for token in found).lower()
-    # The format's %s and %S differ in case alone.
-    seconds = plain in _SECONDS and "%S" not in text
-    if seconds:
+    plain = "".join(token.text for token in found)
+    if plain.lower() in _SECONDS and "%S" not in plain:
         if type_.kind in _NUMBERS:
             return "floor(extract(epoch FROM CURRENT_TIMESTAMP))::bigint"
         raise Uncertain(f"seconds since 1970 in a column of type {type_}")
-    if "strftime" in plain and "%M:%s" in text:
-        raise Uncertain("its time format has no counterpart")
-    key = plain.replace("%y-%m-%d %h:%m:%f", "%y-%m-%d %h:%m:%f")
-    for clock, shape in _CLOCKS.items():
-        if key == clock.replace("strftime('%y-%m-%d %h", "strftime('%y-%m-%d %h"):
-            return _clock(shape, type_)
-    value = _constant(found)
+    if plain.lower() in _CLOCKS:
+        # In a format, case matters: %M is the minute and %m the month.
+        if "strftime" in plain.lower() and _FORMAT_CASE.search(plain):
+            raise Uncertain("its time format has no counterpart")
+        return _clock(_CLOCKS[plain.lower()], type_)
+    return _spell_constant(_constant(found), text, type_)
+
+
+_FORMAT_CASE = re.compile(r"%y|-%M|%D|%h|:%m|%s|%F")
+
+
+def _spell_constant(value: Value | None, text: str, type_: PgType) -> str:
     if value is None:
         return "NULL"
     try:
-        option = "s" if type_.kind in {"timestamp", "timestamptz"} else None
-        spelled = to_text(value, type_, None if isinstance(value, str | bytes) else option)
+        spelled = to_text(value, type_)
     except Unfit as error:
         raise Uncertain(f"the default {text} does not fit: {error}") from error
     if type_.kind in _NUMBERS and spelled.lstrip("-").replace(".", "", 1).isdigit():

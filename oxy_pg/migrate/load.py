@@ -109,19 +109,20 @@ class Loader:
             fits = fast.fits.replace("{x}", name) if fast else ""
             text = f"CASE WHEN {fits} THEN {text} ELSE {slow} END" if fast else slow
         empties = self._nulled.get((table.source.name, column.source), [])
-        if empties:
-            gone = " OR ".join(self._is_in(table, names) for names in empties)
-            text = f"CASE WHEN {gone} THEN NULL ELSE {text} END"
-        elif column.survey.nulls == 0 and fast and not column.survey.unfit:
-            return text if fast.text != "{x}" else f"({text})"
-        return f"coalesce({text}, '\\N')"
+        empty = "".join(f" OR {self._is_in(table, names)}" for names in empties)
+        if column.survey.nulls or empty:
+            # Asked first, because hex(NULL) is an empty text.
+            text = f"CASE WHEN {name} ISNULL{empty} THEN '\\N' ELSE {text} END"
+        if fast is None or column.survey.unfit:
+            text = f"coalesce({text}, '\\N')"  # emptied, because it did not fit
+        return f"({text})"
 
     def _slow_field(self, table: TablePlan, column: ColumnPlan, name: str) -> str:
         self._slow.append(column)
         self._tables.append(table.source.name)
         raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
         number = len(self._slow) - 1
-        return f"CASE WHEN {name} NOTNULL THEN oxy_slow({number}, typeof({name}), {raw}) END"
+        return f"oxy_slow({number}, typeof({name}), {raw})"
 
     def chunks(self, table: TablePlan) -> Iterator[tuple[int, bytes]]:
         """Yield the table's rows as COPY text, with the number of rows in each piece."""

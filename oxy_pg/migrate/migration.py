@@ -12,7 +12,7 @@ import os
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,6 +80,7 @@ def migrate(
     verify: Literal["counts", "full", "none"] = "counts",
     dry_run: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
+    jobs: int = 2,
     timeout: float = 30.0,
 ) -> report.MigrationReport:
     """
@@ -91,7 +92,8 @@ def migrate(
     (types.CAST_OPTIONS). ``prepare`` brings the target's schema up first: a
     callable that gets the URL, or a shell command that finds it in
     OXY_DATABASE_URL. ``dry_run`` writes nothing and reports every problem.
-    ``timeout`` is how many seconds to wait until either side can be reached.
+    ``jobs`` is how many threads read the source while it is looked at, and
+    ``timeout`` how many seconds to wait until either side can be reached.
 
     Blocks until the rows are committed. Killed or cancelled at any moment it
     leaves the target as it was. Raises MigrationError's children and
@@ -111,14 +113,17 @@ def migrate(
     path = source.path_of(source_path)
     url = plain(target_url, "The target")
     deadline = Deadline(timeout)
-    with closing(source.connect(path, timeout)) as lite:
+    with ExitStack() as stack:
+        readers = source.connect_all(path, timeout, jobs)
+        for reader in readers:
+            stack.callback(reader.close)
         if dry_run:
-            source.check(lite, path)
+            source.check(readers[0], path)
         elif prepare is not None:
             _prepare(prepare, url)
-        with closing(target.connect(url, deadline)) as server:
-            run = _Run(lite, server, path, url, options, on_progress or _ignore)
-            return run.guarded(dry_run=dry_run)
+        server = stack.enter_context(closing(target.connect(url, deadline)))
+        run = _Run(readers, server, path, url, options, on_progress or _ignore)
+        return run.guarded(dry_run=dry_run)
 
 
 def _ignore(_: Progress) -> None:
@@ -168,16 +173,17 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
 class _Run:
     """One migration on its way."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
-        lite: sqlite3.Connection,
+        readers: list[sqlite3.Connection],
         server: psycopg.Connection[Any],
         path: str,
         url: str,
         options: Options,
         on_progress: Callable[[Progress], object],
     ) -> None:
-        self.lite = lite
+        self.readers = readers
+        self.lite = readers[0]
         self.server = server
         self.path = path
         self.url = url
@@ -189,7 +195,8 @@ class _Run:
         self.loaded: dict[str, Loaded] = {}
         self.counted: dict[str, int] = {}
         self.verified = report.Verification(options.verify, 0, 0, 0)
-        install_functions(lite)
+        for reader in readers:
+            install_functions(reader)
 
     def guarded(self, *, dry_run: bool) -> report.MigrationReport:
         """Run, and turn what the two drivers raise into errors that say what to do."""
@@ -197,6 +204,9 @@ class _Run:
             return self.run(dry_run=dry_run)
         except OxyPgError:
             raise
+        except sqlite3.DataError as error:
+            remedy = "A row of COPY may have 1 GB. Leave the table out with --exclude."
+            raise TargetRefused(self.doing, f"a row is too long ({error})", remedy) from error
         except sqlite3.Error as error:
             self._diagnose_source(error)
             raise MigrationError(
@@ -220,7 +230,7 @@ class _Run:
         self.doing = "read the schema of"
         schema = source.read_schema(self.lite, self.path)
         goal = target.read_target(self.server)
-        plan = make_plan(self.lite, schema, goal, mask(self.url), self.options)
+        plan = make_plan(self.readers, schema, goal, mask(self.url), self.options)
         warnings = [*plan.warnings, *bookkeeping_warnings(self.lite, self.server, schema, goal)]
         if not schema.tables:
             warnings.append("the source has no tables")
@@ -407,7 +417,7 @@ class _Run:
             return
         differences = []
         rows = cells = 0
-        comparison = verify.Comparison(self.lite, plan, preflight)
+        comparison = verify.Comparison(self.lite, preflight)
         for table in plan.tables:
             kept, digest = before.get(table.target, (0, 0))
             wanted = kept + table.rows - preflight.skipped_rows(table)

@@ -1,6 +1,4 @@
-"""
-What a migration will do: a value that can be printed, tested and compared.
-"""
+"""What a migration will do: a value that can be printed, tested and compared."""
 
 from __future__ import annotations
 

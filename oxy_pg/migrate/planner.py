@@ -13,9 +13,9 @@ from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate import ddl
 from oxy_pg.migrate.plan import ColumnPlan, Options, Plan, Skipped, TablePlan, shorten
 from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.survey import TableSurvey, survey_table
+from oxy_pg.migrate.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.target import LONGEST_NAME, MOST_COLUMNS, SetAside, TargetTable, ident
-from oxy_pg.migrate.types import Cast, parse_cast
+from oxy_pg.migrate.types import Cast, PgType, parse_cast
 
 if TYPE_CHECKING:
     import sqlite3
@@ -57,7 +57,7 @@ class _Notes:
 
 
 def make_plan(
-    connection: sqlite3.Connection,
+    connections: list[sqlite3.Connection],
     source: SourceSchema,
     target: TargetSchema,
     url: str,
@@ -74,12 +74,13 @@ def make_plan(
     chosen = _choose_tables(source, target, options, notes)
     casts = _casts(source, options)
     names = _table_names(chosen, target, notes)
-    tables = []
-    for table in chosen:
-        existing = _existing(table, target, options, notes)
-        tables.append(
-            _plan_table(connection, table, existing, names[table.name], casts, options, notes)
-        )
+    existing = {table.name: _existing(table, target, options, notes) for table in chosen}
+    jobs = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
+    surveys = survey_tables(connections, jobs)
+    tables = [
+        _plan_table(table, existing[table.name], names[table.name], survey, notes)
+        for table, survey in zip(chosen, surveys, strict=True)
+    ]
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings)
@@ -106,7 +107,8 @@ def _choose_tables(
     for pattern in (*(options.tables or ()), *options.exclude):
         if not _matches(every, [pattern]):
             raise ConfigurationError(
-                f"No table of the source is called {pattern!r}. There are: {', '.join(every) or 'none'}."
+                f"No table of the source is called {pattern!r}. "
+                f"There are: {', '.join(every) or 'none'}."
             )
     wanted = set(every if options.tables is None else _matches(every, options.tables))
     wanted -= set(_matches(every, options.exclude))
@@ -182,23 +184,24 @@ def _existing(
     return existing
 
 
+def _wanted(table: SourceTable, existing: TargetTable | None) -> dict[str, PgType]:
+    if existing is None:
+        return {}
+    matches = {column.name: existing.column(column.name) for column in table.columns}
+    return {name: match.type for name, match in matches.items() if match is not None}
+
+
+def _casts_of(table: SourceTable, casts: Mapping[tuple[str, str], Cast]) -> dict[str, Cast]:
+    return {column: cast for (owner, column), cast in casts.items() if owner == table.name}
+
+
 def _plan_table(
-    connection: sqlite3.Connection,
     table: SourceTable,
     existing: TargetTable | None,
     name: str,
-    casts: Mapping[tuple[str, str], Cast],
-    options: Options,
+    survey: TableSurvey,
     notes: _Notes,
 ) -> TablePlan:
-    wanted = {}
-    if existing is not None:
-        for column in table.columns:
-            found = existing.column(column.name)
-            if found is not None:
-                wanted[column.name] = found.type
-    own_casts = {column: cast for (owner, column), cast in casts.items() if owner == table.name}
-    survey = survey_table(connection, table, wanted, own_casts)
     for column_survey in survey.columns:
         notes.warnings += [f"{table.name}.{column_survey.name}: {n}" for n in column_survey.notes]
         if column_survey.overlong:
@@ -215,7 +218,8 @@ def _plan_table(
 def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tuple[ColumnPlan, ...]:
     if len(survey.columns) > MOST_COLUMNS:
         notes.problems.append(
-            f"table {table.name} has {len(survey.columns):,} columns; PostgreSQL takes {MOST_COLUMNS:,}"
+            f"table {table.name} has {len(survey.columns):,} columns; PostgreSQL takes "
+            f"{MOST_COLUMNS:,}"
         )
     planned: list[ColumnPlan] = []
     taken = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
@@ -225,7 +229,8 @@ def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tupl
         if name != column.name:
             notes.warnings.append(f"column {table.name}.{column.name} is called {name}")
         taken.add(name)
-        in_key = column.name in table.primary_key
+        # SQLite lets NULL into most primary keys. Such a key becomes UNIQUE, which means the same.
+        in_key = column.name in table.primary_key and not found.nulls
         planned.append(
             ColumnPlan(
                 column.name, name, column.declared, found.type, found, column.not_null or in_key
@@ -248,7 +253,8 @@ def _matched_columns(
             else:
                 values = survey.rows - found.nulls
                 notes.problems.append(
-                    f"column {table.name}.{column.name} has {values:,} values and no column in the target"
+                    f"column {table.name}.{column.name} has {values:,} values and no column in the "
+                    "target"
                 )
             continue
         planned.append(

@@ -86,9 +86,7 @@ class Preflight:
         survey = column.survey
         if column.generated or (not survey.unfit and not thorough):
             return column
-        found = unfit_values(
-            self._source, table.source, survey, self.plan.encoding, everything=thorough
-        )
+        found = unfit_values(self._source, table.source, survey, everything=thorough)
         # Of the types that Python knows wholly, PostgreSQL need not be asked.
         ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
         bad = False
@@ -153,7 +151,8 @@ class Preflight:
             if table.source.rowid_alias == source.name:
                 continue
             identity = ", ".join(table.source.identity)
-            query = f"SELECT {identity} FROM {quoted(table.source.name)} WHERE {quoted(source.name)} ISNULL"
+            nulls = f"{quoted(table.source.name)} WHERE {quoted(source.name)} ISNULL"
+            query = f"SELECT {identity} FROM {nulls}"
             for key in self._source.cursor().execute(query):
                 where = row_name(table.source, key)
                 reason = "the column is NOT NULL in PostgreSQL"
@@ -280,6 +279,7 @@ class Preflight:
         return False
 
     def among(self, table: TablePlan, alias: str) -> str:
+        """Return the condition that a row is one of those that stay behind."""
         names = self.skipped[table.source.name]
         same = " AND ".join(
             f"s.k{n} = {alias}.{part}" for n, part in enumerate(table.source.identity)

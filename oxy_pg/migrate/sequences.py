@@ -66,9 +66,7 @@ def _next(
     planned = table.by_target(column)
     if planned and table.source.rowid_alias == planned.source and table.source.sequence is not None:
         candidates.append(table.source.sequence)
-    state = connection.execute(
-        f"SELECT last_value, is_called FROM {name}"
-    ).fetchone()
+    state = connection.execute(f"SELECT last_value, is_called FROM {name}").fetchone()
     if state and state[1] and table.existing is not None:
         candidates.append(int(state[0]))
     highest = max(candidates, default=0)

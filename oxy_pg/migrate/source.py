@@ -181,6 +181,43 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
     return connection
 
 
+def connect_all(path: str, timeout: float, count: int) -> list[sqlite3.Connection]:
+    """
+    Open the database ``count`` times, so that every connection sees the same moment.
+
+    Where another program writes without a pause, there is only one.
+    """
+    first = connect(path, timeout)
+    if count < 2:
+        return [first]
+    watch = sqlite3.connect(
+        f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, isolation_level=None
+    )
+    others: list[sqlite3.Connection] = []
+    try:
+        for _ in range(20):
+            # The number changes with every commit of anybody else (PRAGMA data_version): when it
+            # did not, all read transactions that began in between see the same rows.
+            before = _data_version(watch)
+            first.execute("ROLLBACK")
+            first.execute("BEGIN")
+            first.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            others = [connect(path, timeout) for _ in range(count - 1)]
+            if before == _data_version(watch):
+                return [first, *others]
+            for other in others:
+                other.close()
+    except sqlite3.Error as error:
+        raise _unreadable(path, error) from error
+    finally:
+        watch.close()
+    return [first]
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
 def check(connection: sqlite3.Connection, path: str) -> None:
     """Raise SourceUnreadable when the file is damaged; reads all of it."""
     try:
@@ -189,6 +226,28 @@ def check(connection: sqlite3.Connection, path: str) -> None:
         raise _unreadable(path, error) from error
     if found != ["ok"]:
         raise damaged(path, "; ".join(found))
+
+
+def back_up(path: str, to: str, timeout: float) -> None:
+    """
+    Copy the database as of one moment, its -wal file's rows included.
+
+    Raises ConfigurationError when there is something at ``to`` already.
+    """
+    if os.path.exists(to):
+        raise ConfigurationError(f"The backup {to} exists already; nothing was overwritten.")
+    connection = connect(path, timeout)
+    try:
+        connection.execute("COMMIT")
+        copy = sqlite3.connect(to)
+        try:
+            connection.backup(copy)
+        finally:
+            copy.close()
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"The backup {to} could not be written: {error}.") from error
+    finally:
+        connection.close()
 
 
 def damaged(path: str, details: str) -> SourceUnreadable:

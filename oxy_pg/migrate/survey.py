@@ -7,9 +7,12 @@ expects. Only columns where some are not get a closer look.
 
 from __future__ import annotations
 
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.errors import BadValue
 from oxy_pg.migrate import codec, values
@@ -18,7 +21,7 @@ from oxy_pg.migrate.types import SIMPLE, Cast, Facts, PgType, choose
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from oxy_pg.migrate.source import SourceColumn, SourceTable
 
@@ -74,6 +77,26 @@ def install_functions(connection: sqlite3.Connection) -> None:
 def _decimals(value: float) -> int:
     exponent = Decimal(repr(value)).normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 99
+
+
+def survey_tables(
+    connections: list[sqlite3.Connection],
+    tables: Sequence[tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]],
+) -> list[TableSurvey]:
+    """Look at the values of all tables, with as many threads as there are connections."""
+    idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+    for connection in connections:
+        idle.put(connection)
+
+    def one(job: tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]) -> TableSurvey:
+        connection = idle.get()
+        try:
+            return survey_table(connection, *job)
+        finally:
+            idle.put(connection)
+
+    with ThreadPoolExecutor(len(connections)) as pool:
+        return list(pool.map(one, tables))
 
 
 def survey_table(
@@ -227,7 +250,6 @@ def unfit_values(
     connection: sqlite3.Connection,
     table: SourceTable,
     column: ColumnSurvey,
-    encoding: str,
     *,
     everything: bool = False,
 ) -> Iterator[tuple[str, tuple[values.Value | None, ...], values.Value, str | BadValue]]:
@@ -239,33 +261,40 @@ def unfit_values(
     """
     name = quoted(column.name)
     identity = table.identity
-    # Text comes as bytes, because it may not be valid; a blob is told apart by its type.
-    query = (
-        f"SELECT {', '.join(identity)}, typeof({name}), "
-        f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END "
-        f"FROM {quoted(table.name)} WHERE {name} NOTNULL"
-    )
+    query = f"SELECT {', '.join(identity)}, {name} FROM {quoted(table.name)} WHERE {name} NOTNULL"
     if column.fast is not None and not everything:
         query += f" AND NOT ({column.fast.fits.replace('{x}', name)})"
-    cursor = connection.cursor()
-    for *found, kind, raw in cursor.execute(query):
-        key = cast("tuple[values.Value | None, ...]", tuple(found))
-        where = row_name(table, key)
-        try:
-            value = values.decode(raw, encoding) if kind == "text" else raw
-            yield where, key, value, values.to_text(value, column.type, column.option)
-        except values.Unfit as reason:
-            bad = BadValue(
-                table.name, column.name, where, show(raw_or_text(kind, raw)), str(reason)
-            )
-            yield where, key, raw, bad
+    with exact_text(connection):
+        for *found, raw in connection.cursor().execute(query):
+            key = tuple(readable(part) for part in found)
+            where = row_name(table, key)
+            try:
+                value = values.decode(raw) if isinstance(raw, bytearray) else raw
+                yield where, key, value, values.to_text(value, column.type, column.option)
+            except values.Unfit as reason:
+                shown = show(readable(raw))
+                yield where, key, raw, BadValue(table.name, column.name, where, shown, str(reason))
 
 
-def raw_or_text(kind: str, raw: values.Value) -> values.Value:
-    """Return a text's bytes as text where that is possible."""
-    if kind == "text" and isinstance(raw, bytes):
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            return raw
-    return raw
+@contextmanager
+def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """
+    Read text as bytearray: it may not be valid, and a blob stays told apart from it.
+
+    It is UTF-8, whatever the encoding of the database.
+    """
+    before, connection.text_factory = connection.text_factory, bytearray
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def readable(raw: Any) -> values.Value | None:
+    """Return a text that was read exactly as text where that is possible, else as bytes."""
+    if not isinstance(raw, bytearray):
+        return cast("values.Value | None", raw)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return bytes(raw)

@@ -296,7 +296,8 @@ FROM pg_constraint k
 JOIN pg_class o ON o.oid = k.conrelid
 LEFT JOIN pg_index i ON i.indexrelid = k.conindid AND k.contype IN ('p', 'u')
 LEFT JOIN pg_class c ON c.oid = i.indexrelid
-WHERE (k.conrelid = %(oid)s AND k.contype IN ('p', 'u', 'f') OR k.confrelid = %(oid)s AND k.contype = 'f')
+WHERE (k.conrelid = %(oid)s AND k.contype IN ('p', 'u', 'f')
+       OR k.confrelid = %(oid)s AND k.contype = 'f')
   AND k.conparentid = 0 AND coalesce(c.reltablespace, 0) = 0 AND c.reloptions IS NULL
 ORDER BY k.contype = 'f', k.contype, k.conname
 """
@@ -304,10 +305,13 @@ ORDER BY k.contype = 'f', k.contype, k.conname
 _INDEXES = """
 SELECT c.relname, n.nspname, i.indrelid::regclass::text, pg_get_indexdef(i.indexrelid),
        obj_description(i.indexrelid, 'pg_class'), i.indisreplident, i.indisclustered
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE i.indrelid = %s AND i.indisvalid AND c.reltablespace = 0
   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
-  AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND to_jsonb(a)->>'attstattarget' > '0')
+  AND NOT EXISTS (SELECT FROM pg_attribute a
+                  WHERE a.attrelid = c.oid AND to_jsonb(a)->>'attstattarget' > '0')
 ORDER BY c.relname
 """
 
@@ -315,19 +319,17 @@ _ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 
 
 def _set_aside(connection: psycopg.Connection[Any], oid: int) -> tuple[SetAside, ...]:
-    found = []
-    for name, enabled, table in connection.execute(_TRIGGERS, [oid]):
-        found.append(
-            SetAside(
-                f"trigger {name} on {table}",
-                f"ALTER TABLE {table} DISABLE TRIGGER {ident(name)}",
-                (f"ALTER TABLE {table} {_ENABLE[_text(enabled)]} TRIGGER {ident(name)}",),
-                0,
-            )
+    found = [
+        SetAside(
+            f"trigger {name} on {table}",
+            f"ALTER TABLE {table} DISABLE TRIGGER {ident(name)}",
+            (f"ALTER TABLE {table} {_ENABLE[_text(enabled)]} TRIGGER {ident(name)}",),
+            0,
         )
-    for row in connection.execute(_CONSTRAINTS, {"oid": oid}):
-        if not row[9] and row[10]:
-            found.append(_constraint(row))
+        for name, enabled, table in connection.execute(_TRIGGERS, [oid])
+    ]
+    constraints = connection.execute(_CONSTRAINTS, {"oid": oid})
+    found.extend(_constraint(row) for row in constraints if not row[9] and row[10])
     found.extend(_index(row) for row in connection.execute(_INDEXES, [oid]))
     return tuple(found)
 

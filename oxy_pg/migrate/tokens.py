@@ -180,7 +180,7 @@ def where_clause(text: str) -> str | None:
 
 
 def index_terms(text: str) -> list[str]:
-    """Return the terms between the parentheses of a CREATE INDEX statement, as they were written."""
+    """Return the terms of a CREATE INDEX statement, as they were written."""
     tokens = tokenize(text)
     # The table's name may be quoted and may hold anything, but a "(" token is never a name.
     opening = next((i for i, token in enumerate(tokens) if token.text == "("), None)

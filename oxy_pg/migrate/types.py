@@ -91,44 +91,42 @@ KINDS = frozenset({*SIMPLE, "varchar", "char", "other"})
 
 # What a declaration means, lower case and without its arguments. Who writes it: SQLite's own
 # documentation, SQLAlchemy, Django, Rails, Prisma, SeaORM, Laravel, EF Core, Go's GORM.
-_DECLARED: dict[str, str] = {
-    **dict.fromkeys(
-        ["int", "integer", "bigint", "int2", "int4", "int8", "smallint", "mediumint", "tinyint", "serial", "bigserial", "unsigned_big_int", "big_int", "integer_unsigned", "bigint_unsigned", "smallint_unsigned", "int_unsigned", "tinyint_unsigned", "mediumint_unsigned", "bigint_text", "rowid"],
-        "bigint",
-    ),
-    **dict.fromkeys(
-        ["real", "double", "double_precision", "float", "float4", "float8", "double_unsigned"], "double"
-    ),
-    **dict.fromkeys(
-        ["numeric", "decimal", "dec", "number", "money", "decimal_text", "real_money", "numeric_text"], "numeric"
-    ),
-    **dict.fromkeys(
-        ["text", "clob", "tinytext", "mediumtext", "longtext", "string", "ntext", "character_large_object", "enum", "set", "citext", "name", "nclob", "enum_text"],
-        "text",
-    ),
-    **dict.fromkeys(
-        ["varchar", "nvarchar", "character_varying", "varying_character", "char", "nchar", "character", "varchar2", "native_character", "national_character_varying", "nvarchar2", "bpchar"],
-        "varchar",
-    ),
-    **dict.fromkeys(
-        ["blob", "binary", "varbinary", "bytea", "tinyblob", "mediumblob", "longblob", "image", "bytes", "varbinary_blob", "binary_blob", "raw"],
-        "bytea",
-    ),
-    **dict.fromkeys(["bool", "boolean"], "boolean"),
-    **dict.fromkeys(["date", "date_text"], "date"),
-    **dict.fromkeys(["time", "time_text", "time_without_time_zone"], "time"),
-    **dict.fromkeys(
-        ["datetime", "timestamp", "datetime_text", "timestamp_text", "datetime2", "smalldatetime", "timestamp_without_time_zone", "timestamp_without_timezone_text"],
-        "timestamp",
-    ),
-    **dict.fromkeys(
-        ["timestamptz", "timestamp_with_time_zone", "timestamp_with_timezone", "timestamp_with_timezone_text", "timestamptz_text", "datetimeoffset", "timestamp_with_time_zone_text"],
-        "timestamptz",
-    ),
-    **dict.fromkeys(["uuid", "uuid_text", "uuid_blob", "guid", "uniqueidentifier"], "uuid"),
-    **dict.fromkeys(["json", "json_text"], "json"),
-    **dict.fromkeys(["jsonb", "jsonb_text"], "jsonb"),
+_MEANINGS = {
+    "bigint": """
+        int integer bigint int2 int4 int8 smallint mediumint tinyint serial bigserial
+        unsigned_big_int big_int integer_unsigned bigint_unsigned smallint_unsigned int_unsigned
+        tinyint_unsigned mediumint_unsigned
+    """,
+    "double": "real double double_precision float float4 float8 double_unsigned",
+    "numeric": "numeric decimal dec number money decimal_text real_money numeric_text",
+    "text": """
+        text clob tinytext mediumtext longtext string ntext character_large_object enum set citext
+        name nclob enum_text
+    """,
+    "varchar": """
+        varchar nvarchar character_varying varying_character char nchar character varchar2
+        native_character national_character_varying nvarchar2 bpchar
+    """,
+    "bytea": """
+        blob binary varbinary bytea tinyblob mediumblob longblob image bytes varbinary_blob
+        binary_blob raw
+    """,
+    "boolean": "bool boolean",
+    "date": "date date_text",
+    "time": "time time_text time_without_time_zone",
+    "timestamp": """
+        datetime timestamp datetime_text timestamp_text datetime2 smalldatetime
+        timestamp_without_time_zone timestamp_without_timezone_text
+    """,
+    "timestamptz": """
+        timestamptz timestamp_with_time_zone timestamp_with_timezone
+        timestamp_with_timezone_text timestamptz_text datetimeoffset timestamp_with_time_zone_text
+    """,
+    "uuid": "uuid uuid_text uuid_blob guid uniqueidentifier",
+    "json": "json json_text",
+    "jsonb": "jsonb jsonb_text",
 }
+_DECLARED = {word: kind for kind, words in _MEANINGS.items() for word in words.split()}
 
 _DECLARATION = re.compile(
     r"\s*([^(]*?)\s*(?:\(\s*([+-]?\d+)\s*(?:,\s*([+-]?\d+)\s*)?\))?\s*([^()]*)\Z"

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
@@ -39,6 +39,8 @@ class Unfit(ValueError):
 # The most that PostgreSQL takes in one field (1 GB less what is around it).
 LARGEST = 1_073_741_000
 
+# More digits than numeric has.
+_EXACT = Context(prec=200_000)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _JULIAN_EPOCH = 2_440_587.5  # 1970-01-01 00:00
@@ -113,7 +115,7 @@ def _other_way(value: Value, type_: PgType) -> Value:
     return value
 
 
-def decode(raw: bytes, encoding: str = "UTF-8") -> str:
+def decode(raw: bytes | bytearray, encoding: str = "UTF-8") -> str:
     """Decode a text's bytes. Raises Unfit when they are not valid."""
     try:
         return raw.decode(encoding)
@@ -125,7 +127,9 @@ def _integer(value: Value, type_: PgType, _: str | None) -> str:
     number: int
     if isinstance(value, int):
         number = value
-    elif (isinstance(value, float) and value.is_integer() and abs(value) < 2**63) or (isinstance(value, str) and _INTEGER.match(value)):
+    elif (isinstance(value, float) and value.is_integer() and abs(value) < 2**63) or (
+        isinstance(value, str) and _INTEGER.match(value)
+    ):
         number = int(value)
     else:
         raise Unfit(f"not a whole number, and the column is {type_}")
@@ -178,10 +182,11 @@ def _numeric(value: Value, type_: PgType, _: str | None) -> str:
         raise Unfit(f"{type_} cannot hold it")
     if type_.size is not None:
         scale = type_.scale or 0
-        _, digits, exponent = number.normalize().as_tuple()
-        if number and -int(exponent) > scale:
+        parts = number.normalize(_EXACT).as_tuple()
+        exponent = int(parts.exponent)
+        if number and -exponent > scale:
             raise Unfit(f"{type_} would round it")
-        if number and len(digits) + int(exponent) > type_.size - scale:
+        if number and len(parts.digits) + exponent > type_.size - scale:
             raise Unfit(f"out of the range of {type_}")
     return text
 
@@ -286,14 +291,15 @@ def _instant_from_text(text: str) -> datetime:
     if match is None:
         raise Unfit("not a time" if text else "an empty text is not a time")
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    fraction, offset = match[7], match[8]
     try:
-        whole = datetime(year, month, day, hour, minute, second, tzinfo=_parse_offset(offset) or UTC)
+        whole = datetime(
+            year, month, day, hour, minute, second, tzinfo=_parse_offset(match[8]) or UTC
+        )
     except Unfit:
         raise
     except ValueError as error:
         raise Unfit(f"not a time: {error}") from error
-    return whole.astimezone(UTC) + timedelta(microseconds=_micros(fraction))
+    return whole.astimezone(UTC) + timedelta(microseconds=_micros(match[7]))
 
 
 def _instant_from_number(value: float, option: str | None) -> datetime:
@@ -403,6 +409,7 @@ _CANONICAL: dict[str, Callable[[str], object]] = {
     "timestamp": _canonical_timestamptz,
     "timestamptz": _canonical_timestamptz,
     "date": lambda text: date.fromisoformat(text) if len(text) == 10 else text,
+    "time": lambda text: text if text.startswith("24") else time.fromisoformat(text),
     "char": lambda text: text.rstrip(" "),
     "jsonb": lambda text: json.loads(text, parse_float=Decimal, parse_int=Decimal),
 }

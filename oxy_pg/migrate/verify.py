@@ -19,7 +19,7 @@ from psycopg import sql
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate import values
 from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.survey import row_name, show
+from oxy_pg.migrate.survey import exact_text, readable, row_name, show
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from oxy_pg.migrate.plan import Plan, TablePlan
+    from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan
     from oxy_pg.migrate.preflight import Preflight
 
 _SHOWN = 20
@@ -43,55 +43,42 @@ def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
 class Comparison:
     """The source's rows as they should stand in the target."""
 
-    def __init__(self, source: sqlite3.Connection, plan: Plan, preflight: Preflight) -> None:
+    def __init__(self, source: sqlite3.Connection, preflight: Preflight) -> None:
         self._source = source
-        self._plan = plan
         self._preflight = preflight
 
-    def expected(self, table: TablePlan) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield each row's name and its values, in the order in which they were loaded."""
-        identity = table.source.identity
-        terms = []
-        for column in table.columns:
-            name = f"t.{quoted(column.source)}"
-            raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
-            terms += [f"typeof({name})", raw, self._emptied(table, column.source)]
-        keys = ", ".join(f"t.{part}" for part in identity)
-        query = f"SELECT {keys}, {', '.join(terms)} FROM {quoted(table.source.name)} AS t"
+    def expected(self, table: TablePlan) -> Iterator[tuple[tuple[Any, ...], tuple[object, ...]]]:
+        """Yield each row's identity and its values, in the order in which they were loaded."""
+        keys = len(table.source.identity)
+        terms = [f"t.{part}" for part in table.source.identity]
+        terms += [self._cell(table, column.source) for column in table.columns]
+        query = f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t"
         if table.source.name in self._preflight.skipped:
             query += f" WHERE NOT {self._preflight.among(table, 't')}"
-        for row in self._source.cursor().execute(query):
-            cells = row[len(identity) :]
-            yield (
-                row_name(table.source, row[: len(identity)]),
-                tuple(
-                    self._expected(
-                        table, i, cells[3 * i], cells[3 * i + 1], emptied=cells[3 * i + 2]
-                    )
-                    for i in range(len(table.columns))
-                ),
-            )
+        with exact_text(self._source):
+            for row in self._source.cursor().execute(query):
+                cells = zip(row[keys:], table.columns, strict=True)
+                yield row[:keys], tuple(_expected(raw, column) for raw, column in cells)
 
-    def _emptied(self, table: TablePlan, column: str) -> str:
-        names = self._preflight.nulled.get((table.source.name, column), [])
+    def _cell(self, table: TablePlan, column: str) -> str:
+        name = f"t.{quoted(column)}"
+        emptied = self._preflight.nulled.get((table.source.name, column), [])
+        if not emptied:
+            return name
         same = " AND ".join(f"s.k{n} = t.{part}" for n, part in enumerate(table.source.identity))
-        return (
-            " OR ".join(f"EXISTS (SELECT 1 FROM temp.{name} AS s WHERE {same})" for name in names)
-            or "0"
-        )
+        gone = " OR ".join(f"EXISTS (SELECT 1 FROM temp.{t} AS s WHERE {same})" for t in emptied)
+        return f"CASE WHEN NOT ({gone}) THEN {name} END"
 
-    def _expected(
-        self, table: TablePlan, number: int, kind: str, raw: Any, *, emptied: int
-    ) -> object:
-        if raw is None or emptied:
-            return None
-        column = table.columns[number]
-        try:
-            value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
-            text = values.to_text(value, column.type, column.survey.option)
-        except values.Unfit:
-            return None  # emptied, as --on-bad-value null asked
-        return values.canonical(text, column.type)
+
+def _expected(raw: Any, column: ColumnPlan) -> object:
+    if raw is None:
+        return None
+    try:
+        value = values.decode(raw) if isinstance(raw, bytearray) else raw
+        text = values.to_text(value, column.type, column.survey.option)
+    except values.Unfit:
+        return None  # emptied, as --on-bad-value null asked
+    return values.canonical(text, column.type)
 
 
 def arrived(
@@ -130,9 +117,10 @@ def compare_rows(
             side = "source" if expected is None else "target"
             differences.append(f"{table.source.name}: row {rows:,} is missing in the {side}")
             break
-        where, wanted = expected
+        identity, wanted = expected
         if wanted == found:
             continue
+        where = row_name(table.source, tuple(readable(part) for part in identity))
         for column, left, right in zip(table.columns, wanted, found, strict=True):
             if left != right:
                 what = f"{_spell(left)} became {_spell(right)}"

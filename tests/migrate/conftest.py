@@ -66,10 +66,11 @@ def running_server(settings: dict[str, str] | None = None) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = [f"-c{key}={value}" for key, value in {**SETTINGS, **(settings or {})}.items()]
+    settings = {"listen_addresses": "127.0.0.1", **(settings or {})}
+    options = [f"-c{key}={value}" for key, value in {**SETTINGS, **settings}.items()]
     with open(root / "log", "w") as log:
         server = subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-p", str(port), "-k", root, "-h", "127.0.0.1", *options],
+            [binaries / "postgres", "-D", data, "-p", str(port), "-k", root, *options],
             stdout=log, stderr=log, start_new_session=True, **run,  # type: ignore[call-overload]
         )  # fmt: skip
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
