@@ -140,7 +140,11 @@ class Contender:
 
 
 def oxy_pg(case: Case, database: str) -> Measured:
-    program = "import sys\nimport oxy_pg\noxy_pg.migrate_sqlite(sys.argv[1], sys.argv[2])\n"
+    program = (
+        "import sys\n"
+        "from oxy_pg.migrate.migration import migrate\n"
+        "migrate(sys.argv[1], sys.argv[2])\n"
+    )
     return _process([sys.executable, "-c", program, case.source, case.server.url(database)])
 
 
