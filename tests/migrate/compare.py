@@ -15,7 +15,7 @@ import math
 import re
 import sqlite3
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -250,17 +250,16 @@ def schema_differences(
             if target is None:
                 found.append(f"{table}: no such table in PostgreSQL")
                 continue
-            found += _facts_lost(
-                table,
-                _renamed(_source_facts(lite, table), table, names or {}),
-                _target_facts(conn, schema, target),
-            )
+            ours = _renamed(_source_facts(lite, table), table, names or {})
+            if reason := (allowed or {}).get(("primary key", table)):
+                ours = _without_key(ours, reason)
+            found += _facts_lost(table, ours, _target_facts(conn, schema, target))
     return [lost for lost in found if not _is_explained(lost, allowed or {})]
 
 
 def _is_explained(lost: str, allowed: Mapping[tuple[str, str], str]) -> bool:
     words = {
-        "no longer unique": ("unique", "index"),
+        "no longer unique": ("unique", "unique index", "index"),
         "foreign keys": ("foreign key",),
         "primary key": ("primary key",),
     }
@@ -274,10 +273,25 @@ def _is_explained(lost: str, allowed: Mapping[tuple[str, str], str]) -> bool:
     return False
 
 
+def _without_key(facts: _Facts, reason: str) -> _Facts:
+    """What is left of a table whose primary key could not come along."""
+    if "UNIQUE" not in reason:
+        return replace(facts, key=())
+    return replace(
+        facts,
+        key=(),
+        not_null=facts.declared_not_null,
+        may_be_not_null=facts.not_null,
+        uniques=facts.uniques | {frozenset(facts.key)},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     columns: tuple[str, ...]
     not_null: frozenset[str]
+    declared_not_null: frozenset[str]
+    may_be_not_null: frozenset[str]
     key: tuple[str, ...]
     uniques: frozenset[frozenset[str]]
     # Unique by another collation: unique byte by byte as well, when somebody says so.
@@ -293,6 +307,8 @@ def _renamed(facts: _Facts, table: str, names: Names) -> _Facts:
     return _Facts(
         columns=mine(*facts.columns),
         not_null=frozenset(mine(*facts.not_null)),
+        declared_not_null=frozenset(mine(*facts.declared_not_null)),
+        may_be_not_null=frozenset(),
         key=mine(*facts.key),
         uniques=frozenset(frozenset(mine(*unique)) for unique in facts.uniques),
         folded=frozenset(frozenset(mine(*unique)) for unique in facts.folded),
@@ -314,7 +330,7 @@ def _facts_lost(table: str, ours: _Facts, theirs: _Facts) -> Iterator[str]:
         yield f"{table}: columns {ours.columns} became {theirs.columns}"
     if ours.key != theirs.key:
         yield f"{table}: primary key {ours.key} became {theirs.key}"
-    if ours.not_null != theirs.not_null:
+    if not ours.not_null <= theirs.not_null <= ours.not_null | ours.may_be_not_null:
         yield f"{table}: NOT NULL {sorted(ours.not_null)} became {sorted(theirs.not_null)}"
     if lost := ours.uniques - theirs.uniques:
         yield f"{table}: no longer unique: {[sorted(columns) for columns in lost]}"
@@ -350,6 +366,8 @@ def _source_facts(lite: sqlite3.Connection, table: str) -> _Facts:
         columns=tuple(row[1] for row in rows),
         # A primary key is NOT NULL in PostgreSQL whatever SQLite made of it.
         not_null=frozenset(row[1] for row in rows if row[3] or row[1] in key),
+        declared_not_null=frozenset(row[1] for row in rows if row[3]),
+        may_be_not_null=frozenset(),
         key=key,
         uniques=frozenset(uniques - {frozenset(key)}),
         folded=frozenset(folded),
@@ -431,6 +449,8 @@ def _target_facts(conn: psycopg.Connection[Any], schema: str, table: str) -> _Fa
     return _Facts(
         columns=tuple(name for name, _ in columns),
         not_null=frozenset(name for name, required in columns if required),
+        declared_not_null=frozenset(),
+        may_be_not_null=frozenset(),
         key=key,
         uniques=frozenset(
             {frozenset(names) for primary, names in indexes if not primary} - {frozenset(key)}
