@@ -22,7 +22,7 @@ from psycopg import sql
 from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate.migration import migrate
 from tests.migrate.compare import differences, fits, schema_differences, source_values
-from tests.migrate.databases import Database, databases, quote
+from tests.migrate.databases import databases, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,28 +68,24 @@ def test_every_database_arrives_or_is_refused_for_a_reason(tmp_path_factory, tar
     """
     path = str(tmp_path_factory.getbasetemp() / "random.db")
     database.create(path)
-    check_migration(path, target(), database)
+    note("\n".join([database.encoding, *database.script, *map(repr, database.rows)]))
+    event(check_migration(path, target()))
 
 
-def check_migration(path: str, url: str, database: Database | None = None) -> None:
-    """Migrate ``path`` into the empty ``url``; fail unless the outcome is right."""
-    if database is not None:
-        note("\n".join([database.encoding, *database.script, *map(repr, database.rows)]))
+def check_migration(path: str, url: str) -> str:
+    """Migrate ``path`` into the empty ``url``; fail unless the outcome is right, and name it."""
     before = _digest(path)
     outcome = _outcome(path, url)
     if isinstance(outcome, BadValues):
-        event("bad values")
         types = _planned_types(path, url)
         wrong = list(_wrongly_refused(path, url, outcome, types))
         assert not wrong, "\n".join(wrong)
         assert [] == _tables(url)
     elif isinstance(outcome, OrphanRows):
-        event("orphans")
         wrong = list(_wrongly_orphaned(path, outcome))
         assert not wrong, "\n".join(wrong)
         assert [] == _tables(url)
     else:
-        event("moved")
         explained = {(skipped.kind, skipped.name): skipped.reason for skipped in outcome.skipped}
         wrong = [
             *differences(path, url),
@@ -98,6 +94,7 @@ def check_migration(path: str, url: str, database: Database | None = None) -> No
         ]
         assert not wrong, "\n".join([*wrong, repr(explained)])
     assert before == _digest(path)
+    return type(outcome).__name__
 
 
 def _outcome(path: str, url: str) -> MigrationReport | BadValues | OrphanRows:
