@@ -21,7 +21,7 @@ from oxy_pg.migrate.source import quoted
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import psycopg
 
@@ -124,7 +124,7 @@ class Loader:
         number = len(self._slow) - 1
         return f"oxy_slow({number}, typeof({name}), {raw})"
 
-    def chunks(self, table: TablePlan) -> Iterator[tuple[int, bytes]]:
+    def chunks(self, table: TablePlan) -> Generator[tuple[int, bytes]]:
         """Yield the table's rows as COPY text, with the number of rows in each piece."""
         cursor = self._source.cursor()
         before, self._source.text_factory = self._source.text_factory, bytes
@@ -147,7 +147,7 @@ class Loader:
 class _Ahead:
     """An iterator that a thread of its own runs a little ahead."""
 
-    def __init__(self, iterator: Iterator[tuple[int, bytes]]) -> None:
+    def __init__(self, iterator: Generator[tuple[int, bytes]]) -> None:
         self._queue: queue.Queue[tuple[int, bytes] | BaseException | None] = queue.Queue(_CHUNKS)
         self._stop = threading.Event()
         self._iterator = iterator
@@ -180,6 +180,8 @@ class _Ahead:
                     break
         except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
             last = error
+        finally:
+            self._iterator.close()
         self._queue.put(last)
 
 

@@ -236,7 +236,7 @@ class _Run:
             warnings.append("the source has no tables")
         plan = replace(plan, warnings=tuple(warnings))
         self.on_progress(Progress("check", tables=len(plan.tables), of_rows=plan.rows))
-        preflight = Preflight(self.lite, self.server, plan)
+        preflight = Preflight(self.readers, self.server, plan)
         preflight.run(thorough=dry_run)
         plan = preflight.plan
         if dry_run:
@@ -268,7 +268,7 @@ class _Run:
             raise TargetNotEmpty(full)
 
     def _explain(self, plan: Plan, error: psycopg.Error) -> None:
-        preflight = Preflight(self.lite, self.server, plan)
+        preflight = Preflight(self.readers, self.server, plan)
         preflight.run(thorough=True)
         try:
             preflight.raise_problems()

@@ -9,6 +9,8 @@ connection, so their number does not matter.
 
 from __future__ import annotations
 
+import queue
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +36,10 @@ class Preflight:
     """Everything that was found; ``decide`` raises or returns the plan to carry out."""
 
     def __init__(
-        self, source: sqlite3.Connection, target: psycopg.Connection[Any], plan: Plan
+        self, readers: list[sqlite3.Connection], target: psycopg.Connection[Any], plan: Plan
     ) -> None:
-        self._source = source
+        self._readers = readers
+        self._source = readers[0]
         self._target = target
         self.plan = plan
         self.bad: list[BadValue] = []
@@ -223,6 +226,8 @@ class Preflight:
 
     def _orphans(self) -> None:
         policy = self.plan.options.on_orphan
+        if policy == "error" and not self.skipped and not self._any_orphan():
+            return
         again = True
         while again:
             again = False
@@ -235,6 +240,26 @@ class Preflight:
                 again |= self._orphans_of(table, parent, key, policy)
             if policy != "skip":
                 break
+
+    def _any_orphan(self) -> bool:
+        """Look at all foreign keys at once, one in each thread: nearly always there is nothing."""
+        idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for reader in self._readers:
+            idle.put(reader)
+
+        def one(key: ForeignKey) -> bool:
+            table, parent = self.plan.table(key.table), self.plan.table(key.parent)
+            if table is None or parent is None or not self._alike(table, parent, key):
+                return False
+            reader = idle.get()
+            try:
+                query = self._orphan_query(table, parent, key)
+                return reader.execute(f"{query} LIMIT 1").fetchone() is not None
+            finally:
+                idle.put(reader)
+
+        with ThreadPoolExecutor(len(self._readers)) as pool:
+            return any(list(pool.map(one, self.plan.foreign_keys)))
 
     def _alike(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
         # Values that are spelled in several ways cannot be compared here; PostgreSQL does.
@@ -253,6 +278,17 @@ class Preflight:
     def _orphans_of(
         self, table: TablePlan, parent: TablePlan, key: ForeignKey, policy: str
     ) -> bool:
+        found = self._source.cursor().execute(self._orphan_query(table, parent, key))
+        nullable = [c for c in key.columns if not _not_null(table, c)]
+        if policy == "skip":
+            return self._skip(table, found) > 0
+        if policy == "null" and nullable:
+            self._null(table, nullable, found)
+            return False
+        self._list(table, key, found)
+        return False
+
+    def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
         identity = ", ".join(f"t.{part}" for part in table.source.identity)
         present = " AND ".join(f"t.{quoted(column)} NOTNULL" for column in key.columns)
         same = " AND ".join(
@@ -268,15 +304,7 @@ class Preflight:
         )
         if table.source.name in self.skipped:
             query += f" AND NOT {self.among(table, 't')}"
-        found = self._source.cursor().execute(query)
-        nullable = [c for c in key.columns if not _not_null(table, c)]
-        if policy == "skip":
-            return self._skip(table, found) > 0
-        if policy == "null" and nullable:
-            self._null(table, nullable, found)
-            return False
-        self._list(table, key, found)
-        return False
+        return query
 
     def among(self, table: TablePlan, alias: str) -> str:
         """Return the condition that a row is one of those that stay behind."""

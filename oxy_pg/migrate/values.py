@@ -223,7 +223,7 @@ def _boolean(value: Value, _: PgType, __: str | None) -> str:
 def _uuid(value: Value, _: PgType, __: str | None) -> str:
     if isinstance(value, bytes):
         if len(value) == 16:
-            return str(UUID(bytes=value))
+            return _spell_uuid(value.hex())
         raise Unfit(f"{len(value)} bytes; a uuid has 16")
     if isinstance(value, int | float):
         raise Unfit(
@@ -233,7 +233,11 @@ def _uuid(value: Value, _: PgType, __: str | None) -> str:
     plain = value.strip().removeprefix("urn:uuid:").strip("{}").replace("-", "")
     if len(plain) != 32 or not re.fullmatch(r"[0-9a-fA-F]{32}", plain):
         raise Unfit("not a uuid")
-    return str(UUID(plain))
+    return _spell_uuid(plain.lower())
+
+
+def _spell_uuid(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _json(value: Value, type_: PgType, __: str | None) -> str:
@@ -329,11 +333,18 @@ def rounded(moment: datetime, digits: int | None) -> datetime:
 
 
 def _timestamptz(value: Value, type_: PgType, option: str | None) -> str:
-    return rounded(instant(value, option), type_.size).isoformat(" ")
+    return f"{_spell_instant(value, type_, option)}+00"
 
 
 def _timestamp(value: Value, type_: PgType, option: str | None) -> str:
-    return rounded(instant(value, option), type_.size).replace(tzinfo=None).isoformat(" ")
+    return _spell_instant(value, type_, option)
+
+
+def _spell_instant(value: Value, type_: PgType, option: str | None) -> str:
+    # As PostgreSQL writes it too, so that the verification finds equal texts.
+    moment = rounded(instant(value, option), type_.size).replace(tzinfo=None)
+    text = moment.isoformat(" ")
+    return text.rstrip("0") if moment.microsecond else text
 
 
 def _date(value: Value, _: PgType, option: str | None) -> str:
