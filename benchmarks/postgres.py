@@ -167,6 +167,8 @@ def temporary(
             _prepare(server, process, os.path.join(home, "log"))
             yield server
         finally:
+            if process.poll() is not None:
+                print(_last_words(os.path.join(home, "log")), file=sys.stderr)
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(timeout=60)
@@ -175,6 +177,11 @@ def temporary(
                 process.wait()
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _last_words(log: str) -> str:
+    with open(log, encoding="utf-8", errors="replace") as file:
+        return "PostgreSQL ended by itself:\n" + "".join(file.readlines()[-20:])
 
 
 def _prepare(server: Server, process: subprocess.Popen[bytes], log: str) -> None:

@@ -101,6 +101,7 @@ def definitions(conn) -> list[tuple[str, ...]]:
     return sorted(rows)
 
 
+@pytest.mark.timeout(60 + 5 * KILLS)
 def test_killed_migration_leaves_nothing_or_everything(source, pg_url):
     """
     kill -9 at random moments: no table of ours, or all of them with every row.
@@ -131,6 +132,7 @@ def test_killed_migration_leaves_nothing_or_everything(source, pg_url):
     assert (0,) in outcomes
 
 
+@pytest.mark.timeout(60 + 5 * KILLS)
 def test_killed_migration_leaves_the_existing_schema_as_it_was(source, pg_url):
     """
     kill -9 while keys and indexes are put aside: they are all back, and the rows none or all.
