@@ -26,10 +26,10 @@ class Fast:
     text: str
 
 
-_ESCAPED = (
-    r"replace(replace(replace(replace({x}, '\', '\\'), char(10), '\n'), char(13), '\r'), "
-    r"char(9), '\t')"
-)
+# Literal control characters: char(9) would be called for every row.
+_ESCAPED = "{x}"
+for _character, _spelled in (("\\", r"\\"), ("\n", r"\n"), ("\r", r"\r"), ("\t", r"\t")):
+    _ESCAPED = f"replace({_ESCAPED}, '{_character}', '{_spelled}')"
 _DATE = "[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]"
 _CLOCK = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 # GLOB checks the digits, julianday() what comes after the seconds. A day that the month does not

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 512 * 1024  # bytes to a write
 _CHUNKS = 16  # waiting between the threads
+_TAB = " || '\t' || "
 _GROUP = 50  # columns to a concatenation: SQLite limits the depth of an expression to 1,000
 
 
@@ -85,11 +86,10 @@ class Loader:
         """Return the SELECT whose only column is a row of COPY text."""
         fields = [self._field(table, column) for column in table.loaded]
         groups = [
-            " || char(9) || ".join(fields[start : start + _GROUP])
-            for start in range(0, len(fields), _GROUP)
+            _TAB.join(fields[start : start + _GROUP]) for start in range(0, len(fields), _GROUP)
         ]
-        row = " || char(9) || ".join(f"({group})" for group in groups) or "''"
-        sql = f"SELECT {row} || char(10) FROM {quoted(table.source.name)} AS t"
+        row = _TAB.join(f"({group})" for group in groups) or "''"
+        sql = f"SELECT {row} || '\n' FROM {quoted(table.source.name)} AS t"
         if table.source.name in self._skipped:
             sql += f" WHERE NOT {self._is_in(table, self._skipped[table.source.name])}"
         return sql

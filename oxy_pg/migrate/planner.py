@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate import ddl
-from oxy_pg.migrate.plan import ColumnPlan, Options, Plan, Skipped, TablePlan, shorten
+from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, Options, Plan, Skipped, TablePlan, shorten
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.target import LONGEST_NAME, MOST_COLUMNS, SetAside, TargetTable, ident
@@ -89,7 +89,7 @@ def make_plan(
         target=url,
         schema=target.name,
         encoding=source.encoding,
-        tables=tuple(planned.tables),
+        tables=_parents_first(planned.tables, planned.foreign_keys),
         pre_data=tuple(planned.pre_data),
         post_data=tuple(planned.post_data),
         set_aside=_all_set_aside(tables),
@@ -277,6 +277,31 @@ def _matched_columns(
                     "and the source has no such column"
                 )
     return tuple(planned)
+
+
+def _parents_first(
+    tables: list[TablePlan], foreign_keys: list[ForeignKey]
+) -> tuple[TablePlan, ...]:
+    """Order by foreign keys, for targets whose constraints must stay; cycles as they come."""
+    parents: dict[str, list[str]] = {table.source.name: [] for table in tables}
+    for key in foreign_keys:
+        parents[key.table].append(key.parent)
+    by_name = {table.source.name: table for table in tables}
+    ordered: dict[str, TablePlan] = {}
+    for name in by_name:
+        # Not by recursion: a chain of parents may be longer than the stack.
+        waiting, seen = [name], set()
+        while waiting:
+            current = waiting[-1]
+            missing = [p for p in parents[current] if p not in ordered and p not in seen]
+            seen.add(current)
+            missing = [p for p in missing if p != current]
+            if missing:
+                waiting.append(missing[0])
+            else:
+                waiting.pop()
+                ordered.setdefault(current, by_name[current])
+    return tuple(ordered.values())
 
 
 def _all_set_aside(tables: list[TablePlan]) -> tuple[SetAside, ...]:

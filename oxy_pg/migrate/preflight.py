@@ -59,6 +59,10 @@ class Preflight:
         """
         options = self.plan.options
         thorough = thorough or options.on_bad_value != "error"
+        if options.on_bad_value == "skip":
+            # Made beforehand: a new table would abort the queries that are still being read.
+            for table in self.plan.tables:
+                self._skip_table(table)
         tables = []
         for table in self.plan.tables:
             columns = tuple(self._values(table, column, thorough) for column in table.columns)
@@ -67,6 +71,9 @@ class Preflight:
             self._duplicates(table)
         self.plan = replace(self.plan, tables=tuple(tables))
         self._orphans()
+        for table in self.plan.tables:
+            if not self.skipped_rows(table):
+                self.skipped.pop(table.source.name, None)
 
     def raise_problems(self) -> None:
         """Raise BadValues or OrphanRows when anything was found that nobody decided about."""
@@ -137,7 +144,7 @@ class Preflight:
     ) -> None:
         policy = self.plan.options.on_bad_value
         if policy == "skip":
-            self._skip(table, [key])
+            self._skip(table, key)
         elif policy == "error" or column.not_null:
             self._add(bad)
 
@@ -156,13 +163,13 @@ class Preflight:
             identity = ", ".join(table.source.identity)
             nulls = f"{quoted(table.source.name)} WHERE {quoted(source.name)} ISNULL"
             query = f"SELECT {identity} FROM {nulls}"
+            if self.plan.options.on_bad_value == "skip":
+                self._skip_all(table, query)
+                continue
             for key in self._source.cursor().execute(query):
                 where = row_name(table.source, key)
                 reason = "the column is NOT NULL in PostgreSQL"
-                if self.plan.options.on_bad_value == "skip":
-                    self._skip(table, [key])
-                else:
-                    self._add(BadValue(table.source.name, source.name, where, "NULL", reason))
+                self._add(BadValue(table.source.name, source.name, where, "NULL", reason))
 
     # --- keys that are there twice ----------------------------------------------
 
@@ -214,7 +221,7 @@ class Preflight:
         count = len(table.source.identity)
         for row in rows:
             if self.plan.options.on_bad_value == "skip":
-                self._skip(table, [row[:count]])
+                self._skip(table, row[:count])
                 continue
             value = ", ".join(show(part) for part in row[count:])
             reason = f"the unique index {name} has this key already"
@@ -278,14 +285,14 @@ class Preflight:
     def _orphans_of(
         self, table: TablePlan, parent: TablePlan, key: ForeignKey, policy: str
     ) -> bool:
-        found = self._source.cursor().execute(self._orphan_query(table, parent, key))
+        query = self._orphan_query(table, parent, key)
         nullable = [c for c in key.columns if not _not_null(table, c)]
         if policy == "skip":
-            return self._skip(table, found) > 0
+            return self._skip_all(table, query) > 0
         if policy == "null" and nullable:
-            self._null(table, nullable, found)
+            self._null(table, nullable, query)
             return False
-        self._list(table, key, found)
+        self._list(table, key, self._source.cursor().execute(query))
         return False
 
     def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
@@ -335,24 +342,23 @@ class Preflight:
         self._source.execute(f"CREATE TEMP TABLE {name} ({keys}, PRIMARY KEY ({keys}))")
         return name
 
-    def _skip(self, table: TablePlan, keys: Any) -> int:
+    def _skip(self, table: TablePlan, key: tuple[Value | None, ...]) -> None:
+        marks = ", ".join("?" * len(key))
+        names = self._skip_table(table)
+        self._source.execute(f"INSERT OR IGNORE INTO temp.{names} VALUES ({marks})", key)
+
+    def _skip_all(self, table: TablePlan, query: str) -> int:
+        names = self._skip_table(table)
+        return self._source.execute(f"INSERT OR IGNORE INTO temp.{names} {query}").rowcount
+
+    def _skip_table(self, table: TablePlan) -> str:
         if table.source.name not in self.skipped:
             self.skipped[table.source.name] = self._temporary(table)
-        return self._insert(self.skipped[table.source.name], table, keys)
+        return self.skipped[table.source.name]
 
-    def _insert(self, name: str, table: TablePlan, keys: Any) -> int:
-        marks = ", ".join("?" * len(table.source.identity))
-        count = 0
-        for key in list(keys):
-            cursor = self._source.execute(
-                f"INSERT OR IGNORE INTO temp.{name} VALUES ({marks})", tuple(key)
-            )
-            count += cursor.rowcount
-        return count
-
-    def _null(self, table: TablePlan, columns: list[str], found: Any) -> None:
+    def _null(self, table: TablePlan, columns: list[str], query: str) -> None:
         name = self._temporary(table)
-        count = self._insert(name, table, found)
+        count = self._source.execute(f"INSERT OR IGNORE INTO temp.{name} {query}").rowcount
         if not count:
             return
         for column in columns:

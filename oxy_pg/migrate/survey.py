@@ -207,7 +207,9 @@ def _count(
         for column in part:
             name = quoted(column.name)
             fits = column.fast.fits.replace("{x}", name) if column.fast else "0"
-            terms += [f"count({name})", f"sum({fits})", _overlong(column, name)]
+            # What SQLite holds to be NOT NULL need not be counted.
+            present = "count(*)" if table.column(column.name).not_null else f"count({name})"
+            terms += [present, f"sum({fits})", _overlong(column, name)]
         found = connection.execute(
             f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
         ).fetchone()

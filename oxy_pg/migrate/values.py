@@ -295,6 +295,8 @@ def _instant_from_text(text: str) -> datetime:
     if match is None:
         raise Unfit("not a time" if text else "an empty text is not a time")
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    midnight = (hour, minute, second) == (24, 0, 0)  # of the next day, in PostgreSQL as in ISO 8601
+    hour = 0 if midnight else hour
     try:
         whole = datetime(
             year, month, day, hour, minute, second, tzinfo=_parse_offset(match[8]) or UTC
@@ -303,7 +305,8 @@ def _instant_from_text(text: str) -> datetime:
         raise
     except ValueError as error:
         raise Unfit(f"not a time: {error}") from error
-    return whole.astimezone(UTC) + timedelta(microseconds=_micros(match[7]))
+    moment = whole.astimezone(UTC) + timedelta(microseconds=_micros(match[7]))
+    return moment + timedelta(days=1) if midnight else moment
 
 
 def _instant_from_number(value: float, option: str | None) -> datetime:
