@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, event, given, note, settings
+from hypothesis import HealthCheck, Phase, event, given, note, settings
 from psycopg import sql
 
 from oxy_pg.errors import BadValues, OrphanRows
@@ -60,6 +60,8 @@ def target(server_url):
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
+    # Explaining a failure takes minutes, and the smallest example says it already.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 @given(database=databases())
 def test_every_database_arrives_or_is_refused_for_a_reason(tmp_path_factory, target, database):
