@@ -222,13 +222,16 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         )
     for index in table.source.indexes:
         if index.origin in {"u", "pk"} and "NOCASE" in index.collations:
-            terms = [
-                _index_column(table, column or "", collation, unique=True)
-                for column, collation in zip(index.columns, index.collations, strict=True)
-            ]
-            yield Statement(
-                "unique", table.source.name, f"CREATE UNIQUE INDEX ON {name} ({', '.join(terms)})"
-            )
+            try:
+                terms = [
+                    _index_column(table, column or "", collation, unique=True)
+                    for column, collation in zip(index.columns, index.collations, strict=True)
+                ]
+            except Uncertain as reason:
+                writer.leave("unique", table.source.name, str(reason))
+                continue
+            create = f"CREATE UNIQUE INDEX ON {name} ({', '.join(terms)})"
+            yield Statement("unique", table.source.name, create)
 
 
 def unique_keys(table: TablePlan) -> list[tuple[tuple[str, ...], str]]:
@@ -329,7 +332,11 @@ def _is_unique(parent: TablePlan, columns: set[str]) -> bool:
         if index.unique and index.predicate is None and None not in index.columns
         and "NOCASE" not in index.collations
     ]  # fmt: skip
-    return columns in keys
+    ordered = all(
+        column is not None and column.type.kind not in {"json", "other"}
+        for column in (parent.column(name) for name in columns)
+    )
+    return ordered and columns in keys
 
 
 def _existing_foreign_keys(table: TablePlan, tables: list[TablePlan]) -> Iterator[ForeignKey]:

@@ -238,6 +238,10 @@ class _Run:
         self.on_progress(Progress("check", tables=len(plan.tables), of_rows=plan.rows))
         preflight = Preflight(self.readers, self.server, plan)
         preflight.run(thorough=dry_run)
+        if preflight.bad_total and not dry_run:
+            # It ends here anyway: then with everything that there is to correct.
+            preflight = Preflight(self.readers, self.server, plan)
+            preflight.run(thorough=True)
         plan = preflight.plan
         if dry_run:
             return self._report(plan, preflight, (), dry_run=True)

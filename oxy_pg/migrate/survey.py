@@ -175,7 +175,8 @@ def _propose(
     option = cast_.option if cast_ else None
     if option is None and type_.kind in {"timestamp", "timestamptz", "date"}:
         numbers = facts.integers + facts.reals
-        if numbers and not facts.texts:
+        # A stray text among numbers is a bad value; a stray number among texts is one too.
+        if numbers > facts.texts:
             unit = values.unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
             option = unit
             notes.append(f"{numbers:,} numbers are read as {_UNIT_NAMES[unit]}")
