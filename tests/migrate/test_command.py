@@ -14,9 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from oxy_pg.cli.migrate import migrate_sqlite
 from oxy_pg.errors import (
     BadValue,
     BadValues,
@@ -36,13 +34,24 @@ THREADS = "CREATE TABLE threads (id INTEGER PRIMARY KEY, title TEXT NOT NULL)"
 ROWS = {"threads": [(1, "a"), (2, "<script>alert(1)</script>")]}
 
 
+def oxy(*arguments):
+    """Run ``oxy-pg migrate-sqlite`` as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "oxy_pg", "migrate-sqlite", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture
 def run(lite, pg_url):
     """Run the command on a database with two threads."""
 
     def invoke(*arguments, script=THREADS, rows=ROWS):
         path = lite(script, rows)
-        return CliRunner().invoke(migrate_sqlite, ["--from", path, "--to", pg_url, *arguments])
+        return oxy("--from", path, "--to", pg_url, *arguments)
 
     return invoke
 
@@ -52,7 +61,7 @@ def test_a_line_for_each_table_in_a_pipe(run):
     Results go to stdout, a line for each table to stderr.
     """
     done = run()
-    assert 0 == done.exit_code
+    assert 0 == done.returncode
     assert "[1/1] threads: 2 rows → 2 ✓" in done.stderr
     assert "Moved 2 rows of 1 tables" in done.stdout
 
@@ -66,7 +75,7 @@ def test_json_is_all_that_stdout_holds(run):
     assert [2] == [table["rows_written"] for table in report["tables"]]
     assert {"mode": "full", "tables": 1, "rows": 2, "values": 4} == report["verification"]
     assert "" == done.stderr
-    assert "sesame" not in done.output
+    assert "sesame" not in done.stdout + done.stderr
 
 
 def test_a_dry_run_shows_the_plan(run, pg):
@@ -74,7 +83,7 @@ def test_a_dry_run_shows_the_plan(run, pg):
     --dry-run prints types and problems, exits 1 when there are any, and writes nothing.
     """
     done = run("--dry-run", script=THREADS + "; CREATE TABLE n (v INT); INSERT INTO n VALUES ('x')")
-    assert 1 == done.exit_code
+    assert 1 == done.returncode
     assert "id: INTEGER → bigint" in done.stdout
     assert "problem: bad value: n.v, rowid 1: 'x'" in done.stdout
     assert [] == pg("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
@@ -97,7 +106,7 @@ def test_the_page_needs_nothing_else(run, tmp_path):
     """
     file = str(tmp_path / "report.html")
     script = 'CREATE TABLE "<b>&" (id INTEGER PRIMARY KEY, v TEXT)'
-    assert 0 == run("--report", file, script=script, rows={"<b>&": [(1, "x")]}).exit_code
+    assert 0 == run("--report", file, script=script, rows={"<b>&": [(1, "x")]}).returncode
     text = Path(file).read_text(encoding="utf-8")
     page = Page()
     page.feed(text)
@@ -115,7 +124,7 @@ def test_all_bad_values_are_in_the_report(run, tmp_path):
     file = str(tmp_path / "report.json")
     rows = {"t": [(f"x{i}",) for i in range(30)]}
     done = run("--report", file, script="CREATE TABLE t (n INTEGER)", rows=rows)
-    assert 1 == done.exit_code
+    assert 1 == done.returncode
     assert "Failed to insert t into PostgreSQL: 30 values do not fit" in done.stderr
     assert "and 10 more" in done.stderr
     assert 30 == len(json.loads(Path(file).read_text(encoding="utf-8"))["problems"])
@@ -135,7 +144,7 @@ def test_wrong_usage_is_exit_code_two(run, arguments):
     """
     Wrong usage exits with 2 before anything is opened.
     """
-    assert 2 == run(*arguments).exit_code
+    assert 2 == run(*arguments).returncode
 
 
 def test_a_missing_file_is_never_created(pg_url, tmp_path):
@@ -143,8 +152,8 @@ def test_a_missing_file_is_never_created(pg_url, tmp_path):
     The guide's message, exit code 1, and still no file.
     """
     path = str(tmp_path / "none.db")
-    done = CliRunner().invoke(migrate_sqlite, ["--from", path, "--to", pg_url])
-    assert 1 == done.exit_code
+    done = oxy("--from", path, "--to", pg_url)
+    assert 1 == done.returncode
     assert f"Failed to connect to SQLite database {path}: there is no such file" in done.stderr
     assert not os.path.exists(path)
 
@@ -155,12 +164,12 @@ def test_an_unreachable_server_is_named_without_its_password(lite):
     """
     path = lite(THREADS, ROWS)
     url = "postgresql://oxy:sesame@127.0.0.1:1/oxy"
-    done = CliRunner().invoke(migrate_sqlite, ["--from", path, "--to", url, "--timeout", "0.3"])
-    assert 1 == done.exit_code
+    done = oxy("--from", path, "--to", url, "--timeout", "0.3")
+    assert 1 == done.returncode
     assert "Failed to connect to PostgreSQL database postgresql://oxy:***@127.0.0.1:1/oxy" in (
         done.stderr
     )
-    assert "sesame" not in done.output
+    assert "sesame" not in done.stdout + done.stderr
 
 
 def test_prepare_runs_first_and_its_failure_ends_it(run, pg):
@@ -168,7 +177,7 @@ def test_prepare_runs_first_and_its_failure_ends_it(run, pg):
     --prepare brings the schema up; when it fails, its words come with the guide's message.
     """
     done = run("--prepare", "echo no such revision >&2; exit 3")
-    assert 1 == done.exit_code
+    assert 1 == done.returncode
     assert "Failed to run migrations on PostgreSQL" in done.stderr
     assert "no such revision" in done.stderr
     assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'threads'")
@@ -181,12 +190,12 @@ def test_backup_copies_the_source_and_leaves_it_alone(lite, pg_url, tmp_path):
     path, copy = lite(THREADS, ROWS), str(tmp_path / "copy.db")
     arguments = ["--from", path, "--to", pg_url, "--backup", copy, "--if-not-empty", "truncate"]
     before = hashlib.sha256(Path(path).read_bytes()).digest()
-    assert 0 == CliRunner().invoke(migrate_sqlite, arguments).exit_code
+    assert 0 == oxy(*arguments).returncode
     assert before == hashlib.sha256(Path(path).read_bytes()).digest()
     with contextlib.closing(sqlite3.connect(copy)) as copied:
         assert ROWS["threads"] == copied.execute("SELECT * FROM threads").fetchall()
-    again = CliRunner().invoke(migrate_sqlite, arguments)
-    assert 1 == again.exit_code
+    again = oxy(*arguments)
+    assert 1 == again.returncode
     assert "exists already" in again.stderr
 
 
@@ -195,7 +204,7 @@ def test_tables_and_exclude_choose(run, pg):
     --tables and --exclude take names and patterns; unknown ones are an error.
     """
     script = "CREATE TABLE a (v); CREATE TABLE b1 (v); CREATE TABLE b2 (v)"
-    assert 0 == run("--tables", "a,b*", "--exclude", "b2", script=script, rows=None).exit_code
+    assert 0 == run("--tables", "a,b*", "--exclude", "b2", script=script, rows=None).returncode
     names = pg("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = "
                "'public'::regnamespace ORDER BY 1")  # fmt: skip
     assert [("a",), ("b1",)] == names

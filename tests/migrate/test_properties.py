@@ -42,7 +42,7 @@ def target(server_url):
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         conn.execute(f"CREATE DATABASE {name} OWNER oxy")
-    url = server_url.replace("postgres@", "oxy:sesame@").removesuffix("/postgres") + f"/{name}"
+    url = server_url.replace("admin:", "oxy:").removesuffix("/postgres") + f"/{name}"
 
     def emptied():
         with psycopg.connect(url, autocommit=True) as conn:
