@@ -73,7 +73,7 @@ class Client:
 
 
 class Supervisor:
-    """The loop; its states are ``starting``, ``ready``, ``crashed`` and ``stopping``."""
+    """The loop; its states: ``starting``, ``ready``, ``crashed``, ``failed``, ``stopping``."""
 
     def __init__(self, plan: Plan, control: socket.socket) -> None:
         self._plan = plan
@@ -82,6 +82,7 @@ class Supervisor:
         self._clients: set[Client] = set()
         self._keep_alive = plan.keep_alive
         self._was_leased = False
+        self._failure = ""
         self._state = "starting"
         self._pid = 0
         self._port = 0
@@ -125,6 +126,8 @@ class Supervisor:
                 # A postmaster that is not our child cannot be waited for everywhere.
                 return None if self._watched() else time.monotonic() + 0.5
             return None if self._next_look == float("inf") else self._next_look
+        if self._state == "failed":
+            return self._state_since + _FIRST_LEASE
         if self._state == "stopping":
             impatient = self._state_since + _IMPATIENT_AFTER
             return impatient if self._watched() else time.monotonic() + 0.05
@@ -143,6 +146,8 @@ class Supervisor:
             self._say("the fast shutdown hangs; an immediate one follows")
             self._state_since = now
             postmaster.signal_stop(self._pid, "immediate")
+        elif self._state == "failed" and now >= self._state_since + _FIRST_LEASE:
+            self._stop("fast")
         elif self._state == "ready" and now >= self._next_look and not self._is_leased():
             self._look_whether_used(now)
 
@@ -290,6 +295,8 @@ class Supervisor:
             self._restart_wanted = False
             self._start()
             return
+        if was == "failed":
+            return
         if was == "stopping" or (was == "ready" and code == 0):
             self._say("the server was shut down")
             self._go()
@@ -343,12 +350,15 @@ class Supervisor:
     def _fail(self, reason: str) -> None:
         """Give up, and tell everybody who waits why."""
         self._say(f"gives up: {reason}")
-        line = "failed " + reason.encode("unicode_escape").decode("ascii")
+        self._failure = "failed " + reason.encode("unicode_escape").decode("ascii")
         for client in self._clients:
             if client.leased or client.waits_for == "ready":
-                client.send(line)
+                client.send(self._failure)
             client.leased = False
-        self._stop("fast")
+        if self._was_leased:
+            self._stop("fast")
+        else:
+            self._enter("failed")  # until whoever has started us has asked, and knows why
 
     def _go(self) -> None:
         """Leave nothing behind. The lock goes last, with this process."""
@@ -424,6 +434,10 @@ class Supervisor:
     def _lease(self, client: Client, pid: str, keep_alive: str) -> None:
         if self._state in {"stopping", "gone"} and not self._restart_wanted:
             client.send("stopping")
+            return
+        if self._state == "failed":
+            client.send(self._failure)
+            self._stop("fast")
             return
         client.pid = int(pid)
         client.leased = self._was_leased = True
