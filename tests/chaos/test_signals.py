@@ -291,9 +291,9 @@ def test_uvicorn_with_four_workers(state_dir, tmp_path):
 
 
 def workers(uvicorn):
-    return {
-        child.pid
-        for child in psutil.Process(uvicorn.process.pid).children()
-        if child.status() != psutil.STATUS_ZOMBIE
-        and "resource_tracker" not in " ".join(child.cmdline())
-    }
+    found = set()
+    for child in psutil.Process(uvicorn.process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not is_zombie(child.pid) and "resource_tracker" not in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
