@@ -137,6 +137,9 @@ NOT_DURABLE = {
     "full_page_writes": "off",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "1h",
+    # In the directory that goes with the server, and not in /dev/shm, where it would stay if
+    # everything were killed at once.
+    "dynamic_shared_memory_type": "mmap",
 }
 
 # Bounded with cluster.prune_logs(): at most _LOG_TOTAL in files of _LOG_FILE.

@@ -215,7 +215,7 @@ def test_a_lease_asked_for_during_a_restart(state_dir, start_python):
             served += 1
 
     assert ("done\n", "") == restarter.communicate()
-    assert served > 8
+    assert served >= len(crowd)
     assert time.monotonic() - began < 60
     assert 1 == len(postmasters(data_dir(state_dir)))
 
