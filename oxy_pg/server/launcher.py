@@ -184,6 +184,7 @@ def _spawn_supervisor(
     adopt: int,
 ) -> int:
     import fcntl
+    import signal
 
     from oxy_pg.server import lock
     from oxy_pg.server.daemon import CONTROL_FD, LOCK_FD
@@ -215,7 +216,9 @@ def _spawn_supervisor(
             environment(),
             file_actions=actions,
             setsid=True,
-            setsigmask=(),  # a thread that blocks signals must not make the supervisor deaf
+            # A caller that blocks or ignores signals must not make the supervisor deaf.
+            setsigmask=(),
+            setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
         )
 
 
