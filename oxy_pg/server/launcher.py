@@ -143,7 +143,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         adopt = _survivor(state, deadline)
     else:
         try:
-            cluster.create(state, programs, user, durable=durable)
+            cluster.create(state, programs, user, deadline, durable=durable)
         except OSError as error:
             raise InitdbFailed(state.data_dir, str(error)) from error
     databases.password(state)  # while nobody else can make another one
