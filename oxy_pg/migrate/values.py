@@ -123,6 +123,29 @@ def decode(raw: bytes | bytearray, encoding: str = "UTF-8") -> str:
         raise Unfit(f"not valid {encoding} at byte {error.start}") from error
 
 
+_NUMBERS = frozenset({"smallint", "integer", "bigint", "real", "double", "numeric"})
+_FAMILIES = {
+    **dict.fromkeys(_NUMBERS, "number"),
+    **dict.fromkeys(("text", "varchar"), "text"),
+    **{kind: kind for kind in ("bytea", "boolean", "date", "time", "timestamp", "timestamptz")},
+    "uuid": "uuid",
+}
+
+
+def family(type_: PgType) -> str | None:
+    """Name the types among which key_text() compares; None where PostgreSQL alone can."""
+    return _FAMILIES.get(type_.kind)
+
+
+def key_text(value: Value, type_: PgType, option: str | None = None) -> str:
+    """Return a text that is the same for values that are equal in PostgreSQL. Raises Unfit."""
+    text = to_text(value, type_, option)
+    if type_.kind not in _NUMBERS:
+        return text
+    number = Decimal(text)
+    return str(number.normalize(_EXACT)) if number else "0"
+
+
 def _integer(value: Value, type_: PgType, _: str | None) -> str:
     number: int
     if isinstance(value, int):

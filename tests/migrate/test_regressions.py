@@ -7,7 +7,8 @@ import sqlite3
 
 import pytest
 
-from oxy_pg.errors import BadValues
+from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.migrate import source
 from oxy_pg.migrate.migration import migrate
 from tests.migrate.test_properties import check_migration
 
@@ -136,6 +137,61 @@ def test_one_bad_text_does_not_condemn_the_numbers_beside_it(lite, pg_url):
         migrate(path, pg_url)
 
     assert ["''"] == [bad.value for bad in caught.value.values]
+
+
+@pytest.mark.parametrize("declared", ["BLOB", "datetime", "decimal", "decimal(10,2)", "uuid", ""])
+def test_orphans_beside_unfit_values_follow_the_policy(lite, pg_url, declared):
+    """
+    Keys that are spelled in several ways are compared too, before the write.
+    """
+    path = lite(
+        f"""
+        CREATE TABLE t (
+          id {declared} NOT NULL PRIMARY KEY, v, parent_id {declared} REFERENCES t (id)
+        );
+        INSERT INTO t VALUES (0, NULL, 0), (x'', 0, x'00'), (1000000001.0, 1, 1000000000.0),
+          (1.5, 2, '1.50'), ('x', NULL, NULL), (2, 3, 2.0);
+        """
+    )
+
+    report = migrate(path, pg_url, on_bad_value="skip", on_orphan="skip", verify="full")
+
+    (table,) = report.tables
+    assert table.rows_read == table.rows_written + table.rows_skipped
+    assert table.rows_skipped
+
+
+def test_orphans_in_decimal_columns_are_named(lite, pg_url):
+    """
+    1 and 1.00 are one key; 2.5 refers to nothing, and its row is named.
+    """
+    path = lite(
+        """
+        CREATE TABLE p (id decimal NOT NULL PRIMARY KEY);
+        CREATE TABLE c (id INTEGER PRIMARY KEY, p decimal REFERENCES p (id));
+        INSERT INTO p VALUES (1), (0.1);
+        INSERT INTO c VALUES (1, 1.0), (2, '0.10'), (3, 2.5), (4, NULL);
+        """
+    )
+
+    with pytest.raises(OrphanRows) as caught:
+        migrate(path, pg_url)
+    assert [("id 3",)] == [orphans.rows for orphans in caught.value.orphans]
+
+    report = migrate(path, pg_url, on_orphan="null", verify="full")
+    assert [("c", "p", 1)] == [(c.table, c.column, c.count) for c in report.changes]
+
+
+def test_sound_file_is_not_called_damaged(lite):
+    """
+    The check is made by a connection that may be reading text as bytes.
+    """
+    path = lite("CREATE TABLE t (a)")
+
+    for kind in (bytearray, bytes, str):
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.text_factory = kind
+            source.check(db, path)
 
 
 def fill(path, values) -> None:
