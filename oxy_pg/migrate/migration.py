@@ -224,13 +224,17 @@ class _Run:
             raise source.damaged(self.path, str(error)) from error
         source.check(self.lite, self.path)
 
-    def run(self, *, dry_run: bool) -> report.MigrationReport:
-        """Plan, check, and unless it is a dry run, do it."""
+    def run(self, *, dry_run: bool, compute: bool = True) -> report.MigrationReport:
+        """
+        Plan, check, and unless it is a dry run, do it.
+
+        Without ``compute``, the values of generated columns come along.
+        """
         self.on_progress(Progress("plan"))
         self.doing = "read the schema of"
         schema = source.read_schema(self.lite, self.path)
         goal = target.read_target(self.server)
-        plan = make_plan(self.readers, schema, goal, mask(self.url), self.options)
+        plan = make_plan(self.readers, schema, goal, mask(self.url), self.options, compute=compute)
         warnings = [*plan.warnings, *bookkeeping_warnings(self.lite, self.server, schema, goal)]
         if not schema.tables:
             warnings.append("the source has no tables")
@@ -252,6 +256,10 @@ class _Run:
                 written = self._write(plan, preflight)
                 self.doing = "commit to"
         except (pg.DataError, pg.IntegrityError) as error:
+            if isinstance(error, pg.NumericValueOutOfRange) and _computes(plan):
+                # What overflows is infinite in SQLite, and an error in PostgreSQL.
+                self.left_behind.clear()
+                return self.run(dry_run=False, compute=False)
             # The transaction is gone; now there is time to find every value that it stumbled on.
             self._explain(plan, error)
             raise
@@ -496,6 +504,15 @@ class _Run:
             seconds=loaded.seconds,
             columns=columns,
         )
+
+
+def _computes(plan: Plan) -> bool:
+    return any(
+        column.generated
+        for table in plan.tables
+        if table.action == "create"
+        for column in table.columns
+    )
 
 
 def _changes(plan: Plan, preflight: Preflight, loader: Loader | None) -> list[report.Change]:

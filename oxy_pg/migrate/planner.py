@@ -62,9 +62,13 @@ def make_plan(
     target: TargetSchema,
     url: str,
     options: Options,
+    *,
+    compute: bool = True,
 ) -> Plan:
     """
     Decide everything.
+
+    Without ``compute``, PostgreSQL computes no generated columns: their values come along.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
     and ConfigurationError for options that name what is not there.
@@ -83,7 +87,7 @@ def make_plan(
     ]
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
-    planned = ddl.write(tables, target, notes.skipped, notes.warnings)
+    planned = ddl.write(tables, target, notes.skipped, notes.warnings, compute=compute)
     return Plan(
         source=source.path,
         target=url,

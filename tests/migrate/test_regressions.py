@@ -139,6 +139,60 @@ def test_one_bad_text_does_not_condemn_the_numbers_beside_it(lite, pg_url):
     assert ["''"] == [bad.value for bad in caught.value.values]
 
 
+@pytest.mark.parametrize("text", ["", "junk", "0000-00-00", "2023-02-31 00:00:00"])
+def test_texts_that_are_no_times_do_not_condemn_a_number(lite, pg_url, text):
+    """
+    As many texts as numbers, and none of them is a time: the number still counts seconds.
+    """
+    path = lite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at timestamp)",
+        {"t": [(1, 1700000000), (2, text), (3, text)]},
+    )
+
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url)
+
+    assert [repr(text)] * 2 == [bad.value for bad in caught.value.values]
+
+
+def test_zero_dates_are_named_beside_other_bad_values(lite, pg_url):
+    """
+    0000-00-00 has the form of a date: it is listed in the first run all the same.
+    """
+    path = lite(
+        """
+        CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, d DATE);
+        INSERT INTO t VALUES (1, 'n/a', '2024-02-29'), (2, 2, '0000-00-00'), (3, 3, '2023-02-30');
+        """
+    )
+
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url)
+
+    assert [("n", "id 1"), ("d", "id 2"), ("d", "id 3")] == [
+        (bad.column, bad.row) for bad in caught.value.values
+    ]
+
+
+def test_generated_values_that_overflow_come_along(lite, pg_url, pg):
+    """
+    Infinite in SQLite, an error in PostgreSQL: the value is moved, the expression reported.
+    """
+    path = lite(
+        """
+        CREATE TABLE t (
+          id INTEGER PRIMARY KEY, n real, twice real GENERATED ALWAYS AS (n * 2) STORED
+        );
+        INSERT INTO t (n) VALUES (1.5), (1.79e308);
+        """
+    )
+
+    report = migrate(path, pg_url, verify="full")
+
+    assert [(3.0,), (float("inf"),)] == pg("SELECT twice FROM t ORDER BY id")
+    assert ["generated column"] == [skipped.kind for skipped in report.skipped]
+
+
 @pytest.mark.parametrize("declared", ["BLOB", "datetime", "decimal", "decimal(10,2)", "uuid", ""])
 def test_orphans_beside_unfit_values_follow_the_policy(lite, pg_url, declared):
     """
