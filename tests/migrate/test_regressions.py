@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.errors import BadValues, OrphanRows, TargetNotEmpty
 from oxy_pg.migrate import source
 from oxy_pg.migrate.migration import migrate
 from tests.migrate.test_properties import check_migration
@@ -99,6 +99,22 @@ def test_verification_reads_both_sides_in_one_order(lite, pg_url):
         CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, v "my own type");
         CREATE INDEX i ON t (id COLLATE NOCASE) WHERE id > 5;
         INSERT INTO t VALUES (-43014985, -2.1e16), (5, NULL), (1, 'x'), (52, 0), (100, 1), (9, 2);
+        """
+    )
+
+    check_migration(path, pg_url)
+
+
+def test_index_that_covers_the_columns_changes_no_order(lite, pg_url):
+    """
+    SQLite may read a table by its index in one query, and by its rows in another.
+    """
+    path = lite(
+        """
+        CREATE TABLE t (id point NOT NULL PRIMARY KEY, g point AS (id) VIRTUAL);
+        INSERT INTO t (id) VALUES (8), (5), (0);
+        CREATE TABLE w (id TEXT PRIMARY KEY, n INT UNIQUE) WITHOUT ROWID;
+        INSERT INTO w VALUES ('a', 3), ('b', 2), ('c', 1);
         """
     )
 
@@ -234,6 +250,43 @@ def test_orphans_in_decimal_columns_are_named(lite, pg_url):
 
     report = migrate(path, pg_url, on_orphan="null", verify="full")
     assert [("c", "p", 1)] == [(c.table, c.column, c.count) for c in report.changes]
+
+
+def test_orphans_among_documents_are_named(lite, pg_url):
+    """
+    jsonb compares documents by what they mean.
+    """
+    path = lite(
+        """
+        CREATE TABLE t (id JSONB NOT NULL PRIMARY KEY, parent JSONB REFERENCES t (id));
+        INSERT INTO t VALUES ('{"a": 1.0, "b": [{}, []]}', NULL),
+          ('1', '{"b": [{}, []], "a": 0, "a": 1}'), ('2', '{"a": 1}'), ('"1"', '1.00'), ('3', 7);
+        """
+    )
+
+    with pytest.raises(OrphanRows) as caught:
+        migrate(path, pg_url)
+
+    assert [("rowid 3", "rowid 5")] == [orphans.rows for orphans in caught.value.orphans]
+
+
+def test_shortened_names_are_found_again(lite, pg_url, pg):
+    """
+    A second run knows the table and the column whose names PostgreSQL could not hold.
+    """
+    long = "n" * 70
+    path = lite(
+        f"CREATE TABLE {long} (id INTEGER PRIMARY KEY, {long} TEXT, {long}2 TEXT, ctid INT)"
+    )
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"INSERT INTO {long} VALUES (1, 'a', 'b', 2)")
+    migrate(path, pg_url, verify="full")
+
+    with pytest.raises(TargetNotEmpty):
+        migrate(path, pg_url)
+    migrate(path, pg_url, if_not_empty="truncate", verify="full")
+
+    assert [(1, "a", "b", 2)] == pg(f'SELECT * FROM "{long[:63]}"')
 
 
 def test_sound_file_is_not_called_damaged(lite):
