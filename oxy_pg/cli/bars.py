@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Task, TaskID
 
-    from oxy_pg.migrate import migration
+    from oxy_pg.migrate import progress as moved
 
 _WAITS = {"check": "checking", "index": "building indexes", "verify": "verifying"}
 
@@ -65,7 +65,7 @@ class Bars:
             self._progress.update(self._whole, description="stopped")
         self._progress.stop()
 
-    def show(self, progress: migration.Progress) -> None:
+    def show(self, progress: moved.Progress) -> None:
         """Move the bars."""
         if progress.phase in _WAITS:
             self._rows = progress.of_rows or self._rows
@@ -87,19 +87,19 @@ class Bars:
         self._progress.remove_task(self._whole)
         self._whole = self._progress.add_task(description, total=rows, whole=True)
 
-    def _begin_table(self, progress: migration.Progress) -> None:
+    def _begin_table(self, progress: moved.Progress) -> None:
         if progress.number == 1:
             self._done = 0
             self._began = time.monotonic()
             self._replace_whole("all tables", self._rows)
         self._table = self._progress.add_task(progress.table, total=progress.of_rows)
 
-    def _move(self, progress: migration.Progress) -> None:
+    def _move(self, progress: moved.Progress) -> None:
         if self._table is not None:
             self._progress.update(self._table, completed=progress.rows)
         self._progress.update(self._whole, completed=self._done + progress.rows)
 
-    def _end_table(self, progress: migration.Progress) -> None:
+    def _end_table(self, progress: moved.Progress) -> None:
         if self._table is None:
             return
         # Rows that stay behind do not come any more.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from oxy_pg.cli.bars import Bars
-    from oxy_pg.migrate.migration import Progress
+    from oxy_pg.migrate.progress import Progress
     from oxy_pg.migrate.report import MigrationReport
 
 
