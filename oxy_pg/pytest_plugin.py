@@ -283,8 +283,8 @@ def oxy_pg_server(pytestconfig: pytest.Config) -> Iterator[TemporaryServer | Ext
     name = _run_name(pytestconfig)
     temporary.sweep(but=name)
     server = temporary.TemporaryServer(settings=settings, name=name)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.release()
