@@ -35,7 +35,9 @@ def session(pytester):
     def run(code: str, *options: str, conftest: str = CONFTEST):
         pytester.makeconftest(conftest)
         pytester.makepyfile(code)
-        options = ("-p", "no:cacheprovider", "-p", "no:asyncio", *options)
+        # Nor other plugins that happen to be installed: some import psycopg, some warn.
+        others = ("no:cacheprovider", "no:asyncio", "no:postgresql")
+        options = (*(word for name in others for word in ("-p", name)), *options)
         return pytester.runpytest_subprocess(*options, timeout=100)
 
     yield run
