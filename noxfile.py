@@ -42,7 +42,7 @@ def types(session: nox.Session) -> None:
     """Mypy strict on everything, and pyright on what users import."""
     install(session, "types")
     session.run("mypy")
-    session.run("pyright", "--verifytypes", "oxy_pg", "--ignoreexternal")
+    session.run("pyright", "--project", "tests/typing")
 
 
 @nox.session(python=PYTHONS)
@@ -76,6 +76,22 @@ def resolve(session: nox.Session) -> None:
     """Every supported Python and platform finds wheels for all that it needs."""
     install(session)
     session.run("pytest", "--long", "tests/test_install.py", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """A thousand kills; ``nox -s chaos -- 5000 7`` for another number, and a seed."""
+    install(session)
+    kills, seed = [*session.posargs, "1000", "1"][:2]
+    environment = {"OXY_PG_CHAOS_KILLS": kills, "OXY_PG_CHAOS_SEED": seed}
+    session.run("pytest", "-s", "tests/chaos/test_chaos.py", env=environment)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Everything that is measured, beside its rivals, in one run."""
+    install(session)
+    session.run("python", "-m", "benchmarks.starting", *session.posargs)
 
 
 @nox.session

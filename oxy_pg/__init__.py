@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from oxy_pg._api import Server as Server
     from oxy_pg._api import Status as Status
     from oxy_pg._api import ensure as ensure
+    from oxy_pg._api import migrate_sqlite as migrate_sqlite
     from oxy_pg._api import temporary as temporary
+    from oxy_pg.errors import BadValues as BadValues
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
     from oxy_pg.errors import ConfigurationError as ConfigurationError
     from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
@@ -19,19 +21,28 @@ if TYPE_CHECKING:
     from oxy_pg.errors import InitdbFailed as InitdbFailed
     from oxy_pg.errors import LockTimeout as LockTimeout
     from oxy_pg.errors import MigrationError as MigrationError
+    from oxy_pg.errors import OrphanRows as OrphanRows
     from oxy_pg.errors import OxyPgError as OxyPgError
+    from oxy_pg.errors import SchemaMismatch as SchemaMismatch
     from oxy_pg.errors import ServerError as ServerError
+    from oxy_pg.errors import SourceUnreadable as SourceUnreadable
     from oxy_pg.errors import StartFailed as StartFailed
     from oxy_pg.errors import StartTimeout as StartTimeout
+    from oxy_pg.errors import TargetNotEmpty as TargetNotEmpty
+    from oxy_pg.errors import TargetRefused as TargetRefused
+    from oxy_pg.errors import TargetUnreachable as TargetUnreachable
     from oxy_pg.errors import TransferError as TransferError
     from oxy_pg.errors import UnsupportedServer as UnsupportedServer
+    from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
+    from oxy_pg.migrate.report import MigrationReport as MigrationReport
 
 __version__ = "0.1.0"
 
-_API = frozenset({"Server", "Status", "ensure", "temporary"})
+_API = frozenset({"Server", "Status", "ensure", "migrate_sqlite", "temporary"})
 
 __all__ = [
+    "BadValues",
     "BinariesNotFound",
     "ConfigurationError",
     "ExternalServerUnavailable",
@@ -39,16 +50,25 @@ __all__ = [
     "InitdbFailed",
     "LockTimeout",
     "MigrationError",
+    "MigrationReport",
+    "OrphanRows",
     "OxyPgError",
+    "SchemaMismatch",
     "Server",
     "ServerError",
+    "SourceUnreadable",
     "StartFailed",
     "StartTimeout",
     "Status",
+    "TargetNotEmpty",
+    "TargetRefused",
+    "TargetUnreachable",
     "TransferError",
     "UnsupportedServer",
+    "VerificationFailed",
     "VersionMismatch",
     "ensure",
+    "migrate_sqlite",
     "temporary",
 ]
 
@@ -59,6 +79,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _API:
         from oxy_pg import _api as module
+    elif name == "MigrationReport":
+        from oxy_pg.migrate import report as module  # type: ignore[no-redef]
     else:
         from oxy_pg import errors as module  # type: ignore[no-redef]
     value: object = getattr(module, name)

@@ -10,9 +10,12 @@ from oxy_pg.server.handle import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
+    from typing import Literal
 
+    from oxy_pg.migrate.migration import Progress
+    from oxy_pg.migrate.report import MigrationReport
     from oxy_pg.server.config import Settings
     from oxy_pg.server.status import Status
 
@@ -21,7 +24,7 @@ if os.name != "posix":
         "oxy_pg runs PostgreSQL on Linux and macOS. On Windows use it inside WSL 2."
     )
 
-__all__ = ["Server", "Status", "ensure", "temporary"]
+__all__ = ["Server", "Status", "ensure", "migrate_sqlite", "temporary"]
 
 # One handle for each way of asking, so that asking again finds its lease.
 _servers: dict[object, Server] = {}
@@ -125,3 +128,84 @@ def temporary(
     from oxy_pg.server import temporary as temporaries
 
     yield from temporaries.running(settings, extensions, timeout)
+
+
+def migrate_sqlite(
+    source: str | PathLike[str] | None = None,
+    target: str | None = None,
+    *,
+    tables: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    schema: Literal["auto", "create", "existing"] = "auto",
+    casts: Mapping[str, str] | None = None,
+    on_bad_value: Literal["error", "null", "skip"] = "error",
+    on_orphan: Literal["error", "null", "skip"] = "error",
+    if_not_empty: Literal["error", "append", "truncate"] = "error",
+    prepare: Callable[[str], object] | str | None = None,
+    verify: Literal["counts", "full", "none"] = "counts",
+    dry_run: bool = False,
+    on_progress: Callable[[Progress], object] | None = None,
+    jobs: int = 2,
+    timeout: float = 30.0,
+) -> MigrationReport:
+    """
+    Move a SQLite database into PostgreSQL: all of it, or nothing.
+
+    ``source`` is a path or a ``sqlite://`` URL, default ``db.sqlite`` in the
+    state directory; it is opened read-only, and its bytes stay the same.
+    ``target`` is a PostgreSQL URL, default OXY_DATABASE_URL, or else the
+    embedded server.
+
+    ``tables`` and ``exclude`` name tables of the source (``*`` matches).
+    ``schema``: create the tables, fill those that are there, or decide for
+    each (``auto``). ``casts`` maps ``"table.column"`` to a PostgreSQL type.
+    ``on_bad_value`` and ``on_orphan``: what to do with values that do not fit
+    and with rows whose parent is missing. ``if_not_empty``: what to do with
+    rows that the target has already. ``prepare`` brings the target's schema
+    up first: a callable that gets the URL, or a shell command. ``verify``:
+    compare counts, every value (``full``), or nothing, before the commit.
+    ``dry_run`` writes nothing and reports every problem. ``on_progress`` is
+    called on the way. ``jobs`` is how many threads read the source while it is
+    looked at; ``timeout`` is how many seconds either side is waited for.
+
+    Killed or cancelled at any moment it leaves the target as it was. Raises
+    MigrationError (SourceUnreadable, TargetUnreachable, TargetNotEmpty,
+    SchemaMismatch, BadValues, OrphanRows, VerificationFailed, TargetRefused),
+    ConfigurationError, and for the embedded server what ``ensure()`` raises.
+    """
+    from oxy_pg import paths
+    from oxy_pg.migrate.migration import migrate
+
+    path = f"{paths.state_dir()}/db.sqlite" if source is None else os.fspath(source)
+    with _target(target, dry_run=dry_run) as url:
+        return migrate(
+            path,
+            url,
+            tables=tables,
+            exclude=exclude,
+            schema=schema,
+            casts=casts,
+            on_bad_value=on_bad_value,
+            on_orphan=on_orphan,
+            if_not_empty=if_not_empty,
+            prepare=prepare,
+            verify=verify,
+            dry_run=dry_run,
+            on_progress=on_progress,
+            jobs=jobs,
+            timeout=timeout,
+        )
+
+
+@contextlib.contextmanager
+def _target(given: str | None, *, dry_run: bool) -> Iterator[str]:
+    """Give the URL that a migration goes to."""
+    chosen = os.environ.get("OXY_DATABASE_URL") if given is None else given
+    if chosen is not None:
+        yield chosen
+    elif dry_run and Server().status().state == "uninitialized":
+        # A dry run leaves nothing behind, not even an empty cluster: an empty one stands in.
+        with temporary() as server:
+            yield server.url()
+    else:
+        yield ensure()

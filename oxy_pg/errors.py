@@ -7,6 +7,8 @@ pickles, and none ever holds a password.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class OxyPgError(Exception):
     """The root of the tree: ``except OxyPgError`` catches all of them."""
@@ -177,6 +179,166 @@ class UnsupportedServer(ServerError):
 
 class MigrationError(OxyPgError):
     """A SQLite database could not be moved; the target is as it was."""
+
+
+class SourceUnreadable(MigrationError):
+    """The SQLite database is missing, locked, damaged, encrypted or not one at all."""
+
+    def __init__(self, path: str, reason: str, remedy: str) -> None:
+        super().__init__(path, reason, remedy)
+        self.path = path
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"Failed to connect to SQLite database {self.path}: {self.reason}\n{self.remedy}"
+
+
+class TargetUnreachable(MigrationError):
+    """The PostgreSQL server cannot be reached, refuses us, or went away; it was not changed."""
+
+    def __init__(self, url: str, reason: str, remedy: str) -> None:
+        super().__init__(url, reason, remedy)
+        self.url = url  # masked
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"Failed to connect to PostgreSQL database {self.url}: {self.reason}\n{self.remedy}"
+
+
+class TargetRefused(MigrationError):
+    """PostgreSQL rejected a statement, or the command that prepares the schema failed."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(what, reason, remedy)
+        self.what = what  # "run migrations on", "insert 20 rows of threads into"
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return (
+            f"Failed to {self.what} PostgreSQL: {self.reason}\n{self.remedy}\n"
+            "Everything was rolled back: the target is as it was."
+        )
+
+
+class TargetNotEmpty(MigrationError):
+    """Tables that would be filled have rows already."""
+
+    def __init__(self, tables: tuple[tuple[str, int], ...]) -> None:
+        super().__init__(tables)
+        self.tables = tables  # name and number of rows
+
+    def __str__(self) -> str:
+        names = "\n".join(f"  - {name}: {rows:,} rows" for name, rows in self.tables)
+        return (
+            f"The target is not empty:\n{names}\n"
+            "Nothing was written. Choose what shall happen to these rows with --if-not-empty "
+            "(if_not_empty=): `truncate` deletes them first, `append` adds to them."
+        )
+
+
+class SchemaMismatch(MigrationError):
+    """The two schemas do not fit together; nothing was written."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        return (
+            f"The schemas of source and target do not fit together:\n{lines}\n"
+            "Nothing was written. Bring the target's schema up to date (--prepare), leave tables "
+            "out (--exclude), or let the tables be created (--schema create)."
+        )
+
+
+class BadValues(MigrationError):
+    """Values that their PostgreSQL column cannot hold; nothing was written."""
+
+    shown = 20
+
+    def __init__(self, values: tuple[BadValue, ...], total: int | None = None) -> None:
+        super().__init__(values, total)
+        self.values = values
+        self.total = len(values) if total is None else total
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {value}" for value in self.values[: self.shown])
+        left = self.total - min(len(self.values), self.shown)
+        tables = ", ".join(sorted({value.table for value in self.values}))
+        more = f"\n  … and {left:,} more (--report FILE.json lists them)" if left else ""
+        noun = "value does" if self.total == 1 else "values do"
+        return (
+            f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"
+            f"{lines}{more}\n"
+            "Nothing was written. Correct the rows in SQLite, choose another type "
+            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value, "
+            "`skip` leaves out the row."
+        )
+
+
+class OrphanRows(MigrationError):
+    """Rows whose foreign key points at nothing; nothing was written."""
+
+    def __init__(self, orphans: tuple[Orphans, ...]) -> None:
+        super().__init__(orphans)
+        self.orphans = orphans
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {orphan}" for orphan in self.orphans)
+        return (
+            f"Failed to insert rows into PostgreSQL, because what they refer to is missing:\n"
+            f"{lines}\n"
+            "Nothing was written. Correct the rows in SQLite, or decide with --on-orphan: `null` "
+            "empties the reference, `skip` leaves out the row and what depends on it."
+        )
+
+
+class VerificationFailed(MigrationError):
+    """What arrived is not what was there; the whole migration was rolled back."""
+
+    def __init__(self, differences: tuple[str, ...]) -> None:
+        super().__init__(differences)
+        self.differences = differences
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {difference}" for difference in self.differences[:20])
+        return (
+            f"The target differs from the source in {len(self.differences)} places:\n{lines}\n"
+            "Everything was rolled back: the target is as it was. Please report this with the "
+            "output of --dry-run --json."
+        )
+
+
+class BadValue(NamedTuple):
+    """One value that does not fit: where it stands, what it is, and why it cannot stay so."""
+
+    table: str
+    column: str
+    row: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column}, {self.row}: {self.value}: {self.reason}"
+
+
+class Orphans(NamedTuple):
+    """The rows of one table whose foreign key points at nothing."""
+
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    orphans: int
+    rows: tuple[str, ...]  # the first ones
+
+    def __str__(self) -> str:
+        rows = ", ".join(self.rows[:5]) + (", …" if self.orphans > len(self.rows[:5]) else "")
+        key = f"{self.table} ({', '.join(self.columns)}) → {self.parent}"
+        return f"{key}: {self.orphans:,} rows ({rows})"
 
 
 # --- moving PostgreSQL data --------------------------------------------------

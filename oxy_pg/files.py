@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 
 TYPE_CHECKING = False
@@ -65,12 +66,38 @@ def walk(top: str) -> Iterator[os.DirEntry[str]]:
 
 
 def sync_tree(top: str) -> None:
-    """Make sure that everything below ``top``, and its own name, has reached the disk."""
+    """
+    Make sure that everything below ``top``, and its own name, has reached the disk.
+
+    Something may be removed from it meanwhile. Raises OSError.
+    """
+    if sys.platform == "linux":
+        _sync_file_system(top)
+        return
     for entry in walk(top):
-        if not entry.is_symlink():
-            sync(entry.path)
+        with contextlib.suppress(FileNotFoundError):
+            if not entry.is_symlink():
+                sync(entry.path)
     sync(top)
     sync(os.path.dirname(top))
+
+
+def _sync_file_system(path: str) -> None:
+    """
+    Flush the file system of ``path`` (syncfs(2)).
+
+    For the thousand small files of a new cluster it takes a tenth of the time of as many
+    fsync(2); PostgreSQL has it for the same purpose (recovery_init_sync_method).
+    """
+    import ctypes
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), path)
+    finally:
+        os.close(descriptor)
 
 
 def copy_file(source: str, target: str) -> int:

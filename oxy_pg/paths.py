@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included (unix(7)); the
 # longest name that goes below the run directory is "/s/.s.PGSQL.65535".
-_LONGEST_RUN_DIR = 103 - len("/s/.s.PGSQL.65535")
+LONGEST_SOCKET = 103
+_LONGEST_RUN_DIR = LONGEST_SOCKET - len("/s/.s.PGSQL.65535")
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+")
 
 # Where a cluster goes that root runs as another user, when that user cannot reach the state dir.

@@ -72,11 +72,7 @@ def find() -> Binaries:
     given = os.environ.get("OXY_PG_BIN_DIR")
     if given:
         return _given(os.path.abspath(os.path.expanduser(given)))
-    found = [
-        Binaries(provider, version, bin_dir)
-        for provider, bin_dir in _candidates()
-        if (version := _version_of(bin_dir)) and major_of(version) == MAJOR
-    ]
+    found = installed()
     if not found:
         raise BinariesNotFound(
             (
@@ -85,6 +81,15 @@ def find() -> Binaries:
             )
         )
     return max(found, key=lambda binaries: int(binaries.version.partition(".")[2] or 0))
+
+
+def installed() -> list[Binaries]:
+    """Return every PostgreSQL 16 of the provider packages and of the system."""
+    return [
+        Binaries(provider, version, bin_dir)
+        for provider, bin_dir in _candidates()
+        if (version := _version_of(bin_dir)) and major_of(version) == MAJOR
+    ]
 
 
 def _given(bin_dir: str) -> Binaries:
@@ -163,7 +168,7 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
 
     install_dir = dict(_PACKAGES)[binaries.provider]
     site_packages = binaries.bin_dir.removesuffix(f"/{install_dir}/bin")
-    base = shared_base(paths.VAR_LIB, account)
+    base = shared_base(paths.cache_dir(), account)
     stamp = f"{binaries.bin_dir} {os.stat(binaries.postgres).st_mtime_ns}"
     copy = f"{base}/postgresql-{binaries.version}-{paths.digest(stamp)}"
     with filelock.FileLock(f"{copy}.lock", timeout=60):

@@ -154,13 +154,7 @@ def sync_if_new(state: StateDir) -> None:
     """Make sure that a cluster that was copied from the template has reached the disk."""
     if not os.path.exists(state.unsynced):
         return
-    for entry in files.walk(state.data_dir):
-        try:
-            if not entry.is_symlink():
-                files.sync(entry.path)
-        except FileNotFoundError:  # the server runs already, and removes some
-            continue
-    files.sync(state.data_dir)
+    files.sync_tree(state.data_dir)
     files.sync(state.home)
     with contextlib.suppress(FileNotFoundError):  # somebody else was faster
         os.unlink(state.unsynced)

@@ -141,6 +141,9 @@ NOT_DURABLE = {
     # and without slots, whose state it writes anew every time, one takes a fifth of the time.
     "shared_buffers": f"{max(16, min(64, memory() // _MB // 8))}MB",
     "max_replication_slots": "0",
+    # In the directory that goes with the server, and not in /dev/shm, where it would stay if
+    # everything were killed at once.
+    "dynamic_shared_memory_type": "mmap",
 }
 
 # Bounded with cluster.prune_logs(): at most _LOG_TOTAL in files of _LOG_FILE.

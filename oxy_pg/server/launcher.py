@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oxy_pg.server.binaries import Binaries
 
 _KEEP_ALIVE = 5.0
+_PATIENCE = 4.0  # seconds for the fast shutdown of a server that has lost its supervisor
 _MOST_FAILURES = 5  # supervisors of our own that end before they have granted a lease
 
 
@@ -52,8 +53,8 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     Return a lease on a running server, and whether it was started for it.
 
     Safe from any number of threads and processes: one starts the server, the
-    rest wait for it. Raises what DESIGN calls a ServerError, ConfigurationError,
-    and never blocks longer than the deadline.
+    rest wait for it, never longer than the deadline. Raises ServerError and
+    ConfigurationError.
     """
     failures = 0
     for _ in deadline.attempts(0.002, 0.05):
@@ -157,9 +158,18 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
     """Return a postmaster that has lost its supervisor, or 0; wait for one that is going."""
     from oxy_pg.server import postmaster
 
-    for _ in deadline.attempts(0.005, 0.05):
+    told_at = 0.0
+    for remaining in deadline.attempts(0.005, 0.05):
         pid = postmaster.running(state.data_dir)
         found = postmaster.read_pid_file(state.data_dir)
+        if pid and postmaster.dies_with_supervisor(pid, state.socket_dir):
+            # The kernel has told it to go, or is about to. It may look ready all the same.
+            told_at = told_at or remaining
+            # PostgreSQL 16 hangs for ever in a fast shutdown that comes while it recovers from a
+            # backend's crash. An immediate one loses nothing: the next start recovers.
+            patient = told_at - remaining < _PATIENCE
+            postmaster.signal_stop(pid, "fast" if patient else "immediate")
+            continue
         if not pid or found is None or found.status != "stopping":
             return pid
     return 0  # the supervisor waits on, longer than our caller

@@ -73,12 +73,7 @@ class Started:
 
 def start_postmaster(plan: Plan, port: int) -> Started:
     """Start PostgreSQL on ``port``; whether it can bind it, it says itself."""
-    argv = [
-        plan.postgres,  # in full: postgres finds its own files from argv[0]
-        *("-D", plan.data_dir),
-        *("-p", str(port)),
-        *("-c", f"unix_socket_directories={plan.socket_dir}"),
-    ]
+    argv = postmaster.command(plan.postgres, plan.data_dir, plan.socket_dir, port)
     postmaster.running(plan.data_dir)  # removes a pid file that would be in the way
     # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
     # better than the pid that nobody serves here: it may be alive, in somebody else.

@@ -19,6 +19,8 @@ STOP_SIGNALS = {
     "immediate": signal.SIGQUIT,
 }
 
+_FOR_A_POSTMASTER = (*STOP_SIGNALS.values(), signal.SIGHUP, signal.SIGCHLD, signal.SIGIO)
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -72,8 +74,11 @@ def spawn(
     it is the thread's death that counts).
     """
     parent = os.getpid()
+    # A shutdown that comes before the child has its own handlers would be taken by ours, and lost.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_A_POSTMASTER)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
     try:
         die_with_parent = None if outlive_parent else _parent_death_signal()
@@ -88,8 +93,9 @@ def spawn(
         os.dup2(null, 1)
         os.dup2(stderr, 2)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGIO):
+        for number in _FOR_A_POSTMASTER:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # After the user has changed, which would clear it, and before exec, which keeps it.
         if die_with_parent is not None:
             die_with_parent()
@@ -202,15 +208,33 @@ def _works_in(pid: int, data_dir: str) -> bool:
 
 
 def _was_started_for(pid: int, data_dir: str) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = os.fsdecode(file.read()).split("\0")
-    except OSError:
-        return False
     return any(
         option == "-D" and _same(directory, data_dir)
-        for option, directory in itertools.pairwise(words)
+        for option, directory in itertools.pairwise(_command_line(pid))
     )
+
+
+def dies_with_supervisor(pid: int, socket_dir: str) -> bool:
+    """Whether ``spawn()`` started this postmaster, so that its supervisor's death is its end."""
+    return sys.platform == "linux" and _socket_option(socket_dir) in _command_line(pid)
+
+
+def command(postgres: str, data_dir: str, socket_dir: str, port: int) -> list[str]:
+    """Return the command line of a postmaster of ours."""
+    # In full: postgres finds its own files from argv[0].
+    return [postgres, "-D", data_dir, "-p", str(port), "-c", _socket_option(socket_dir)]
+
+
+def _socket_option(socket_dir: str) -> str:
+    return f"unix_socket_directories={socket_dir}"
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsdecode(file.read()).split("\0")
+    except OSError:
+        return []
 
 
 def _parent_of(pid: int) -> int:

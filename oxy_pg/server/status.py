@@ -85,7 +85,7 @@ def of_embedded(state: StateDir) -> Status:
     known |= {"data_dir": Path(state.data_dir), "log_dir": Path(state.log_dir)}
     deadline = Deadline(_PATIENCE)
     try:
-        answers = _ask_supervisor(state, deadline)
+        answers = ask_supervisor(state, deadline)
     except (SupervisorGone, OSError):
         return Status("stopped", **known)
     known |= {
@@ -110,7 +110,8 @@ def of_embedded(state: StateDir) -> Status:
     return Status("running", **known)
 
 
-def _ask_supervisor(state: StateDir, deadline: Deadline) -> dict[str, str]:
+def ask_supervisor(state: StateDir, deadline: Deadline) -> dict[str, str]:
+    """Return what the supervisor says of itself; raises SupervisorGone, or LockTimeout."""
     line = Line(state, deadline)
     try:
         line.send("status")

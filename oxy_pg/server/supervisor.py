@@ -48,8 +48,10 @@ _LONGEST_PAUSE = 1.0  # seconds between two attempts to bring back a crashed ser
 _MOST_FAILURES = 30  # in a row, until it gives up
 _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the way that passes
 _MOST_WAITS = 120  # of those, half a minute
+_FIRST_LEASE = 10.0  # seconds for whoever has started the server to take a lease
 _STABLE_AFTER = 2.0  # seconds after which earlier crashes no longer count
-_IMPATIENT_AFTER = 60.0  # seconds until a fast shutdown that hangs becomes an immediate one
+_NO_ROOM = 1 << 20  # bytes: less than a start needs
+_IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an immediate one
 
 
 class Client:
@@ -71,7 +73,7 @@ class Client:
 
 
 class Supervisor:
-    """The loop; its states are ``starting``, ``ready``, ``crashed`` and ``stopping``."""
+    """The loop; its states: ``starting``, ``ready``, ``crashed``, ``failed``, ``stopping``."""
 
     def __init__(self, plan: Plan, control: socket.socket) -> None:
         self._plan = plan
@@ -79,6 +81,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._clients: set[Client] = set()
         self._keep_alive = plan.keep_alive
+        self._was_leased = False
+        self._failure = ""
         self._state = "starting"
         self._pid = 0
         self._port = 0
@@ -122,6 +126,8 @@ class Supervisor:
                 # A postmaster that is not our child cannot be waited for everywhere.
                 return None if self._watched() else time.monotonic() + 0.5
             return None if self._next_look == float("inf") else self._next_look
+        if self._state == "failed":
+            return self._state_since + _FIRST_LEASE
         if self._state == "stopping":
             impatient = self._state_since + _IMPATIENT_AFTER
             return impatient if self._watched() else time.monotonic() + 0.05
@@ -140,6 +146,8 @@ class Supervisor:
             self._say("the fast shutdown hangs; an immediate one follows")
             self._state_since = now
             postmaster.signal_stop(self._pid, "immediate")
+        elif self._state == "failed" and now >= self._state_since + _FIRST_LEASE:
+            self._stop("fast")
         elif self._state == "ready" and now >= self._next_look and not self._is_leased():
             self._look_whether_used(now)
 
@@ -259,7 +267,7 @@ class Supervisor:
         self._was_ready = True
         self._waits = 0
         self._last_use = self._state_since
-        self._next_look = self._last_use + self._keep_alive
+        self._next_look = self._last_use + self._patience()
         self._plan.ports = [self._port]
         if not self._plan.ephemeral:
             with contextlib.suppress(OSError):  # a full disk: the next start finds another port
@@ -287,6 +295,8 @@ class Supervisor:
             self._restart_wanted = False
             self._start()
             return
+        if was == "failed":
+            return
         if was == "stopping" or (was == "ready" and code == 0):
             self._say("the server was shut down")
             self._go()
@@ -313,7 +323,7 @@ class Supervisor:
         # Whoever was killed did not refuse to start: he may even have been ready before we looked.
         refused = was == "starting" and not self._was_ready and not killed
         if refused or self._failures > _MOST_FAILURES:
-            self._fail(said)
+            self._fail(said + _full_disk(self._plan.data_dir))
             return
         self._enter("crashed")
         if self._failures > 1:
@@ -340,12 +350,15 @@ class Supervisor:
     def _fail(self, reason: str) -> None:
         """Give up, and tell everybody who waits why."""
         self._say(f"gives up: {reason}")
-        line = "failed " + reason.encode("unicode_escape").decode("ascii")
+        self._failure = "failed " + reason.encode("unicode_escape").decode("ascii")
         for client in self._clients:
             if client.leased or client.waits_for == "ready":
-                client.send(line)
+                client.send(self._failure)
             client.leased = False
-        self._stop("fast")
+        if self._was_leased:
+            self._stop("fast")
+        else:
+            self._enter("failed")  # until whoever has started us has asked, and knows why
 
     def _go(self) -> None:
         """Leave nothing behind. The lock goes last, with this process."""
@@ -403,6 +416,10 @@ class Supervisor:
             except (TypeError, ValueError):
                 client.send("failed not a request")
 
+    def _patience(self) -> float:
+        """Seconds that the server stays up unused; whoever has started it may be slow to come."""
+        return self._keep_alive if self._was_leased else max(self._keep_alive, _FIRST_LEASE)
+
     def _is_leased(self) -> bool:
         return any(client.leased for client in self._clients)
 
@@ -412,14 +429,18 @@ class Supervisor:
         self._clients.discard(client)
         if client.leased and self._state == "ready" and not self._is_leased():
             self._last_use = time.monotonic()
-            self._next_look = self._last_use + self._keep_alive
+            self._next_look = self._last_use + self._patience()
 
     def _lease(self, client: Client, pid: str, keep_alive: str) -> None:
         if self._state in {"stopping", "gone"} and not self._restart_wanted:
             client.send("stopping")
             return
+        if self._state == "failed":
+            client.send(self._failure)
+            self._stop("fast")
+            return
         client.pid = int(pid)
-        client.leased = True
+        client.leased = self._was_leased = True
         if keep_alive != "-":
             # The longest that anybody has asked for: `oxy-pg start` keeps the server until it is
             # stopped, whatever an application says afterwards.
@@ -465,8 +486,8 @@ class Supervisor:
         if self._is_anybody_connected():
             self._last_use = now
             self._next_look = now + 1.0
-        elif now < self._last_use + self._keep_alive:
-            self._next_look = self._last_use + self._keep_alive
+        elif now < self._last_use + self._patience():
+            self._next_look = self._last_use + self._patience()
         else:
             self._say("nobody uses the server any more")
             self._stop("immediate" if self._plan.ephemeral else "fast")
@@ -521,6 +542,15 @@ _REQUESTS: dict[str, Callable[..., None]] = {
     "stop": Supervisor._stop_request,  # noqa: SLF001
     "restart": Supervisor._restart_request,  # noqa: SLF001
 }
+
+
+def _full_disk(data_dir: str) -> str:
+    """Return the words for a disk without room: PostgreSQL could not even log its own."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(data_dir)
+        if found.f_bavail * found.f_frsize < _NO_ROOM:
+            return f"\nNo space left on the disk of {data_dir}."
+    return ""
 
 
 def _is_free(port: int) -> bool:

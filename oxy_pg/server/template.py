@@ -141,6 +141,14 @@ def _initdb(target: str, binaries: Binaries, account: Account) -> None:
     raise InitdbFailed(target, (output or "").strip() or "(nothing)")
 
 
+def _shared_memory_option() -> tuple[str, ...]:
+    """Where /dev/shm is too small for a server, it may be too small for initdb."""
+    from oxy_pg.server import config
+
+    kind = config.defaults()["dynamic_shared_memory_type"]
+    return (f"--set=dynamic_shared_memory_type={kind}",) if kind == "mmap" else ()
+
+
 def _run_initdb(options: tuple[str, ...], binaries: Binaries, account: Account) -> str | None:
     """Run initdb; return None when it has worked, or else what it said."""
     import subprocess
@@ -148,7 +156,7 @@ def _run_initdb(options: tuple[str, ...], binaries: Binaries, account: Account) 
     from oxy_pg.server.postmaster import environment
 
     result = subprocess.run(
-        [binaries.program("initdb"), *options],
+        [binaries.program("initdb"), *options, *_shared_memory_option()],
         # TZ: initdb would otherwise try every time zone to find the machine's.
         env={**environment(), "TZ": "UTC"},
         cwd="/",

@@ -67,6 +67,14 @@ def supervisors(state_dir: str) -> list[int]:
     return found
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether a process is over: its files are closed, reaped or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def is_listening(pid: int) -> bool:
     """Whether a process accepts connections over TCP."""
     try:

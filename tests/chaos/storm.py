@@ -15,7 +15,10 @@ import time
 from pathlib import Path
 
 import psycopg
-from machine import (
+
+import oxy_pg
+
+from .machine import (
     Process,
     Watch,
     is_there,
@@ -23,8 +26,6 @@ from machine import (
     processes,
     supervisors,
 )
-
-import oxy_pg
 
 WRITERS = 3
 PATIENCE = 120.0

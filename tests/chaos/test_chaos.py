@@ -10,7 +10,8 @@ import os
 import random
 
 import pytest
-from storm import Storm
+
+from .storm import Storm
 
 KILLS = int(os.environ.get("OXY_PG_CHAOS_KILLS", "25"))
 SEED = int(os.environ.get("OXY_PG_CHAOS_SEED", str(random.randrange(10**6))))

@@ -1,0 +1,63 @@
+"""The command ``doctor``: what a server depends on, and what is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from oxy_pg import paths
+from oxy_pg.cli.options import external_url, json_option, state_dir, state_dir_option
+
+if TYPE_CHECKING:
+    from oxy_pg.server.doctor import Check
+
+_COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@click.command()
+@json_option
+@state_dir_option
+def doctor(as_json: bool) -> None:  # noqa: FBT001
+    """
+    Look for whatever may keep the server from running, and say what to do.
+
+    Starts nothing and changes nothing. Exit code 1: something fails.
+    """
+    from oxy_pg.server import doctor as doctors
+
+    found = doctors.examine(paths.StateDir(paths.state_dir(state_dir())), external_url())
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
+    elif sys.stdout.isatty():
+        _print_table(found)
+    else:
+        for check in found:
+            click.echo(f"{check.verdict}  {check.name}: {check.finding}")
+            if check.remedy:
+                click.echo(f"      {check.remedy}")
+    if any(check.verdict == doctors.FAIL for check in found):
+        click.get_current_context().exit(1)
+
+
+def _print_table(found: list[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column()
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for check in found:
+        finding = Text(check.finding)
+        if check.remedy:
+            finding.append(f"\n{check.remedy}", style="italic")
+        table.add_row(Text(check.verdict, style=_COLOURS[check.verdict]), check.name, finding)
+    Console().print(table)
+
+
+COMMANDS = (doctor,)

@@ -1,0 +1,92 @@
+r"""
+The fast way: COPY text that SQLite itself makes out of a column.
+
+A Fast has two SQL templates: ``fits`` says which values it turns into exactly
+what values.to_text() would give, ``text`` turns them. Every other value goes
+through values.to_text(), so the fast way never decides what is right.
+
+The format is PostgreSQL's COPY text (manual: COPY, File Formats): tabs
+between fields, ``\N`` for NULL, backslash escapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.types import Cast, Facts, PgType
+
+
+@dataclass(frozen=True, slots=True)
+class Fast:
+    """SQL templates with ``{x}`` for the column."""
+
+    fits: str
+    text: str
+
+
+# Literal control characters: char(9) would be called for every row.
+_ESCAPED = "{x}"
+for _character, _spelled in (("\\", r"\\"), ("\n", r"\n"), ("\r", r"\r"), ("\t", r"\t")):
+    _ESCAPED = f"replace({_ESCAPED}, '{_character}', '{_spelled}')"
+_DATE = "[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]"
+_CLOCK = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+# GLOB checks the digits, julianday() what comes after the seconds. A day that the month does not
+# have passes both, and PostgreSQL refuses it.
+_TIME = f"typeof({{x}}) = 'text' AND {{x}} GLOB '{_DATE}[T ]{_CLOCK}*' AND julianday({{x}}) NOTNULL"
+_HEX = "typeof({x}) = 'text' AND length({x}) = 36 AND {x} NOT GLOB '*[^-0-9a-fA-F]*'"
+_HEX += " AND {x} GLOB '????????-????-????-????-????????????'"
+_HEX += " AND length(replace({x}, '-', '')) = 32"
+
+# By the kind of the target's type and the storage class of the value.
+_FAST: dict[tuple[str, str], Fast] = {
+    ("bigint", "integer"): Fast("typeof({x}) = 'integer'", "{x}"),
+    ("integer", "integer"): Fast(
+        "typeof({x}) = 'integer' AND {x} BETWEEN -2147483648 AND 2147483647", "{x}"
+    ),
+    ("smallint", "integer"): Fast(
+        "typeof({x}) = 'integer' AND {x} BETWEEN -32768 AND 32767", "{x}"
+    ),
+    # SQLite prints 15 digits of a double; only repr() gives back the same one (oxy_repr is it).
+    ("double", "real"): Fast("typeof({x}) = 'real'", "oxy_repr({x})"),
+    ("boolean", "integer"): Fast("typeof({x}) = 'integer' AND {x} IN (0, 1)", "{x}"),
+    ("text", "text"): Fast("typeof({x}) = 'text'", _ESCAPED),
+    ("json", "text"): Fast("typeof({x}) = 'text'", _ESCAPED),
+    ("bytea", "blob"): Fast(
+        "typeof({x}) = 'blob' AND length({x}) < 500000000", r"'\\x' || hex({x})"
+    ),
+    ("uuid", "blob"): Fast("typeof({x}) = 'blob' AND length({x}) = 16", "hex({x})"),
+    ("uuid", "text"): Fast(_HEX, "{x}"),
+    ("timestamptz", "text"): Fast(_TIME, "{x}"),
+    ("timestamp", "text"): Fast(_TIME + " AND substr({x}, 20) NOT GLOB '*[-+Z]*'", "{x}"),
+    ("date", "text"): Fast(f"typeof({{x}}) = 'text' AND {{x}} GLOB '{_DATE}'", "{x}"),
+    ("time", "text"): Fast(f"typeof({{x}}) = 'text' AND {{x}} GLOB '{_CLOCK}'", "{x}"),
+}
+
+
+def fast(type_: PgType, facts: Facts, cast: Cast | None) -> Fast | None:
+    """Choose the fast way for a column whose values are mostly of one storage class."""
+    if cast is not None and cast.option is not None:
+        return None
+    classes = {
+        "integer": facts.integers,
+        "real": facts.reals,
+        "text": facts.texts,
+        "blob": facts.blobs,
+    }
+    main = max(classes, key=lambda name: classes[name])
+    if type_.kind == "varchar" and main == "text":
+        if type_.size is None:
+            return _FAST["text", "text"]
+        return Fast(f"typeof({{x}}) = 'text' AND length({{x}}) <= {type_.size}", _ESCAPED)
+    if type_.kind == "numeric" and type_.size is None and main == "integer":
+        return _FAST["bigint", "integer"]
+    if type_.kind in {"timestamp", "timestamptz", "time"} and type_.size is not None:
+        return None
+    return _FAST.get((type_.kind, main))
+
+
+def escape(text: str) -> str:
+    r"""Escape a field for COPY's text format."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")

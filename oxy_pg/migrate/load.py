@@ -1,0 +1,218 @@
+"""
+The rows: out of SQLite as finished COPY text, into PostgreSQL as it comes.
+
+A thread of its own steps through SQLite while this one sends, so that both
+sides work at once; a short queue between them bounds the memory.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from oxy_pg.migrate import codec, values
+from oxy_pg.migrate.source import quoted
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Generator, Iterator
+
+    import psycopg
+
+    from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan
+
+_CHUNK = 512 * 1024  # bytes to a write
+_CHUNKS = 16  # waiting between the threads
+_TAB = " || '\t' || "
+_GROUP = 50  # columns to a concatenation: SQLite limits the depth of an expression to 1,000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of one table."""
+
+    rows: int
+    bytes: int
+    seconds: float
+
+
+class Loader:
+    """
+    Reads the tables of a plan as COPY text.
+
+    ``skipped`` names the temporary tables of rows that stay behind, ``nulled``
+    those of references that are emptied, by source table and column.
+    """
+
+    def __init__(
+        self,
+        source: sqlite3.Connection,
+        plan: Plan,
+        skipped: dict[str, str],
+        nulled: dict[tuple[str, str], list[str]],
+    ) -> None:
+        self._source = source
+        self._plan = plan
+        self._skipped = skipped
+        self._nulled = nulled
+        self._slow: list[ColumnPlan] = []
+        self.changes: Counter[tuple[str, str, str]] = Counter()
+        self._tables: list[str] = []
+        source.create_function("oxy_slow", 3, self._convert)
+
+    def _convert(self, number: int, kind: str, raw: Any) -> str | None:
+        column = self._slow[number]
+        try:
+            value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
+            text = values.to_text(value, column.type, column.survey.option)
+        except values.Unfit:
+            if self._plan.options.on_bad_value != "null":
+                raise
+            self.changes[self._tables[number], column.source, "emptied: it did not fit"] += 1
+            return None
+        if isinstance(value, str) and "\0" in value:
+            self.changes[self._tables[number], column.source, "NUL characters taken out"] += 1
+        elif column.type.kind in {"text", "varchar"} and not isinstance(value, str):
+            self.changes[self._tables[number], column.source, "numbers became text"] += 1
+        return codec.escape(text)
+
+    def query(self, table: TablePlan) -> str:
+        """Return the SELECT whose only column is a row of COPY text."""
+        fields = [self._field(table, column) for column in table.loaded]
+        groups = [
+            _TAB.join(fields[start : start + _GROUP]) for start in range(0, len(fields), _GROUP)
+        ]
+        row = _TAB.join(f"({group})" for group in groups) or "''"
+        sql = f"SELECT {row} || '\n' FROM {quoted(table.source.name)} AS t"
+        if table.source.name in self._skipped:
+            sql += f" WHERE NOT {self._is_in(table, self._skipped[table.source.name])}"
+        return sql
+
+    def _is_in(self, table: TablePlan, names: str) -> str:
+        same = " AND ".join(
+            f"s.k{number} = t.{part}" for number, part in enumerate(table.source.identity)
+        )
+        return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
+
+    def _field(self, table: TablePlan, column: ColumnPlan) -> str:
+        name = f"t.{quoted(column.source)}"
+        fast = column.survey.fast
+        text = fast.text.replace("{x}", name) if fast else ""
+        if fast is None or column.survey.unfit:
+            slow = self._slow_field(table, column, name)
+            fits = fast.fits.replace("{x}", name) if fast else ""
+            text = f"CASE WHEN {fits} THEN {text} ELSE {slow} END" if fast else slow
+        empties = self._nulled.get((table.source.name, column.source), [])
+        empty = "".join(f" OR {self._is_in(table, names)}" for names in empties)
+        if column.survey.nulls or empty:
+            # Asked first, because hex(NULL) is an empty text.
+            text = f"CASE WHEN {name} ISNULL{empty} THEN '\\N' ELSE {text} END"
+        if fast is None or column.survey.unfit:
+            text = f"coalesce({text}, '\\N')"  # emptied, because it did not fit
+        return f"({text})"
+
+    def _slow_field(self, table: TablePlan, column: ColumnPlan, name: str) -> str:
+        self._slow.append(column)
+        self._tables.append(table.source.name)
+        raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+        number = len(self._slow) - 1
+        return f"oxy_slow({number}, typeof({name}), {raw})"
+
+    def chunks(self, table: TablePlan) -> Generator[tuple[int, bytes]]:
+        """Yield the table's rows as COPY text, with the number of rows in each piece."""
+        cursor = self._source.cursor()
+        before, self._source.text_factory = self._source.text_factory, bytes
+        try:
+            rows: list[bytes] = []
+            size = 0
+            for (row,) in cursor.execute(self.query(table)):
+                rows.append(row)
+                size += len(row)
+                if size >= _CHUNK:
+                    yield len(rows), b"".join(rows)
+                    rows, size = [], 0
+            if rows:
+                yield len(rows), b"".join(rows)
+        finally:
+            cursor.close()
+            self._source.text_factory = before
+
+
+class _Ahead:
+    """An iterator that a thread of its own runs a little ahead."""
+
+    def __init__(self, iterator: Generator[tuple[int, bytes]]) -> None:
+        self._queue: queue.Queue[tuple[int, bytes] | BaseException | None] = queue.Queue(_CHUNKS)
+        self._stop = threading.Event()
+        self._iterator = iterator
+        self._thread = threading.Thread(target=self._run, name="oxy_pg-reader", daemon=True)
+
+    def __enter__(self) -> Iterator[tuple[int, bytes]]:
+        self._thread.start()
+        return iter(self._next, None)
+
+    def _next(self) -> tuple[int, bytes] | None:
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            # Make room, so that a thread that waits to put something notices.
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._thread.join(0.01)
+
+    def _run(self) -> None:
+        last: BaseException | None = None
+        try:
+            for item in self._iterator:
+                self._queue.put(item)
+                if self._stop.is_set():
+                    break
+        except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
+            last = error
+        finally:
+            self._iterator.close()
+        self._queue.put(last)
+
+
+def copy_table(
+    connection: psycopg.Connection[Any],
+    loader: Loader,
+    table: TablePlan,
+    schema: str,
+    on_rows: Callable[[int, int], None],
+    *,
+    fresh: bool,
+) -> Loaded:
+    """
+    Copy one table; ``fresh`` when it was created or truncated in this transaction.
+
+    ``on_rows`` is called with the rows and bytes so far.
+    """
+    began = time.perf_counter()
+    rows = size = 0
+    columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.loaded)
+    # FREEZE spares every row a second write later; allowed only where nobody else can look yet.
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT text, FREEZE {})").format(
+        sql.Identifier(schema, table.target), columns, sql.Literal(fresh)
+    )
+    with connection.cursor() as cursor:
+        with _Ahead(loader.chunks(table)) as pieces, cursor.copy(statement) as copy:
+            for count, piece in pieces:
+                copy.write(piece)
+                rows += count
+                size += len(piece)
+                on_rows(rows, size)
+        # What the server counted, not what was sent.
+        written = cursor.rowcount
+    return Loaded(written, size, time.perf_counter() - began)

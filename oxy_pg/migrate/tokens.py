@@ -1,0 +1,198 @@
+"""
+SQL text of SQLite, cut into tokens.
+
+SQLite tells most of a schema through PRAGMAs, but CHECKs, generated columns,
+collations and the predicates of partial indexes only as the text that made
+them. Syntax: https://www.sqlite.org/lang_createtable.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
+    | (?P<blob>[xX]'[0-9a-fA-F]*')
+    | (?P<string>'(?:[^']|'')*')
+    | (?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])
+    | (?P<number>0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<operator>->>|->|\|\||<<|>>|<=|>=|<>|!=|==|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Token(NamedTuple):
+    """One token; ``kind`` is blob, string, name (quoted), number, word or operator."""
+
+    kind: str
+    text: str
+
+    @property
+    def value(self) -> str:
+        """The name or string without its quotes."""
+        if self.kind not in {"name", "string"}:
+            return self.text
+        quote = self.text[-1]
+        inner = self.text[1:-1]
+        return inner if quote == "]" else inner.replace(quote * 2, quote)
+
+    def is_word(self, *words: str) -> bool:
+        """Whether this is one of these keywords, in any case."""
+        return self.kind == "word" and self.text.upper() in words
+
+
+def tokenize(text: str) -> list[Token]:
+    """Cut SQL into tokens, without white space and comments."""
+    return [
+        Token(match.lastgroup or "", match.group())
+        for match in _TOKEN.finditer(text)
+        if match.lastgroup != "space"
+    ]
+
+
+def join(tokens: list[Token]) -> str:
+    """Spell tokens as SQL again."""
+    return " ".join(token.text for token in tokens)
+
+
+def items(tokens: list[Token]) -> Iterator[list[Token]]:
+    """Split at the commas that stand outside of parentheses."""
+    depth = 0
+    item: list[Token] = []
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        if token.text == "," and depth == 0:
+            yield item
+            item = []
+        else:
+            item.append(token)
+    if item:
+        yield item
+
+
+def parenthesis(tokens: list[Token], start: int) -> tuple[list[Token], int]:
+    """Return what stands inside the parenthesis that opens at ``start``, and where it ends."""
+    depth = 0
+    for position in range(start, len(tokens)):
+        depth += (tokens[position].text == "(") - (tokens[position].text == ")")
+        if depth == 0:
+            return tokens[start + 1 : position], position
+    return tokens[start + 1 :], len(tokens)
+
+
+class ColumnText(NamedTuple):
+    """What only the text says about a column."""
+
+    collation: str
+    generated: str | None
+    checks: tuple[tuple[str | None, str], ...]
+
+
+class TableText(NamedTuple):
+    """What only the text of CREATE TABLE says."""
+
+    columns: dict[str, ColumnText]  # by lower-case name
+    checks: tuple[tuple[str | None, str], ...]  # name and expression
+    autoincrement: bool
+    deferred: bool
+
+
+_TABLE_CONSTRAINTS = ("CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN")
+
+
+def parse_table(text: str) -> TableText:
+    """Read the text of one CREATE TABLE statement."""
+    tokens = tokenize(text)
+    opening = next((i for i, token in enumerate(tokens) if token.text == "("), None)
+    if opening is None:
+        return TableText({}, (), autoincrement=False, deferred=False)
+    body, _ = parenthesis(tokens, opening)
+    columns: dict[str, ColumnText] = {}
+    checks: list[tuple[str | None, str]] = []
+    for item in items(body):
+        if not item:
+            continue
+        # Table constraints need no comma between them, and a quoted name is never a keyword.
+        if item[0].is_word(*_TABLE_CONSTRAINTS):
+            checks.extend(_checks(item))
+        else:
+            columns[item[0].value.lower()] = _column(item)
+    return TableText(
+        columns,
+        tuple(checks),
+        autoincrement=any(token.is_word("AUTOINCREMENT") for token in body),
+        deferred=any(token.is_word("DEFERRED") for token in body),
+    )
+
+
+def _column(item: list[Token]) -> ColumnText:
+    collation, generated = "BINARY", None
+    position = 1
+    while position < len(item):
+        token = item[position]
+        if token.text == "(":
+            _, position = parenthesis(item, position)
+        elif token.is_word("COLLATE") and position + 1 < len(item):
+            collation = item[position + 1].value.upper()
+            position += 1
+        elif token.is_word("AS") and item[position + 1 : position + 2] == [Token("operator", "(")]:
+            inner, position = parenthesis(item, position + 1)
+            generated = join(inner)
+        position += 1
+    return ColumnText(collation, generated, tuple(_checks(item)))
+
+
+def _checks(item: list[Token]) -> Iterator[tuple[str | None, str]]:
+    name: str | None = None
+    position = 0
+    while position < len(item):
+        token = item[position]
+        if token.is_word("CONSTRAINT") and position + 1 < len(item):
+            name = item[position + 1].value
+            position += 1
+        elif token.is_word("CHECK") and item[position + 1 : position + 2] == [
+            Token("operator", "(")
+        ]:
+            inner, position = parenthesis(item, position + 1)
+            yield name, join(inner)
+            name = None
+        elif token.text == "(":
+            _, position = parenthesis(item, position)
+        position += 1
+
+
+def where_clause(text: str) -> str | None:
+    """Return the predicate of a CREATE INDEX statement, if it has one."""
+    depth = 0
+    tokens = tokenize(text)
+    for position, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0 and token.is_word("WHERE"):
+            return join(tokens[position + 1 :])
+    return None
+
+
+def index_terms(text: str) -> list[str]:
+    """Return the terms of a CREATE INDEX statement, as they were written."""
+    tokens = tokenize(text)
+    # The table's name may be quoted and may hold anything, but a "(" token is never a name.
+    opening = next((i for i, token in enumerate(tokens) if token.text == "("), None)
+    if opening is None:
+        return []
+    body, _ = parenthesis(tokens, opening)
+    return [join(_without_order(item)) for item in items(body)]
+
+
+def _without_order(item: list[Token]) -> list[Token]:
+    while item and item[-1].is_word("ASC", "DESC"):
+        item = item[:-1]
+    if len(item) > 2 and item[-2].is_word("COLLATE"):
+        item = item[:-2]
+    return item

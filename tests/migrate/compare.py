@@ -1,0 +1,823 @@
+"""
+Whether PostgreSQL holds what SQLite holds, by rules of its own.
+
+Nothing here is shared with oxy_pg.migrate: both sides are read afresh, each
+value is brought to a form that does not depend on how it was written down,
+and what is left unequal comes back as sentences.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import math
+import re
+import sqlite3
+import struct
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psycopg
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+
+class _NotThisError(ValueError):
+    """The source's value cannot be what the target's type says."""
+
+
+# (table, "") and (table, column) to the names in PostgreSQL.
+Names: TypeAlias = "Mapping[tuple[str, str], str]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    target: str  # its name in PostgreSQL
+    kind: str  # PostgreSQL's type without its arguments
+    digits: int  # of a second's fraction that the type keeps
+    unit: Decimal | None  # how many seconds one is, where numbers mean times; None: Julian days
+
+
+def differences(
+    source: str,
+    url: str,
+    *,
+    schema: str = "public",
+    tables: Iterable[str] | None = None,
+    without: Mapping[str, Iterable[object]] | None = None,
+    names: Names | None = None,
+    limit: int = 20,
+) -> list[str]:
+    """
+    Compare every value of every row; return at most ``limit`` differences.
+
+    ``tables`` are the ones to look at (default: all that hold data of their
+    own). ``without`` names rows, by the value of their first column, that were
+    left out on purpose. ``names`` tells what is called otherwise in PostgreSQL.
+    """
+    found: list[str] = []
+    with (
+        contextlib.closing(_open(source)) as lite,
+        psycopg.connect(url) as conn,
+    ):
+        conn.execute("SET TimeZone = 'UTC'")
+        conn.execute("SET DateStyle = 'ISO, YMD'")
+        conn.execute("SET IntervalStyle = 'postgres'")
+        conn.execute("SET bytea_output = 'hex'")
+        conn.execute("SET extra_float_digits = 1")
+        for table in own_tables(lite) if tables is None else tables:
+            left_out = set((without or {}).get(table, ()))
+            found += _table_differences(lite, conn, schema, table, left_out, names or {})
+            if len(found) >= limit:
+                return found[:limit]
+    return found
+
+
+def own_tables(lite: sqlite3.Connection) -> list[str]:
+    """Name the tables that hold data: no views, no virtual tables, none of SQLite's own."""
+    lite.text_factory = str
+    listed = lite.execute("PRAGMA main.table_list").fetchall()
+    return sorted(
+        name
+        for _, name, kind, *_ in listed
+        if kind == "table" and not name.lower().startswith("sqlite_")
+    )
+
+
+def _open(source: str) -> sqlite3.Connection:
+    return sqlite3.connect(source, isolation_level=None)
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _table_differences(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    schema: str,
+    table: str,
+    left_out: set[object],
+    names: Names,
+) -> Iterator[str]:
+    target = _target_table(conn, schema, names.get((table, ""), table))
+    if target is None:
+        yield f"{table}: no such table in PostgreSQL"
+        return
+    columns = list(_columns(lite, conn, schema, table, target, names))
+    missing = [column.name for column in columns if not column.target]
+    if missing:
+        yield f"{table}: no column for {missing}"
+        return
+    ours = list(_source_rows(lite, table, columns, left_out))
+    theirs = list(_target_rows(conn, schema, target, columns))
+    if len(ours) != len(theirs):
+        yield f"{table}: {len(ours)} rows in SQLite, {len(theirs)} in PostgreSQL"
+    mine: collections.Counter[tuple[object, ...]] = collections.Counter(ours)
+    his: collections.Counter[tuple[object, ...]] = collections.Counter(theirs)
+    rest = sorted((mine - his).elements(), key=repr), sorted((his - mine).elements(), key=repr)
+    # What is left differs, or was written down in two ways that mean the same.
+    lonely = list(rest[1][:_LOOKED_AT])
+    for row in rest[0][:_LOOKED_AT]:
+        same = next((other for other in lonely if _alike(row, other)), None)
+        if same is not None:
+            lonely.remove(same)
+            continue
+        nearest = max(
+            lonely,
+            key=lambda other: sum(a == b for a, b in zip(row, other, strict=True)),
+            default=None,
+        )
+        if nearest is None:
+            yield f"{table}: in SQLite only: {_shortened(row)}"
+            continue
+        lonely.remove(nearest)
+        for column, left, right in zip(columns, row, nearest, strict=True):
+            if not _same(left, right):
+                yield (
+                    f"{table}.{column.name} ({column.kind}): {_shortened(left)} in SQLite, "
+                    f"{_shortened(right)} in PostgreSQL (row {_shortened(row)})"
+                )
+    for other in lonely:
+        yield f"{table}: in PostgreSQL only: {_shortened(other)}"
+
+
+# Every row is paired with every other that is left: some are enough to see what went wrong.
+_LOOKED_AT = 300
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:120]}… ({len(text)} characters)"
+
+
+def _target_table(conn: psycopg.Connection[Any], schema: str, table: str) -> str | None:
+    names = [
+        str(row[0])
+        for row in conn.execute(
+            "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+            "WHERE nspname = %s AND relkind IN ('r', 'p')",
+            [schema],
+        )
+    ]
+    return _named(table, names)
+
+
+def _named(name: str, names: list[str]) -> str | None:
+    if name in names:
+        return name
+    folded = [other for other in names if other.lower() == name.lower()]
+    return folded[0] if len(folded) == 1 else None
+
+
+def _columns(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    schema: str,
+    table: str,
+    target: str,
+    names: Names,
+) -> Iterator[_Column]:
+    types = {
+        str(name): (str(kind), int(modifier))
+        for name, kind, modifier in conn.execute(
+            """
+            SELECT attname, format_type(atttypid, NULL), atttypmod
+            FROM pg_attribute
+            JOIN pg_class t ON t.oid = attrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+            WHERE nspname = %s AND relname = %s AND attnum > 0 AND NOT attisdropped
+            """,
+            [schema, target],
+        )
+    }
+    lite.text_factory = str
+    for _, name, *_ in lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall():
+        place = _named(names.get((table, name), name), list(types)) or ""
+        kind, modifier = types.get(place, ("", -1))
+        is_time = kind.startswith(("timestamp", "time", "date"))
+        digits = modifier if is_time and modifier >= 0 else 6
+        unit = _unit(lite, table, name) if is_time else None
+        yield _Column(name, place, kind, digits, unit)
+
+
+def _unit(lite: sqlite3.Connection, table: str, column: str) -> Decimal | None:
+    """What one means in a column of times that holds numbers, by their size."""
+    name = _quote(column)
+    least, most, reals = lite.execute(
+        f"SELECT min({name}), max({name}), sum(typeof({name}) = 'real') FROM {_quote(table)} "
+        f"WHERE typeof({name}) IN ('integer', 'real')"
+    ).fetchone()
+    if least is None:
+        return Decimal(1)
+    if reals and least >= 1_721_425.5 and most < 5_373_484.5:
+        return None
+    size = max(abs(least), abs(most))
+    for bound, unit in ((1e11, "1"), (1e14, "0.001"), (1e17, "0.000001")):
+        if size < bound:
+            return Decimal(unit)
+    return Decimal("0.000000001")
+
+
+# --- the schema ----------------------------------------------------------------------------------
+
+
+def schema_differences(
+    source: str,
+    url: str,
+    *,
+    schema: str = "public",
+    allowed: Mapping[tuple[str, str], str] | None = None,
+    names: Names | None = None,
+) -> list[str]:
+    """
+    Compare what tables promise: columns and their order, NOT NULL, keys, actions.
+
+    A UNIQUE that compares in another way than PostgreSQL does (NOCASE), holds
+    an expression or is partial has no exact counterpart and is not looked at.
+    ``allowed`` are the objects that were reported as left behind: kind and
+    name, with the reason.
+    """
+    found: list[str] = []
+    with contextlib.closing(_open(source)) as lite, psycopg.connect(url) as conn:
+        for table in own_tables(lite):
+            target = _target_table(conn, schema, (names or {}).get((table, ""), table))
+            if target is None:
+                found.append(f"{table}: no such table in PostgreSQL")
+                continue
+            ours = _renamed(_source_facts(lite, table), table, names or {})
+            if reason := (allowed or {}).get(("primary key", table)):
+                ours = _without_key(ours, reason)
+            found += _facts_lost(table, ours, _target_facts(conn, schema, target))
+    return [lost for lost in found if not _is_explained(lost, allowed or {})]
+
+
+def _is_explained(lost: str, allowed: Mapping[tuple[str, str], str]) -> bool:
+    words = {
+        "no longer unique": ("unique", "unique index", "index"),
+        "foreign keys": ("foreign key",),
+        "primary key": ("primary key",),
+    }
+    for phrase, kinds in words.items():
+        if f": {phrase}" in lost:
+            table = lost.partition(f": {phrase}")[0]
+            return any(
+                kind.lower() in kinds and table in name + reason
+                for (kind, name), reason in allowed.items()
+            )
+    return False
+
+
+def _without_key(facts: _Facts, reason: str) -> _Facts:
+    """What is left of a table whose primary key could not come along."""
+    if "UNIQUE" not in reason:
+        return replace(facts, key=())
+    return replace(
+        facts,
+        key=(),
+        not_null=facts.declared_not_null,
+        may_be_not_null=facts.not_null,
+        uniques=facts.uniques | {frozenset(facts.key)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    columns: tuple[str, ...]
+    not_null: frozenset[str]
+    declared_not_null: frozenset[str]
+    may_be_not_null: frozenset[str]
+    key: tuple[str, ...]
+    uniques: frozenset[frozenset[str]]
+    # Unique by another collation: unique byte by byte as well, when somebody says so.
+    folded: frozenset[frozenset[str]]
+    # columns, parent, its columns, ON UPDATE, ON DELETE
+    foreign_keys: frozenset[tuple[tuple[str, ...], str, tuple[str, ...], str, str]]
+
+
+def _renamed(facts: _Facts, table: str, names: Names) -> _Facts:
+    def mine(*columns: str) -> tuple[str, ...]:
+        return tuple(names.get((table, column), column) for column in columns)
+
+    return _Facts(
+        columns=mine(*facts.columns),
+        not_null=frozenset(mine(*facts.not_null)),
+        declared_not_null=frozenset(mine(*facts.declared_not_null)),
+        may_be_not_null=frozenset(),
+        key=mine(*facts.key),
+        uniques=frozenset(frozenset(mine(*unique)) for unique in facts.uniques),
+        folded=frozenset(frozenset(mine(*unique)) for unique in facts.folded),
+        foreign_keys=frozenset(
+            (
+                mine(*own),
+                names.get((parent, ""), parent),
+                tuple(names.get((parent, column), column) for column in referred),
+                update,
+                delete,
+            )
+            for own, parent, referred, update, delete in facts.foreign_keys
+        ),
+    )
+
+
+def _facts_lost(table: str, ours: _Facts, theirs: _Facts) -> Iterator[str]:
+    if ours.columns != theirs.columns:
+        yield f"{table}: columns {ours.columns} became {theirs.columns}"
+    if ours.key != theirs.key:
+        yield f"{table}: primary key {ours.key} became {theirs.key}"
+    if not ours.not_null <= theirs.not_null <= ours.not_null | ours.may_be_not_null:
+        yield f"{table}: NOT NULL {sorted(ours.not_null)} became {sorted(theirs.not_null)}"
+    if lost := ours.uniques - theirs.uniques:
+        yield f"{table}: no longer unique: {[sorted(columns) for columns in lost]}"
+    if more := theirs.uniques - ours.uniques - ours.folded:
+        yield f"{table}: unique, and was not: {[sorted(columns) for columns in more]}"
+    if ours.foreign_keys != theirs.foreign_keys:
+        yield (
+            f"{table}: foreign keys {sorted(ours.foreign_keys)} "
+            f"became {sorted(theirs.foreign_keys)}"
+        )
+
+
+def _source_facts(lite: sqlite3.Connection, table: str) -> _Facts:
+    lite.text_factory = str
+    rows = lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall()
+    key = tuple(name for _, name, _, _, _, place, _ in sorted(rows, key=lambda r: r[5]) if place)
+    uniques: set[frozenset[str]] = set()
+    folded: set[frozenset[str]] = set()
+    for _, index, unique, origin, partial in lite.execute(
+        f"PRAGMA main.index_list({_quote(table)})"
+    ).fetchall():
+        terms = [
+            row
+            for row in lite.execute(f"PRAGMA main.index_xinfo({_quote(index)})").fetchall()
+            if row[5]
+        ]
+        names = frozenset(row[2] for row in terms)
+        if not unique or partial or origin == "pk" or any(row[1] < 0 for row in terms):
+            continue
+        plain = all(str(row[4]).upper() == "BINARY" for row in terms)
+        (uniques if plain else folded).add(names)
+    return _Facts(
+        columns=tuple(row[1] for row in rows),
+        # A primary key is NOT NULL in PostgreSQL whatever SQLite made of it.
+        not_null=frozenset(row[1] for row in rows if row[3] or row[1] in key),
+        declared_not_null=frozenset(row[1] for row in rows if row[3]),
+        may_be_not_null=frozenset(),
+        key=key,
+        uniques=frozenset(uniques - {frozenset(key)}),
+        folded=frozenset(folded),
+        foreign_keys=frozenset(_source_foreign_keys(lite, table)),
+    )
+
+
+def _source_foreign_keys(
+    lite: sqlite3.Connection, table: str
+) -> Iterator[tuple[tuple[str, ...], str, tuple[str, ...], str, str]]:
+    rows = lite.execute(f"PRAGMA main.foreign_key_list({_quote(table)})").fetchall()
+    names = {name.lower(): name for name in own_tables(lite)}
+    for number in {row[0] for row in rows}:
+        parts = sorted((row for row in rows if row[0] == number), key=lambda row: int(row[1]))
+        parent = names.get(parts[0][2].lower())
+        if parent is None:
+            continue  # refers to nothing
+        columns = lite.execute(f"PRAGMA main.table_xinfo({_quote(parent)})").fetchall()
+        if parts[0][4] is None:
+            referred = tuple(row[1] for row in sorted(columns, key=lambda r: r[5]) if row[5])
+        else:
+            spelled = {row[1].lower(): row[1] for row in columns}
+            referred = tuple(spelled[part[4].lower()] for part in parts)
+        own = {
+            row[1].lower(): row[1]
+            for row in lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall()
+        }
+        mine = tuple(own[part[3].lower()] for part in parts)
+        yield mine, parent, referred, parts[0][5], parts[0][6]
+
+
+_ACTIONS = {
+    "a": "NO ACTION",
+    "r": "RESTRICT",
+    "c": "CASCADE",
+    "n": "SET NULL",
+    "d": "SET DEFAULT",
+}
+
+
+def _target_facts(conn: psycopg.Connection[Any], schema: str, table: str) -> _Facts:
+    oid_row = conn.execute(
+        "SELECT t.oid FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace "
+        "WHERE nspname = %s AND relname = %s",
+        [schema, table],
+    ).fetchone()
+    assert oid_row is not None
+    oid = oid_row[0]
+    columns = conn.execute(
+        "SELECT attname, attnotnull FROM pg_attribute "
+        "WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        [oid],
+    ).fetchall()
+    indexes = conn.execute(
+        """
+        SELECT indisprimary, ARRAY(
+          SELECT attname::text FROM unnest(indkey) WITH ORDINALITY k(number, place)
+          JOIN pg_attribute ON attrelid = indrelid AND attnum = k.number ORDER BY place)
+        FROM pg_index
+        WHERE indrelid = %s AND indisunique AND indpred IS NULL AND indexprs IS NULL
+        """,
+        [oid],
+    ).fetchall()
+    keys = conn.execute(
+        """
+        SELECT
+          ARRAY(SELECT attname::text FROM unnest(conkey) WITH ORDINALITY k(number, place)
+            JOIN pg_attribute ON attrelid = conrelid AND attnum = k.number ORDER BY place),
+          parent.relname,
+          ARRAY(SELECT attname::text FROM unnest(confkey) WITH ORDINALITY k(number, place)
+            JOIN pg_attribute ON attrelid = confrelid AND attnum = k.number ORDER BY place),
+          confupdtype::text, confdeltype::text
+        FROM pg_constraint JOIN pg_class parent ON parent.oid = confrelid
+        WHERE conrelid = %s AND contype = 'f'
+        """,
+        [oid],
+    ).fetchall()
+    key = next((tuple(names) for primary, names in indexes if primary), ())
+    return _Facts(
+        columns=tuple(name for name, _ in columns),
+        not_null=frozenset(name for name, required in columns if required),
+        declared_not_null=frozenset(),
+        may_be_not_null=frozenset(),
+        key=key,
+        uniques=frozenset(
+            {frozenset(names) for primary, names in indexes if not primary} - {frozenset(key)}
+        ),
+        folded=frozenset(),
+        foreign_keys=frozenset(
+            (tuple(mine), parent, tuple(theirs), _ACTIONS[update], _ACTIONS[delete])
+            for mine, parent, theirs, update, delete in keys
+        ),
+    )
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _source_rows(
+    lite: sqlite3.Connection, table: str, columns: list[_Column], left_out: set[object]
+) -> Iterator[tuple[object, ...]]:
+    lite.text_factory = _Text
+    names = ", ".join(_quote(column.name) for column in columns)
+    for row in lite.execute(f"SELECT {names} FROM {_quote(table)}"):
+        first = row[0].decode() if isinstance(row[0], _Text) else row[0]
+        if left_out and first in left_out:
+            continue
+        yield tuple(_from_sqlite(value, column) for value, column in zip(row, columns, strict=True))
+
+
+class _Text(bytes):
+    """The bytes of a text, so that they are not mistaken for a BLOB."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Misfit:
+    """A value that cannot be in the target; it is equal to nothing there."""
+
+    value: object
+    reason: str
+
+
+def _from_sqlite(value: object, column: _Column) -> object:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, _Text):
+            value = value.decode("utf-8")
+        return _FROM_SQLITE.get(column.kind, _text)(value, column)
+    except (ValueError, ArithmeticError) as error:
+        return _Misfit(value, str(error))
+
+
+def _from_postgres(text: str, column: _Column) -> object:
+    try:
+        return _FROM_POSTGRES.get(column.kind, _as_it_is)(text)
+    except (ValueError, ArithmeticError):
+        return text  # "infinity", years that Python does not have
+
+
+def _target_rows(
+    conn: psycopg.Connection[Any], schema: str, table: str, columns: list[_Column]
+) -> Iterator[tuple[object, ...]]:
+    names = sql.SQL(", ").join(
+        sql.SQL("{}::text").format(sql.Identifier(column.target)) for column in columns
+    )
+    # char(n)::text drops the padding, which SQLite does not have.
+    query = sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(schema, table))
+    for row in conn.execute(query):
+        yield tuple(
+            None if text is None else _from_postgres(text, column)
+            for text, column in zip(row, columns, strict=True)
+        )
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+def _whole(value: object, _: _Column) -> object:
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value):
+        return int(value)
+    raise _NotThisError("not a whole number")
+
+
+def _floating(value: object, column: _Column) -> object:
+    if isinstance(value, bytes):
+        raise _NotThisError("bytes")
+    if isinstance(value, str):
+        value = float(value) if Decimal(value) == Decimal(float(value)) else Decimal(value)
+    if isinstance(value, int) and value == float(value):
+        value = float(value)
+    if column.kind == "real" and isinstance(value, float):
+        return _single(value)
+    return value
+
+
+def _single(value: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return value
+
+
+class _DoubleAsDecimal(Decimal):
+    """A double has many decimal spellings; any that reads back as the same one will do."""
+
+
+class _DoubleAsText(str):
+    """As for decimals."""
+
+    __slots__ = ()
+
+
+class _Moment(Decimal):
+    """A time as the target can hold it; how far it may be off is with it."""
+
+    exact: Decimal
+    tolerance: Decimal
+
+
+def _decimal(value: object, _: _Column) -> object:
+    if isinstance(value, bytes):
+        raise _NotThisError("bytes")
+    try:
+        if isinstance(value, float):
+            return _DoubleAsDecimal(repr(value))
+        return Decimal(str(value).strip())
+    except InvalidOperation as error:
+        raise _NotThisError("not a number") from error
+
+
+def _text(value: object, column: _Column) -> object:
+    if isinstance(value, bytes):
+        raise _NotThisError("bytes")
+    if isinstance(value, float):
+        return _DoubleAsText(repr(value))
+    text = str(value)
+    return text.rstrip(" ") if column.kind == "character" else text
+
+
+def _blob(value: object, _: _Column) -> object:
+    if not isinstance(value, bytes):
+        raise _NotThisError("not bytes")
+    return bytes(value)
+
+
+def _truth(value: object, _: _Column) -> object:
+    spelled = str(value).lower()
+    if not isinstance(value, bytes):
+        if value == 1 or spelled in {"t", "true", "1", "y", "yes", "on"}:
+            return True
+        if value == 0 or spelled in {"f", "false", "0", "n", "no", "off"}:
+            return False
+    raise _NotThisError("neither true nor false")
+
+
+def _key(value: object, _: _Column) -> object:
+    if isinstance(value, bytes):
+        digits = value.hex()
+    else:
+        digits = re.sub(r"^urn:uuid:|[{}-]", "", str(value).strip().lower())
+    if not re.fullmatch(r"[0-9a-f]{32}", digits):
+        raise _NotThisError("not a uuid")
+    return digits
+
+
+def _document(value: object, column: _Column) -> object:
+    if isinstance(value, bytes):
+        raise _NotThisError("bytes")
+    text = repr(value) if isinstance(value, float) else str(value)
+    return _structure(text) if column.kind == "jsonb" else text
+
+
+def _structure(text: str) -> str:
+    def number(digits: str) -> object:
+        # 1.0 and 1.00 are the same to jsonb's comparison; keep what they are worth.
+        return {"number": str(Decimal(digits).normalize())}
+
+    value = json.loads(text, parse_float=number, parse_int=number)
+    return json.dumps(value, sort_keys=True)
+
+
+_MOMENT = re.compile(
+    r"([0-9]{4,6})-([0-9]{2})-([0-9]{2})"
+    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?)?"
+    r"[ ]?(Z|z|UTC|[+-][0-9:]+)?"
+)
+
+
+def _moment(value: object, column: _Column) -> object:
+    """Seconds since 1970 in UTC, exact."""
+    if isinstance(value, bytes):
+        raise _NotThisError("bytes")
+    if isinstance(value, str):
+        return _held(_parsed_moment(value), column, Decimal(0))
+    number = Decimal(value) if isinstance(value, int) else Decimal(repr(value))
+    if column.unit is None:
+        # Julian days as SQLite reckons: to the millisecond.
+        seconds = round((number - Decimal("2440587.5")) * 86_400, 3)
+        return _held(seconds, column, Decimal("0.001"))
+    inexact = Decimal(0) if isinstance(value, int) else Decimal("0.000001")
+    return _held(number * column.unit, column, inexact)
+
+
+def _held(exact: Decimal, column: _Column, tolerance: Decimal) -> _Moment:
+    held = _Moment(round(exact, column.digits))
+    held.exact = exact
+    # Exactly half may go either way; a hair more, because PostgreSQL halves doubles.
+    held.tolerance = tolerance + Decimal("0.50001").scaleb(-column.digits)
+    return held
+
+
+def _parsed_moment(text: str) -> Decimal:
+    match = _MOMENT.fullmatch(text)
+    if match is None:
+        raise _NotThisError("not a time")
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    whole = datetime(
+        int(year), int(month), int(day), int(hour or 0), int(minute or 0), 0, tzinfo=UTC
+    )
+    since = whole - datetime(1970, 1, 1, tzinfo=UTC)
+    seconds = Decimal(since // timedelta(seconds=1)) + int(second or 0)
+    if int(second or 0) > 59:
+        raise _NotThisError("not a time")
+    return seconds + Decimal(f"0{fraction}" if fraction else 0) - _offset(offset)
+
+
+def _offset(text: str | None) -> int:
+    if text is None or text in {"Z", "z", "UTC"}:
+        return 0
+    digits = text[1:].replace(":", "").ljust(6, "0")
+    seconds = int(digits[:2]) * 3600 + int(digits[2:4]) * 60 + int(digits[4:6])
+    return -seconds if text[0] == "-" else seconds
+
+
+def _day(value: object, column: _Column) -> object:
+    seconds = _moment(value, column)
+    if not isinstance(seconds, Decimal) or seconds % 86_400:
+        raise _NotThisError("not a day")
+    return seconds
+
+
+def _hours(value: object, column: _Column) -> object:
+    match = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?", str(value))
+    if match is None:
+        raise _NotThisError("not a time of day")
+    hours, minutes, seconds, fraction = match.groups()
+    total = int(hours) * 3600 + int(minutes) * 60 + int(seconds or 0)
+    return _held(total + Decimal(f"0{fraction}" if fraction else 0), column, Decimal(0))
+
+
+_FROM_SQLITE: dict[str, Callable[[object, _Column], object]] = {
+    "smallint": _whole,
+    "integer": _whole,
+    "bigint": _whole,
+    "real": _floating,
+    "double precision": _floating,
+    "numeric": _decimal,
+    "bytea": _blob,
+    "boolean": _truth,
+    "uuid": _key,
+    "json": _document,
+    "jsonb": _document,
+    "timestamp without time zone": _moment,
+    "timestamp with time zone": _moment,
+    "date": _day,
+    "time without time zone": _hours,
+}
+
+
+def _as_it_is(text: str) -> object:
+    return text
+
+
+_UNUSED = _Column("", "", "", 6, None)
+
+_FROM_POSTGRES: dict[str, Callable[[str], object]] = {
+    "smallint": int,
+    "integer": int,
+    "bigint": int,
+    "real": lambda text: _single(float(text)),
+    "double precision": float,
+    "numeric": Decimal,
+    "bytea": lambda text: bytes.fromhex(text.removeprefix("\\x")),
+    "boolean": lambda text: text in {"t", "true"},
+    "uuid": lambda text: text.replace("-", ""),
+    "jsonb": _structure,
+    "timestamp without time zone": _parsed_moment,
+    "timestamp with time zone": _parsed_moment,
+    "date": _parsed_moment,
+    "time without time zone": lambda text: _hours(text, _UNUSED),
+}
+
+
+def _alike(row: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return all(_same(left, right) for left, right in zip(row, other, strict=True))
+
+
+def _same(left: object, right: object) -> bool:
+    """Whether two forms mean one value: where rounding or spelling leaves a choice."""
+    if left == right:
+        return True
+    if isinstance(left, _Misfit) or left is None or right is None:
+        return False
+    if isinstance(left, _Moment) and isinstance(right, Decimal):
+        return abs(left.exact - right) <= left.tolerance
+    with contextlib.suppress(ValueError):
+        if isinstance(left, _DoubleAsDecimal) and isinstance(right, Decimal):
+            return math.isfinite(left) and math.isfinite(right) and float(left) == float(right)
+        if isinstance(left, _DoubleAsText) and isinstance(right, str):
+            return float(left) == float(right)
+    return False
+
+
+# --- one value -----------------------------------------------------------------------------------
+
+
+def source_values(lite: sqlite3.Connection, table: str, column: str) -> list[object]:
+    """Return a column's values; texts as bytes of a type of their own."""
+    lite.text_factory = _Text
+    query = f"SELECT {_quote(column)} FROM {_quote(table)}"
+    return [row[0] for row in lite.execute(query).fetchall()]
+
+
+def fits(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    place: tuple[str, str],
+    pg_type: str,
+    value: object,
+) -> bool:
+    """Whether PostgreSQL takes this value of a column as ``pg_type``, and gives it back."""
+    conn.execute("SET TimeZone = 'UTC'")
+    kind, digits = conn.execute(
+        "SELECT format_type(%(t)s::text::regtype, NULL), "
+        "coalesce(substring(%(t)s::text FROM '\\((\\d+)\\)')::int, 6)",
+        {"t": pg_type},
+    ).fetchone() or ("", 6)
+    unit = _unit(lite, *place) if kind.startswith(("time", "date")) else None
+    column = _Column(place[1], place[1], kind, digits, unit)
+    ours = _from_sqlite(value, column)
+    if isinstance(ours, _Misfit):
+        return False
+    try:
+        with conn.transaction():
+            row = conn.execute(
+                sql.SQL("SELECT CAST({} AS " + pg_type + ")::text").format(
+                    sql.Literal(_spelled(ours, value))
+                )
+            ).fetchone()
+    except psycopg.Error:
+        return False
+    return row is not None and _same(ours, _from_postgres(row[0], column))
+
+
+def _spelled(ours: object, value: object) -> str:
+    if isinstance(ours, _Moment) and not isinstance(value, bytes):
+        return (
+            datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(ours * 10**6))
+        ).isoformat()
+    if isinstance(ours, bytes):
+        return "\\x" + ours.hex()
+    if isinstance(ours, float):
+        return repr(ours)
+    if isinstance(value, _Text):
+        return value.decode()
+    return str(ours)

@@ -1,0 +1,271 @@
+"""The command, from outside: what it prints, what it returns, what it never shows."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from oxy_pg.errors import (
+    BadValue,
+    BadValues,
+    ConfigurationError,
+    OrphanRows,
+    Orphans,
+    SchemaMismatch,
+    SourceUnreadable,
+    TargetNotEmpty,
+    TargetRefused,
+    TargetUnreachable,
+    VerificationFailed,
+)
+from oxy_pg.migrate.source import path_of
+
+THREADS = "CREATE TABLE threads (id INTEGER PRIMARY KEY, title TEXT NOT NULL)"
+ROWS = {"threads": [(1, "a"), (2, "<script>alert(1)</script>")]}
+
+
+def oxy(*arguments):
+    """Run ``oxy-pg migrate-sqlite`` as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "oxy_pg", "migrate-sqlite", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def run(lite, pg_url):
+    """Run the command on a database with two threads."""
+
+    def invoke(*arguments, script=THREADS, rows=ROWS):
+        path = lite(script, rows)
+        return oxy("--from", path, "--to", pg_url, *arguments)
+
+    return invoke
+
+
+def test_a_line_for_each_table_in_a_pipe(run):
+    """
+    Results go to stdout, a line for each table to stderr.
+    """
+    done = run()
+    assert 0 == done.returncode
+    assert "[1/1] threads: 2 rows → 2 ✓" in done.stderr
+    assert "Moved 2 rows of 1 tables" in done.stdout
+
+
+def test_json_is_all_that_stdout_holds(run):
+    """
+    --json prints a document, and no password is in it.
+    """
+    done = run("--json", "--quiet", "--verify", "full")
+    report = json.loads(done.stdout)
+    assert [2] == [table["rows_written"] for table in report["tables"]]
+    assert {"mode": "full", "tables": 1, "rows": 2, "values": 4} == report["verification"]
+    assert "" == done.stderr
+    assert "sesame" not in done.stdout + done.stderr
+
+
+def test_a_dry_run_shows_the_plan(run, pg):
+    """
+    --dry-run prints types and problems, exits 1 when there are any, and writes nothing.
+    """
+    done = run("--dry-run", script=THREADS + "; CREATE TABLE n (v INT); INSERT INTO n VALUES ('x')")
+    assert 1 == done.returncode
+    assert "id: INTEGER → bigint" in done.stdout
+    assert "problem: bad value: n.v, rowid 1: 'x'" in done.stdout
+    assert [] == pg("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+
+
+class Page(HTMLParser):
+    """Collects what a browser would fetch or run."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_needs_nothing_else(run, tmp_path):
+    """
+    The HTML report is one file, escaped, without scripts and links elsewhere.
+    """
+    file = str(tmp_path / "report.html")
+    script = 'CREATE TABLE "<b>&" (id INTEGER PRIMARY KEY, v TEXT)'
+    assert 0 == run("--report", file, script=script, rows={"<b>&": [(1, "x")]}).returncode
+    text = Path(file).read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert not [tag for tag, _ in page.tags if tag in {"script", "link", "img", "iframe", "b&"}]
+    assert not [attrs for _, attrs in page.tags if {"src", "href"} & set(attrs)]
+    assert "&lt;b&gt;&amp;" in text
+    assert "<svg" in text
+    assert "sesame" not in text
+
+
+def test_all_bad_values_are_in_the_report(run, tmp_path):
+    """
+    The message shows the first twenty, the JSON report all of them.
+    """
+    file = str(tmp_path / "report.json")
+    rows = {"t": [(f"x{i}",) for i in range(30)]}
+    done = run("--report", file, script="CREATE TABLE t (n INTEGER)", rows=rows)
+    assert 1 == done.returncode
+    assert "Failed to insert t into PostgreSQL: 30 values do not fit" in done.stderr
+    assert "and 10 more" in done.stderr
+    assert 30 == len(json.loads(Path(file).read_text(encoding="utf-8"))["problems"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cast", "nonsense"],
+        ["--report", "file.txt"],
+        ["--verify", "some"],
+        ["--jobs", "0"],
+        ["--no-such-option"],
+    ],
+)
+def test_wrong_usage_is_exit_code_two(run, arguments):
+    """
+    Wrong usage exits with 2 before anything is opened.
+    """
+    assert 2 == run(*arguments).returncode
+
+
+def test_a_missing_file_is_never_created(pg_url, tmp_path):
+    """
+    The guide's message, exit code 1, and still no file.
+    """
+    path = str(tmp_path / "none.db")
+    done = oxy("--from", path, "--to", pg_url)
+    assert 1 == done.returncode
+    assert f"Failed to connect to SQLite database {path}: there is no such file" in done.stderr
+    assert not os.path.exists(path)
+
+
+def test_an_unreachable_server_is_named_without_its_password(lite):
+    """
+    The guide's message after the time is up; the password is masked.
+    """
+    path = lite(THREADS, ROWS)
+    url = "postgresql://oxy:sesame@127.0.0.1:1/oxy"
+    done = oxy("--from", path, "--to", url, "--timeout", "0.3")
+    assert 1 == done.returncode
+    assert "Failed to connect to PostgreSQL database postgresql://oxy:***@127.0.0.1:1/oxy" in (
+        done.stderr
+    )
+    assert "sesame" not in done.stdout + done.stderr
+
+
+def test_prepare_runs_first_and_its_failure_ends_it(run, pg):
+    """
+    --prepare brings the schema up; when it fails, its words come with the guide's message.
+    """
+    done = run("--prepare", "echo no such revision >&2; exit 3")
+    assert 1 == done.returncode
+    assert "Failed to run migrations on PostgreSQL" in done.stderr
+    assert "no such revision" in done.stderr
+    assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'threads'")
+
+
+def test_backup_copies_the_source_and_leaves_it_alone(lite, pg_url, tmp_path):
+    """
+    --backup makes a copy and overwrites nothing; the source's bytes stay the same.
+    """
+    path, copy = lite(THREADS, ROWS), str(tmp_path / "copy.db")
+    arguments = ["--from", path, "--to", pg_url, "--backup", copy, "--if-not-empty", "truncate"]
+    before = hashlib.sha256(Path(path).read_bytes()).digest()
+    assert 0 == oxy(*arguments).returncode
+    assert before == hashlib.sha256(Path(path).read_bytes()).digest()
+    with contextlib.closing(sqlite3.connect(copy)) as copied:
+        assert ROWS["threads"] == copied.execute("SELECT * FROM threads").fetchall()
+    again = oxy(*arguments)
+    assert 1 == again.returncode
+    assert "exists already" in again.stderr
+
+
+def test_tables_and_exclude_choose(run, pg):
+    """
+    --tables and --exclude take names and patterns; unknown ones are an error.
+    """
+    script = "CREATE TABLE a (v); CREATE TABLE b1 (v); CREATE TABLE b2 (v)"
+    assert 0 == run("--tables", "a,b*", "--exclude", "b2", script=script, rows=None).returncode
+    names = pg("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = "
+               "'public'::regnamespace ORDER BY 1")  # fmt: skip
+    assert [("a",), ("b1",)] == names
+    assert "nope" in run("--tables", "nope", script="", rows=None).stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("app.db", "app.db"),
+        ("sqlite:////abs/app.db", "/abs/app.db"),
+        ("sqlite:///abs/app.db", "/abs/app.db"),
+        ("sqlite://app.db", "app.db"),
+        ("sqlite:app.db", "app.db"),
+        ("sqlite+aiosqlite:////abs/a%20b.db?mode=rwc", "/abs/a b.db"),
+        ("sqlite://~/x.db", "{home}/x.db"),
+        ("sqlite:///~/x.db", "{home}/x.db"),
+        ("sqlite://$HOME/x.db", "{home}/x.db"),
+        ("~/x.db", "{home}/x.db"),
+    ],
+)
+def test_sqlite_urls_are_read(monkeypatch, given, path):
+    """
+    Every spelling of a SQLite URL that is in use means a path.
+    """
+    monkeypatch.setenv("HOME", "/home/me")
+    assert path.format(home="/home/me") == path_of(given)
+
+
+def test_another_database_is_no_source():
+    """
+    A URL of another kind is refused without its password.
+    """
+    with pytest.raises(ConfigurationError, match=r"mysql://me:\*\*\*@host"):
+        path_of("mysql://me:secret@host/db")
+
+
+ERRORS = [
+    SourceUnreadable("/a.db", "why", "what next"),
+    TargetUnreachable("postgresql://h/d", "why", "what next"),
+    TargetRefused("insert t into", "why", "what next"),
+    TargetNotEmpty((("t", 3),)),
+    SchemaMismatch(("a", "b")),
+    BadValues((BadValue("t", "c", "rowid 1", "'x'", "no"),), 7),
+    OrphanRows((Orphans("t", ("c",), "p", 2, ("rowid 1",)),)),
+    VerificationFailed(("t: 1 row",)),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_errors_pickle(error):
+    """
+    Every error survives the way to another process with its message.
+    """
+    assert str(error) == str(pickle.loads(pickle.dumps(error)))
+
+
+def test_import_loads_neither_driver():
+    """
+    Importing oxy_pg loads neither psycopg nor sqlite3.
+    """
+    code = "import oxy_pg, oxy_pg.errors, sys; print({'psycopg', 'sqlite3'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "set()\n" == done.stdout

@@ -1,0 +1,231 @@
+"""
+Whatever ends a migration half-way, the target is empty or complete.
+
+OXY_PG_KILLS sets how often the migrating process is killed (default 6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests import oxy_database
+from tests.migrate.compare import differences
+
+KILLS = int(os.environ.get("OXY_PG_KILLS", "6"))
+MESSAGES = 6_000
+MOVED = [name for name in oxy_database.TABLES if name != "seaql_migrations"]
+
+DEFINITIONS = (
+    """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace
+    """,
+    "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    """
+    SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger
+    WHERE NOT tgisinternal
+    """,
+    """
+    SELECT table_name, column_name, concat_ws(' ', data_type, is_nullable, column_default)
+    FROM information_schema.columns WHERE table_schema = 'public'
+    """,
+)
+
+PROGRAM = """
+import sys
+from oxy_pg.migrate.migration import migrate
+print("ready", flush=True)
+migrate(sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """An Oxy database, and its SHA-256."""
+    path = str(tmp_path_factory.mktemp("kill") / "oxy.db")
+    oxy_database.generate(path, MESSAGES)
+    return path
+
+
+def started(source, url) -> subprocess.Popen[str]:
+    """A migration in a process group of its own, past its imports."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, source, url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert "ready\n" == process.stdout.readline()
+    return process
+
+
+def finished(process: subprocess.Popen[str]) -> None:
+    """Reap it, whatever became of it."""
+    process.communicate(timeout=60)
+
+
+def alone(url) -> None:
+    """Wait until the server has seen that its client is gone."""
+    deadline = time.monotonic() + 30
+    with psycopg.connect(url, autocommit=True) as conn:
+        while time.monotonic() < deadline:
+            row = conn.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchone()
+            if row == (0,):
+                return
+            time.sleep(0.02)
+    pytest.fail("the server still works for a client that was killed 30 s ago")
+
+
+def definitions(conn) -> list[tuple[str, ...]]:
+    """Everything that a schema promises, as PostgreSQL spells it."""
+    rows: list[tuple[str, ...]] = []
+    for query in DEFINITIONS:
+        rows += conn.execute(query).fetchall()
+    return sorted(rows)
+
+
+@pytest.mark.timeout(60 + 5 * KILLS)
+def test_killed_migration_leaves_nothing_or_everything(source, pg_url):
+    """
+    kill -9 at random moments: no table of ours, or all of them with every row.
+    """
+    chosen = random.Random(9)
+    before = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    took = timed(source, pg_url)
+    outcomes = []
+    for number in range(KILLS):
+        emptied(pg_url)
+        process = started(source, pg_url)
+        # Spread over the whole run, the commit included.
+        time.sleep(took * (number + chosen.random()) / KILLS * 1.1)
+        os.killpg(process.pid, signal.SIGKILL)
+        finished(process)
+        alone(pg_url)
+
+        with psycopg.connect(pg_url) as conn:
+            tables = conn.execute(
+                "SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+                "WHERE nspname !~ '^pg_|^information_schema'"
+            ).fetchone()
+        outcomes.append(tables)
+        assert tables == (0,) or [] == differences(source, pg_url, tables=MOVED), number
+
+    assert before == hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    # A test in which every kill came too late, or none, would show nothing.
+    assert (0,) in outcomes
+
+
+@pytest.mark.timeout(60 + 5 * KILLS)
+def test_killed_migration_leaves_the_existing_schema_as_it_was(source, pg_url):
+    """
+    kill -9 while keys and indexes are put aside: they are all back, and the rows none or all.
+    """
+    chosen = random.Random(10)
+    with psycopg.connect(pg_url) as conn:
+        conn.execute(oxy_database.POSTGRES_SCHEMA)
+        oxy_database.record_migrations(conn)
+        promised = definitions(conn)
+    took = timed(source, pg_url, clean=lambda: truncate(pg_url))
+    for number in range(KILLS):
+        truncate(pg_url)
+        process = started(source, pg_url)
+        time.sleep(took * (number + chosen.random()) / KILLS * 1.1)
+        os.killpg(process.pid, signal.SIGKILL)
+        finished(process)
+        alone(pg_url)
+
+        with psycopg.connect(pg_url) as conn:
+            assert promised == definitions(conn)
+            full = [
+                table
+                for table in MOVED
+                if conn.execute(f'SELECT FROM "{table}" LIMIT 1').fetchone() is not None
+            ]
+        assert full == [] or [] == differences(source, pg_url, tables=MOVED), number
+
+
+def test_reader_never_sees_half_of_it(source, pg_url):
+    """
+    Another connection sees no table of ours while it runs, and all of them afterwards.
+    """
+    seen = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        with psycopg.connect(pg_url, autocommit=True) as conn:
+            while not over.is_set():
+                rows = conn.execute(
+                    "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+                    "WHERE relkind = 'r' AND nspname = 'public'"
+                ).fetchall()
+                seen.add(len(rows))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        timed(source, pg_url, clean=None)
+    finally:
+        over.set()
+        watcher.join()
+
+    assert seen <= {0, len(oxy_database.TABLES), len(MOVED)}
+    assert 0 in seen
+
+
+def test_interrupt_leaves_nothing(source, pg_url):
+    """
+    Ctrl-C ends it within seconds, with the target as it was.
+    """
+    process = started(source, pg_url)
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    finished(process)
+    alone(pg_url)
+
+    with psycopg.connect(pg_url) as conn:
+        rows = conn.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        ).fetchall()
+    assert rows == []
+    assert 0 != process.returncode
+
+
+def timed(source, url, clean=None) -> float:
+    """How long an undisturbed migration takes; the target is empty again afterwards."""
+    process = started(source, url)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=100)
+    assert 0 == process.returncode, errors
+    took = time.monotonic() - began
+    if clean is not None:
+        clean()
+    return took
+
+
+def emptied(url) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("DROP SCHEMA public CASCADE")
+        conn.execute("CREATE SCHEMA public")
+
+
+def truncate(url) -> None:
+    names = ", ".join(f'"{table}"' for table in MOVED)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(f"TRUNCATE {names} CASCADE")

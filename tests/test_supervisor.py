@@ -1,0 +1,66 @@
+"""The supervisor: small, asleep, and longest-lived for whoever asked for longest."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+import psycopg
+
+import oxy_pg
+from tests.conftest import wait_until
+
+
+def supervisor(server):
+    return psutil.Process(server.status().supervisor_pid)
+
+
+def test_it_is_small(server):
+    """
+    At most 12 MB resident, with everything imported that it ever imports.
+    """
+    server.restart()
+
+    assert supervisor(server).memory_info().rss <= 12 * 2**20
+
+
+def test_it_sleeps(server):
+    """
+    While a lease is held and nothing happens, it does not wake up once.
+    """
+    process = supervisor(server)
+    before = process.num_ctx_switches()
+
+    time.sleep(3)
+
+    assert before == process.num_ctx_switches()
+
+
+def test_the_longest_keep_alive_counts(state_dir):
+    """
+    Whoever comes later and asks for less takes nothing from whoever asked for more.
+    """
+    patient = oxy_pg.Server(state_dir, keep_alive=3)
+    hasty = oxy_pg.Server(state_dir, keep_alive=0)
+    patient.start()
+    hasty.start()
+    patient.release()
+    hasty.release()
+
+    time.sleep(1.5)
+
+    assert "running" == patient.status().state
+    assert wait_until(lambda: "stopped" == patient.status().state, 10)
+
+
+def test_whoever_is_connected_keeps_it_up(state_dir):
+    """
+    A connection counts as use, whoever it is, also without a lease.
+    """
+    server = oxy_pg.Server(state_dir, keep_alive=0.5)
+    with psycopg.connect(server.ensure_database()) as connection:
+        server.release()
+        time.sleep(3)
+        assert (1,) == connection.execute("SELECT 1").fetchone()
+
+    assert wait_until(lambda: "stopped" == server.status().state, 10)
