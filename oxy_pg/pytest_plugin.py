@@ -39,7 +39,7 @@ class _Lent:
 
 
 _RUN = pytest.StashKey[str]()  # names the temporary server that all workers share
-_TO_CLEAN = pytest.StashKey[bool]()  # a worker has used the server, or was killed
+_KILLED = pytest.StashKey[bool]()  # a worker was
 _LENT = pytest.StashKey[_Lent]()
 
 
@@ -231,21 +231,15 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Remember whether there may be something to clean up."""
-    used = getattr(node, "workeroutput", {}).get("oxy_pg_used")
-    if error or used:
-        node.config.stash[_TO_CLEAN] = True
+    """Remember that a worker was killed."""
+    if error:
+        node.config.stash[_KILLED] = True
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove, when all workers have gone, what those that were killed could not."""
-    if not config.stash.get(_TO_CLEAN, False):
-        return
+    """Drop, when all workers have gone, what those that were killed could not."""
     url = os.environ.get("OXY_DATABASE_URL")
-    if url is None:
-        from oxy_pg.server import temporary
-
-        temporary.destroy(_run_name(config))
+    if url is None or not config.stash.get(_KILLED, False):
         return
     from oxy_pg.deadline import Deadline
     from oxy_pg.server import clones, external
@@ -271,8 +265,6 @@ def oxy_pg_server(pytestconfig: pytest.Config) -> Iterator[TemporaryServer | Ext
     threading.Thread(target=__import__, args=("psycopg",)).start()
     external_url = os.environ.get("OXY_DATABASE_URL")
     settings = _settings(pytestconfig)
-    if hasattr(pytestconfig, "workeroutput"):
-        pytestconfig.workeroutput["oxy_pg_used"] = True
     if external_url is not None:
         from oxy_pg.server.external import ExternalServer
 
@@ -287,9 +279,8 @@ def oxy_pg_server(pytestconfig: pytest.Config) -> Iterator[TemporaryServer | Ext
         server.start()
         yield server
     finally:
+        # The last of us that lets go ends it. Nobody has to wait while its files are removed.
         server.release()
-        if not _workerinput(pytestconfig):
-            temporary.destroy(name)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from oxy_pg.server.config import Settings
 
 _PREFIX = "temporary-"
-_KEPT = "kept"  # a file that is there when somebody wants to look at the databases afterwards
 _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever started
 
 
@@ -44,11 +43,11 @@ class TemporaryServer(Server):
         """Stop it at once, without a checkpoint, and remove its directory."""
         with self._lock:
             self.release()
-            _destroy(self._state)
+            shutdown.stop(self._state, "immediate", Deadline(30))
+            files.remove_tree(self._state.root)
 
     def keep(self) -> None:
         """Leave it running when everybody has let go of it, until it is stopped."""
-        files.write_text(f"{self._state.root}/{_KEPT}", "")
         keeper = Server(self._state.root, keep_alive=math.inf)
         keeper.start()
         keeper.release()
@@ -77,18 +76,6 @@ def running(
 
 def _base() -> str:
     return paths.private_temp_dir(os.path.realpath(tempfile.gettempdir()))
-
-
-def destroy(name: str) -> None:
-    """Stop the server that was shared under this name, unless it is to be kept."""
-    root = f"{_base()}/{_PREFIX}{name}"
-    if os.path.isdir(root) and not os.path.exists(f"{root}/{_KEPT}"):
-        _destroy(paths.StateDir(root))
-
-
-def _destroy(state: paths.StateDir) -> None:
-    shutdown.stop(state, "immediate", Deadline(30))
-    files.remove_tree(state.root)
 
 
 def _make_dir(name: str | None) -> str:
