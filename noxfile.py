@@ -88,10 +88,27 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def properties(session: nox.Session) -> None:
+    """2,000 random databases moved, and 50 kills; ``-- 200 10`` for other numbers."""
+    install(session)
+    examples, kills = [*session.posargs, *("2000", "50")[len(session.posargs) :]][:2]
+    tests = ("tests/migrate/test_properties.py", "tests/migrate/test_kill.py")
+    environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
+    session.run("pytest", "--hypothesis-show-statistics", *tests, env=environment)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Everything that is measured, beside its rivals, in one run."""
     install(session)
     session.run("python", "-m", "benchmarks.starting", *session.posargs)
+
+
+@nox.session
+def bench_migration(session: nox.Session) -> None:
+    """Moving 2.1 million rows, beside pgloader where it is installed; options after ``--``."""
+    install(session)
+    session.run("python", "-m", "benchmarks.migration", *session.posargs)
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """
 A real PostgreSQL 16 for one run: the only place in the benchmarks that starts one.
 
-It has the settings of the embedded server (DESIGN: one developer, no
+It has the settings of the embedded server (one developer, no
 replication, fsync on), and is gone afterwards, however the run ends.
 """
 

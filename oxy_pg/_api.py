@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Literal
 
-    from oxy_pg.migrate.migration import Progress
+    from oxy_pg.migrate.progress import Progress
     from oxy_pg.migrate.report import MigrationReport
     from oxy_pg.server.config import Settings
     from oxy_pg.server.status import Status

@@ -93,8 +93,14 @@ def processes_below(base: Path) -> dict[int, str]:
 
 
 def abandoned_segments(started: float) -> list[str]:
-    """Shared memory that was made since then, and that nobody is attached to."""
-    found = []
+    """
+    Shared memory that was made since then, and that nobody is attached to.
+
+    Only where the machine is ours: nothing tells whose a segment was.
+    """
+    found: list[str] = []
+    if "CI" not in os.environ:
+        return found
     sysv = Path("/proc/sysvipc/shm")
     if sysv.exists():
         header, *lines = sysv.read_text().splitlines()

@@ -309,17 +309,15 @@ def test_a_start_that_fails_shows_the_log(state_dir):
     assert ("kept",) == kept(state_dir)
 
 
-def test_initdb_that_fails_leaves_nothing(state_dir, monkeypatch, tmp_path):
-    """
-    InitdbFailed carries what initdb said; no half a cluster stays behind.
-    """
+def replace_initdb(monkeypatch, tmp_path, script):
+    """Use the installed PostgreSQL with another initdb, and no template."""
     from oxy_pg.server import binaries
 
     found = binaries.find()
     broken = tmp_path / "bin"
     shutil.copytree(Path(found.bin_dir), broken, symlinks=True)
     (broken / "initdb").unlink()
-    (broken / "initdb").write_text("#!/bin/sh\necho 'no disk today' >&2\nexit 1\n")
+    (broken / "initdb").write_text(f"#!/bin/sh\n{script}\n")
     (broken / "initdb").chmod(0o755)
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)
@@ -327,10 +325,29 @@ def test_initdb_that_fails_leaves_nothing(state_dir, monkeypatch, tmp_path):
     monkeypatch.setenv("LD_LIBRARY_PATH", str(Path(found.bin_dir).parents[2] / "pgserver.libs"))
     monkeypatch.setenv("OXY_PG_CACHE_DIR", str(tmp_path / "cache"))
 
+
+def test_initdb_that_fails_leaves_nothing(state_dir, monkeypatch, tmp_path):
+    """
+    InitdbFailed carries what initdb said; no half a cluster stays behind.
+    """
+    replace_initdb(monkeypatch, tmp_path, "echo 'no disk today' >&2; exit 1")
+
     with pytest.raises(oxy_pg.InitdbFailed, match="no disk today"):
         oxy_pg.ensure(state_dir=state_dir)
 
     assert not (state_dir / "postgres_data").exists()
+    assert [] == list(state_dir.glob("postgres_data*"))
+
+
+def test_initdb_that_hangs_is_not_waited_for(state_dir, monkeypatch, tmp_path):
+    """
+    Nothing takes longer than ``timeout``, and nothing of it is left.
+    """
+    replace_initdb(monkeypatch, tmp_path, "exec sleep 60")
+
+    with pytest.raises(oxy_pg.InitdbFailed, match=r"not finished when the 1 s"):
+        oxy_pg.ensure(state_dir=state_dir, timeout=1)
+
     assert [] == list(state_dir.glob("postgres_data*"))
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from oxy_pg.migrate.migration import Progress
+    from oxy_pg.cli.bars import Bars
+    from oxy_pg.migrate.progress import Progress
     from oxy_pg.migrate.report import MigrationReport
 
 
@@ -116,7 +117,7 @@ def migrate_sqlite(
 
 
 def _migrate(
-    path: str, target: str | None, display: Silent, options: dict[str, Any]
+    path: str, target: str | None, display: Silent | Bars, options: dict[str, Any]
 ) -> MigrationReport:
     options["tables"] = options["tables"] or None
     if state_dir() is None:
@@ -186,74 +187,14 @@ class Lines(Silent):
             )
 
 
-class Bars(Silent):
-    """A bar for each table with rows, rows/s and time left, and one for the whole."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._tasks: dict[str, Any] = {}
-        self._done = 0
-        self._all: Any = None
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        self._all = self._progress.add_task("looking at the source", total=None, rate="")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, progress: Progress) -> None:
-        """Move the bars."""
-        phases = {"check": "checking", "index": "building indexes", "verify": "verifying"}
-        if progress.phase in phases:
-            total = progress.of_rows or None
-            description = phases[progress.phase]
-            self._progress.update(self._all, description=description)
-            if total:
-                self._progress.update(self._all, total=total)
-        elif progress.phase in {"load", "table"}:
-            self._load(progress)
-        elif progress.phase == "done":
-            self._progress.update(self._all, description="done")
-
-    def _load(self, progress: Progress) -> None:
-        if progress.table not in self._tasks:
-            total = progress.of_rows
-            self._tasks[progress.table] = self._progress.add_task(
-                progress.table, total=total, rate=""
-            )
-        task = self._tasks[progress.table]
-        speed = self._progress.tasks[task].finished_speed or self._progress.tasks[task].speed
-        rate = f"{speed:,.0f} rows/s" if speed else ""
-        self._progress.update(task, completed=progress.rows, rate=rate)
-        self._progress.update(
-            self._all, completed=self._done + progress.rows, description="all tables"
-        )
-        if progress.phase == "table":
-            self._done += progress.rows
-
-
-def _display(*, quiet: bool) -> Silent:
+def _display(*, quiet: bool) -> Silent | Bars:
     if quiet:
         return Silent()
-    return Bars() if sys.stderr.isatty() else Lines()
+    if not sys.stderr.isatty():
+        return Lines()
+    from oxy_pg.cli.bars import Bars
+
+    return Bars()
 
 
 # --- the result -------------------------------------------------------------------

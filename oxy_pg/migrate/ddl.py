@@ -33,8 +33,16 @@ class Written:
 
 
 class _Writer:
-    def __init__(self, target: TargetSchema, skipped: list[Skipped], warnings: list[str]) -> None:
+    def __init__(
+        self,
+        target: TargetSchema,
+        skipped: list[Skipped],
+        warnings: list[str],
+        *,
+        compute: bool,
+    ) -> None:
         self.target = target
+        self.compute = compute
         self.skipped = skipped
         self.warnings = warnings
         self.taken = set(target.names)
@@ -47,10 +55,19 @@ class _Writer:
 
 
 def write(
-    tables: list[TablePlan], target: TargetSchema, skipped: list[Skipped], warnings: list[str]
+    tables: list[TablePlan],
+    target: TargetSchema,
+    skipped: list[Skipped],
+    warnings: list[str],
+    *,
+    compute: bool = True,
 ) -> Written:
-    """Write the statements for the tables that are to be created; note what stays behind."""
-    writer = _Writer(target, skipped, warnings)
+    """
+    Write the statements for the tables that are to be created; note what stays behind.
+
+    Without ``compute``, generated columns become ordinary ones.
+    """
+    writer = _Writer(target, skipped, warnings, compute=compute)
     writer.taken |= {table.target for table in tables}
     done = [
         _with_generated(table, writer) if table.action == "create" else table for table in tables
@@ -90,6 +107,8 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
     if source.generated is None:
         return None
     try:
+        if writer is not None and not writer.compute:
+            raise Uncertain("PostgreSQL cannot compute all of them")  # noqa: TRY301
         return _generated_as(table, column, source.generated)
     except Uncertain as reason:
         if writer is not None:

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from oxy_pg.migrate.report import MigrationReport, TableReport
 
@@ -21,8 +21,9 @@ body { margin: 0; background: var(--page); color: var(--ink);
 main { max-width: 62rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
 h1 { font-size: 1.75rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 0 0 .75rem; }
 .where { color: var(--soft); margin: 0 0 1.5rem; overflow-wrap: anywhere; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem;
-  margin: 0 0 1.5rem; padding: 0; list-style: none; }
+.facts { display: flex; flex-wrap: wrap; gap: .75rem; margin: 0 0 1.5rem; padding: 0;
+  list-style: none; }
+.facts li { flex: 1 1 auto; white-space: nowrap; }
 .facts li, section { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 1rem 1.25rem; }
 .facts b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
@@ -31,12 +32,15 @@ section { margin: 0 0 1.25rem; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .925rem; }
 th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-th { color: var(--soft); font-weight: 600; } tr:last-child td { border-bottom: 0; }
+th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+th:last-child, td:last-child { padding-right: 0; } tr:last-child td { border-bottom: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .9em ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-svg { display: block; width: 100%; height: auto; margin: 0 0 1rem; }
+svg { display: block; width: 100%; min-width: 36rem; height: auto; margin: 0 0 1rem; }
 svg text { font-size: 12px; fill: var(--ink); } svg .value { fill: var(--soft); }
 svg rect { fill: var(--bar); } summary { cursor: pointer; padding: .35rem 0; font-weight: 600; }
+ul, ol { margin: 0; padding-left: 1.25rem; } td { max-width: 20rem; overflow-wrap: break-word; }
+td.number, th.number { padding-left: .5rem; } summary { overflow-wrap: anywhere; }
 .warn { color: var(--warn); } .bad { color: var(--bad); } pre { overflow-x: auto; }
 """
 
@@ -69,45 +73,60 @@ def page(report: MigrationReport) -> str:
 def _facts(report: MigrationReport) -> str:
     rows = report.rows if not report.dry_run else sum(t.rows_read for t in report.tables)
     checked = {
-        "full": f"{report.verification.values:,} values",
-        "counts": f"{report.verification.rows:,} rows",
-        "none": "not asked for",
+        "full": (f"{report.verification.values:,}", "values compared"),
+        "counts": (f"{report.verification.rows:,}", "rows counted again"),
+        "none": ("nothing", "compared"),
     }[report.verification.mode]
     facts = [
         (f"{len(report.tables):,}", "tables"),
         (f"{rows:,}", "rows"),
         (_size(sum(t.bytes for t in report.tables)), "written"),
         (f"{report.seconds:,.1f} s", "in all"),
-        (checked, "compared"),
+        checked,
         (f"{len(report.skipped):,}", "objects left behind"),
     ]
     items = "".join(f"<li><b>{escape(value)}</b><span>{name}</span></li>" for value, name in facts)
     return f'<ul class="facts">{items}</ul>'
 
 
-def _size(size: float) -> str:
+class _Figure(str):
+    """A text that stands in its column as numbers do."""
+
+    __slots__ = ()
+
+
+def _size(size: float) -> _Figure:
     for unit in ("B", "kB", "MB"):
         if size < 1000:
-            return f"{size:.0f} {unit}"
+            return _Figure(f"{size:.0f} {unit}")
         size /= 1000
-    return f"{size:.1f} GB"
+    return _Figure(f"{size:.1f} GB")
 
 
 def _section(title: str, body: str) -> str:
     return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
 
 
-def _grid(heads: Iterable[str], rows: Iterable[Iterable[str | float]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
+    numeric = [all(_is_figure(row[place]) for row in rows) for place in range(len(heads))]
+    head = "".join(
+        f'<th class="number">{escape(name)}</th>' if figures else f"<th>{escape(name)}</th>"
+        for name, figures in zip(heads, numeric, strict=True)
+    )
     body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def _is_figure(value: str | float) -> bool:
+    return isinstance(value, _Figure) or not isinstance(value, str)
+
+
 def _cell(value: str | float) -> str:
     if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-    return f'<td class="number">{text}</td>'
+        text = escape(value)
+    else:
+        text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return f'<td class="number">{text}</td>' if _is_figure(value) else f"<td>{text}</td>"
 
 
 def _problems(report: MigrationReport) -> str:
@@ -119,8 +138,7 @@ def _problems(report: MigrationReport) -> str:
 def _tables(report: MigrationReport) -> str:
     rows = [
         (
-            t.name,
-            t.target if t.target != t.name else "",
+            t.name if t.target == t.name else f"{t.name} → {t.target}",
             "created" if t.action == "create" else "filled",
             t.rows_read,
             t.rows_written,
@@ -130,7 +148,7 @@ def _tables(report: MigrationReport) -> str:
         )
         for t in report.tables
     ]
-    heads = ("table", "now called", "was", "rows read", "written", "left out", "size", "seconds")
+    heads = ("table", "was", "rows read", "written", "left out", "size", "seconds")
     return _section("What moved", _grid(heads, rows)) if rows else ""
 
 
@@ -174,7 +192,7 @@ def _bars(
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:29]}…"
+    return name if len(name) <= 26 else f"{name[:25]}…"
 
 
 def _types(report: MigrationReport) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.migrate.source import SourceSchema, SourceTable
-    from oxy_pg.migrate.target import TargetSchema
+    from oxy_pg.migrate.target import TargetColumn, TargetSchema
 
 # The tables in which migration tools keep their books, and the column that tells the version.
 BOOKKEEPING = {
@@ -62,9 +62,13 @@ def make_plan(
     target: TargetSchema,
     url: str,
     options: Options,
+    *,
+    compute: bool = True,
 ) -> Plan:
     """
     Decide everything.
+
+    Without ``compute``, PostgreSQL computes no generated columns: their values come along.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
     and ConfigurationError for options that name what is not there.
@@ -73,8 +77,9 @@ def make_plan(
     notes.skipped += [Skipped(*left) for left in source.left_behind]
     chosen = _choose_tables(source, target, options, notes)
     casts = _casts(source, options)
-    names = _table_names(chosen, target, notes)
-    existing = {table.name: _existing(table, target, options, notes) for table in chosen}
+    found = _find_tables(chosen, target)
+    names = _table_names(chosen, found, notes)
+    existing = {t.name: _existing(t, found[t.name], target, options, notes) for t in chosen}
     jobs = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
     surveys = survey_tables(connections, jobs)
     tables = [
@@ -83,7 +88,7 @@ def make_plan(
     ]
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
-    planned = ddl.write(tables, target, notes.skipped, notes.warnings)
+    planned = ddl.write(tables, target, notes.skipped, notes.warnings, compute=compute)
     return Plan(
         source=source.path,
         target=url,
@@ -151,11 +156,26 @@ def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast
     return casts
 
 
-def _table_names(tables: list[SourceTable], target: TargetSchema, notes: _Notes) -> dict[str, str]:
+def _find_tables(tables: list[SourceTable], target: TargetSchema) -> dict[str, TargetTable | None]:
+    """Find each table in the target, also where an earlier run had to shorten its name."""
+    taken: set[str] = set()
+    found = {}
+    for table in tables:
+        short = shorten(table.name, taken)
+        taken.add(short)
+        found[table.name] = target.table(table.name) or (
+            target.table(short) if short != table.name else None
+        )
+    return found
+
+
+def _table_names(
+    tables: list[SourceTable], found: Mapping[str, TargetTable | None], notes: _Notes
+) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for table in tables:
-        existing = target.table(table.name)
+        existing = found[table.name]
         names[table.name] = existing.name if existing else shorten(table.name, taken)
         if not existing and names[table.name] != table.name:
             notes.warnings.append(
@@ -167,9 +187,12 @@ def _table_names(tables: list[SourceTable], target: TargetSchema, notes: _Notes)
 
 
 def _existing(
-    table: SourceTable, target: TargetSchema, options: Options, notes: _Notes
+    table: SourceTable,
+    existing: TargetTable | None,
+    target: TargetSchema,
+    options: Options,
+    notes: _Notes,
 ) -> TargetTable | None:
-    existing = target.table(table.name)
     if existing is None and options.schema == "existing":
         notes.problems.append(f"table {table.name} does not exist in the target")
     if existing is None and table.name in target.names:
@@ -187,8 +210,24 @@ def _existing(
 def _wanted(table: SourceTable, existing: TargetTable | None) -> dict[str, PgType]:
     if existing is None:
         return {}
-    matches = {column.name: existing.column(column.name) for column in table.columns}
+    matches = _find_columns(table, existing)
     return {name: match.type for name, match in matches.items() if match is not None}
+
+
+def _find_columns(table: SourceTable, existing: TargetTable) -> dict[str, TargetColumn | None]:
+    names = _column_names(table)
+    return {name: existing.column(name) or existing.column(names[name]) for name in names}
+
+
+def _column_names(table: SourceTable) -> dict[str, str]:
+    """Return the names that the columns get in a table that is to be created."""
+    names: dict[str, str] = {}
+    taken = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+    for column in table.columns:
+        if not column.hidden:
+            names[column.name] = shorten(column.name, taken)
+            taken.add(names[column.name])
+    return names
 
 
 def _casts_of(table: SourceTable, casts: Mapping[tuple[str, str], Cast]) -> dict[str, Cast]:
@@ -222,13 +261,12 @@ def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tupl
             f"{MOST_COLUMNS:,}"
         )
     planned: list[ColumnPlan] = []
-    taken = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+    names = _column_names(table)
     for found in survey.columns:
         column = table.column(found.name)
-        name = shorten(column.name, taken)
+        name = names[column.name]
         if name != column.name:
             notes.warnings.append(f"column {table.name}.{column.name} is called {name}")
-        taken.add(name)
         # SQLite lets NULL into most primary keys. Such a key becomes UNIQUE, which means the same.
         in_key = column.name in table.primary_key and not found.nulls
         planned.append(
@@ -243,9 +281,10 @@ def _matched_columns(
     table: SourceTable, existing: TargetTable, survey: TableSurvey, notes: _Notes
 ) -> tuple[ColumnPlan, ...]:
     planned: list[ColumnPlan] = []
+    matches = _find_columns(table, existing)
     for found in survey.columns:
         column = table.column(found.name)
-        match = existing.column(column.name)
+        match = matches[column.name]
         if match is None:
             if found.nulls == survey.rows:
                 reason = "the target has no such column, and there are no values in it"

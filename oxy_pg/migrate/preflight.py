@@ -9,6 +9,7 @@ connection, so their number does not matter.
 
 from __future__ import annotations
 
+import itertools
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from oxy_pg.errors import BadValue, BadValues, OrphanRows, Orphans
 from oxy_pg.migrate import tokens
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import row_name, show, unfit_values
+from oxy_pg.migrate.values import Unfit, decode, family, key_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _KEPT = 10_000  # problems listed one by one; all are counted
 _BATCH = 500
+_NUMBERS = itertools.count(1)  # a connection is looked at more than once
 
 
 class Preflight:
@@ -48,7 +51,8 @@ class Preflight:
         self.skipped: dict[str, str] = {}
         self.nulled: dict[tuple[str, str], list[str]] = {}
         self.nulled_rows: dict[tuple[str, str], int] = {}
-        self._number = 0
+        self._keys: list[ColumnPlan] = []
+        self._source.create_function("oxy_key", 3, self._key)
 
     def run(self, *, thorough: bool) -> None:
         """
@@ -70,7 +74,7 @@ class Preflight:
             self._nulls(table)
             self._duplicates(table)
         self.plan = replace(self.plan, tables=tuple(tables))
-        self._orphans()
+        self._orphans(exact=thorough)
         for table in self.plan.tables:
             if not self.skipped_rows(table):
                 self.skipped.pop(table.source.name, None)
@@ -231,20 +235,33 @@ class Preflight:
 
     # --- rows that refer to nothing -----------------------------------------------
 
-    def _orphans(self) -> None:
+    def _orphans(self, *, exact: bool) -> None:
+        """
+        Find the rows that refer to nothing.
+
+        Keys that are spelled in several ways are compared only if ``exact`` or
+        if there is something to do about them: PostgreSQL does it faster.
+        """
         policy = self.plan.options.on_orphan
-        if policy == "error" and not self.skipped and not self._any_orphan():
+        exact = exact or policy != "error"
+        if not exact and not self.skipped and not self._any_orphan():
             return
         again = True
         while again:
             again = False
             for key in self.plan.foreign_keys:
                 table, parent = self.plan.table(key.table), self.plan.table(key.parent)
-                if table is None or parent is None or not self._alike(table, parent, key):
+                if table is None or parent is None:
                     continue
                 if parent.existing is not None and self.plan.options.if_not_empty == "append":
                     continue  # the parent may be in the target already; PostgreSQL checks it
-                again |= self._orphans_of(table, parent, key, policy)
+                if self._alike(table, parent, key):
+                    query = self._orphan_query(table, parent, key)
+                elif exact and _comparable(table, parent, key):
+                    query = self._exact_orphan_query(table, parent, key)
+                else:
+                    continue
+                again |= self._orphans_of(table, key, query, policy)
             if policy != "skip":
                 break
 
@@ -269,7 +286,7 @@ class Preflight:
             return any(list(pool.map(one, self.plan.foreign_keys)))
 
     def _alike(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
-        # Values that are spelled in several ways cannot be compared here; PostgreSQL does.
+        # Values that are spelled in several ways cannot be compared as they are.
         pairs = zip(key.columns, key.parent_columns, strict=True)
         for own, other in pairs:
             columns = (table.column(own), parent.column(other))
@@ -282,10 +299,7 @@ class Preflight:
                     return False
         return True
 
-    def _orphans_of(
-        self, table: TablePlan, parent: TablePlan, key: ForeignKey, policy: str
-    ) -> bool:
-        query = self._orphan_query(table, parent, key)
+    def _orphans_of(self, table: TablePlan, key: ForeignKey, query: str, policy: str) -> bool:
         nullable = [c for c in key.columns if not _not_null(table, c)]
         if policy == "skip":
             return self._skip_all(table, query) > 0
@@ -313,6 +327,50 @@ class Preflight:
             query += f" AND NOT {self.among(table, 't')}"
         return query
 
+    def _exact_orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
+        """Fill a temporary table with what the parent's keys become; the query looks there."""
+        name = f"oxy_keys_{next(_NUMBERS)}"
+        parts = range(len(key.columns))
+        names = ", ".join(f"k{part}" for part in parts)
+        keys = ", ".join(self._key_term(parent, other, "p") for other in key.parent_columns)
+        stays = (
+            f" WHERE NOT {self.among(parent, 'p')}" if parent.source.name in self.skipped else ""
+        )
+        self._source.execute(f"CREATE TEMP TABLE {name} ({names}, PRIMARY KEY ({names}))")
+        self._source.execute(
+            f"INSERT OR IGNORE INTO temp.{name} "
+            f"SELECT {keys} FROM {quoted(parent.source.name)} AS p{stays}"
+        )
+        identity = ", ".join(f"t.{part}" for part in table.source.identity)
+        own = [self._key_term(table, column, "t") for column in key.columns]
+        present = " AND ".join(f"{term} NOTNULL" for term in own)
+        same = " AND ".join(f"s.k{part} = {term}" for part, term in zip(parts, own, strict=True))
+        query = (
+            f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
+            f"WHERE {present} AND NOT EXISTS (SELECT 1 FROM temp.{name} AS s WHERE {same})"
+        )
+        if table.source.name in self.skipped:
+            query += f" AND NOT {self.among(table, 't')}"
+        return query
+
+    def _key_term(self, table: TablePlan, column: str, alias: str) -> str:
+        planned = table.column(column)
+        assert planned is not None  # _comparable() has looked
+        self._keys.append(planned)
+        name = f"{alias}.{quoted(planned.source)}"
+        raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+        return f"oxy_key({len(self._keys) - 1}, typeof({name}), {raw})"
+
+    def _key(self, number: int, kind: str, raw: Any) -> str | None:
+        if raw is None:
+            return None
+        column = self._keys[number]
+        try:
+            value = decode(raw, self.plan.encoding) if kind == "text" else raw
+            return key_text(value, column.type, column.survey.option)
+        except Unfit:
+            return None  # a bad value: named elsewhere, emptied, or its row stays behind
+
     def among(self, table: TablePlan, alias: str) -> str:
         """Return the condition that a row is one of those that stay behind."""
         names = self.skipped[table.source.name]
@@ -336,8 +394,7 @@ class Preflight:
     # --- temporary tables of row identities ---------------------------------------
 
     def _temporary(self, table: TablePlan) -> str:
-        self._number += 1
-        name = f"oxy_rows_{self._number}"
+        name = f"oxy_rows_{next(_NUMBERS)}"
         keys = ", ".join(f"k{number}" for number in range(len(table.source.identity)))
         self._source.execute(f"CREATE TEMP TABLE {name} ({keys}, PRIMARY KEY ({keys}))")
         return name
@@ -377,6 +434,17 @@ def _inner(identity: str) -> str:
 def _binary(parent: TablePlan, column: str) -> str:
     collation = parent.source.column(column).collation
     return "" if collation == "BINARY" else " COLLATE BINARY"
+
+
+def _comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
+    families = [
+        (family(own.type), family(other.type)) if own and other else (None, None)
+        for own, other in (
+            (table.column(name), parent.column(wanted))
+            for name, wanted in zip(key.columns, key.parent_columns, strict=True)
+        )
+    ]
+    return all(own is not None and own == other for own, other in families)
 
 
 def _not_null(table: TablePlan, column: str) -> bool:

@@ -221,7 +221,11 @@ def _data_version(connection: sqlite3.Connection) -> int:
 def check(connection: sqlite3.Connection, path: str) -> None:
     """Raise SourceUnreadable when the file is damaged; reads all of it."""
     try:
-        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+        # Whoever met the damage may have been reading text as bytes (text_factory).
+        found = [
+            row[0] if isinstance(row[0], str) else bytes(row[0]).decode(errors="replace")
+            for row in connection.execute("PRAGMA quick_check(5)")
+        ]
     except sqlite3.Error as error:
         raise _unreadable(path, error) from error
     if found != ["ok"]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.source import SourceColumn, SourceTable
 
 _SAMPLE = 500
+_INSTANTS = {"timestamp", "timestamptz", "date"}
 
 _FACTS = """
     sum({x} ISNULL), sum(typeof({x}) = 'integer'), sum(typeof({x}) = 'real'),
@@ -127,7 +128,12 @@ def survey_table(
             found = replace(proposal, nulls=rows - present, unfit=0, overlong=overlong)
         else:
             (facts,) = _all_facts(connection, quoted(table.name), [column])
-            found = _propose(column, facts, wanted.get(column.name), casts.get(column.name))
+            wish = (wanted.get(column.name), casts.get(column.name))
+            found = _propose(column, facts, *wish)
+            if found.type.kind in _INSTANTS and facts.texts and facts.integers + facts.reals:
+                # Only texts that are times say that a number beside them is none.
+                times = _count_times(connection, table, column)
+                found = _propose(column, facts, *wish, times=times)
             found = _recount(connection, table, replace(found, nulls=rows - present))
         surveyed.append(found)
     return TableSurvey(rows, tuple(surveyed))
@@ -166,17 +172,22 @@ def _facts(row: tuple[float | None, ...]) -> Facts:
 
 
 def _propose(
-    column: SourceColumn, facts: Facts, wanted: PgType | None, cast_: Cast | None
+    column: SourceColumn,
+    facts: Facts,
+    wanted: PgType | None,
+    cast_: Cast | None,
+    *,
+    times: int | None = None,
 ) -> ColumnSurvey:
     notes: list[str] = []
     type_ = wanted or (cast_.type if cast_ else choose(column.declared, facts))
     if wanted is None and column.generated is None and column.key_position and _is_rowid(column):
         type_ = cast_.type if cast_ else SIMPLE["bigint"]
     option = cast_.option if cast_ else None
-    if option is None and type_.kind in {"timestamp", "timestamptz", "date"}:
+    if option is None and type_.kind in _INSTANTS:
         numbers = facts.integers + facts.reals
         # A stray text among numbers is a bad value; a stray number among texts is one too.
-        if numbers > facts.texts:
+        if numbers > (facts.texts if times is None else times):
             unit = values.unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
             option = unit
             notes.append(f"{numbers:,} numbers are read as {_UNIT_NAMES[unit]}")
@@ -191,6 +202,20 @@ _UNIT_NAMES = {
     "ns": "nanoseconds since 1970 (UTC)",
     "julian": "Julian days (UTC)",
 }
+
+
+def _count_times(connection: sqlite3.Connection, table: SourceTable, column: SourceColumn) -> int:
+    name = quoted(column.name)
+    query = f"SELECT {name} FROM {quoted(table.name)} WHERE typeof({name}) = 'text'"
+    count = 0
+    with exact_text(connection):
+        for (raw,) in connection.execute(query):
+            try:
+                values.instant(values.decode(raw), None)
+            except values.Unfit:
+                continue
+            count += 1
+    return count
 
 
 def _is_rowid(column: SourceColumn) -> bool:

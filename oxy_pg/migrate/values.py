@@ -21,6 +21,7 @@ import json
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Context, Decimal, InvalidOperation
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
@@ -121,6 +122,45 @@ def decode(raw: bytes | bytearray, encoding: str = "UTF-8") -> str:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise Unfit(f"not valid {encoding} at byte {error.start}") from error
+
+
+_NUMBERS = frozenset({"smallint", "integer", "bigint", "real", "double", "numeric"})
+_FAMILIES = {
+    **dict.fromkeys(_NUMBERS, "number"),
+    **dict.fromkeys(("text", "varchar"), "text"),
+    **{kind: kind for kind in ("bytea", "boolean", "date", "time", "timestamp", "timestamptz")},
+    "uuid": "uuid",
+    "jsonb": "jsonb",
+}
+
+
+def family(type_: PgType) -> str | None:
+    """Name the types among which key_text() compares; None where PostgreSQL alone can."""
+    return _FAMILIES.get(type_.kind)
+
+
+def key_text(value: Value, type_: PgType, option: str | None = None) -> str:
+    """Return a text that is the same for values that are equal in PostgreSQL. Raises Unfit."""
+    text = to_text(value, type_, option)
+    if type_.kind == "jsonb":
+        try:
+            # Objects as sorted pairs in a tuple, arrays as lists, numbers by their value.
+            whole = json.loads(
+                text, parse_int=_digits, parse_float=_digits, object_pairs_hook=_sorted_pairs
+            )
+            return repr(whole)
+        except RecursionError as error:
+            raise Unfit("too deep to be compared") from error
+    return str(_digits(text)) if type_.kind in _NUMBERS else text
+
+
+def _digits(text: str) -> Decimal:
+    number = Decimal(text)
+    return number.normalize(_EXACT) if number else Decimal(0)
+
+
+def _sorted_pairs(pairs: list[tuple[str, object]]) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(dict(pairs).items(), key=itemgetter(0)))
 
 
 def _integer(value: Value, type_: PgType, _: str | None) -> str:

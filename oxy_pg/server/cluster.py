@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from oxy_pg.deadline import Deadline
     from oxy_pg.paths import StateDir
     from oxy_pg.server.account import Account
     from oxy_pg.server.binaries import Binaries
@@ -103,7 +104,14 @@ def check(state: StateDir, account: Account) -> None:
         raise ForeignDataDirectory(data_dir, "it is read-only")
 
 
-def create(state: StateDir, binaries: Binaries, account: Account, *, durable: bool) -> None:
+def create(
+    state: StateDir,
+    binaries: Binaries,
+    account: Account,
+    deadline: Deadline,
+    *,
+    durable: bool,
+) -> None:
     """
     Make the cluster: beside its place, then put there whole by a rename.
 
@@ -114,7 +122,7 @@ def create(state: StateDir, binaries: Binaries, account: Account, *, durable: bo
     _remove_leftovers(home)
     aside = f"{home}/postgres_data.new-{os.getpid()}"
     try:
-        template.copy_to(aside, binaries, account)
+        template.copy_to(aside, binaries, account, deadline)
         for name in (_MARK, *((os.path.basename(state.unsynced),) if durable else ())):
             files.write_text(f"{aside}/{name}", _MARK_TEXT, owner=(account.uid, account.gid))
         os.mkdir(f"{aside}/log", 0o700)

@@ -143,7 +143,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         adopt = _survivor(state, deadline)
     else:
         try:
-            cluster.create(state, programs, user, durable=durable)
+            cluster.create(state, programs, user, deadline, durable=durable)
         except OSError as error:
             raise InitdbFailed(state.data_dir, str(error)) from error
     databases.password(state)  # while nobody else can make another one
@@ -184,6 +184,7 @@ def _spawn_supervisor(
     adopt: int,
 ) -> int:
     import fcntl
+    import signal
 
     from oxy_pg.server import lock
     from oxy_pg.server.daemon import CONTROL_FD, LOCK_FD
@@ -215,7 +216,9 @@ def _spawn_supervisor(
             environment(),
             file_actions=actions,
             setsid=True,
-            setsigmask=(),  # a thread that blocks signals must not make the supervisor deaf
+            # A caller that blocks or ignores signals must not make the supervisor deaf.
+            setsigmask=(),
+            setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
         )
 
 

@@ -86,7 +86,9 @@ def of_embedded(state: StateDir) -> Status:
     deadline = Deadline(_PATIENCE)
     try:
         answers = ask_supervisor(state, deadline)
-    except (SupervisorGone, OSError):
+    except TimeoutError:  # it is there, and does not answer
+        return Status("starting", **known)
+    except SupervisorGone:
         return Status("stopped", **known)
     known |= {
         "supervisor_pid": int(answers["pid"]),

@@ -178,13 +178,17 @@ class Supervisor:
             self._stop("fast")
 
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while True:
+        while True:
+            try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    return
-                if pid == self._pid and self._is_child:
-                    self._exited(os.waitstatus_to_exitcode(status))
+            except ChildProcessError:
+                if self._pid and self._is_child:
+                    self._exited(None)  # it ended while nobody listened, and cannot be asked
+                return
+            if not pid:
+                return
+            if pid == self._pid and self._is_child:
+                self._exited(os.waitstatus_to_exitcode(status))
 
     def _watched(self) -> bool:
         """Whether the kernel tells us when the postmaster ends."""

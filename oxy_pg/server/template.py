@@ -18,6 +18,7 @@ from oxy_pg.errors import InitdbFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from oxy_pg.deadline import Deadline
     from oxy_pg.server.account import Account
     from oxy_pg.server.binaries import Binaries
 
@@ -40,9 +41,7 @@ class DamagedTemplate(Exception):
     """The cached template is not what was put there."""
 
 
-def copy_to(
-    target: str, binaries: Binaries, account: Account, *, cache_dir: str | None = None
-) -> None:
+def copy_to(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
     """
     Make ``target``, which must not exist, a new cluster that nobody has started yet.
 
@@ -50,14 +49,14 @@ def copy_to(
     InitdbFailed, or OSError when the disk is full; ``target`` may then be
     there in part.
     """
-    template = _path(cache_dir or paths.cache_dir(), binaries)
+    template = _path(paths.cache_dir(), binaries)
     try:
         _copy(template, target, account)
     except DamagedTemplate:
         files.remove_tree(target)
     else:
         return
-    _initdb(target, binaries, account)
+    _initdb(target, binaries, account, deadline)
     try:
         _keep(target, template)
     except OSError:
@@ -125,12 +124,13 @@ def _keep(cluster: str, template: str) -> None:
         raise
 
 
-def _initdb(target: str, binaries: Binaries, account: Account) -> None:
+def _initdb(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
     os.mkdir(target, 0o700)
     account.own(target)
     output: str | None = ""
     for locale in _LOCALES:
-        output = _run_initdb((*locale, *_OPTIONS, f"--pgdata={target}"), binaries, account)
+        options = (*locale, *_OPTIONS, f"--pgdata={target}")
+        output = _run_initdb(options, binaries, account, deadline)
         if output is None:
             return
         files.remove_tree(target)
@@ -149,22 +149,28 @@ def _shared_memory_option() -> tuple[str, ...]:
     return (f"--set=dynamic_shared_memory_type={kind}",) if kind == "mmap" else ()
 
 
-def _run_initdb(options: tuple[str, ...], binaries: Binaries, account: Account) -> str | None:
+def _run_initdb(
+    options: tuple[str, ...], binaries: Binaries, account: Account, deadline: Deadline
+) -> str | None:
     """Run initdb; return None when it has worked, or else what it said."""
     import subprocess
 
     from oxy_pg.server.postmaster import environment
 
-    result = subprocess.run(
-        [binaries.program("initdb"), *options, *_shared_memory_option()],
-        # TZ: initdb would otherwise try every time zone to find the machine's.
-        env={**environment(), "TZ": "UTC"},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        umask=0o077,
-        check=False,
-        **account.popen_arguments(),
-    )
+    try:
+        result = subprocess.run(
+            [binaries.program("initdb"), *options, *_shared_memory_option()],
+            # TZ: initdb would otherwise try every time zone to find the machine's.
+            env={**environment(), "TZ": "UTC"},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            umask=0o077,
+            check=False,
+            timeout=deadline.remaining(),
+            **account.popen_arguments(),
+        )
+    except subprocess.TimeoutExpired:
+        return f"initdb had not finished when the {deadline.timeout:g} s of `timeout` were over"
     return None if result.returncode == 0 else result.stdout.decode(errors="replace")

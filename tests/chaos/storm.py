@@ -96,8 +96,22 @@ class Storm:
         with self._changed:
             assert self._changed.wait_for(condition, PATIENCE), (
                 f"waited in vain for {what}; seed {self.seed}, after {self.kills.total()} kills; "
-                f"{self.typed} {self.untyped}"
+                f"{self.typed} {self.untyped}\n{self._evidence()}"
             )
+
+    def _evidence(self) -> str:
+        """What there is to see while nobody gets a server."""
+        place = Path(self.state_dir)
+        files = ("lock", "supervisor.log", "postgres_data/postmaster.pid")
+        logs = (place / "postgres_data/log").glob("*")
+        parts = [
+            f"{path}:\n{path.read_text(errors='replace')[-1500:]}"
+            for path in (*(place / name for name in files), *sorted(logs)[-3:])
+            if path.exists()
+        ]
+        parts += [f"supervisors: {supervisors(self.state_dir)}"]
+        parts += [str(one) for one in self._serving()]
+        return "\n".join(parts)
 
     # --- what can be killed ---
 

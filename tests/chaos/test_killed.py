@@ -368,3 +368,29 @@ def test_a_caller_that_blocks_signals(state_dir, run_python):
     )
 
     assert "True" == run_python(code, OXY_STATE_DIR=state_dir)
+
+
+def test_a_caller_that_ignores_the_end_of_children(state_dir, run_python):
+    """
+    SIGCHLD ignored by the caller, as daemons do: a start that fails at once is noticed anyway.
+
+    A stopped backend of a killed server is in the way, until it is let go.
+    """
+    code = (
+        "import contextlib, oxy_pg, os, psycopg, signal, threading, time\n"
+        "from tests.chaos.machine import postmasters, supervisors\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "connection = psycopg.connect(oxy_pg.ensure())\n"
+        "backend = connection.info.backend_pid\n"
+        "state_dir = os.environ['OXY_STATE_DIR']\n"
+        "data_dir = os.path.realpath(state_dir + '/postgres_data')\n"
+        "os.kill(backend, signal.SIGSTOP)\n"
+        "threading.Timer(1.5, os.kill, (backend, signal.SIGCONT)).start()\n"
+        "for pid in (*supervisors(state_dir), *postmasters(data_dir)):\n"
+        "    os.kill(pid, signal.SIGKILL)\n"
+        "time.sleep(0.5)\n"
+        "with psycopg.connect(oxy_pg.ensure(timeout=30)) as again:\n"
+        "    print(again.execute('SELECT 1').fetchone()[0])\n"
+    )
+
+    assert "1" == run_python(code, OXY_STATE_DIR=state_dir, PYTHONPATH=os.getcwd())

@@ -122,13 +122,26 @@ def _table_differences(
     mine: collections.Counter[tuple[object, ...]] = collections.Counter(ours)
     his: collections.Counter[tuple[object, ...]] = collections.Counter(theirs)
     rest = sorted((mine - his).elements(), key=repr), sorted((his - mine).elements(), key=repr)
+    yield from _pair(table, columns, *rest)
+
+
+def _pair(
+    table: str,
+    columns: list[_Column],
+    ours: list[tuple[object, ...]],
+    theirs: list[tuple[object, ...]],
+) -> Iterator[str]:
     # What is left differs, or was written down in two ways that mean the same.
-    lonely = list(rest[1][:_LOOKED_AT])
-    for row in rest[0][:_LOOKED_AT]:
+    lonely = list(theirs[:_LOOKED_AT])
+    different = []
+    for row in ours[:_LOOKED_AT]:
         same = next((other for other in lonely if _alike(row, other)), None)
-        if same is not None:
+        if same is None:
+            different.append(row)
+        else:
             lonely.remove(same)
-            continue
+    # Only now: a row without a counterpart must not take another one's.
+    for row in different:
         nearest = max(
             lonely,
             key=lambda other: sum(a == b for a, b in zip(row, other, strict=True)),

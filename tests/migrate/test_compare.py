@@ -155,3 +155,23 @@ def test_a_lost_promise_is_a_difference(tmp_path, pg_url, broken):
         conn.execute(f"CREATE TABLE {broken}")
 
     assert [] != schema_differences(path, pg_url)
+
+
+def test_row_without_counterpart_takes_no_other_rows(tmp_path, pg_url):
+    """
+    Of two rows only one arrived, spelled in another way: the other one is what differs.
+    """
+    path = str(tmp_path / "a.db")
+    with sqlite3.connect(path) as lite:
+        lite.execute("CREATE TABLE t (id, v)")
+        lite.execute("""INSERT INTO t VALUES (1, '{"b": 1.0}'), (2, '{"b":  1.00}')""")
+    lite.close()
+    with psycopg.connect(pg_url) as conn:
+        conn.execute("CREATE TABLE t (id bigint, v jsonb)")
+        conn.execute("""INSERT INTO t VALUES (2, '{"b": 1.00}')""")
+
+    found = differences(path, pg_url)
+
+    assert ["t: 2 rows in SQLite, 1 in PostgreSQL"] == found[:1]
+    assert found[1].startswith("t: in SQLite only: (1,")
+    assert 2 == len(found)

@@ -1,0 +1,114 @@
+"""The bars of ``oxy-pg migrate-sqlite`` on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+SCRIPT = """
+CREATE TABLE "[b]odd[/b]" (id INTEGER PRIMARY KEY);
+CREATE TABLE empty (id INTEGER PRIMARY KEY);
+CREATE TABLE threads (id INTEGER PRIMARY KEY, title TEXT);
+CREATE TABLE a_table_whose_name_does_not_fit_beside_a_bar (id INTEGER PRIMARY KEY);
+"""
+TABLES = {
+    "[b]odd[/b]": 7,
+    "empty": 0,
+    "threads": 150_000,
+    "a_table_whose_name_does_not_fit_beside_a_bar": 3,
+}
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def on_a_terminal(*arguments) -> tuple[int, str, str]:
+    """Run ``oxy-pg`` with a terminal as stderr; returns its code and both outputs."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oxy_pg", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm-256color"},
+        text=True,
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # Linux says so when nobody has the other side open any more
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(leader)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output, shown.decode()
+
+
+@pytest.fixture
+def path(lite):
+    """A database with one table that takes a moment."""
+    return lite(SCRIPT, {name: rows_of(name, count) for name, count in TABLES.items() if count})
+
+
+def rows_of(name: str, count: int) -> list[tuple[object, ...]]:
+    rest = ("title",) if name == "threads" else ()
+    return [(number, *rest) for number in range(count)]
+
+
+def test_bars_for_each_table_and_the_whole(path, pg_url):
+    """
+    On a terminal there are bars on stderr, and stdout has the result alone.
+    """
+    code, output, shown = on_a_terminal("migrate-sqlite", "--from", path, "--to", pg_url)
+
+    assert 0 == code
+    assert "\x1b" not in output
+    assert "━" not in output
+    assert "Moved 150,010 rows of 4 tables" in output
+    lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPES.sub("", shown))]
+    for name, count in TABLES.items():
+        start = name if len(name) <= 25 else name[:24]
+        bars = [line for line in lines if line.startswith(start) and f"{count:,}/{count:,}" in line]
+        assert bars, lines
+        assert "━" in bars[-1]
+        assert count == 0 or "rows/s" in bars[-1]
+        assert re.search(r"\d:\d\d:\d\d\Z", bars[-1])
+    # While threads were moving, both bars told how far they were.
+    assert any(line.startswith("threads") and "/150,000" in line for line in lines)
+    wholes = [line for line in lines if line.startswith("all tables") and "/150,010" in line]
+    assert "150,010/150,010" in wholes[-1]
+    assert len(wholes) > 1
+
+
+def test_bars_stop_where_it_failed(path, pg_url):
+    """
+    The last bar says that it stopped, and the message follows it.
+    """
+    on_a_terminal("migrate-sqlite", "--from", path, "--to", pg_url)
+
+    code, output, shown = on_a_terminal("migrate-sqlite", "--from", path, "--to", pg_url)
+
+    assert 0 != code
+    assert "" == output
+    assert "stopped" in shown
+    assert shown.index("stopped") < shown.index("--if-not-empty")
+
+
+def test_quiet_is_quiet_on_a_terminal_too(path, pg_url):
+    """
+    With --quiet the terminal stays empty.
+    """
+    code, _, shown = on_a_terminal("migrate-sqlite", "--quiet", "--from", path, "--to", pg_url)
+
+    assert (0, "") == (code, shown)
