@@ -122,6 +122,14 @@ def readme(session: nox.Session) -> None:
             session.run("sh", "-ec", block, external=True, env={"HOME": os.environ["HOME"]})
 
 
+@nox.session(name="bench-plugin")
+def bench_plugin(session: nox.Session) -> None:
+    """A fresh database for each of 50 tests: beside pytest-postgresql, and a server for each."""
+    install(session)
+    session.install("pytest-postgresql", "testing.postgresql")
+    session.run("python", "benchmarks/test_databases.py", *session.posargs)
+
+
 def readme_commands(path: Path) -> list[str]:
     """Return the shell blocks under the heading "Two commands"."""
     section = path.read_text().partition("## Two commands")[2].partition("\n## ")[0]

@@ -29,6 +29,15 @@ def socket_url(user: str, socket_dir: str, port: int, database: str) -> str:
     return f"postgresql://{_quote(user)}@/{_quote(database)}?host={_quote(socket_dir)}&port={port}"
 
 
+def with_database(url: str, database: str) -> str:
+    """Return ``url`` (as ``plain()`` gives it) for another database of the same server."""
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    authority = place.partition("/")[0]
+    kept = [part for part in query.split("&") if part and not part.startswith("dbname=")]
+    return f"{scheme}://{authority}/{_quote(database)}" + ("?" + "&".join(kept) if kept else "")
+
+
 def mask(url: str) -> str:
     """
     Replace every password in a URL or a connection string by ``***``.

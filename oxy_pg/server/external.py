@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from oxy_pg import url as urls
 from oxy_pg.deadline import Deadline
 from oxy_pg.errors import ConfigurationError, ExternalServerUnavailable, UnsupportedServer
 
 _OLDEST = 14  # the oldest that its makers still maintained when this was written
+_TIMEOUT = 60.0
 
 _checked: set[tuple[str, tuple[str, ...]]] = set()
 
@@ -30,6 +32,61 @@ def ensure(url: str, extensions: tuple[str, ...], timeout: float) -> str:
                 _ensure_extension(connection, name)
         _checked.add((plain, extensions))
     return plain
+
+
+class ExternalServer:
+    """
+    The server that OXY_DATABASE_URL names, with the methods of ``Server`` that it can have.
+
+    The role in the URL needs CREATEDB to make and drop databases.
+    """
+
+    def __init__(self, url: str, timeout: float = 60.0) -> None:
+        """Wait for the server and check it; raises what ``ensure()`` raises."""
+        self._url = ensure(url, (), timeout)
+
+    def __repr__(self) -> str:
+        return f"ExternalServer({urls.mask(self._url)!r})"
+
+    def url(self, database: str | None = None) -> str:
+        """Return the URL of a database; by default of the one that OXY_DATABASE_URL names."""
+        return self._url if database is None else urls.with_database(self._url, database)
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """Create a database, a copy of ``template`` if given; ConfigurationError if it cannot."""
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if template is not None:
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        self._execute(statement)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected to it; one that is not there is no error."""
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        self._execute(statement.format(sql.Identifier(name)))
+
+    def databases(self) -> list[str]:
+        """Return the names of the databases that belong to the URL's role, in order."""
+        with connect(self._url, Deadline(_TIMEOUT)) as connection:
+            rows = connection.execute(
+                "SELECT datname FROM pg_database"
+                " WHERE pg_get_userbyid(datdba) = current_user ORDER BY datname"
+            ).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def ensure_extensions(self, database: str, names: tuple[str, ...]) -> None:
+        """Leave these extensions in a database; ConfigurationError for one that cannot be made."""
+        with connect(self.url(database), Deadline(_TIMEOUT)) as connection:
+            for name in names:
+                _ensure_extension(connection, name)
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with connect(self._url, Deadline(_TIMEOUT)) as connection:
+            try:
+                connection.execute(statement)
+            except psycopg.Error as error:
+                raise ConfigurationError(
+                    f"The server at {urls.mask(self._url)} refuses: {error}"
+                ) from error
 
 
 def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
@@ -114,8 +171,6 @@ def _check_version(connection: psycopg.Connection[Any], url: str) -> None:
 
 
 def _ensure_extension(connection: psycopg.Connection[Any], name: str) -> None:
-    from psycopg import sql
-
     statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(sql.Identifier(name))
     try:
         connection.execute(statement)

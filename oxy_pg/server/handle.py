@@ -312,7 +312,8 @@ class Server:
             self._set_up(database, deadline, started=started)
         elif database is not None and database not in self._known_databases:
             self._set_up(database, deadline, started=False)
-        if attached and self._request.settings is not None:
+        # Who shares a temporary server has asked for the same settings as who started it.
+        if attached and self._request.settings is not None and not self._request.ephemeral:
             from oxy_pg.server import settings
 
             settings.apply(self._state, self._request.settings, self._connect, deadline)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
 
 from oxy_pg import files, paths
 from oxy_pg.deadline import Deadline
-from oxy_pg.server import lock, postmaster, shutdown
+from oxy_pg.server import lock, logs, postmaster, shutdown
 from oxy_pg.server.handle import Server
 
 TYPE_CHECKING = False
@@ -22,11 +23,21 @@ _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever s
 
 
 class TemporaryServer(Server):
-    """A server whose directory is removed when it stops; nothing on it survives a crash."""
+    """
+    A server whose directory is removed when it stops; nothing on it survives a crash.
 
-    def __init__(self, *, settings: Settings | None = None) -> None:
-        super().__init__(_make_dir(), settings=settings or {}, keep_alive=0.0)
+    Processes that give the same ``name`` share one, and the last of them that
+    lets go of it stops it.
+    """
+
+    def __init__(self, *, settings: Settings | None = None, name: str | None = None) -> None:
+        super().__init__(_make_dir(name), settings=settings or {}, keep_alive=0.0)
         self._request.ephemeral = True
+
+    @property
+    def state_dir(self) -> str:
+        """Where it is, for ``oxy-pg --state-dir``."""
+        return self._state.root
 
     def destroy(self) -> None:
         """Stop it at once, without a checkpoint, and remove its directory."""
@@ -34,6 +45,20 @@ class TemporaryServer(Server):
             self.release()
             shutdown.stop(self._state, "immediate", Deadline(30))
             files.remove_tree(self._state.root)
+
+    def keep(self) -> None:
+        """Leave it running when everybody has let go of it, until it is stopped."""
+        keeper = Server(self._state.root, keep_alive=math.inf)
+        keeper.start()
+        keeper.release()
+
+    def log_position(self) -> dict[str, int]:
+        """Return where the log ends now, for ``log_since()``."""
+        return logs.sizes(self._state.log_dir)
+
+    def log_since(self, position: dict[str, int], limit: int = 256 * 1024) -> str:
+        """Return what has been logged since then: its last ``limit`` bytes."""
+        return logs.since(self._state.log_dir, position, limit)
 
 
 def running(
@@ -53,26 +78,30 @@ def _base() -> str:
     return paths.private_temp_dir(os.path.realpath(tempfile.gettempdir()))
 
 
-def _make_dir() -> str:
+def _make_dir(name: str | None) -> str:
     base = _base()
     # As root the server's own user has to pass; the names below cannot be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     os.makedirs(base, mode, exist_ok=True)
     os.chmod(base, mode)
-    path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
+    if name is None:
+        path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
+    else:
+        path = f"{base}/{_PREFIX}{name}"
+        os.makedirs(path, mode, exist_ok=True)
     os.chmod(path, mode)
     return path
 
 
-def sweep() -> None:
-    """Remove what servers left behind whose supervisor was killed."""
+def sweep(but: str = "") -> None:
+    """Remove what servers left behind whose supervisor was killed, except the one named ``but``."""
     base = _base()
     try:
         names = os.listdir(base)
     except FileNotFoundError:
         return
     for name in names:
-        if name.startswith(_PREFIX):
+        if name.startswith(_PREFIX) and name != f"{_PREFIX}{but}":
             _remove_if_abandoned(paths.StateDir(f"{base}/{name}"))
 
 
