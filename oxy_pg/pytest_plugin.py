@@ -277,6 +277,11 @@ def oxy_pg_server(pytestconfig: pytest.Config) -> Iterator[TemporaryServer | Ext
     server = temporary.TemporaryServer(settings=settings, name=name)
     try:
         server.start()
+    except BaseException:
+        server.release()
+        temporary.sweep()  # what never started has nobody who removes it when it ends
+        raise
+    try:
         yield server
     finally:
         # The last of us that lets go ends it. Nobody has to wait while its files are removed.
