@@ -214,6 +214,7 @@ class _Run:
         Without ``compute``, the values of generated columns come along.
         """
         self.on_progress(Progress("plan"))
+        self.transaction = None
         schema = source.read_schema(self.lite, self.path)
         goal = target.read_target(self.server)
         plan = make_plan(self.readers, schema, goal, mask(self.url), self.options, compute=compute)

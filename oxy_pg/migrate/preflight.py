@@ -9,7 +9,6 @@ connection, so their number does not matter.
 
 from __future__ import annotations
 
-import itertools
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import BadValue, BadValues, OrphanRows, Orphans
 from oxy_pg.migrate import tokens
+from oxy_pg.migrate.keys import NUMBERS, Keys, comparable
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import row_name, show, unfit_values
-from oxy_pg.migrate.values import Unfit, decode, family, key_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 _KEPT = 10_000  # problems listed one by one; all are counted
 _BATCH = 500
-_NUMBERS = itertools.count(1)  # a connection is looked at more than once
 
 
 class Preflight:
@@ -51,8 +49,7 @@ class Preflight:
         self.skipped: dict[str, str] = {}
         self.nulled: dict[tuple[str, str], list[str]] = {}
         self.nulled_rows: dict[tuple[str, str], int] = {}
-        self._keys: list[ColumnPlan] = []
-        self._source.create_function("oxy_key", 3, self._key)
+        self._keys = Keys(self._source, plan.encoding)
 
     def run(self, *, thorough: bool) -> None:
         """
@@ -257,7 +254,7 @@ class Preflight:
                     continue  # the parent may be in the target already; PostgreSQL checks it
                 if self._alike(table, parent, key):
                     query = self._orphan_query(table, parent, key)
-                elif exact and _comparable(table, parent, key):
+                elif exact and comparable(table, parent, key):
                     query = self._exact_orphan_query(table, parent, key)
                 else:
                     continue
@@ -328,48 +325,17 @@ class Preflight:
         return query
 
     def _exact_orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
-        """Fill a temporary table with what the parent's keys become; the query looks there."""
-        name = f"oxy_keys_{next(_NUMBERS)}"
-        parts = range(len(key.columns))
-        names = ", ".join(f"k{part}" for part in parts)
-        keys = ", ".join(self._key_term(parent, other, "p") for other in key.parent_columns)
-        stays = (
-            f" WHERE NOT {self.among(parent, 'p')}" if parent.source.name in self.skipped else ""
-        )
-        self._source.execute(f"CREATE TEMP TABLE {name} ({names}, PRIMARY KEY ({names}))")
-        self._source.execute(
-            f"INSERT OR IGNORE INTO temp.{name} "
-            f"SELECT {keys} FROM {quoted(parent.source.name)} AS p{stays}"
-        )
+        there = "TRUE"
+        if parent.source.name in self.skipped:
+            there = f"NOT {self.among(parent, 'p')}"
         identity = ", ".join(f"t.{part}" for part in table.source.identity)
-        own = [self._key_term(table, column, "t") for column in key.columns]
-        present = " AND ".join(f"{term} NOTNULL" for term in own)
-        same = " AND ".join(f"s.k{part} = {term}" for part, term in zip(parts, own, strict=True))
         query = (
             f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
-            f"WHERE {present} AND NOT EXISTS (SELECT 1 FROM temp.{name} AS s WHERE {same})"
+            f"WHERE {self._keys.missing(table, parent, key, there)}"
         )
         if table.source.name in self.skipped:
             query += f" AND NOT {self.among(table, 't')}"
         return query
-
-    def _key_term(self, table: TablePlan, column: str, alias: str) -> str:
-        planned = table.column(column)
-        assert planned is not None  # _comparable() has looked
-        self._keys.append(planned)
-        name = f"{alias}.{quoted(planned.source)}"
-        raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
-        return f"oxy_key({len(self._keys) - 1}, typeof({name}), {raw})"
-
-    def _key(self, number: int, kind: str, raw: Any) -> str | None:
-        if raw is None:
-            return None
-        column = self._keys[number]
-        try:
-            value = decode(raw, self.plan.encoding) if kind == "text" else raw
-            return key_text(value, column.type, column.survey.option)
-        except Unfit:
-            return None  # a bad value: named elsewhere, emptied, or its row stays behind
 
     def among(self, table: TablePlan, alias: str) -> str:
         """Return the condition that a row is one of those that stay behind."""
@@ -394,7 +360,7 @@ class Preflight:
     # --- temporary tables of row identities ---------------------------------------
 
     def _temporary(self, table: TablePlan) -> str:
-        name = f"oxy_rows_{next(_NUMBERS)}"
+        name = f"oxy_rows_{next(NUMBERS)}"
         keys = ", ".join(f"k{number}" for number in range(len(table.source.identity)))
         self._source.execute(f"CREATE TEMP TABLE {name} ({keys}, PRIMARY KEY ({keys}))")
         return name
@@ -434,17 +400,6 @@ def _inner(identity: str) -> str:
 def _binary(parent: TablePlan, column: str) -> str:
     collation = parent.source.column(column).collation
     return "" if collation == "BINARY" else " COLLATE BINARY"
-
-
-def _comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
-    families = [
-        (family(own.type), family(other.type)) if own and other else (None, None)
-        for own, other in (
-            (table.column(name), parent.column(wanted))
-            for name, wanted in zip(key.columns, key.parent_columns, strict=True)
-        )
-    ]
-    return all(own is not None and own == other for own, other in families)
 
 
 def _not_null(table: TablePlan, column: str) -> bool:

@@ -355,7 +355,9 @@ def _instant_from_number(value: float, option: str | None) -> datetime:
         milliseconds = round((value - _JULIAN_EPOCH) * 86_400_000)
         return _EPOCH + timedelta(milliseconds=milliseconds)
     if option == "ns":
-        return _EPOCH + timedelta(microseconds=round(value / 1000))
+        # Not as a double: it has too few digits for today's nanoseconds.
+        exact = Decimal(value) if isinstance(value, int) else value
+        return _EPOCH + timedelta(microseconds=round(exact / 1000))
     if option not in _UNITS:
         raise Unfit("a number, and the other times in this column are text")
     if value in {float("inf"), float("-inf")}:

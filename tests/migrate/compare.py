@@ -811,13 +811,12 @@ def fits(
     if isinstance(ours, _Misfit):
         return False
     try:
+        spelled = _spelled(ours, value)
         with conn.transaction():
             row = conn.execute(
-                sql.SQL("SELECT CAST({} AS " + pg_type + ")::text").format(
-                    sql.Literal(_spelled(ours, value))
-                )
+                sql.SQL("SELECT CAST({} AS " + pg_type + ")::text").format(sql.Literal(spelled))
             ).fetchone()
-    except psycopg.Error:
+    except (psycopg.Error, OverflowError):  # a time beyond the year 9999
         return False
     return row is not None and _same(ours, _from_postgres(row[0], column))
 

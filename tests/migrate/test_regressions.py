@@ -289,6 +289,17 @@ def test_shortened_names_are_found_again(lite, pg_url, pg):
     assert [(1, "a", "b", 2)] == pg(f'SELECT * FROM "{long[:63]}"')
 
 
+def test_nanoseconds_are_rounded_exactly(lite, pg_url):
+    """
+    …782528 ns are nearer to 783 µs; as a double it would be a half, and 782.
+    """
+    path = lite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at datetime)", {"t": [(1, 368760672738782528)]}
+    )
+
+    check_migration(path, pg_url)
+
+
 def test_sound_file_is_not_called_damaged(lite):
     """
     The check is made by a connection that may be reading text as bytes.

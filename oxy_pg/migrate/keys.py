@@ -1,0 +1,83 @@
+"""
+Keys that SQLite spells in several ways, compared by what they become in PostgreSQL.
+
+1 and '1.00' are one key of a numeric column, and a uuid may be text here and
+sixteen bytes there. Every value goes through Python: only where SQLite's own
+comparison would be wrong.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.values import Unfit, decode, family, key_text
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, TablePlan
+
+NUMBERS = itertools.count(1)  # of temporary tables: a connection is looked at more than once
+
+
+def comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
+    """Whether this module knows how PostgreSQL compares the columns of a foreign key."""
+    for name, wanted in zip(key.columns, key.parent_columns, strict=True):
+        own, other = table.column(name), parent.column(wanted)
+        if own is None or other is None:
+            return False
+        if family(own.type) is None or family(own.type) != family(other.type):
+            return False
+    return True
+
+
+class Keys:
+    """Gives one connection of the source the means to compare."""
+
+    def __init__(self, source: sqlite3.Connection, encoding: str) -> None:
+        self._source = source
+        self._encoding = encoding
+        self._columns: list[ColumnPlan] = []
+        source.create_function("oxy_key", 3, self._convert)
+
+    def missing(self, table: TablePlan, parent: TablePlan, key: ForeignKey, there: str) -> str:
+        """
+        Return the condition that a row of ``table AS t`` refers to nothing.
+
+        ``there`` is the condition on the rows of ``parent AS p`` that count. What
+        their keys become is kept in a temporary table.
+        """
+        name = f"oxy_keys_{next(NUMBERS)}"
+        parts = range(len(key.columns))
+        names = ", ".join(f"k{part}" for part in parts)
+        found = ", ".join(self._term(parent, column, "p") for column in key.parent_columns)
+        self._source.execute(f"CREATE TEMP TABLE {name} ({names}, PRIMARY KEY ({names}))")
+        self._source.execute(
+            f"INSERT OR IGNORE INTO temp.{name} "
+            f"SELECT {found} FROM {quoted(parent.source.name)} AS p WHERE {there}"
+        )
+        own = [self._term(table, column, "t") for column in key.columns]
+        present = " AND ".join(f"{term} NOTNULL" for term in own)
+        same = " AND ".join(f"s.k{part} = {term}" for part, term in zip(parts, own, strict=True))
+        return f"{present} AND NOT EXISTS (SELECT 1 FROM temp.{name} AS s WHERE {same})"
+
+    def _term(self, table: TablePlan, column: str, alias: str) -> str:
+        planned = table.column(column)
+        if planned is None:
+            raise KeyError(column)  # comparable() has looked
+        self._columns.append(planned)
+        name = f"{alias}.{quoted(planned.source)}"
+        raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+        return f"oxy_key({len(self._columns) - 1}, typeof({name}), {raw})"
+
+    def _convert(self, number: int, kind: str, raw: Any) -> str | None:
+        if raw is None:
+            return None
+        column = self._columns[number]
+        try:
+            value = decode(raw, self._encoding) if kind == "text" else raw
+            return key_text(value, column.type, column.survey.option)
+        except Unfit:
+            return None  # a bad value: named elsewhere, emptied, or its row stays behind
