@@ -58,6 +58,7 @@ class Preflight:
         found unusual is enough, and PostgreSQL checks the rest as it arrives.
         """
         options = self.plan.options
+        orphans_too = thorough
         thorough = thorough or options.on_bad_value != "error"
         if options.on_bad_value == "skip":
             # Made beforehand: a new table would abort the queries that are still being read.
@@ -70,7 +71,7 @@ class Preflight:
             self._nulls(table)
             self._duplicates(table)
         self.plan = replace(self.plan, tables=tuple(tables))
-        self._orphans()
+        self._orphans(thorough=orphans_too)
         for table in self.plan.tables:
             if not self.skipped_rows(table):
                 self.skipped.pop(table.source.name, None)
@@ -231,10 +232,16 @@ class Preflight:
 
     # --- rows that refer to nothing -----------------------------------------------
 
-    def _orphans(self) -> None:
+    def _orphans(self, *, thorough: bool) -> None:
         policy = self.plan.options.on_orphan
-        if policy == "error" and not self.skipped and not self._any_orphan():
-            return
+        if policy == "error" and not self.skipped:
+            keys = self.plan.foreign_keys
+            if not thorough:
+                # PostgreSQL itself checks every row when it creates a key; should it refuse, there
+                # is a thorough look afterwards.
+                keys = tuple(key for key in keys if self._is_filled(key))
+            if not self._any_orphan(keys):
+                return
         again = True
         while again:
             again = False
@@ -248,8 +255,12 @@ class Preflight:
             if policy != "skip":
                 break
 
-    def _any_orphan(self) -> bool:
-        """Look at all foreign keys at once, one in each thread: nearly always there is nothing."""
+    def _is_filled(self, key: ForeignKey) -> bool:
+        table = self.plan.table(key.table)
+        return table is not None and table.action == "fill"
+
+    def _any_orphan(self, keys: tuple[ForeignKey, ...]) -> bool:
+        """Look at these keys at once, one in each thread: nearly always there is nothing."""
         idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         for reader in self._readers:
             idle.put(reader)
@@ -266,7 +277,7 @@ class Preflight:
                 idle.put(reader)
 
         with ThreadPoolExecutor(len(self._readers)) as pool:
-            return any(list(pool.map(one, self.plan.foreign_keys)))
+            return any(list(pool.map(one, keys)))
 
     def _alike(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
         # Values that are spelled in several ways cannot be compared here; PostgreSQL does.
