@@ -44,11 +44,10 @@ def test_default(shared_url, name, value):
 
 
 @pytest.fixture(scope="module")
-def shared_url():
-    with oxy_pg.temporary(
-        settings={"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-    ) as server:
-        yield server.url()
+def shared_url(base_dir):
+    with oxy_pg.Server(base_dir / "defaults", keep_alive=0) as server:
+        yield server.ensure_database()
+    server.destroy()
 
 
 def test_letters_have_cases(shared_url):

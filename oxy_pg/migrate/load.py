@@ -1,5 +1,5 @@
 """
-The rows: out of SQLite as finished COPY text, into PostgreSQL as it comes.
+The rows: out of SQLite as finished lines of COPY, into PostgreSQL as it comes.
 
 A thread of its own steps through SQLite while this one sends, so that both
 sides work at once; a short queue between them bounds the memory.
@@ -44,7 +44,7 @@ class Loaded:
 
 class Loader:
     """
-    Reads the tables of a plan as COPY text.
+    Reads the tables of a plan as lines of COPY.
 
     ``skipped`` names the temporary tables of rows that stay behind, ``nulled``
     those of references that are emptied, by source table and column.
@@ -80,10 +80,10 @@ class Loader:
             self.changes[self._tables[number], column.source, "NUL characters taken out"] += 1
         elif column.type.kind in {"text", "varchar"} and not isinstance(value, str):
             self.changes[self._tables[number], column.source, "numbers became text"] += 1
-        return codec.escape(text)
+        return codec.quote(text)
 
     def query(self, table: TablePlan) -> str:
-        """Return the SELECT whose only column is a row of COPY text."""
+        """Return the SELECT whose only column is a line of COPY."""
         fields = [self._field(table, column) for column in table.loaded]
         groups = [
             _TAB.join(fields[start : start + _GROUP]) for start in range(0, len(fields), _GROUP)
@@ -113,9 +113,9 @@ class Loader:
         empty = "".join(f" OR {self._is_in(table, names)}" for names in empties)
         if column.survey.nulls or empty:
             # Asked first, because hex(NULL) is an empty text.
-            text = f"CASE WHEN {name} ISNULL{empty} THEN '\\N' ELSE {text} END"
+            text = f"CASE WHEN {name} ISNULL{empty} THEN '' ELSE {text} END"
         if fast is None or column.survey.unfit:
-            text = f"coalesce({text}, '\\N')"  # emptied, because it did not fit
+            text = f"coalesce({text}, '')"  # emptied, because it did not fit
         return f"({text})"
 
     def _slow_field(self, table: TablePlan, column: ColumnPlan, name: str) -> str:
@@ -126,7 +126,7 @@ class Loader:
         return f"oxy_slow({number}, typeof({name}), {raw})"
 
     def chunks(self, table: TablePlan) -> Generator[tuple[int, bytes]]:
-        """Yield the table's rows as COPY text, with the number of rows in each piece."""
+        """Yield the table's rows as lines of COPY, with the number of rows in each piece."""
         cursor = self._source.cursor()
         before, self._source.text_factory = self._source.text_factory, bytes
         try:
@@ -204,8 +204,13 @@ def copy_table(
     rows = size = 0
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.loaded)
     # FREEZE spares every row a second write later; allowed only where nobody else can look yet.
-    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT text, FREEZE {})").format(
-        sql.Identifier(schema, table.target), columns, sql.Literal(fresh)
+    statement = sql.SQL(
+        "COPY {} ({}) FROM STDIN WITH (FORMAT csv, DELIMITER '\t', QUOTE {}, FREEZE {})"
+    ).format(
+        sql.Identifier(schema, table.target),
+        columns,
+        sql.Literal(codec.QUOTE),
+        sql.Literal(fresh),
     )
     with connection.cursor() as cursor:
         with _Ahead(loader.chunks(table)) as pieces, cursor.copy(statement) as copy:

@@ -119,6 +119,9 @@ def survey_table(
         _propose(column, facts, wanted.get(column.name), casts.get(column.name))
         for column, facts in zip(columns, guesses, strict=True)
     ]
+    quick = _count_fitting(connection, table, proposed)
+    if quick is not None:
+        return quick
     rows, counts = _count(connection, table, proposed)
     surveyed = []
     for column, proposal, (present, fitting, overlong) in zip(
@@ -222,6 +225,37 @@ def _is_rowid(column: SourceColumn) -> bool:
     return column.declared.upper() == "INTEGER"
 
 
+def _count_fitting(
+    connection: sqlite3.Connection, table: SourceTable, proposed: list[ColumnSurvey]
+) -> TableSurvey | None:
+    """
+    Survey a table in which every value fits, which is nearly always so; None if not.
+
+    A single condition for all columns takes less time than a sum for each.
+    """
+    if len(proposed) > 300 or any(column.fast is None for column in proposed):
+        return None
+    terms, fits = ["count(*)"], []
+    for column in proposed:
+        name = quoted(column.name)
+        test = column.fast.fits.replace("{x}", name) if column.fast else ""
+        # What SQLite holds to be NOT NULL need not be counted.
+        not_null = table.column(column.name).not_null
+        fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
+        terms += ["count(*)" if not_null else f"count({name})", _overlong(column, name)]
+    terms.append(f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)")
+    rows, *counts, unfit = connection.execute(
+        f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
+    ).fetchone()
+    if unfit:
+        return None
+    surveyed = [
+        replace(column, nulls=rows - present, unfit=0, overlong=overlong or 0)
+        for column, present, overlong in zip(proposed, counts[::2], counts[1::2], strict=True)
+    ]
+    return TableSurvey(rows, tuple(surveyed))
+
+
 def _count(
     connection: sqlite3.Connection, table: SourceTable, proposed: list[ColumnSurvey]
 ) -> tuple[int, list[tuple[int, int, int]]]:
@@ -248,9 +282,7 @@ def _count(
 def _overlong(column: ColumnSurvey, name: str) -> str:
     if column.type.kind not in {"timestamp", "timestamptz"}:
         return "0"
-    # The first comparison is there for speed: it ends the matter for nearly every value.
-    seven = f"substr({name}, 21, 7) GLOB '[0-9][0-9][0-9][0-9][0-9][0-9][0-9]'"
-    return f"sum(substr({name}, 27, 1) BETWEEN '0' AND '9' AND {seven})"
+    return f"sum({name} GLOB '{codec.TIME}.{'[0-9]' * 7}*')"
 
 
 def _recount(

@@ -657,6 +657,24 @@ def test_odd_tables(move, pg, script, rows):
     assert len(rows) == report.rows
 
 
+def test_texts_that_look_like_copys_own_marks(move, pg):
+    """
+    Quotes, ends of data, line ends and NULLs inside texts are only texts.
+    """
+    texts = ["\\.", "", None, "\1", "\1\1", "a\1\t\1b", "x\n\\.\ny\r\n", "\\N", "\r", '"', "'"]
+    move("CREATE TABLE t (v text)", {"t": [(text,) for text in texts]})
+    assert [(text,) for text in texts] == pg("SELECT v FROM t")
+
+
+def test_a_line_break_after_a_time_is_no_line_of_its_own(move, pg):
+    """
+    SQLite reads such a time, and so does PostgreSQL.
+    """
+    rows = [("2024-01-01 00:00:00",), ("2024-01-02 00:00:00\n",)]
+    move("CREATE TABLE t (v timestamp)", {"t": rows})
+    assert [("2024-01-01 00:00:00",), ("2024-01-02 00:00:00",)] == pg("SELECT v::text FROM t")
+
+
 def test_too_many_columns_are_refused(move):
     """
     Field note 28: SQLite takes 2,000 columns, PostgreSQL 1,600.
