@@ -142,7 +142,9 @@ class _Rate(ProgressColumn):
         took = task.fields.get("took") or task.finished_time or task.elapsed
         if not took or not task.completed:
             return Text()
-        return Text(f"{task.completed / took:,.0f} rows/s")
+        rate = task.completed / took
+        # Short: on a narrow terminal the columns share what there is.
+        return Text(f"{rate / 1e6:.1f}M rows/s" if rate >= 1e6 else f"{rate:,.0f} rows/s")
 
 
 class _Clock(ProgressColumn):

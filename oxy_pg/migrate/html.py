@@ -243,6 +243,6 @@ def _next_steps(report: MigrationReport) -> str:
             "Set <code>OXY_DATABASE_URL</code> to the target's URL and start the application.",
             "The SQLite file was only read. Keep it until you are sure.",
             "Run <code>ANALYZE;</code> once, so that PostgreSQL plans with fresh statistics.",
-            "Make a backup of the new database: <code>oxy-pg backup</code>.",
+            "Make a backup of the new database: <code>pg_dump --format=custom</code>.",
         ]
     return _section("How to go on", f"<ol>{''.join(f'<li>{step}</li>' for step in steps)}</ol>")
