@@ -298,7 +298,7 @@ def test_attaching_loads_no_library(run_python, server, state_dir):
     """
     code = (
         "import sys, oxy_pg; oxy_pg.ensure();"
-        "print(sorted({'psycopg', 'sqlalchemy', 'click', 'rich', 'json', 'subprocess'}"
+        "print(sorted({'psycopg', 'sqlalchemy', 'click', 'rich', 'json', 'subprocess', 'typing'}"
         " & set(sys.modules)))"
     )
 

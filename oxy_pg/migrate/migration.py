@@ -21,7 +21,6 @@ from psycopg import errors as pg
 
 from oxy_pg.deadline import Deadline
 from oxy_pg.errors import (
-    BadValue,
     BadValues,
     ConfigurationError,
     MigrationError,
@@ -38,6 +37,7 @@ from oxy_pg.migrate.preflight import Preflight
 from oxy_pg.migrate.progress import Progress
 from oxy_pg.migrate.survey import install_functions
 from oxy_pg.migrate.transaction import Transaction
+from oxy_pg.problems import BadValue
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.errors import BadValue, BadValues, OrphanRows, Orphans
+from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate import tokens
 from oxy_pg.migrate.keys import NUMBERS, Keys, comparable
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import row_name, show, unfit_values
+from oxy_pg.problems import BadValue, Orphans
 
 if TYPE_CHECKING:
     import sqlite3

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from oxy_pg.errors import BadValue
 from oxy_pg.migrate import codec, values
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.types import SIMPLE, Cast, Facts, PgType, choose
+from oxy_pg.problems import BadValue
 
 if TYPE_CHECKING:
     import sqlite3

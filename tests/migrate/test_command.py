@@ -16,11 +16,9 @@ from pathlib import Path
 import pytest
 
 from oxy_pg.errors import (
-    BadValue,
     BadValues,
     ConfigurationError,
     OrphanRows,
-    Orphans,
     SchemaMismatch,
     SourceUnreadable,
     TargetNotEmpty,
@@ -29,6 +27,7 @@ from oxy_pg.errors import (
     VerificationFailed,
 )
 from oxy_pg.migrate.source import path_of
+from oxy_pg.problems import BadValue, Orphans
 
 THREADS = "CREATE TABLE threads (id INTEGER PRIMARY KEY, title TEXT NOT NULL)"
 ROWS = {"threads": [(1, "a"), (2, "<script>alert(1)</script>")]}
