@@ -123,24 +123,24 @@ def _set_password(connection: Connection, secret: str) -> None:
 
 def _verifier(secret: str, salt: bytes, iterations: int) -> str:
     """Compute what PostgreSQL stores for a password (RFC 5803; the password is plain ASCII)."""
-    import base64
+    import binascii
     import hashlib
     import hmac
 
     salted = hashlib.pbkdf2_hmac("sha256", secret.encode(), salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
-    parts = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    parts = (binascii.b2a_base64(part, newline=False).decode() for part in (salt, stored, server))
     return "SCRAM-SHA-256${}:{}${}:{}".format(iterations, *parts)
 
 
 def _matches(verifier: str, secret: str) -> bool:
-    import base64
+    import binascii  # base64 would import re on the way to a running server
 
     try:
         _, parameters, _ = verifier.split("$")
         iterations, salt = parameters.split(":")
-        return verifier == _verifier(secret, base64.b64decode(salt), int(iterations))
+        return verifier == _verifier(secret, binascii.a2b_base64(salt), int(iterations))
     except ValueError:
         return False
 

@@ -91,7 +91,8 @@ def _prepare_meanwhile(state: StateDir) -> None:
         cluster.sync_if_new(state)
     except OSError as error:
         raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
-    import hashlib  # noqa: F401 - the password will be checked with it
+    import hashlib  # noqa: F401 - the password will be checked with these
+    import hmac  # noqa: F401
 
 
 def _keep_settings(state: StateDir, request: Request) -> None:
