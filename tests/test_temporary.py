@@ -133,6 +133,23 @@ def test_what_a_killed_supervisor_leaves_is_swept_up(start_python):
         assert not place.exists()
 
 
+def test_a_killed_postmaster_leaves_no_shared_memory():
+    """
+    Killed at the very end, when nobody starts it again, its segment goes with its directory.
+    """
+    segments = Path("/proc/sysvipc/shm")
+    if not segments.exists():
+        pytest.skip("only Linux lists System V segments in a file")
+    with oxy_pg.temporary() as server:
+        status = server.status()
+        lines = Path(f"{status.data_dir}/postmaster.pid").read_text().splitlines()
+        segment = lines[6].split()[1]
+        assert segment in segments.read_text()
+        os.kill(status.pid, signal.SIGKILL)
+
+    assert wait_until(lambda: segment not in segments.read_text())
+
+
 def test_is_fast_because_of_the_template(base_dir):
     """
     The second one is not initialised but copied: no initdb, less than half the time.

@@ -22,6 +22,7 @@ STOP_SIGNALS = {
 _FOR_A_POSTMASTER = (*STOP_SIGNALS.values(), signal.SIGHUP, signal.SIGCHLD, signal.SIGIO)
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_IPC_RMID = 0  # shmctl(2)
 
 
 class PidFile:
@@ -256,3 +257,20 @@ def signal_stop(pid: int, mode: str) -> None:
     """Tell a postmaster to go; it may be gone already."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, STOP_SIGNALS[mode])
+
+
+def remove_segment(data_dir: str) -> None:
+    """
+    Remove the shared memory of a postmaster that was killed, before its directory goes.
+
+    The next start would do it, but there will be none. Its number stands in
+    the seventh line of the pid file, which a clean shutdown removes.
+    """
+    try:
+        with open(f"{data_dir}/postmaster.pid", "rb") as file:
+            segment = int(file.read(4096).split(b"\n")[6].split()[1])
+    except (OSError, ValueError, IndexError):
+        return
+    import ctypes
+
+    ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)

@@ -375,6 +375,7 @@ class Supervisor:
             if is_private_temp_dir(parent := os.path.dirname(self._plan.run_dir)):
                 os.rmdir(parent)  # only if it is empty
         if self._plan.ephemeral:
+            postmaster.remove_segment(self._plan.data_dir)
             with contextlib.suppress(OSError):
                 files.remove_tree(self._plan.state_dir)
                 os.rmdir(os.path.dirname(self._plan.state_dir))  # only if it is empty

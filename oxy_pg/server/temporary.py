@@ -113,6 +113,7 @@ def _remove_if_abandoned(state: paths.StateDir) -> None:
             return
         with lock.attempt(state) as descriptor:
             if descriptor is not None and not postmaster.running(state.data_dir):
+                postmaster.remove_segment(state.data_dir)
                 files.remove_tree(state.root)
     except OSError:
         return  # somebody else is at it

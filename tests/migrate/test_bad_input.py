@@ -440,13 +440,19 @@ def test_server_that_is_killed_half_way(tmp_path):
             row = conn.execute("SHOW data_directory").fetchone()
         assert row is not None
         pid = int(Path(row[0], "postmaster.pid").read_text().splitlines()[0])
-        stop = threading.Timer(0.4, os.kill, (pid, 9))
-        stop.start()
-        try:
-            with pytest.raises((TargetUnreachable, TargetRefused)):
-                migrate(path, url, timeout=3)
-        finally:
-            stop.join()
+        loading = "SELECT FROM pg_stat_activity WHERE query ILIKE 'COPY%' AND state = 'active'"
+
+        def kill() -> None:
+            with psycopg.connect(url, autocommit=True) as conn:
+                while not conn.execute(loading).fetchall():
+                    time.sleep(0.005)
+                os.kill(pid, 9)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        with pytest.raises((TargetUnreachable, TargetRefused)):
+            migrate(path, url, timeout=3)
+        killer.join(10)
 
 
 @pytest.mark.skipif(
