@@ -27,10 +27,6 @@ class Deadline:
         """Seconds left, never negative."""
         return max(0.0, self.at - time.monotonic())
 
-    def expired(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() >= self.at
-
     def attempts(self, pause: float, longest_pause: float) -> Iterator[float]:
         """
         Yield until the time is up, sleeping longer between the attempts each time.

@@ -120,10 +120,9 @@ def _migrate(
     path: str, target: str | None, display: Silent | Bars, options: dict[str, Any]
 ) -> MigrationReport:
     options["tables"] = options["tables"] or None
-    if state_dir() is None:
-        return oxy_pg.migrate_sqlite(path, target, on_progress=display.show, **options)
-    # --state-dir names the embedded server, as with every other command.
-    os.environ["OXY_STATE_DIR"] = str(state_dir())
+    chosen = state_dir()
+    if chosen is not None:  # it names the embedded server, as with every other command
+        os.environ["OXY_STATE_DIR"] = chosen
     return oxy_pg.migrate_sqlite(path, target, on_progress=display.show, **options)
 
 

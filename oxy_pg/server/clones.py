@@ -56,7 +56,6 @@ class Clones:
         self._used: collections.deque[str] = collections.deque()
         self._template = ""
         self._most_used = 0
-        self._waiting = 0
         self._closed = False
         self._error: BaseException | None = None
         self._maker: threading.Thread | None = None
@@ -88,8 +87,6 @@ class Clones:
         """
         deadline = Deadline(_TIMEOUT)
         with self._changed:
-            self._waiting += 1
-            self._changed.notify_all()
             try:
                 while not self._ready:
                     if self._error is not None:
@@ -100,7 +97,6 @@ class Clones:
                         raise ServerError(f"No test database was made within {_TIMEOUT:g} s.")
                 return self._ready.popleft()
             finally:
-                self._waiting -= 1
                 self._changed.notify_all()
 
     def give_back(self, name: str) -> None:

@@ -64,9 +64,7 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C"}
 
 
-def spawn(
-    argv: list[str], stderr_path: str, uid: int, gid: int, *, outlive_parent: bool = False
-) -> int:
+def spawn(argv: list[str], stderr_path: str, uid: int, gid: int) -> int:
     """
     Start ``postgres`` under the given user, and return its pid.
 
@@ -82,7 +80,7 @@ def spawn(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
     try:
-        die_with_parent = None if outlive_parent else _parent_death_signal()
+        die_with_parent = _parent_death_signal()
         if os.geteuid() != uid:
             os.setgroups([])
             os.setgid(gid)
