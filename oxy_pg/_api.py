@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report import MigrationReport
     from oxy_pg.server.config import Settings
     from oxy_pg.server.status import Status
+    from oxy_pg.server.upgrade import Upgrade
+    from oxy_pg.transfer.progress import Progress as TransferProgress
+    from oxy_pg.transfer.report import UpgradeReport
 
 if os.name != "posix":
     raise ConfigurationError(
         "oxy_pg runs PostgreSQL on Linux and macOS. On Windows use it inside WSL 2."
     )
 
-__all__ = ["Server", "Status", "ensure", "migrate_sqlite", "temporary"]
+__all__ = ["Server", "Status", "ensure", "migrate_sqlite", "temporary", "upgrade"]
 
 # One handle for each way of asking, so that asking again finds its lease.
 _servers: dict[object, Server] = {}
@@ -195,6 +198,97 @@ def migrate_sqlite(
             jobs=jobs,
             timeout=timeout,
         )
+
+
+def upgrade(
+    state_dir: str | PathLike[str] | None = None,
+    *,
+    old_bin_dir: str | PathLike[str] | None = None,
+    discard_old: bool = False,
+    jobs: int = 2,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 60.0,
+) -> UpgradeReport:
+    """
+    Move a state directory's cluster from another major version of PostgreSQL to this one.
+
+    Both run for this process alone meanwhile. Roles with their passwords,
+    databases with their owners, extensions, rows, and what ALTER SYSTEM has set
+    come along; every table's rows are counted on both sides. Then the new
+    cluster takes the place of the old one, which is kept beside it
+    (``postgres_data.old-18``) until a call with ``discard_old``. Whoever is
+    killed leaves the old state or the new one, and the next call goes on from
+    there. A cluster of this version is left alone.
+
+    ``old_bin_dir`` is the ``bin`` directory of the old version, where it is not
+    found by itself. ``jobs`` is how many tables are copied at a time.
+    ``timeout``, in seconds, is how long a running server is waited for, and
+    each start of one.
+
+    Raises TransferError (UpgradeFailed, NotEnoughSpace, ExtensionsMissing,
+    ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer) or ServerError
+    (BinariesNotFound, ForeignDataDirectory, StartFailed, StartTimeout,
+    InitdbFailed), and then the cluster is as it was.
+    """
+    import dataclasses
+    import time
+
+    from oxy_pg import paths
+    from oxy_pg.server import upgrade as upgrades
+
+    began = time.monotonic()
+    state = paths.StateDir(paths.state_dir(state_dir))
+    given = None if old_bin_dir is None else os.fspath(old_bin_dir)
+    with upgrades.begin(state, given, timeout) as work:
+        report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
+    if discard_old:
+        discarded = upgrades.discard_old(state)
+        report = dataclasses.replace(report, kept=None, discarded=tuple(discarded))
+    return dataclasses.replace(report, seconds=time.monotonic() - began)
+
+
+def _upgraded(
+    data_dir: str,
+    work: Upgrade | None,
+    jobs: int,
+    on_progress: Callable[[TransferProgress], object],
+) -> UpgradeReport:
+    """Do the work, if there is any; the server's side of it, and the data's."""
+    from oxy_pg.transfer.clusters import Move
+    from oxy_pg.transfer.progress import Progress
+    from oxy_pg.transfer.report import UpgradeReport
+
+    if work is None:
+        return UpgradeReport(data_dir, done=False, old_version="", new_version="")
+    work.check_space()
+    on_progress(Progress("start"))
+    with work.old_server() as old:
+        altered = work.old_settings()
+        programs = work.old_binaries
+        move = Move(old, programs.bin_dir, programs.version, work.names.dump, jobs, on_progress)
+        work.make_new()
+        with work.new_server(bulk=True) as new:
+            move.check_extensions(new)
+            move.run(new)
+            lost = work.carry_settings(altered)
+    on_progress(Progress("restart"))
+    with work.new_server(bulk=False) as new:
+        databases = move.verify(new)
+    on_progress(Progress("swap"))
+    kept = work.swap()
+    return UpgradeReport(
+        data_dir,
+        done=True,
+        old_version=work.old_binaries.version,
+        new_version=work.new_binaries.version,
+        databases=databases,
+        lost=(*move.lost, *lost),
+        kept=kept,
+    )
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 @contextlib.contextmanager

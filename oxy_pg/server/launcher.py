@@ -139,6 +139,8 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
     user = account.account_for(state)
     programs = binaries.reachable(binaries.find(), user)
     adopt = 0
+    if not cluster.exists(state):
+        cluster.settle(state)
     if cluster.exists(state):
         cluster.check(state, user)
         adopt = _survivor(state, deadline)
