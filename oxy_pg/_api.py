@@ -279,10 +279,12 @@ def backup(
 def _existing_server() -> Server:
     """Return the embedded server; ConfigurationError where there is nothing in it yet."""
     server = _server(None, None, None)
-    status = server.status()
-    if status.state == "uninitialized":
+    if server.status().state == "uninitialized":
+        from oxy_pg import paths
+
         raise ConfigurationError(
-            f"There is nothing to back up: {status.data_dir} does not exist. Name another place "
+            f"There is nothing to back up in {paths.state_dir()}: no server was ever started "
+            "there. Name another place "
             "with OXY_STATE_DIR or --state-dir, or a server with its URL."
         )
     return server

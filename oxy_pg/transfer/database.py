@@ -168,6 +168,7 @@ def count(
         on_table(number, len(names), f"{schema}.{name}")
         query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
         found.append(TableRows(schema, name, one(connection, query)))
+    on_table(len(names), len(names), "")
     return tuple(found)
 
 

@@ -175,7 +175,7 @@ class _Restore:
             self._look(connection)
             old = swap.look(connection, self.name)
             swap.check_rights(connection, self.name, old)
-            if old is not None:
+            if old is not None and self._holds_tables():
                 self._ask(confirm, keep_old=keep_old)
             stack.enter_context(swap.alone(connection, self.name))
             removed = swap.sweep(connection, self.name)
@@ -214,6 +214,14 @@ class _Restore:
         if self.superuser_url is not None:
             return database.connect(self.superuser_url, self.timeout)
         return swap.maintenance(self.url, self.timeout)
+
+    def _holds_tables(self) -> bool:
+        """Whether something would be lost with the old database, as far as this role can see."""
+        try:
+            with database.connect(self.url, self.timeout) as connection:
+                return bool(database.tables(connection))
+        except (TransferError, psycopg.Error):
+            return True
 
     def _ask(self, confirm: Callable[[str], bool] | None, *, keep_old: bool) -> None:
         fate = "is kept under another name" if keep_old else "is dropped"
