@@ -344,14 +344,11 @@ class TransferError(OxyPgError):
 class ToolsNotFound(TransferError):
     """No installed pg_dump, pg_restore or psql can serve this server."""
 
-    def __init__(self, needed: int, looked_at: tuple[str, ...], *, ssl: bool = False) -> None:
-        super().__init__(needed, looked_at)
+    def __init__(self, needed: int, looked_at: tuple[str, ...], ssl: bool = False) -> None:  # noqa: FBT001, FBT002 - it pickles by position
+        super().__init__(needed, looked_at, ssl)
         self.needed = needed  # the major version, or a later one
         self.looked_at = looked_at  # what is there, with the reason why it will not do
         self.ssl = ssl
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _tools_not_found, (self.needed, self.looked_at, self.ssl)
 
     def __str__(self) -> str:
         ssl = ", built with SSL," if self.ssl else ""
@@ -361,7 +358,7 @@ class ToolsNotFound(TransferError):
         )
         return (
             f"The client programs (pg_dump, pg_restore, psql) of PostgreSQL {self.needed} or "
-            f"newer{ssl} are needed for this server, and were not found:\n{places}\n"
+            f"newer{ssl} are needed here, and were not found:\n{places}\n"
             f"Install them: {package}`apt install postgresql-client-{self.needed}` "
             f"(apt.postgresql.org), `dnf install postgresql{self.needed}` (yum.postgresql.org), "
             f"`brew install postgresql@{self.needed}`; or set OXY_PG_BIN_DIR to their directory. "
@@ -369,18 +366,21 @@ class ToolsNotFound(TransferError):
         )
 
 
-def _tools_not_found(needed: int, looked_at: tuple[str, ...], ssl: bool) -> ToolsNotFound:  # noqa: FBT001
-    return ToolsNotFound(needed, looked_at, ssl=ssl)
-
-
 class ToolFailed(TransferError):
     """One of PostgreSQL's client programs ended with an error; these are its words."""
 
-    def __init__(self, program: str, output: str, returncode: int = 1) -> None:
-        super().__init__(program, output, returncode)
+    def __init__(
+        self,
+        program: str,
+        output: str,
+        returncode: int = 1,
+        shortened: bool = False,  # noqa: FBT001, FBT002 - it pickles by position
+    ) -> None:
+        super().__init__(program, output, returncode, shortened)
         self.program = program  # "pg_dump"
         self.output = output
         self.returncode = returncode
+        self.shortened = shortened  # it said more, in the middle
 
     def __str__(self) -> str:
         return (
@@ -476,8 +476,8 @@ class CountsDiffer(TransferError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {difference}" for difference in self.differences[:20])
         return (
-            f"The restored tables differ from the backup's in {len(self.differences)} places:\n"
-            f"{lines}\nThe restored database was dropped, and the one before is as it was."
+            f"What arrived is not what was there, in {len(self.differences)} places:\n{lines}\n"
+            "It was taken back: what it should have replaced is as it was."
         )
 
 

@@ -15,17 +15,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-# Objects of a schema that belong to no extension, and to no other object. Each has a dependency
-# on its schema (PostgreSQL 16 manual, 53.18).
-OBJECTS = """
-    SELECT o.type, o.identity, d.classid, d.objid
-    FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid,
-         LATERAL pg_identify_object(d.classid, d.objid, 0) o
-    WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n'
-      AND nspname = ANY (%(schemas)s) AND o.type <> 'default acl' AND o.type <> 'extension'
-      AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid
-                      AND e.deptype IN ('e', 'i'))
-"""
+    from oxy_pg.transfer.manifest import Extension
 
 _SCHEMAS = """
     SELECT nspname FROM pg_namespace n
@@ -33,10 +23,6 @@ _SCHEMAS = """
       AND NOT EXISTS (SELECT FROM pg_depend
                       WHERE classid = 'pg_namespace'::regclass AND objid = n.oid AND deptype = 'e')
     ORDER BY nspname
-"""
-_EXTENSIONS = """
-    SELECT extname, extversion, nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
-    WHERE extname <> 'plpgsql' ORDER BY extname
 """
 _UNREADABLE = """
     SELECT format('%%I.%%I', nspname, relname)
@@ -49,15 +35,6 @@ _UNREADABLE = """
       AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
     ORDER BY 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension that a database uses."""
-
-    name: str
-    version: str
-    schema: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +62,7 @@ def look(connection: psycopg.Connection[Any], schemas: Sequence[str] | None = No
         role,
         size,
         rows.tables(connection, schemas),
-        tuple(Extension(*map(str, row)) for row in connection.execute(_EXTENSIONS)),
+        database.extensions(connection),
         tuple(schema for schema in found if schemas is None or schema in schemas),
     )
 
@@ -106,23 +83,32 @@ def check_readable(
 
 
 def check_extensions(
-    connection: psycopg.Connection[Any], url: str, wanted: Sequence[Extension]
+    connection: psycopg.Connection[Any],
+    url: str,
+    wanted: Sequence[Extension],
+    *,
+    by_superuser: bool = False,
+    fresh: bool = False,
 ) -> list[Extension]:
     """
     Return the extensions that have to be made in the connection's database first.
 
-    Raises ExtensionsMissing for those that cannot be made there: by nobody,
-    because they are not installed, or not by this role.
+    ``fresh`` is about a new database of that server. Raises ExtensionsMissing
+    for those that cannot be made there: by nobody, because they are not
+    installed, or not by this role unless ``by_superuser``.
     """
     here = {row[0] for row in connection.execute("SELECT extname FROM pg_extension")}
+    here = set() if fresh else here
     missing = [extension for extension in wanted if extension.name not in here]
     if not missing:
         return []
-    superuser = connection.info.parameter_status("is_superuser") == "on"
+    superuser = by_superuser or database.one(connection, "SHOW is_superuser") == "on"
     trusted = dict(
         connection.execute(
-            "SELECT name, bool_or(trusted AND has_database_privilege(current_database(), 'CREATE'))"
-            " FROM pg_available_extension_versions GROUP BY name"
+            "SELECT name, bool_or(trusted AND"
+            " (%s OR has_database_privilege(current_database(), 'CREATE')))"
+            " FROM pg_available_extension_versions GROUP BY name",
+            (fresh,),
         ).fetchall()
     )
     refused = []
@@ -155,20 +141,21 @@ def _create(extension: Extension) -> str:
     return f"CREATE EXTENSION {_identifier(extension.name)}{schema};"
 
 
+def create_schemas(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
+    """Make the schemas that are not there; raises psycopg.Error."""
+    for name in dict.fromkeys(names):
+        there = database.one(connection, "SELECT true FROM pg_namespace WHERE nspname = %s", name)
+        if not there:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+
+
 def create_extensions(connection: psycopg.Connection[Any], extensions: Sequence[Extension]) -> None:
     """Make these extensions, in the schemas that they have in the source; raises psycopg.Error."""
+    create_schemas(connection, [extension.schema for extension in extensions])
     for extension in extensions:
-        schema = sql.Identifier(extension.schema)
-        if extension.schema != "public":
-            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+        statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE")
         connection.execute(
-            sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE").format(
-                sql.Identifier(extension.name), schema
-            )
-            if extension.schema != "pg_catalog"
-            else sql.SQL("CREATE EXTENSION IF NOT EXISTS {} CASCADE").format(
-                sql.Identifier(extension.name)
-            )
+            statement.format(sql.Identifier(extension.name), sql.Identifier(extension.schema))
         )
 
 

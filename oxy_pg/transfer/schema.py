@@ -27,6 +27,7 @@ Section: TypeAlias = Literal["pre-data", "post-data"]
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<words>.*)")
 
 # Made by whoever may make them, or there in every database.
+_SCHEMA = "SCHEMA - "
 _NOT_OURS = ("EXTENSION ", "COMMENT - EXTENSION ", "SCHEMA - public ", "COMMENT - SCHEMA public ")
 # They belong to the server that they were made on, or are a superuser's.
 _LOCAL = ("PUBLICATION", "SUBSCRIPTION", "EVENT TRIGGER")
@@ -48,6 +49,8 @@ _INTERNAL_OPTION = re.compile(
     r"^ALTER (?:FOREIGN )?TABLE (?:ONLY )?.+ ALTER COLUMN .+ SET \((.*\bpg_attver=\d+.*)\);\n",
     re.MULTILINE,
 )
+# An extension's has been made already.
+_CREATE_SCHEMA = re.compile(r"^CREATE SCHEMA (?=\")", re.MULTILINE)
 # A right that versions before 17 do not have.
 _MAINTAIN = re.compile(r"^(GRANT|REVOKE) (.*\bMAINTAIN\b.*) ON TABLE .*;\n", re.MULTILINE)
 
@@ -64,23 +67,30 @@ class Archive:
         path: str,
         *,
         options: Sequence[str] = (),
-        left_out: Sequence[str] = (),
+        leave_local: bool = False,
     ) -> None:
-        """``options`` are pg_restore's; entries that begin with one of ``left_out`` stay behind."""
+        """
+        ``options`` are pg_restore's.
+
+        With ``leave_local`` publications, subscriptions and event triggers stay
+        behind, and the schemas have been made already.
+        """
         self.programs = programs
         self.path = path
         self._list = f"{path}.list"
         self._options = (*options, "--no-tablespaces", f"--use-list={self._list}")
         self.lost: list[str] = []  # what the target's version cannot take
-        self.skipped: list[str] = []  # what stays behind for good, as pg_restore names it
+        self.skipped: list[str] = []  # what stays behind on purpose, as pg_restore names it
         kept = []
         listed = tools.run(programs, "pg_restore", ("--list", path)).decode()
         for line in listed.splitlines():
             found = _ENTRY.match(line)
             words = found["words"] if found else ""
-            if words.startswith(_LOCAL) and _LOCAL[0] in left_out:
+            if leave_local and words.startswith(_LOCAL):
                 self.skipped.append(words.rpartition(" ")[0])
-            elif not words.startswith((*_NOT_OURS, *left_out)):
+            elif not words.startswith(_NOT_OURS) and not (
+                leave_local and words.startswith(_SCHEMA)
+            ):
                 kept.append(line)
         with open(self._list, "w", encoding="utf-8") as file:
             file.write("\n".join(kept) + "\n")
@@ -94,6 +104,7 @@ class Archive:
         arguments = (f"--section={section}", *self._options, "--file=-", self.path)
         text = tools.run(self.programs, "pg_restore", arguments).decode()
         text = _INTERNAL_OPTION.sub(_without_internal, _META.sub("", text))
+        text = _CREATE_SCHEMA.sub("CREATE SCHEMA IF NOT EXISTS ", text)
         if target_major < 17:
             self.lost += [
                 f"a right that version {target_major} does not have: {found[0].strip()}"

@@ -187,8 +187,9 @@ class Running:
     ``stdin`` and ``stdout`` are as for subprocess.Popen; a pipe is ``self.stdin``
     and ``self.stdout``. ``url`` is the server's, if it has to connect to one:
     everything but the password stands in its arguments, and the password in its
-    environment, which only this user and root can read. ``on_line`` gets each
-    line that it says (``--verbose``), in another thread.
+    environment, which only this user and root can read. ``application`` is its
+    application_name at the server. ``on_line`` gets each line that it says
+    (``--verbose``), in another thread.
 
     An exception inside the block, Ctrl-C among them, ends the program; it
     cancels its query at the server and goes. When this process is killed it goes
@@ -206,17 +207,19 @@ class Running:
         url: str | None = None,
         stdin: int | IO[Any] = subprocess.DEVNULL,
         stdout: int | IO[Any] = subprocess.DEVNULL,
+        application: str = "oxy_pg",
         on_line: Callable[[str], object] | None = None,
     ) -> None:
         self.name = name
         self.first: list[str] = []
         self.last: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._lines = 0
         self._on_line = on_line
         self._password = ""
         words = [tools.program(name), *arguments]
-        environment = {**os.environ, "LC_ALL": "C", "PGAPPNAME": "oxy_pg"}
+        environment = {**os.environ, "LC_ALL": "C"}
         if url is not None:
-            address, self._password = _address(url)
+            address, self._password = _address(url, application)
             words += ["--no-password", f"--dbname={address}"]
             if self._password:
                 environment["PGPASSWORD"] = self._password
@@ -254,6 +257,7 @@ class Running:
         assert self.process.stderr is not None
         for raw in self.process.stderr:
             line = raw.decode(errors="replace").rstrip()
+            self._lines += 1
             (self.first if len(self.first) < _KEPT_LINES else self.last).append(line)
             if self._on_line is not None:
                 self._on_line(line)
@@ -275,6 +279,14 @@ class Running:
         else:
             self.stop()
 
+    def works_on(self, seconds: float) -> bool:
+        """Wait so long at most; return whether it is still at work."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
     def wait(self) -> None:
         """Wait until it has ended; raises ToolFailed if it did so with an error."""
         try:
@@ -284,7 +296,12 @@ class Running:
             raise
         self._reap()
         if self.process.returncode:
-            raise ToolFailed(self.name, self.output, self.process.returncode)
+            raise ToolFailed(
+                self.name,
+                self.output,
+                self.process.returncode,
+                shortened=self._lines > 2 * _KEPT_LINES,
+            )
 
     def stop(self) -> None:
         """End it: it cancels its query and goes, or is killed."""
@@ -331,7 +348,7 @@ def run(
         return program.stdout.read()
 
 
-def _address(url: str) -> tuple[str, str]:
+def _address(url: str, application: str) -> tuple[str, str]:
     """Return a connection string that everybody may see, and the password."""
     try:
         parts = conninfo.conninfo_to_dict(plain(url, "The URL"))
@@ -344,6 +361,7 @@ def _address(url: str) -> tuple[str, str]:
             "that only you can read."
         )
     password = str(parts.pop("password", None) or "")
+    parts["application_name"] = application
     return conninfo.make_conninfo("", **parts), password
 
 
