@@ -148,7 +148,7 @@ def exchange(one: str, other: str) -> bool:
 
 
 def size_of_tree(top: str) -> int:
-    """Return the bytes that everything below ``top`` takes on disk; what goes meanwhile is left out."""
+    """Return the bytes on disk of everything below ``top``, but for what goes meanwhile."""
     total = 0
     for entry in walk(top):
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The commands that take a database elsewhere, back, and to another version: push, pull, upgrade."""
+"""The commands that take a database elsewhere and back, or to a new version: push pull upgrade."""
 
 from __future__ import annotations
 

@@ -72,10 +72,7 @@ def connect(url: str, timeout: float = 30.0, *, pooled: bool = False) -> psycopg
             "Use the programs of that version, or upgrade the server.",
         )
     try:
-        if not pools_transactions(connection, address):
-            connection.execute(_PATIENT)
-        elif not pooled:
-            raise _pooler_refused(address)
+        _settle(connection, address, pooled=pooled)
     except BaseException:
         connection.close()
         raise
@@ -113,9 +110,15 @@ def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
         return backend(other) == ours or backend(connection) != ours
 
 
-def _pooler_refused(url: str) -> TransferRefused:
-    """Whoever comes next would get what we leave in a session: pg_dump empties search_path."""
-    return TransferRefused(
+def _settle(connection: psycopg.Connection[Any], url: str, *, pooled: bool) -> None:
+    """Set the session up, unless it is a pooler's, who may hand it to anybody next."""
+    if not pools_transactions(connection, url):
+        connection.execute(_PATIENT)
+        return
+    if pooled:
+        return
+    # Whoever came next would get what we leave in a session: pg_dump empties search_path.
+    raise TransferRefused(
         f"use {mask(url)}",
         "a connection pooler in transaction mode answers there, whose sessions change hands.",
         "Give the server's own address instead, or that of a pooler in session mode.",

@@ -100,6 +100,7 @@ class _Passage:
         self.snapshot = stack.enter_context(rows.Snapshot(self.source_url, order.timeout))
         self.source = self.snapshot.connection
         self.target = stack.enter_context(self._target())
+        self.target_version = database.version(self.target)
         self.inventory = inventory.look(self.source, order.schemas)
         self.schemas = self.inventory.schemas or ("public",)
         self.occupants: tuple[Occupant, ...] = ()
@@ -236,7 +237,7 @@ class _Passage:
             source=mask(self.source_url),
             target=self.shown,
             source_version=self.inventory.version,
-            target_version=database.version(self.target),
+            target_version=self.target_version,
             dry_run=dry_run,
             tables=tuple(
                 MovedTable(table.schema, table.name, counted.get(table, 0), table.size)

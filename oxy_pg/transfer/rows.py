@@ -24,13 +24,15 @@ from oxy_pg.transfer import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Self
 
 _BLOCK = 256 * 1024  # bytes that are handed on at once
 _PAGE = 1 << 20  # bytes of a large object
 
 # What the text of a value depends on must be the same on both sides (pg_dump.c, setup_connection).
 SETTINGS = """
-    SET LOCAL client_encoding = 'UTF8'; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
+    SET LOCAL client_encoding = 'UTF8';
+    SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres';
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL search_path = '';
     SET LOCAL row_security = off; SET LOCAL xmloption = 'content'; SET LOCAL statement_timeout = 0;
     SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
@@ -154,7 +156,7 @@ class Snapshot:
             self._begin(connection, self.name)
             yield connection
 
-    def __enter__(self) -> Snapshot:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
