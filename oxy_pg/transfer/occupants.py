@@ -29,7 +29,7 @@ _OBJECTS = """
                   END AS owner) AS owners
     WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n' AND nspname = ANY (%s)
       AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid
-                      AND e.deptype IN ('e', 'i'))
+                      AND e.objsubid = 0 AND e.deptype IN ('e', 'i'))
     ORDER BY o.type <> 'table', o.type, o.identity
 """
 # By what pg_identify_object() calls them: what DROP calls them.
