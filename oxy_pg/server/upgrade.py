@@ -303,7 +303,7 @@ def begin(state: StateDir, old_bin_dir: str | None, timeout: float) -> Iterator[
     first, and what this one leaves is removed at the end. Raises UpgradeFailed
     when the server runs, BinariesNotFound, ForeignDataDirectory.
     """
-    if not os.path.isdir(state.root):
+    if not os.path.isdir(state.root) or is_settled(state):
         yield None
         return
     deadline = Deadline(timeout)
@@ -362,6 +362,14 @@ def _wait_for_survivors(state: StateDir, deadline: Deadline) -> None:
         "a PostgreSQL that serves it does not go.",
         "`oxy-pg logs` may tell why. Call again.",
     )
+
+
+def is_settled(state: StateDir) -> bool:
+    """Whether the cluster is of this version, and nothing of an upgrade is under way."""
+    names = directories(state)
+    leftovers = (names.filling, names.complete, names.dump, f"{names.place}/{_NEW}")
+    here = cluster.version(state) or ""
+    return major_of(here) == binaries.MAJOR and not any(map(os.path.lexists, leftovers))
 
 
 def settle(state: StateDir) -> None:

@@ -152,7 +152,7 @@ class Move:
                 for statement in statements:
                     connection.execute(statement)
         except psycopg.Error as error:
-            words = statements[-1].as_string(connection).strip()
+            words = "; ".join(one.as_string(connection).strip() for one in statements)
             self.lost.append(f"{words} ({error.diag.message_primary or error})")
 
     # --- one database ---

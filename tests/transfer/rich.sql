@@ -20,7 +20,7 @@ CREATE TABLE parent (
 );
 COMMENT ON COLUMN parent.name IS 'naïve — “quoted”';
 INSERT INTO parent (name, m, p, c, "Group")
-    SELECT 'n' || g || E'\t\\ \n\r' || chr(0x1F600), 'it''s', 99.5, ROW (g, 'x"y'::text)::pair, 1
+    SELECT 'n' || g || E'\t\\ \n\r' || chr(128512), 'it''s', 99.5, ROW (g, 'x"y'::text)::pair, 1
     FROM generate_series(1, 300) g;
 CREATE TABLE child (
     id serial PRIMARY KEY, parent_id bigint REFERENCES parent ON DELETE CASCADE DEFERRABLE,
