@@ -75,8 +75,8 @@ def contents(url: str) -> dict[str, list[Any]]:
             found[name] = sorted(connection.execute(query).fetchall(), key=repr)
         for schema, table in connection.execute(_TABLES).fetchall():
             # As text, so that all there is to see is compared, and nothing but that.
-            query = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
-            rows = connection.execute(query).fetchall()
+            select = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, table))
+            rows = connection.execute(select).fetchall()
             found[f"{schema}.{table}"] = sorted(row[0] for row in rows)
     return found
 

@@ -41,7 +41,7 @@ KINDS = """
     FROM generate_series(1, 500) g;
     INSERT INTO "Ü b"."Tab ""le" ("Spal te") VALUES
         (E'COMMENT ON EXTENSION vector IS ''no'';\\nSET transaction_timeout = 0;\\n'
-         E'\\\\restrict x\\n');
+         '\\\\restrict x\\n');
     CREATE INDEX "an index" ON "Ü b"."Tab ""le" (lower("Spal te")) WHERE size > 3;
     CREATE TABLE child (id int PRIMARY KEY, parent bigint
         REFERENCES "Ü b"."Tab ""le" ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED);
@@ -66,6 +66,7 @@ KINDS = """
     CREATE PROCEDURE nothing() LANGUAGE sql AS 'SELECT 1';
     CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
     CREATE TRIGGER touched BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION touch();
+    SET CONSTRAINTS ALL IMMEDIATE;
     ALTER TABLE child DISABLE TRIGGER touched;
     ALTER TABLE part ENABLE ROW LEVEL SECURITY;
     CREATE POLICY few ON part USING (k < 100);
