@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -13,9 +14,6 @@ import oxy_pg
 from oxy_pg.transfer import backup, restore
 from tests import oxy_database
 from tests.other_servers import postgresql_18_bin
-
-if TYPE_CHECKING:
-    import subprocess
 
 # What a schema can hold that a careless copy would lose.
 KINDS = """
@@ -146,3 +144,21 @@ def in_a_process(start_python):
         return process
 
     return start
+
+
+@pytest.fixture
+def cli_process():
+    """Start ``oxy-pg`` in a process of its own, and leave it running."""
+    started = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "oxy_pg", *map(str, arguments)]
+        started.append(
+            subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -112,6 +112,25 @@ def test_pgvector_comes_back(new_database, saved, tmp_path, plain, schema):
     ]
 
 
+def test_rows_that_their_owner_may_not_see(new_database, saved, tmp_path):
+    """
+    Row-level security that is forced on the owner hides nothing from a backup.
+    """
+    url = new_database(
+        "CREATE TABLE secret AS SELECT g AS id FROM generate_series(1, 100) g;"
+        "ALTER TABLE secret ENABLE ROW LEVEL SECURITY; ALTER TABLE secret FORCE ROW LEVEL SECURITY;"
+        "CREATE POLICY few ON secret USING (id < 10)"
+    )
+    before = contents(superuser(saved.server, url))
+
+    report = saved.backup(url, tmp_path)
+    saved.restore(report.path, url)
+
+    assert same(before, contents(superuser(saved.server, url)))
+    assert 100 == report.manifest.rows
+    assert 9 == len(contents(url)["public.secret"])
+
+
 def test_names_with_spaces_and_beyond_ascii(new_database, saved, tmp_path):
     """
     In the database's name, in the directory's and in the file's.
