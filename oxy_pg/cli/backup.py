@@ -168,8 +168,8 @@ def restore(
 def _confirmed(question: str, display: Steps) -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} There is nobody to ask: add --yes to do it.")
-    display.pause()
-    return click.confirm(f"{question}\nRestore it?", err=True, abort=True)
+    with display.paused():
+        return click.confirm(f"{question}\nRestore it?", err=True, abort=True)
 
 
 def _restored(report: RestoreReport) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -57,8 +58,10 @@ class Steps:
     def show(self, step: Step) -> None:
         """Show nothing."""
 
-    def pause(self) -> None:
-        """Make way for a question."""
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to a question."""
+        yield
 
 
 class Lines(Steps):
@@ -104,10 +107,12 @@ class Moving(Steps):
             self._end()
         self.bars.stop()
 
-    def pause(self) -> None:
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
         """Leave the terminal to a question."""
         self._end()
         self.bars.stop()
+        yield
         self.bars.start()
 
     def show(self, step: Step) -> None:
