@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -57,8 +59,10 @@ class Steps:
     def show(self, step: Step) -> None:
         """Show nothing."""
 
-    def pause(self) -> None:
-        """Make way for a question."""
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to a question."""
+        yield
 
 
 class Lines(Steps):
@@ -104,10 +108,12 @@ class Moving(Steps):
             self._end()
         self.bars.stop()
 
-    def pause(self) -> None:
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
         """Leave the terminal to a question."""
         self._end()
         self.bars.stop()
+        yield
         self.bars.start()
 
     def show(self, step: Step) -> None:
@@ -147,3 +153,17 @@ def display(texts: Mapping[str, tuple[str, str]], *, quiet: bool) -> Steps:
     if quiet:
         return Steps(texts)
     return Moving(texts) if sys.stderr.isatty() else Lines(texts)
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let a service manager's SIGTERM clean up as Ctrl-C does."""
+
+    def end(number: int, _: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,13 @@ import click
 
 import oxy_pg
 from oxy_pg.cli import steps
-from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
+from oxy_pg.cli.options import (
+    choose_state_dir,
+    json_option,
+    state_dir,
+    state_dir_option,
+    timeout_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +97,8 @@ def push(
     An ordinary role will do. It is one transaction, and every table's rows are
     counted on both sides before the commit.
     """
-    _choose_state_dir()
-    with steps.display(_PASSAGE, quiet=quiet) as display:
+    choose_state_dir()
+    with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
         report = oxy_pg.push(url, schemas=schemas or None, on_progress=display.show, **options)
     _print(report, as_json=as_json)
     if not report.dry_run:
@@ -122,8 +127,8 @@ def pull(
 
     Nothing is written there, and the role has to be able to read everything.
     """
-    _choose_state_dir()
-    with steps.display(_PASSAGE, quiet=quiet) as display:
+    choose_state_dir()
+    with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
         report = oxy_pg.pull(url, schemas=schemas or None, on_progress=display.show, **options)
     _print(report, as_json=as_json)
     return 1 if report.problems else 0
@@ -188,7 +193,7 @@ def upgrade(*, quiet: bool, as_json: bool, **options: Any) -> None:
     Both stand side by side until the new one is complete and its rows are
     counted; the old one is kept until --discard-old.
     """
-    with steps.display(_UPGRADE, quiet=quiet) as display:
+    with steps.ended_by_sigterm(), steps.display(_UPGRADE, quiet=quiet) as display:
         report = oxy_pg.upgrade(state_dir(), on_progress=display.show, **options)
     click.echo(report.to_json() if as_json else _upgraded(report))
 
@@ -211,12 +216,6 @@ def _upgraded(report: UpgradeReport) -> str:
             f"The old cluster is kept as {report.kept}. `oxy-pg upgrade --discard-old` deletes it."
         )
     return "\n".join(lines)
-
-
-def _choose_state_dir() -> None:
-    chosen = state_dir()
-    if chosen is not None:  # it names the embedded server, as with every other command
-        os.environ["OXY_STATE_DIR"] = chosen
 
 
 COMMANDS = (push, pull, upgrade)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from oxy_pg.server.account import Account
     from oxy_pg.server.binaries import Binaries
 
-_SPARE = 128 << 20  # bytes for a new cluster, its write-ahead log, and a little peace
+_SPARE = 96 << 20  # bytes: an empty cluster, and a little peace
+_LOG = 1 << 30  # bytes of write-ahead log, at most; tables that are filled write none
 
 # The new cluster is synced as a whole before anybody relies on it (PostgreSQL 16 manual, 14.4).
 _BULK = {
@@ -46,7 +47,7 @@ _BULK = {
     "synchronous_commit": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "max_wal_size": "4GB",
+    "max_wal_size": "1GB",
     "checkpoint_timeout": "1h",
     "max_connections": "64",
     "max_locks_per_transaction": "256",
@@ -138,13 +139,11 @@ class Upgrade:
                 "Mount the volume at the state directory above it, or move the data with "
                 "`oxy-pg backup` and `oxy-pg restore`.",
             )
-        data = sum(
-            files.size_of_tree(f"{place}/{name}")
-            for name in ("base", "pg_tblspc")
-            if os.path.isdir(f"{place}/{name}")
-        )
-        # The new one, and a compressed dump of a database at a time.
-        needed = data + data // 2 + _SPARE
+        data = files.size_of_tree(f"{place}/base")
+        for name in os.listdir(f"{place}/pg_tblspc"):
+            data += files.size_of_tree(os.path.realpath(f"{place}/pg_tblspc/{name}"))
+        # The new one, and its log while it is filled.
+        needed = data + min(data, _LOG) + _SPARE
         free = shutil.disk_usage(place).free
         if free < needed:
             raise NotEnoughSpace(os.path.dirname(place), needed, free)
@@ -348,11 +347,10 @@ def _wait_for_survivors(state: StateDir, deadline: Deadline) -> None:
     """Return when nobody serves either cluster; whoever does has lost its keeper, and is going."""
     names = directories(state)
     for _ in deadline.attempts(0.01, 0.1):
-        running = [
-            pid
-            for place in (names.place, names.filling)
-            if os.path.isdir(place) and (pid := postmaster.running(place))
-        ]
+        running = set()
+        for place in (names.place, names.filling):
+            if os.path.isdir(place):
+                running |= {postmaster.running(place), *postmaster.launched(place)} - {0}
         if not running:
             return
         for pid in running:

@@ -82,6 +82,7 @@ class Move:
                         "ALLOW_CONNECTIONS true), or drop it there.",
                     )
                 found.append((name, owner, record))
+            self._name_tablespaces(connection)
             prepared = database.one(connection, "SELECT count(*) FROM pg_prepared_xacts")
             if prepared:
                 raise TransferRefused(
@@ -97,6 +98,15 @@ class Move:
             with contextlib.closing(database.connect(url, _TIMEOUT)) as connection:
                 looked[name] = inventory.look(connection)
         return Contents(tuple(found), looked)
+
+    def _name_tablespaces(self, connection: psycopg.Connection[Any]) -> None:
+        names = connection.execute(
+            "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"
+        ).fetchall()
+        self.lost += [
+            f"the tablespace {name}: what was in it stands in the data directory now"
+            for (name,) in names
+        ]
 
     def check_extensions(self, target: str) -> None:
         """Make sure that the new version has every extension; ExtensionsMissing if not."""

@@ -27,7 +27,7 @@ _SCHEMAS = """
 _UNREADABLE = """
     SELECT format('%%I.%%I', nspname, relname)
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'S', 'm', 'v') AND relpersistence <> 't'
+    WHERE relkind IN ('r', 'p', 'S') AND relpersistence <> 't'
       AND nspname !~ '^pg_' AND nspname <> 'information_schema'
       AND NOT EXISTS (SELECT FROM pg_depend
                       WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
@@ -78,7 +78,8 @@ def check_readable(
         raise RightsMissing(
             url,
             tuple(f"SELECT on {name}" for name in names),
-            f"GRANT pg_read_all_data TO {_identifier(role)};",
+            f"GRANT pg_read_all_data TO {_identifier(role)}; or take what it may read alone, with "
+            "--schema (schemas=).",
         )
 
 

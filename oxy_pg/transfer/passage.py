@@ -103,12 +103,19 @@ class _Passage:
         self.target_version = database.version(self.target)
         self.inventory = inventory.look(self.source, order.schemas)
         self.schemas = self.inventory.schemas or ("public",)
+        unknown = set(order.schemas or ()) - set(self.inventory.schemas)
+        if unknown:
+            raise ConfigurationError(
+                f"{mask(self.source_url)} has no schema {', '.join(sorted(unknown))}. It has: "
+                f"{', '.join(inventory.look(self.source).schemas)}."
+            )
         self.occupants: tuple[Occupant, ...] = ()
         self.replaced: tuple[MovedTable, ...] = ()
         self.missing: list[Extension] = []
         self.warnings: list[str] = []
         self.skipped: list[str] = []
         self.problems: list[TransferError] = []
+        self.readable = False
         self.programs: tools.Tools | None = None
         self.name = swap.name_of(self.target_url)
         self._survey()
@@ -132,9 +139,7 @@ class _Passage:
         self._refuse_itself()
         checks = (
             self._find_programs,
-            lambda: inventory.check_readable(
-                self.source, mask(self.source_url), self.order.schemas
-            ),
+            self._check_readable,
             self._check_extensions,
             self._check_occupants,
             self._check_rights,
@@ -154,6 +159,11 @@ class _Passage:
             raise ConfigurationError(
                 f"Source and target are the same database, {self.shown}. Name another one."
             )
+
+    def _check_readable(self) -> None:
+        shown = mask(self.source_url)
+        inventory.check_readable(self.source, shown, self.order.schemas)
+        self.readable = True
 
     def _find_programs(self) -> None:
         ssl = tools.needs_ssl(self.source_url) or database.is_encrypted(self.source)
@@ -222,7 +232,7 @@ class _Passage:
         """Say what would happen: every table's rows are counted, nothing is written."""
         counted = {}
         tables = self.inventory.tables
-        if not any("SELECT on" in str(problem) for problem in self.problems):
+        if self.readable:
             for number, table in enumerate(tables):
                 self.on_progress(Progress("count", number, len(tables), str(table)))
                 counted[table] = table.count(self.source)
@@ -244,7 +254,7 @@ class _Passage:
                 for table in self.inventory.tables
             ),
             replaced=self.replaced,
-            extensions=tuple(one.name for one in self.inventory.extensions),
+            extensions=tuple(f"{one.name} {one.version}" for one in self.inventory.extensions),
             skipped=tuple(self.skipped),
             warnings=tuple(self.warnings),
             problems=tuple(str(problem) for problem in self.problems) if dry_run else (),
@@ -318,9 +328,10 @@ class _Passage:
                 for table in pump.tables:
                     pump.copy(self.source, target, table)
                 self._beside_the_rows(target, replace=replace)
+                # Before row-level security comes, which would hide rows from their owner too.
+                self._compare(pump, target)
                 self.on_progress(Progress("index"))
                 archive.execute("post-data", target)
-                self._compare(pump, target)
                 # A pooler hands this session to somebody else.
                 target.execute("RESET ALL")
                 self.on_progress(Progress("swap"))
@@ -429,12 +440,12 @@ class _Passage:
             with connection.transaction():
                 connection.execute(rows.SETTINGS)
                 self._beside_the_rows(connection, replace=False)
+            self._compare(pump, connection)
             self.on_progress(Progress("index"))
             if self._programs_reach(connection):
                 archive.restore("post-data", url, self.order.jobs)
             else:
                 archive.execute("post-data", connection)
-            self._compare(pump, connection)
             self._analyze(connection)
 
     def _programs_reach(self, connection: psycopg.Connection[Any]) -> bool:

@@ -49,21 +49,34 @@ def written_aside(directory: str, label: str) -> Iterator[str]:
     what a killed process has left there is removed.
     """
     _sweep(directory)
-    path = f"{directory}/.{label[:150]}.{secrets.token_hex(4)}.oxy-part"
+    path, descriptor = _new_file(directory, label)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError(
-            f"No backup can be written into {directory}: {error.strerror}. Create the directory, "
-            "or choose one that you can write to."
-        ) from error
-    try:
-        with contextlib.suppress(OSError):  # a file system that has no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield path
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+        os.close(descriptor)
+
+
+def _new_file(directory: str, label: str) -> tuple[str, int]:
+    while True:
+        path = f"{directory}/.{label[:60]}.{secrets.token_hex(4)}.oxy-part"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"No backup can be written into {directory}: {error.strerror}. Create the "
+                "directory, or choose one that you can write to."
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody's sweep has come in between, and removes it
+            os.close(descriptor)
+            continue
+        except OSError:  # a file system without locks; there nothing is swept
+            return path, descriptor
+        if os.path.lexists(path):
+            return path, descriptor
         os.close(descriptor)
 
 

@@ -183,7 +183,7 @@ class _Restore:
             try:
                 self._fill(new)
                 if old is not None:
-                    self.warnings += swap.carry_over(connection, self.name, new)
+                    self.warnings += swap.carry_over(other, self.name, new)
                 self.on_progress(Progress("swap"))
                 away = swap.swap(
                     connection, other, self.name, new, replaces=old is not None, keep=keep_old
@@ -329,6 +329,7 @@ class _Restore:
 
     def _fill(self, new: str) -> None:
         """Restore into an empty database, and compare."""
+        self.on_progress(Progress("load", 0, self.manifest.database_bytes))
         self._extensions(new)
         url = with_database(self.url, new)
         try:
@@ -338,7 +339,9 @@ class _Restore:
                 script.feed(self.tools, url, self._script())
         except ToolFailed as error:
             raise self._failed(error) from error
-        with database.connect(url, self.timeout) as connection:
+        # The superuser sees what row-level security hides from the owner.
+        there = with_database(self.superuser_url or self.url, new)
+        with database.connect(there, self.timeout) as connection:
             self._compare(connection)
             try:
                 connection.execute("ANALYZE")  # without it the first queries go astray
@@ -381,7 +384,7 @@ class _Restore:
         skip = {(f"EXTENSION {one.name}", "COMMENT") for one in self.manifest.extensions}
         skip |= {(schema, "SCHEMA") for schema in self._schemas}
         lines = script.unpacked(self.path, read)
-        yield from script.for_server(lines, self.server_major, self.tools.version, skip)
+        yield from script.for_server(lines, self.server_major, skip)
 
     def _failed(self, error: ToolFailed) -> TransferError:
         if script.PROBE in error.output:
@@ -469,7 +472,7 @@ class _Restore:
                 stdout=subprocess.PIPE,
             ) as running,
         ):
-            yield from script.for_server(running.stdout, self.server_major, self.tools.version)
+            yield from script.for_server(running.stdout, self.server_major)
 
 
 @contextlib.contextmanager

@@ -270,8 +270,9 @@ class Pump:
                             connection.execute(sql.SQL("TRUNCATE ONLY {}").format(table.identifier))
                         self.copy(source, connection, table)
 
-        with ThreadPoolExecutor(max(1, min(jobs, len(self.tables)))) as pool:
-            started = [pool.submit(self._guarded, work) for _ in range(jobs)]
+        workers = max(1, min(jobs, len(self.tables)))
+        with ThreadPoolExecutor(workers) as pool:
+            started = [pool.submit(self._guarded, work) for _ in range(workers)]
             try:
                 errors = [future.exception() for future in started]
             except BaseException:

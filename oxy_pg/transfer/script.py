@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import secrets
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -24,30 +25,26 @@ PROBE = "oxy_pg: "  # how an error of verify() begins
 
 _HEADER = re.compile(rb"-- (?:Data for )?Name: (.+); Type: ([A-Z ]+); Schema: ")
 _COPY = re.compile(rb"COPY .+ FROM stdin;\n")
-# Since these, a script forbids psql's commands in it by \restrict, which older ones do not know.
+# Since these, psql knows a command that forbids all others (CVE-2025-8714), and pg_dump writes it.
+_RESTRICT = re.compile(rb"\\(un)?restrict [0-9A-Za-z]+\n")
 _RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
 _TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;\n"  # a setting of 17
 
 
 def knows_restrict(version: str) -> bool:
-    """Whether psql of this version knows its command ``restrict`` (CVE-2025-8714)."""
+    """Whether psql of this version can be kept from running commands that a script contains."""
     major = installations.major_of(version)
     return installations.minor_of(version) >= _RESTRICTS.get(major, 0) and major >= 14
 
 
 def for_server(
-    lines: Iterable[bytes],
-    server_major: int,
-    psql_version: str,
-    skip: Collection[tuple[str, str]] = (),
+    lines: Iterable[bytes], server_major: int, skip: Collection[tuple[str, str]] = ()
 ) -> Iterator[bytes]:
     """
-    Yield the lines that this server and this psql understand.
+    Yield the lines that this server, and every psql, understand.
 
     ``skip`` are entries to leave out: name and type, as their headings have it.
     """
-    unknown: tuple[bytes, ...] = () if server_major >= 17 else (_TRANSACTION_TIMEOUT,)
-    unknown += () if knows_restrict(psql_version) else (b"\\restrict ", b"\\unrestrict ")
     copying = skipping = commented = False
     for line in lines:
         heading = _HEADER.match(line) if commented else None
@@ -59,7 +56,7 @@ def for_server(
         elif skipping and not commented:
             skipping = not line.endswith(b";\n")  # to the end of the statement
             continue
-        elif unknown and line.startswith(unknown):
+        elif _RESTRICT.fullmatch(line) or (server_major < 17 and line == _TRANSACTION_TIMEOUT):
             continue
         else:
             copying = _COPY.fullmatch(line) is not None
@@ -89,13 +86,17 @@ def feed(tools: Tools, url: str, parts: Iterable[bytes]) -> None:
     """
     Have psql run a script until its end or its first error.
 
-    When we are killed psql sees the end of the script early; without the
+    It runs SQL alone, and none of psql's own commands, where it can be kept
+    from that. When we are killed psql sees the end of the script early; without the
     COMMIT in ``parts`` nothing of it remains. Raises ToolFailed.
     """
     arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"]
     with programs.Running(tools, "psql", arguments, url=url, stdin=subprocess.PIPE) as running:
+        key = secrets.token_hex(16).encode() if knows_restrict(tools.version) else b""
+        running.stdin.write(b"\\restrict %s\n" % key if key else b"")
         for part in parts:
             running.stdin.write(part)
+        running.stdin.write(b"\\unrestrict %s\n" % key if key else b"")
         running.stdin.close()
 
 

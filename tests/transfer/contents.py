@@ -52,7 +52,8 @@ FACTS = {
           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')""",
     "types": """
         SELECT t.oid::regtype::text, typtype, typnotnull, typdefault,
-               ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder)
+               ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid
+                     ORDER BY enumsortorder)
         FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
         WHERE nspname !~ '^pg_|^information_schema' AND typtype <> 'b'
           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = t.oid AND deptype = 'e')""",
@@ -81,7 +82,8 @@ def everything(url: str, *, rows_of: tuple[str, ...] | None = None) -> dict[str,
             found[name] = sorted(map(repr, rows))
         relations = connection.execute(
             "SELECT nspname, relname, relkind FROM pg_class c JOIN pg_namespace n"
-            f" ON n.oid = relnamespace WHERE relkind IN ('r', 'm', 'v', 'S') AND relispopulated AND {OURS}"
+            " ON n.oid = relnamespace"
+            f" WHERE relkind IN ('r', 'm', 'v', 'S') AND relispopulated AND {OURS}"
         ).fetchall()
         for schema, name, kind in relations:
             found[f"{kind} {schema}.{name}"] = values(connection, schema, name, kind)

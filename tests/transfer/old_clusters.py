@@ -17,7 +17,7 @@ from oxy_pg.server import account, cluster, databases, postmaster
 from oxy_pg.url import socket_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # As template.py gives them to initdb.
 OPTIONS = (
@@ -75,7 +75,7 @@ class OldCluster:
         )
 
     @contextlib.contextmanager
-    def running(self, stop: str = "fast") -> Iterator:
+    def running(self, stop: str = "fast") -> Iterator[Callable[..., str]]:
         """Run it; gives what makes a URL of a database, for the superuser or another role."""
         sockets = self.place.parent / "old-sockets"
         shutil.rmtree(sockets, ignore_errors=True)

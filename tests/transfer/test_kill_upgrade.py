@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import psycopg
@@ -25,6 +25,9 @@ from tests.conftest import processes_below, wait_until
 from tests.other_servers import postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
 from tests.transfer.old_clusters import OldCluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KILLS = int(os.environ.get("OXY_PG_KILLS", "2"))
 

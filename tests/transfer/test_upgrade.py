@@ -15,7 +15,6 @@ import pytest
 
 import oxy_pg
 from oxy_pg import files
-from oxy_pg.paths import StateDir
 from oxy_pg.server import lock
 from oxy_pg.server import settings as kept_settings
 from oxy_pg.server import upgrade as upgrades
@@ -136,7 +135,8 @@ def test_extensions_come_along(old, state_dir, monkeypatch):
         run(url(), "CREATE EXTENSION vector")
         run(
             url(user="oxy"),
-            "CREATE TABLE t AS SELECT format('[%s,1]', g)::vector(2) AS v FROM generate_series(1, 50) g",
+            "CREATE TABLE t (v vector(2))",
+            "INSERT INTO t SELECT format('[%s,1]', g)::vector FROM generate_series(1, 50) g",
             "CREATE INDEX ON t USING hnsw (v vector_l2_ops)",
         )
 
@@ -286,7 +286,7 @@ def test_without_its_programs_it_cannot_be_read(old):
     (old.data_dir / "PG_VERSION").write_text("17\n")
     with pytest.raises(oxy_pg.BinariesNotFound, match=r"(?s)No PostgreSQL 17.*--old-bin-dir"):
         oxy_pg.upgrade(old.state.root)
-    with pytest.raises(oxy_pg.ConfigurationError, match="holds PostgreSQL 18.*17 is needed"):
+    with pytest.raises(oxy_pg.ConfigurationError, match=r"holds PostgreSQL 18.*17 is needed"):
         oxy_pg.upgrade(old.state.root, old_bin_dir=old.bin_dir)
 
     assert only_the_cluster(old.state.root)
@@ -331,9 +331,8 @@ def test_a_running_server_is_not_pulled_from_under_its_users(old):
     """
     Whoever holds the state directory keeps it; the message says how to stop it.
     """
-    with lock.attempt(old.state):
-        with pytest.raises(oxy_pg.UpgradeFailed, match="oxy-pg stop"):
-            upgraded(old, timeout=0.3)
+    with lock.attempt(old.state), pytest.raises(oxy_pg.UpgradeFailed, match="oxy-pg stop"):
+        upgraded(old, timeout=0.3)
 
     assert only_the_cluster(old.state.root)
 
@@ -476,14 +475,14 @@ SMALL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
 disk = os.environ["DISK"]
-subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={os.environ['SIZE']},mode=0711", "tmpfs", disk],
-               check=True)
+options = f"size={os.environ['SIZE']},mode=0711"
+subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
 import psycopg, oxy_pg
 from oxy_pg.server import upgrade
 from tests.transfer.old_clusters import OldCluster
 old = OldCluster(Path(disk) / "state", Path(sys.argv[1]))
 with old.running() as url, psycopg.connect(url(user="oxy"), autocommit=True) as connection:
-    connection.execute("CREATE TABLE t AS SELECT repeat('x', 1000) AS a, g FROM generate_series(1, 30000) g")
+    connection.execute("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 30000)")
 if sys.argv[2] == "unchecked":
     upgrade.Upgrade.check_space = lambda self: None
 try:
