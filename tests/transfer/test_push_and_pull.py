@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -626,11 +630,50 @@ def test_the_commands(home, debian_15, cli, state_dir, monkeypatch):
         assert "p%C3%A4ssword" not in one.stdout + one.stderr
 
 
+def test_ctrl_c_and_sigterm_leave_the_target(home, postgresql_18, state_dir):
+    """
+    A person's Ctrl-C and a service manager's SIGTERM: soon over, and nothing was changed.
+    """
+    target = postgresql_18.new_database()
+    run(home.url(), "CREATE TABLE t AS SELECT generate_series(1, 10) AS a")
+    run(target, "CREATE TABLE t AS SELECT 1 AS old")
+    words = ("push", "--to", target, "--if-not-empty", "replace", "--state-dir", str(state_dir))
+
+    with psycopg.connect(target) as somebody:
+        somebody.execute("SELECT * FROM t")  # it waits for them to end
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "oxy_pg", *words], stderr=subprocess.PIPE, text=True
+            )
+            assert wait_until(lambda: waits_for_a_lock(postgresql_18), 30)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=30)
+            assert code == process.returncode, said
+            assert "Traceback" not in said
+            assert wait_until(lambda: not waits_for_a_lock(postgresql_18), 30)
+
+    assert [(1,)] == run(target, "SELECT old FROM t")
+
+
+def waits_for_a_lock(server):
+    with server.superuser() as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return connection.execute(query).fetchone() != (0,)
+
+
 def test_errors_say_what_to_do():
     """
-    The errors of these verbs, as they are read.
+    The errors of these verbs, as they are read; they pickle.
     """
-    error = errors.DatabaseNotEmpty("postgresql://u@h/d", tuple(map(str, range(30))))
-    assert "… and 10 more" in str(error)
-    assert "--if-not-empty replace" in str(error)
-    assert "GRANT x" in str(errors.RightsMissing("postgresql://u@h/d", ("SELECT on t",), "GRANT x"))
+    examples = {
+        errors.DatabaseNotEmpty("postgresql://u@h/d", tuple(map(str, range(30)))): "… and 10 more",
+        errors.RightsMissing("postgresql://u@h/d", ("SELECT on t",), "GRANT x"): "GRANT x",
+        errors.ExtensionsMissing("postgresql://u@h/d", (("vector", "why"),)): "vector: why",
+        errors.NotEnoughSpace("/data", 5_000_000_000, 1_000_000): "5,000 MB are needed",
+        errors.UpgradeFailed("/data", "reason", "remedy"): "remedy",
+        errors.BinariesNotFound(("here",), 17): "apt install postgresql-17",
+    }
+    for error, words in examples.items():
+        assert words in str(error)
+        copy = pickle.loads(pickle.dumps(error))
+        assert (str(error), vars(error)) == (str(copy), vars(copy))

@@ -47,6 +47,12 @@ assert_type([database.size_bytes for database in status.databases], list[int])
 with oxy_pg.temporary(settings={"fsync": True}, extensions=("vector",)) as temporary:
     assert_type(temporary, oxy_pg.Server)
 
+pushed = oxy_pg.push("postgresql://u@h/d", schemas=["public"], if_not_empty="replace", swap=True)
+assert_type(pushed, oxy_pg.TransferReport)
+assert_type(pushed.rows, int)
+assert_type(oxy_pg.pull("postgresql://u@h/d", jobs=4, dry_run=True).problems, tuple[str, ...])
+assert_type(oxy_pg.upgrade("state", old_bin_dir=Path("bin"), discard_old=True).kept, str | None)
+
 try:
     oxy_pg.ensure()
 except oxy_pg.StartFailed as error:
