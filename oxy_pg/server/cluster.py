@@ -172,7 +172,8 @@ def configure(
     state: StateDir, account: Account, settings: Mapping[str, str], *, durable: bool
 ) -> None:
     """Write the configuration files, where they differ from what is there."""
-    names = (account.name, accounts.user_name(os.geteuid()))
+    ours = accounts.user_name(os.geteuid())
+    names = (account.name, ours) if account.may_connect else (ours,)
     wanted = {
         "postgresql.conf": config.postgresql_conf(settings, durable=durable),
         "pg_hba.conf": config.pg_hba_conf(),
