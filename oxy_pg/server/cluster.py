@@ -178,7 +178,8 @@ def configure(
     """Write the configuration files, where they differ from what is there."""
     # Each sync would wait for all that was written so far.
     sync = durable and not os.path.exists(state.unsynced)
-    names = (account.name, accounts.user_name(os.geteuid()))
+    ours = accounts.user_name(os.geteuid())
+    names = (account.name, ours) if account.may_connect else (ours,)
     wanted = {
         "postgresql.conf": config.postgresql_conf(settings, durable=durable),
         "pg_hba.conf": config.pg_hba_conf(),
