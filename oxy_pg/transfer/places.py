@@ -143,12 +143,6 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
     Only files count that have the name which a backup gets by itself and, in
     their manifest, this database of this cluster.
     """
-    if not newest.cluster:
-        raise TransferRefused(
-            "rotate the backups",
-            "the server does not tell which cluster it is (pg_control_system()).",
-            "The new backup is in place. Delete old ones by another rule, such as their age.",
-        )
     ours = []
     pattern = re.compile(re.escape(stem(newest.database)) + _STAMP)
     for found in os.listdir(directory):
