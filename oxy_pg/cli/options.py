@@ -34,6 +34,13 @@ def state_dir() -> str | None:
     return str(value) if value is not None else None
 
 
+def choose_state_dir() -> None:
+    """Let a ``--state-dir`` name the embedded server, as with every other command."""
+    chosen = state_dir()
+    if chosen is not None:
+        os.environ["OXY_STATE_DIR"] = chosen
+
+
 timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(min=0),

@@ -18,7 +18,7 @@ _MB = 1024 * 1024
 _SHM = "/dev/shm"  # noqa: S108 - looked at, not written
 
 # What must be ours for the rest to hold; value is why.
-_MANAGED = {
+MANAGED = {
     "port": "oxy_pg picks a free one and keeps it",
     "listen_addresses": "the server is for this machine alone",
     "unix_socket_directories": "the sockets stand in a private directory",
@@ -58,9 +58,9 @@ def checked(settings: Settings | None) -> dict[str, str] | None:
                 f"{given!r} cannot be the name of a PostgreSQL setting. Write it as in "
                 "postgresql.conf: settings={'work_mem': '64MB'}."
             )
-        if name in _MANAGED:
+        if name in MANAGED:
             raise ConfigurationError(
-                f"The setting {name!r} is managed by oxy_pg: {_MANAGED[name]}. Leave it out."
+                f"The setting {name!r} is managed by oxy_pg: {MANAGED[name]}. Leave it out."
             )
         result[name] = _text(name, value)
     return result
@@ -203,7 +203,7 @@ def pg_hba_conf() -> str:
     )
 
 
-def pg_ident_conf(user_names: tuple[str, ...]) -> str:
+def pg_ident_conf(user_names: tuple[str, ...], role: str = "all") -> str:
     """Return which users of this machine may be whom (PostgreSQL 16 manual, 21.2)."""
-    lines = "".join(f'oxy_pg  "{name}"  all\n' for name in dict.fromkeys(user_names))
+    lines = "".join(f'oxy_pg  "{name}"  {role}\n' for name in dict.fromkeys(user_names))
     return f"# Written by oxy_pg at every start.\n# MAPNAME  SYSTEM-USERNAME  PG-USERNAME\n{lines}"

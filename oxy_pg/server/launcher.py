@@ -155,6 +155,8 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
     with daemon.spawned(state, lock_fd) as supervisor:
         user = account.account_for(state)
         programs = binaries.reachable(binaries.find(), user)
+        if not cluster.exists(state):
+            cluster.settle(state)
         if is_there := cluster.exists(state):
             cluster.check(state, user)
             adopt = _survivor(state, deadline)
