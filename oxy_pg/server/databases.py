@@ -113,12 +113,13 @@ def _set_password(connection: Connection, secret: str) -> None:
     # statements (PostgreSQL 16 manual, CREATE ROLE).
     verifier = _verifier(secret, secrets.token_bytes(16), _SCRAM_ITERATIONS)
     rights = f"{identifier(ROLE)} LOGIN CREATEDB PASSWORD {literal(verifier)}"
+    unlogged = "SET log_min_duration_statement = -1"  # however slow the disk is
     try:
-        connection.query(f"CREATE ROLE {rights}")
+        connection.query(f"{unlogged}; CREATE ROLE {rights}")
     except QueryError as error:
         if error.sqlstate not in _DUPLICATE:
             raise
-        connection.query(f"ALTER ROLE {rights}")
+        connection.query(f"{unlogged}; ALTER ROLE {rights}")
 
 
 def _verifier(secret: str, salt: bytes, iterations: int) -> str:
