@@ -13,7 +13,7 @@ import sys
 import click
 
 from oxy_pg import __version__
-from oxy_pg.cli import doctor, migrate, server, status
+from oxy_pg.cli import doctor, migrate, server, status, tune
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
@@ -30,7 +30,13 @@ def cli() -> None:
     """
 
 
-for command in (*server.COMMANDS, *status.COMMANDS, *doctor.COMMANDS, migrate.migrate_sqlite):
+for command in (
+    *server.COMMANDS,
+    *status.COMMANDS,
+    *tune.COMMANDS,
+    *doctor.COMMANDS,
+    migrate.migrate_sqlite,
+):
     cli.add_command(command)
 
 

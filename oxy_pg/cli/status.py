@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from oxy_pg.server.observer import EmbeddedObserver, Observation
     from oxy_pg.server.status import Status
 
-_WIDEST = 28  # characters of a column beside the last
 _LONGEST_WAIT = 10.0  # seconds for somebody else's server that does not answer
 
 
@@ -269,7 +268,7 @@ def _print_tables(found: Observation) -> None:
         for section in sections(found.activity):
             if section.rows:
                 console.print()
-                console.print(section_table(section, len(section.rows)))
+                console.print(section_table(section, len(section.rows), console.width))
 
 
 def _facts_table(found: Observation) -> RenderableType:
@@ -291,25 +290,31 @@ STATE_COLOURS = {"running": "green", "external": "green", "starting": "yellow"}
 _NUMBERS = {"for", "calls", "most", "live"}
 
 
-def section_table(section: Section, most: int) -> Table:
-    """Return a section with its first ``most`` rows, each on one line."""
+def section_table(section: Section, most: int, width: int) -> Table:
+    """Return a section with its first ``most`` rows, each on one line of a screen's ``width``."""
     from rich.table import Table
     from rich.text import Text
 
+    shown = section.rows[:most]
     table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
-    title = Text(section.title, style="bold red" if section.title == "waiting" else "bold not dim")
-    table.add_column(title, no_wrap=True, justify="right")
-    for name in section.header:
+    for number, name in enumerate((section.title, *section.header)):
+        header, last = Text(name), number == len(section.header)
+        if number == 0:
+            header.stylize("bold red" if name == "waiting" else "bold not dim")
+        longest = max(len(name), *(len(row[number]) for row in shown))
+        is_figure = number == 0 or name in _NUMBERS
         table.add_column(
-            name,
+            header,
             no_wrap=True,
             overflow="ellipsis",
-            justify="right" if name in _NUMBERS else "left",
-            ratio=1 if name == section.header[-1] else None,
-            max_width=None if name == section.header[-1] else _WIDEST,
+            justify="right" if is_figure else "left",
+            # Figures are whole, a query takes what is left, and the rest does not crowd it out.
+            min_width=longest if is_figure else None,
+            max_width=None if is_figure or last else max(9, width // 4),
+            ratio=1 if last else None,
         )
-    for row in section.rows[:most]:
-        table.add_row(*(Text(cell, overflow="ellipsis", no_wrap=True) for cell in row))
+    for row in shown:
+        table.add_row(*map(Text, row))
     return table
 
 

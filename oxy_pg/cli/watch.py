@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLAIN_BARS = " .:-=+*#@"
+# Seconds that rates are taken over at least: a session reports once a second what it has done.
+_SHORTEST = 1.9
 _REMEMBERED = 500  # ticks: as many as the widest screen has room for
 
 
@@ -62,7 +64,7 @@ class Tick:
 
 def _ticks(observer: EmbeddedObserver | ExternalObserver) -> Iterator[Tick]:
     """Look as often as the next tick is asked for; a server that was there may go and come."""
-    before: Counters | None = None
+    before: deque[Counters] = deque()
     found: Observation | None = None
     while True:
         try:
@@ -72,12 +74,18 @@ def _ticks(observer: EmbeddedObserver | ExternalObserver) -> Iterator[Tick]:
         except OxyPgError as error:
             if found is None:
                 raise
-            before = None
+            before.clear()
             yield Tick(None, str(error), None)
             continue
         after = found.activity.counters if found.activity else None
-        yield Tick(found, "", activity.rates(before, after))
-        before = after
+        while len(before) > 1 and after and before[1].at <= after.at - _SHORTEST:
+            before.popleft()
+        rates = activity.rates(before[0] if before else None, after)
+        if rates is None:
+            before.clear()
+        if after is not None:
+            before.append(after)
+        yield Tick(found, "", rates)
 
 
 def watch(observer: EmbeddedObserver | ExternalObserver, every: float, *, as_json: bool) -> None:
@@ -205,7 +213,7 @@ class _Screen:
                 )
             foot = Text("; ".join(notes), style="dim", no_wrap=True, overflow="ellipsis")
             known = [*sections(found), _databases(tick.found)]
-            parts += _fitted(known, left - bool(notes))
+            parts += _fitted(known, left - bool(notes), width)
             parts += [foot] * bool(notes)
         return Group(*parts)
 
@@ -287,7 +295,7 @@ def _databases(found: Observation) -> Section:
     return Section("databases", ("name",), rows)
 
 
-def _fitted(known: list[Section], lines: int) -> list[RenderableType]:
+def _fitted(known: list[Section], lines: int, width: int) -> list[RenderableType]:
     """Share the lines out: each section gets its title and a row, then they take turns."""
     rows: dict[int, int] = {}
     for number, section in enumerate(known):
@@ -301,4 +309,4 @@ def _fitted(known: list[Section], lines: int) -> list[RenderableType]:
         for number in growing[:lines]:
             rows[number] += 1
         lines -= len(growing[:lines])
-    return [section_table(known[number], most) for number, most in rows.items()]
+    return [section_table(known[number], most, width) for number, most in rows.items()]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oxy_pg.server.status import Status
 
 _PATIENCE = 5.0  # seconds for a server that runs but does not answer
-_SLOWLY = 10.0  # seconds until what changes slowly is asked for again
+_SLOWLY = 5.0  # seconds until what changes slowly is asked for again
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MB = 1024 * 1024
 _UNITS = {"B": 1, "kB": 1024, "8kB": 8192, "MB": _MB, "GB": 1024 * _MB, "TB": _MB * _MB}
+_NEAR = 0.05  # a value that is so near is not worth a change
 _BASELINE = 2048  # MB: the machine that the guide's table suits
 
 
@@ -65,51 +66,53 @@ def propose(machine: Machine, server: Server) -> tuple[Proposal, ...]:
 
 def _memory(machine: Machine, server: Server) -> tuple[Proposal, ...]:
     total = machine.memory // _MB
+    alone, connections = server.dedicated, server.max_connections
     # The embedded server shares its machine with the application, an editor and a browser.
-    ours = total if server.dedicated else total // 2
-    share = "the memory" if server.dedicated else "half of the memory, which it shares"
-    shared = max(16, ours // 4)
-    shared = shared if server.dedicated else min(2048, shared)
-    cache = total * 3 // 4 if server.dedicated else total // 2
-    connections = server.max_connections
+    ours = total if alone else total // 2
+    shared = max(16, ours // 4) if alone else max(16, min(2048, ours // 4))
     guide = min(16, total * 16 // _BASELINE) * 100 // max(100, connections)
-    work = min(256, max(4, guide, (ours - shared) // (3 * connections)))
-    maintenance = max(16, min(1024, ours // 16))
-    wal = max(1024, min(16384 if server.dedicated else 2048, 2 * shared))
-    most = "" if server.dedicated else ", at most 2GB"
+    spare = (ours - shared) // (3 * connections)
     return (
-        Proposal("shared_buffers", _size(shared), f"a quarter of {share}{most}", _manual("20.4.1")),
+        Proposal(
+            "shared_buffers",
+            _size(shared),
+            "a quarter of the memory"
+            if alone
+            else "an eighth of the memory, which it shares; at most 2GB",
+            _manual("20.4.1"),
+        ),
         Proposal(
             "effective_cache_size",
-            _size(max(64, cache)),
-            f"{'three quarters' if server.dedicated else 'half'} of the memory: these buffers and "
-            "the system's cache",
+            _size(max(64, total * 3 // 4 if alone else total // 2)),
+            f"{'three quarters' if alone else 'half'} of the memory: shared_buffers and what the "
+            "system caches",
             _manual("20.7.2"),
         ),
         Proposal(
             "work_mem",
-            _size(work),
-            f"the rest of {share}, for three sorts in each of {connections} connections; 16MB "
-            "with 2GB, 4MB to 256MB",
+            _size(min(256, max(4, guide, spare))),
+            f"the rest of {'the' if alone else 'half the'} memory, for three sorts in each of "
+            f"{connections} connections; 16MB where the guide's table fits, 4MB to 256MB",
             _manual("20.4.1"),
         ),
         Proposal(
             "maintenance_work_mem",
-            _size(maintenance),
-            f"a sixteenth of {share}, 16MB to 1GB: VACUUM and CREATE INDEX are few at a time",
+            _size(max(16, min(1024, ours // 16))),
+            f"a {'sixteenth' if alone else 'thirty-second'} of the memory, 16MB to 1GB: VACUUM "
+            "and CREATE INDEX are few at a time",
             _manual("20.4.1"),
         ),
         Proposal(
             "max_connections",
             str(connections),
-            "as many as asked for; each takes memory, and a pool serves more clients",
+            "as many as asked for: each takes memory, and a pool serves more clients",
             _manual("20.3.1"),
         ),
         Proposal(
             "max_wal_size",
-            _size(wal),
-            f"twice shared_buffers, 1GB to {'16GB' if server.dedicated else '2GB'}: checkpoints "
-            "come by time, not by size; the disk needs that much",
+            _size(max(1024, min(16384 if alone else 2048, 2 * shared))),
+            f"twice shared_buffers, 1GB to {'16GB' if alone else '2GB'}: checkpoints come by time "
+            "and not by size; the disk needs that much",
             _manual("20.5.2"),
         ),
     )
@@ -178,6 +181,8 @@ def _manual(section: str) -> str:
 
 
 def _size(megabytes: int) -> str:
+    if megabytes > 256:
+        megabytes -= megabytes % (16 if megabytes < 4096 else 256)
     return f"{megabytes // 1024}GB" if megabytes % 1024 == 0 else f"{megabytes}MB"
 
 
@@ -214,12 +219,12 @@ def compare(
 def _compared(
     one: Proposal, setting: str, unit: str | None, context: str, shown: str
 ) -> Comparison:
-    now = float(setting) * _UNITS.get(unit or "B", 1)
+    now, wanted = float(setting) * _UNITS.get(unit or "B", 1), _number(one.value)
     return Comparison(
         one.name,
         shown,
         one.value,
-        differs=now != _number(one.value),
+        differs=abs(now - wanted) > _NEAR * wanted,
         restart=context == "postmaster",
         why=one.why,
         source=one.source,
