@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import ClassVar
 
 import click
 
@@ -18,7 +19,29 @@ from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Sections(click.Group):
+    """A group whose help lists the commands by what they are for."""
+
+    sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
+        "Run": server.RUN,
+        "The server": (*server.LIFE, status.status, tune.tune, *doctor.COMMANDS),
+        "Data": (migrate.migrate_sqlite,),
+    }
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a table for each section."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (command.name or "", command.get_short_help_str(limit))
+                        for command in commands
+                    ]
+                )
+
+
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="oxy-pg")
 @state_dir_option
 def cli() -> None:
@@ -30,14 +53,9 @@ def cli() -> None:
     """
 
 
-for command in (
-    *server.COMMANDS,
-    *status.COMMANDS,
-    *tune.COMMANDS,
-    *doctor.COMMANDS,
-    migrate.migrate_sqlite,
-):
-    cli.add_command(command)
+for commands in Sections.sections.values():
+    for command in commands:
+        cli.add_command(command)
 
 
 def main() -> None:

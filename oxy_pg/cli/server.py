@@ -46,7 +46,7 @@ def _started(keep_alive: float | None, timeout: float) -> Server:
 @timeout_option
 @state_dir_option
 def url(database: str, socket: bool, timeout: float) -> None:  # noqa: FBT001
-    """Print the URL of a running server, for `export` or a database editor."""
+    """Print the server's URL, for `export` or a database editor."""
     external = external_url()
     if external is not None:
         click.echo(oxy_pg.ensure(timeout=timeout))
@@ -98,7 +98,7 @@ _NOT_RUNNING = {"stopped", "uninitialized"}
 @timeout_option
 @state_dir_option
 def restart(timeout: float) -> None:
-    """Restart the server, so that it takes over all its settings."""
+    """Restart the server, which applies all its settings."""
     need_embedded("restart")
     server = _server(math.inf)
     with spinner("Restarting PostgreSQL …"):
@@ -156,7 +156,7 @@ def _follow(log_dir: str) -> NoReturn:
 @state_dir_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, ...]) -> None:  # noqa: FBT001
-    """Open psql on the database; what follows `--` goes to psql."""
+    """Open psql; what follows `--` goes to psql."""
     from oxy_pg.server import binaries
 
     program = f"{binaries.find().bin_dir}/psql"
@@ -180,7 +180,7 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(database: str, timeout: float, command: tuple[str, ...]) -> None:
     """
-    Run a command with a database: `oxy-pg run -- CMD…`.
+    Run a dev server with a database: `oxy-pg run -- CMD…`.
 
     It finds the server's URL in OXY_DATABASE_URL and DATABASE_URL, and its
     parts in PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE. The server is
@@ -233,7 +233,7 @@ def _exec(program: str, arguments: list[str], environment: dict[str, str]) -> No
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @state_dir_option
 def reset(yes: bool) -> None:  # noqa: FBT001
-    """Stop the server and delete its data directory, with all databases in it."""
+    """Delete the data directory, with all databases in it."""
     need_embedded("reset")
     server = _server()
     found = server.status()
@@ -252,4 +252,5 @@ def reset(yes: bool) -> None:  # noqa: FBT001
     note("Deleted. The next start makes a new, empty one.")
 
 
-COMMANDS = (url, start, stop, restart, logs, psql, run, reset)
+RUN = (run, url, psql)
+LIFE = (start, stop, restart, logs, reset)

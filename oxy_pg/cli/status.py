@@ -316,6 +316,3 @@ def section_table(section: Section, most: int, width: int) -> Table:
     for row in shown:
         table.add_row(*map(Text, row))
     return table
-
-
-COMMANDS = (status,)

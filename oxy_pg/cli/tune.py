@@ -231,6 +231,3 @@ def _overridden(server: Server, names: list[str], timeout: float) -> list[str]:
 
     with external.connect(server.superuser_url(), Deadline(timeout)) as connection:
         return tuning.overridden(connection, names)
-
-
-COMMANDS = (tune,)
