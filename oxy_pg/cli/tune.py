@@ -73,7 +73,7 @@ def tune(
     timeout: float,
 ) -> None:
     """
-    Show settings that fit the machine, beside those that the server has.
+    Show settings that fit the machine, beside the present ones.
 
     For the embedded server, which is started if need be, it is this machine,
     of which half is left to others; --apply changes its settings. For the
