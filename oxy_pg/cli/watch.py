@@ -158,7 +158,10 @@ class _Screen:
 
     def __init__(self, every: float) -> None:
         self._every = every
-        self._console = Console()
+        # COLUMNS and LINES are what the terminal once had; a screen asks what it has.
+        fixed = {"COLUMNS", "LINES"}
+        environment = {name: value for name, value in os.environ.items() if name not in fixed}
+        self._console = Console(_environ=environment)
         utf8 = (self._console.encoding or "").lower().startswith("utf")
         self._bars = _BARS if utf8 else _PLAIN_BARS
         self._history: dict[str, deque[float | None]] = {
