@@ -159,7 +159,8 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
     """Open psql; what follows `--` goes to psql."""
     from oxy_pg.server import binaries
 
-    program = f"{binaries.find().bin_dir}/psql"
+    # The bundled one cannot speak TLS, which another server may ask for.
+    program = (external_url() and shutil.which("psql")) or f"{binaries.find().bin_dir}/psql"
     if not os.access(program, os.X_OK):
         program = shutil.which("psql") or binaries.find().program("psql")
     if external_url() is not None:
