@@ -129,6 +129,21 @@ def test_slow_queries_come_from_the_log(state_dir):
     assert "'two'" not in log
 
 
+def test_the_roles_password_is_in_no_log(state_dir):
+    """
+    Not even its verifier, with every statement logged as slow.
+    """
+    settings = {"log_min_duration_statement": 0}
+    with oxy_pg.Server(state_dir, settings=settings, keep_alive=1) as server:
+        with psycopg.connect(server.ensure_database(), autocommit=True) as connection:
+            connection.execute("SELECT 'is logged'")
+        log = "".join(path.read_text() for path in server.status().log_dir.iterdir())
+
+    assert "SELECT 'is logged'" in log
+    assert "SCRAM-SHA-256" not in log
+    assert "LOGIN CREATEDB" not in log
+
+
 def test_a_second_is_slow_unless_told_otherwise(server, state_dir):
     """
     The default, and what is said when the log has none of it.

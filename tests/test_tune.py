@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import oxy_pg
 from oxy_pg import paths
 from oxy_pg.server import account, binaries, machine, postmaster, tuning
 from oxy_pg.server.machine import Machine
+from tests.test_status import Terminal
 
 _MB, _GB = 2**20, 2**30
 MACHINES = [
@@ -222,6 +224,22 @@ def test_nothing_is_changed_by_looking(cli, server, state_dir):
     with psycopg.connect(server.url()) as connection:
         assert ("256MB",) == connection.execute("SHOW shared_buffers").fetchone()
     assert not (state_dir / "settings.json").exists()
+
+
+def test_on_a_terminal_it_fits(server, state_dir):
+    """
+    No line is longer than the terminal is wide; what changes is told from what fits.
+    """
+    arguments = ["tune", "--memory", "8GB", "--cpus", "4"]
+    terminal = Terminal(arguments, 80, 24, OXY_STATE_DIR=str(state_dir))
+
+    assert 0 == terminal.end()
+
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.said)
+    assert re.search(r"shared_buffers +256MB +-> +1GB +after a restart", shown)
+    assert re.search(r"random_page_cost +1.1 +fits", shown)
+    settings = shown[shown.index("shared_buffers") : shown.index("`oxy-pg tune")]
+    assert max(map(len, settings.splitlines())) <= 80
 
 
 def test_apply_keeps_them_and_restart_puts_all_into_force(cli, state_dir):

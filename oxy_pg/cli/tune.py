@@ -162,7 +162,9 @@ def _show(
 
 
 def _words(machine: Machine) -> str:
-    disk = {"ssd": "an SSD", "hdd": "a disk that rotates"}.get(machine.disk or "", "unknown disk")
+    disk = {"ssd": "an SSD", "hdd": "a disk that rotates"}.get(
+        machine.disk or "", "a disk of unknown kind"
+    )
     cores = "1 core" if machine.cpus == 1 else f"{machine.cpus} cores"
     return f"{machine.memory / 1024**3:.4g} GB of memory, {cores}, {disk}"
 
@@ -183,18 +185,24 @@ def _print_table(found: tuple[Comparison, ...]) -> None:
             click.echo(f"{one.name}: {one.current} -> {change}{restart}; {one.why} ({one.source})")
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("setting", "current", "proposed", "", "why"):
-        table.add_column(name, no_wrap=name != "why", overflow="fold")
+    console = Console()
+    name, now, then = (
+        max(len(getattr(one, field)) for one in found) for field in ("name", "current", "proposed")
+    )
     for one in found:
-        style = "bold yellow" if one.differs else "dim"
-        why = Text.assemble(one.why, (f" ({one.source})", "dim"))
-        restart = "restart" if one.differs and one.restart else ""
-        table.add_row(one.name, one.current, Text(one.proposed, style), restart, why)
-    Console().print(table)
+        # On two lines: five columns would be as many words high on a terminal of 80.
+        line = Text(f"{one.name:{name}}  {one.current:>{now}}  ", style="bold")
+        if one.differs:
+            line.append(f"-> {one.proposed:>{then}}", style="yellow")
+            line.append("  after a restart" * one.restart, style="not bold")
+        else:
+            line.append("fits", style="not bold green")
+        console.print(line)
+        why = Text(f"{one.why} ({one.source})", style="dim")
+        console.print(Padding(why, (0, 0, 0, 2)))
 
 
 # --- apply ---
