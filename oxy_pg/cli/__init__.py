@@ -14,7 +14,7 @@ from typing import ClassVar
 import click
 
 from oxy_pg import __version__
-from oxy_pg.cli import backup, doctor, migrate, server, transfer
+from oxy_pg.cli import backup, doctor, migrate, server, status, transfer, tune
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
@@ -24,8 +24,20 @@ class Sections(click.Group):
 
     sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
         "Run": server.RUN,
-        "The server": (*server.LIFE, *doctor.COMMANDS),
-        "Data": (migrate.migrate_sqlite, *backup.COMMANDS, *transfer.COMMANDS),
+        "The server": (
+            *server.LIFE,
+            status.status,
+            doctor.doctor,
+            tune.tune,
+            transfer.upgrade,
+        ),
+        "Data": (
+            migrate.migrate_sqlite,
+            backup.backup,
+            backup.restore,
+            transfer.push,
+            transfer.pull,
+        ),
     }
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
