@@ -7,6 +7,7 @@ typed error (one message, no traceback), 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -18,7 +19,7 @@ from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="oxy-pg")
 @state_dir_option
 def cli() -> None:
@@ -36,6 +37,9 @@ for command in (*server.COMMANDS, *doctor.COMMANDS, migrate.migrate_sqlite):
 
 def main() -> None:
     """Run the command line, and turn what goes wrong into a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where there is no "→", a "?" will do
     try:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:

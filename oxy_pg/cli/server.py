@@ -69,7 +69,7 @@ def _need_embedded(command: str) -> None:
 # --- start and stop ---
 
 
-@click.command()
+@click.command(short_help="Print the URL of a running server.")
 @database_option
 @click.option("--socket", is_flag=True, help="The URL by way of the private Unix socket.")
 @timeout_option
@@ -123,7 +123,7 @@ def stop(mode: str) -> None:
 _NOT_RUNNING = {"stopped", "uninitialized"}
 
 
-@click.command()
+@click.command(short_help="Restart the server, for settings that need it.")
 @timeout_option
 @state_dir_option
 def restart(timeout: float) -> None:
@@ -273,7 +273,8 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
     from oxy_pg.server import binaries
 
     program = f"{binaries.find().bin_dir}/psql"
-    if not os.access(program, os.X_OK):
+    # The bundled one cannot speak TLS, which another server may insist on.
+    if external_url() is not None or not os.access(program, os.X_OK):
         program = shutil.which("psql") or binaries.find().program("psql")
     if external_url() is not None:
         environment = _environment(oxy_pg.ensure(timeout=timeout))
@@ -286,7 +287,10 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
     _exec(program, [program, *arguments], environment)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(
+    short_help="Run a command with a database: `oxy-pg run -- CMD…`.",
+    context_settings={"ignore_unknown_options": True},
+)
 @database_option
 @timeout_option
 @state_dir_option
@@ -342,7 +346,7 @@ def _exec(program: str, arguments: list[str], environment: dict[str, str]) -> No
 # --- remove ---
 
 
-@click.command()
+@click.command(short_help="Delete the data directory, with all databases in it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @state_dir_option
 def reset(yes: bool) -> None:  # noqa: FBT001
