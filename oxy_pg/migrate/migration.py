@@ -348,6 +348,8 @@ def _refused(doing: str, error: psycopg.Error, role: str) -> OxyPgError:
     message = mask(str(error)).strip()
     if isinstance(error, pg.InsufficientPrivilege):
         remedy = _grant(role)
+    elif isinstance(error, pg.FeatureNotSupported) and doing.startswith("empty"):
+        remedy = "Run it as the owner of all these tables, or take those tables along (--tables)."
     elif isinstance(error, pg.ProgramLimitExceeded):
         remedy = "This is a limit of PostgreSQL. Leave the table out with --exclude, or --cast."
     else:

@@ -173,9 +173,14 @@ def _at_home(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
 _PASSES = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots")
 
 
+_STAYS = ("certificate", "invalid sslmode", "does not support SSL", "no password supplied")
+
+
 def _may_pass(message: str) -> bool:
     # What PostgreSQL itself answers begins with FATAL, in every language of libpq's own messages.
-    return "FATAL" not in message or any(words in message for words in _PASSES)
+    if "FATAL" in message:
+        return any(words in message for words in _PASSES)
+    return not any(words in message for words in _STAYS)
 
 
 def _unreachable(url: str, error: Exception) -> TargetUnreachable:
