@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import ClassVar
 
 import click
 
@@ -19,7 +20,32 @@ from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Sections(click.Group):
+    """A group whose help lists the commands by what they are for."""
+
+    sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
+        "Run": server.RUN,
+        "The server": (*server.LIFE, *doctor.COMMANDS),
+        "Data": (migrate.migrate_sqlite,),
+    }
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a table for each section."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (command.name or "", command.get_short_help_str(limit))
+                        for command in commands
+                    ]
+                )
+
+
+@click.group(
+    cls=Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="oxy-pg")
 @state_dir_option
 def cli() -> None:
@@ -31,8 +57,9 @@ def cli() -> None:
     """
 
 
-for command in (*server.COMMANDS, *doctor.COMMANDS, migrate.migrate_sqlite):
-    cli.add_command(command)
+for commands in Sections.sections.values():
+    for command in commands:
+        cli.add_command(command)
 
 
 def main() -> None:

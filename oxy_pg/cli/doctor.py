@@ -23,7 +23,7 @@ _COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 @state_dir_option
 def doctor(as_json: bool) -> None:  # noqa: FBT001
     """
-    Look for whatever may keep the server from running, and say what to do.
+    Find what may keep the server from running; say what to do.
 
     Starts nothing and changes nothing. Exit code 1: something fails.
     """

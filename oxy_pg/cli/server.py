@@ -69,13 +69,13 @@ def _need_embedded(command: str) -> None:
 # --- start and stop ---
 
 
-@click.command(short_help="Print the URL of a running server.")
+@click.command()
 @database_option
 @click.option("--socket", is_flag=True, help="The URL by way of the private Unix socket.")
 @timeout_option
 @state_dir_option
 def url(database: str, socket: bool, timeout: float) -> None:  # noqa: FBT001
-    """Print the URL of a running server, for `export` or a database editor."""
+    """Print the server's URL, for `export` or a database editor."""
     external = external_url()
     if external is not None:
         click.echo(oxy_pg.ensure(timeout=timeout))
@@ -123,11 +123,11 @@ def stop(mode: str) -> None:
 _NOT_RUNNING = {"stopped", "uninitialized"}
 
 
-@click.command(short_help="Restart the server, for settings that need it.")
+@click.command()
 @timeout_option
 @state_dir_option
 def restart(timeout: float) -> None:
-    """Restart the server, so that it takes over all its settings."""
+    """Restart the server, which applies all its settings."""
     _need_embedded("restart")
     server = _server(math.inf)
     with _spinner("Restarting PostgreSQL …"):
@@ -269,12 +269,12 @@ def _follow(log_dir: str) -> NoReturn:
 @state_dir_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, ...]) -> None:  # noqa: FBT001
-    """Open psql on the database; what follows `--` goes to psql."""
+    """Open psql; what follows `--` goes to psql."""
     from oxy_pg.server import binaries
 
-    program = f"{binaries.find().bin_dir}/psql"
-    # The bundled one cannot speak TLS, which another server may insist on.
-    if external_url() is not None or not os.access(program, os.X_OK):
+    # The bundled one cannot speak TLS, which another server may ask for.
+    program = (external_url() and shutil.which("psql")) or f"{binaries.find().bin_dir}/psql"
+    if not os.access(program, os.X_OK):
         program = shutil.which("psql") or binaries.find().program("psql")
     if external_url() is not None:
         environment = _environment(oxy_pg.ensure(timeout=timeout))
@@ -287,17 +287,14 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
     _exec(program, [program, *arguments], environment)
 
 
-@click.command(
-    short_help="Run a command with a database: `oxy-pg run -- CMD…`.",
-    context_settings={"ignore_unknown_options": True},
-)
+@click.command(context_settings={"ignore_unknown_options": True})
 @database_option
 @timeout_option
 @state_dir_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(database: str, timeout: float, command: tuple[str, ...]) -> None:
     """
-    Run a command with a database: `oxy-pg run -- CMD…`.
+    Run a dev server with a database: `oxy-pg run -- CMD…`.
 
     It finds the server's URL in OXY_DATABASE_URL and DATABASE_URL, and its
     parts in PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE. The server is
@@ -346,11 +343,11 @@ def _exec(program: str, arguments: list[str], environment: dict[str, str]) -> No
 # --- remove ---
 
 
-@click.command(short_help="Delete the data directory, with all databases in it.")
+@click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @state_dir_option
 def reset(yes: bool) -> None:  # noqa: FBT001
-    """Stop the server and delete its data directory, with all databases in it."""
+    """Delete the data directory, with all databases in it."""
     _need_embedded("reset")
     server = _server()
     found = server.status()
@@ -369,4 +366,5 @@ def reset(yes: bool) -> None:  # noqa: FBT001
     _note("Deleted. The next start makes a new, empty one.")
 
 
-COMMANDS = (url, start, stop, restart, status, logs, psql, run, reset)
+RUN = (run, url, psql)
+LIFE = (start, stop, restart, status, logs, reset)

@@ -111,20 +111,23 @@ def create(
     deadline: Deadline,
     *,
     durable: bool,
-) -> None:
+) -> str:
     """
     Make the cluster: beside its place, then put there whole by a rename.
 
-    Raises InitdbFailed, or OSError when the disk is full. A crash leaves at
-    most a directory ``postgres_data.new-*``, which the next call removes.
+    Nothing is synced; for a ``durable`` one ``sync_if_new()`` does that, all
+    at once. Returns what ``template.publish()`` is to be called with. Raises
+    InitdbFailed, or OSError when the disk is full. A crash leaves at most a
+    directory ``postgres_data.new-*``, which the next call removes.
     """
     home = _home_for(state, account)
     _remove_leftovers(home)
     aside = f"{home}/postgres_data.new-{os.getpid()}"
     try:
-        template.copy_to(aside, binaries, account, deadline)
+        waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
+        owner = (account.uid, account.gid)
         for name in (_MARK, *((os.path.basename(state.unsynced),) if durable else ())):
-            files.write_text(f"{aside}/{name}", _MARK_TEXT, owner=(account.uid, account.gid))
+            files.write_text(f"{aside}/{name}", _MARK_TEXT, owner=owner, sync=False)
         os.mkdir(f"{aside}/log", 0o700)
         account.own(f"{aside}/log")
         os.rename(aside, f"{home}/postgres_data")
@@ -134,6 +137,7 @@ def create(
     if home != state.root:
         os.symlink(f"{home}/postgres_data", f"{aside}.link")
         os.rename(f"{aside}.link", state.data_dir)
+    return waiting
 
 
 def _home_for(state: StateDir, account: Account) -> str:
@@ -159,11 +163,11 @@ def _remove_leftovers(home: str) -> None:
 
 
 def sync_if_new(state: StateDir) -> None:
-    """Make sure that a cluster that was copied from the template has reached the disk."""
+    """Make sure that a cluster that was made just now has reached the disk."""
     if not os.path.exists(state.unsynced):
         return
     files.sync_tree(state.data_dir)
-    files.sync(state.home)
+    files.sync_file(state.home)
     with contextlib.suppress(FileNotFoundError):  # somebody else was faster
         os.unlink(state.unsynced)
 
@@ -172,7 +176,10 @@ def configure(
     state: StateDir, account: Account, settings: Mapping[str, str], *, durable: bool
 ) -> None:
     """Write the configuration files, where they differ from what is there."""
-    names = (account.name, accounts.user_name(os.geteuid()))
+    # Each sync would wait for all that was written so far.
+    sync = durable and not os.path.exists(state.unsynced)
+    ours = accounts.user_name(os.geteuid())
+    names = (account.name, ours) if account.may_connect else (ours,)
     wanted = {
         "postgresql.conf": config.postgresql_conf(settings, durable=durable),
         "pg_hba.conf": config.pg_hba_conf(),
@@ -181,7 +188,7 @@ def configure(
     for name, text in wanted.items():
         path = f"{state.data_dir}/{name}"
         if files.read_text(path) != text:
-            files.write_text(path, text, owner=(account.uid, account.gid))
+            files.write_text(path, text, owner=(account.uid, account.gid), sync=sync)
     log_dir = state.log_dir
     if not os.path.isdir(log_dir):
         os.mkdir(log_dir, 0o700)

@@ -276,7 +276,7 @@ class Supervisor:
         if not self._plan.ephemeral:
             with contextlib.suppress(OSError):  # a full disk: the next start finds another port
                 if files.read_text(self._plan.port_file) != f"{self._port}\n":
-                    files.write_text(self._plan.port_file, f"{self._port}\n")
+                    files.write_text(self._plan.port_file, f"{self._port}\n", sync=False)
         self._say(f"postmaster {self._pid} is ready on port {self._port}")
         for client in self._clients:
             if client.leased or client.waits_for == "ready":
