@@ -193,9 +193,13 @@ def migrate_sqlite(
         from oxy_pg.migrate.source import back_up, path_of
 
         back_up(path_of(path), backup, options["timeout"])
+    watched = Watched(_display(quiet=quiet))
     try:
-        with _display(quiet=quiet) as display:
-            report = _migrate(path, target, display, options)
+        with watched.display:
+            report = _migrate(path, target, watched, options)
+    except KeyboardInterrupt:
+        click.echo(watched.where_it_stopped(), err=True)
+        raise
     except OxyPgError as error:
         if report_file:
             _write_error(error, report_file)
@@ -213,7 +217,7 @@ def migrate_sqlite(
 
 
 def _migrate(
-    path: str, target: str | None, display: Silent | Bars, options: dict[str, Any]
+    path: str, target: str | None, watched: Watched, options: dict[str, Any]
 ) -> MigrationReport:
     options["tables"] = options["tables"] or None
     chosen = state_dir()
@@ -221,23 +225,7 @@ def _migrate(
         os.environ["OXY_STATE_DIR"] = chosen
     # What psycopg tells its logger while a move is broken off is no news for who broke it off.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
-    phase = ""
-
-    def on_progress(progress: Progress) -> None:
-        nonlocal phase
-        phase = progress.phase
-        display.show(progress)
-
-    try:
-        return oxy_pg.migrate_sqlite(path, target, on_progress=on_progress, **options)
-    except KeyboardInterrupt:
-        click.echo(
-            "Stopped while it verified or committed: --dry-run tells whether the rows are there."
-            if phase == "verify"
-            else "Stopped before the commit: the target is as it was.",
-            err=True,
-        )
-        raise
+    return oxy_pg.migrate_sqlite(path, target, on_progress=watched.show, **options)
 
 
 def _print_json(text: str) -> None:
@@ -304,6 +292,25 @@ class Lines(Silent):
                 f"{progress.of_rows:,} rows → {progress.rows:,} ✓",
                 err=True,
             )
+
+
+class Watched:
+    """A display, and what the migration was at when it was last heard of."""
+
+    def __init__(self, display: Silent | Bars) -> None:
+        self.display = display
+        self._phase = ""
+
+    def show(self, progress: Progress) -> None:
+        """Show how far it is."""
+        self._phase = progress.phase
+        self.display.show(progress)
+
+    def where_it_stopped(self) -> str:
+        """Say what an interrupted migration has left behind."""
+        if self._phase in {"verify", "done"}:  # the commit follows without a word
+            return "Stopped while it verified or committed: --dry-run tells if the rows are there."
+        return "Stopped before the commit: the target is as it was."
 
 
 def _display(*, quiet: bool) -> Silent | Bars:

@@ -104,6 +104,7 @@ def migrate(
             source.check(readers[0], path)
         elif prepare is not None:
             _prepare(prepare, url)
+        (on_progress or _ignore)(Progress("connect"))
         server = stack.enter_context(closing(target.connect(url, deadline)))
         run = _Run(readers, server, path, url, options, on_progress or _ignore)
         return run.guarded(dry_run=dry_run)
