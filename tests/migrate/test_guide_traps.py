@@ -81,19 +81,35 @@ def oxy_url(server_url):
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} OWNER oxy")
     url = server_url.replace("admin:", "oxy:").removesuffix("/postgres") + f"/{name}"
-    with psycopg.connect(url) as connection:
-        connection.execute(oxy_database.POSTGRES_SCHEMA)
-        oxy_database.record_migrations(connection)
+    make_schema(url)
     yield url
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def oxy_15_url(debian_15):
+    """The same on PostgreSQL 15, which cannot be asked whether it would take a value."""
+    url = debian_15.new_database()
+    make_schema(url)
+    return url
+
+
+def make_schema(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(oxy_database.POSTGRES_SCHEMA)
+        oxy_database.record_migrations(connection)
 
 
 @pytest.fixture
 def clean(oxy_url):
     """Leave the schema as it was."""
     yield
-    with psycopg.connect(oxy_url) as connection:
+    clean_up(oxy_url)
+
+
+def clean_up(url: str) -> None:
+    with psycopg.connect(url) as connection:
         connection.execute("DROP TABLE IF EXISTS old_notes")
         connection.execute("ALTER TABLE tasks DROP COLUMN IF EXISTS forgotten")
 
@@ -149,29 +165,32 @@ def test_the_guide_knows_every_trap():
         assert row.happens == "moves" or (row.says and row.choices)
 
 
+@pytest.mark.parametrize("server", ["oxy_url", "oxy_15_url"])
 @pytest.mark.parametrize("trap", sorted(ROWS))
-def test_what_happens_is_what_the_guide_says(trap, sprung, oxy_url, clean):
+def test_what_happens_is_what_the_guide_says(trap, server, sprung, request):
     """
     Without options: everything arrives, or nothing, with the guide's words.
     """
+    url = request.getfixturevalue(server)
     path, row = sprung(trap), ROWS[trap]
-    before = counts(oxy_url)
+    before = counts(url)
     if row.happens == "stops":
         with pytest.raises(MigrationError) as caught:
-            move(path, oxy_url)
+            move(path, url)
         for says in row.says:
             assert has(says, str(caught.value)), str(caught.value)
-        assert before == counts(oxy_url)
+        assert before == counts(url)
         return
 
-    report = move(path, oxy_url)
+    report = move(path, url)
 
     for says in row.says:
         assert any(has(says, f"warning: {warning}") for warning in report.warnings), says
     assert 0 == sum(table.rows_skipped for table in report.tables)
     moved = [table.name for table in report.tables]
-    assert [] == differences(path, oxy_url, tables=moved)
+    assert [] == differences(path, url, tables=moved)
     assert len(moved) == 24 + (trap == Trap.LEFTOVER_TABLE)
+    clean_up(url)
 
 
 CHOICES = [(trap, *choice) for trap, row in sorted(ROWS.items()) for choice in row.choices]
