@@ -31,6 +31,7 @@ import psycopg
 import pytest
 import yaml
 
+import oxy_pg
 from oxy_pg import url as urls
 from oxy_pg.migrate.source import path_of
 from oxy_pg.paths import StateDir
@@ -291,10 +292,13 @@ def oxy_15(debian_15):
 
 
 def as_administrator(server: OtherServer, text: str, run: str) -> None:
-    with server.superuser("oxy" if run == "admin-oxy" else "postgres") as connection:
-        for statement in text.split(";"):
-            if statement.strip():
-                connection.execute(statement)
+    database = "oxy" if run == "admin-oxy" else "postgres"
+    words = ["-X", "-v", "ON_ERROR_STOP=1", "-h", server.home, "-p", server.port, "-U", "postgres"]
+    psql = [server.bin_dir / "psql", *words, "-d", database]
+    done = subprocess.run(
+        list(map(str, psql)), input=text, capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stderr
 
 
 def test_guide_on_postgresql_15(folder, state_dir, oxy_15):
@@ -549,6 +553,30 @@ def test_every_message_has_its_cause():
     The two lists are as long as each other.
     """
     assert len(CAUSES) == len(TROUBLES) == len(set(TROUBLES))
+
+
+def test_what_step_1_grants_is_what_was_missing(oxy_15, tmp_path):
+    """
+    Another role's database and tables: refused, granted as the guide says, and moved.
+    """
+    made, granted, owned = [block.text for block in BLOCKS if "admin" in str(block.meaning)][:3]
+    as_administrator(oxy_15, made.replace("oxy OWNER oxy", "oxy"), "admin")
+    trouble = Trouble(oxy_15, tmp_path)
+    trouble.url = oxy_15.url("oxy", PASSWORD, "oxy")
+    assert "permission denied for schema public" in trouble.move()
+
+    as_administrator(oxy_15, granted, "admin-oxy")
+    as_administrator(oxy_15, "CREATE TABLE t (id bigint PRIMARY KEY)", "admin-oxy")
+    assert "permission denied for table t" in trouble.move()
+
+    as_administrator(oxy_15, owned, "admin-oxy")
+    report = oxy_pg.migrate_sqlite(tmp_path / "good.db", trouble.url, schema="existing")
+    assert 1 == report.rows
+
+    # An owner may put indexes aside, but not back without the right to create.
+    as_administrator(oxy_15, "REVOKE ALL ON SCHEMA public FROM oxy", "admin-oxy")
+    as_administrator(oxy_15, "GRANT USAGE ON SCHEMA public TO oxy", "admin-oxy")
+    assert "permission denied for schema public" in trouble.move("--if-not-empty", "truncate")
 
 
 @pytest.mark.parametrize("number", range(len(CAUSES)), ids=lambda n: CAUSES[n].__name__)

@@ -272,7 +272,9 @@ class _Run:
         reason = target.missing_right(
             self.server,
             plan.schema,
-            creates=any(table.action == "create" for table in plan.tables),
+            # Whoever puts an index aside has to be allowed to make it again.
+            creates=any(table.action == "create" for table in plan.tables)
+            or any(aside.phase in {2, 3} for aside in plan.set_aside),
             fills=[table.target for table in plan.tables if table.action == "fill"],
         )
         if reason is not None:

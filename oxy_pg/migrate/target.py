@@ -250,7 +250,9 @@ def missing_right(
     ).fetchone()
     role, may_create = row or ("", True)
     if creates and not may_create:
-        return f"permission denied for schema {schema}: the role {role} may not create tables in it"
+        return (
+            f"permission denied for schema {schema}: the role {role} may not create anything in it"
+        )
     for table in fills:
         name = ident(schema, table)
         for right in ("SELECT", "INSERT"):
