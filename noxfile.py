@@ -98,6 +98,15 @@ def properties(session: nox.Session) -> None:
 
 
 @nox.session
+def transfer(session: nox.Session) -> None:
+    """30 kills of a restore either way; ``-- 100 7`` for another number, and a seed."""
+    install(session)
+    kills, *seed = session.posargs or ["30"]
+    environment = {"OXY_PG_KILLS": kills} | ({"OXY_PG_SEED": seed[0]} if seed else {})
+    session.run("pytest", "-s", "tests/transfer", env=environment)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Everything that is measured, beside its rivals, in one run."""
     install(session)

@@ -2,7 +2,8 @@
 A real PostgreSQL 16 with the convenience of SQLite.
 
 ``oxy_pg.ensure()`` gives a running server's URL, ``oxy_pg.migrate_sqlite()``
-moves a SQLite database in. Importing this package starts nothing, writes
+moves a SQLite database in, ``oxy_pg.backup()`` and ``oxy_pg.restore()`` keep
+it safe. Importing this package starts nothing, writes
 nothing, and loads a name only when it is used.
 """
 
@@ -10,17 +11,25 @@ TYPE_CHECKING = False  # spelled out: importing typing would take longer than al
 if TYPE_CHECKING:
     from oxy_pg._api import Server as Server
     from oxy_pg._api import Status as Status
+    from oxy_pg._api import backup as backup
+    from oxy_pg._api import check_backup as check_backup
     from oxy_pg._api import ensure as ensure
     from oxy_pg._api import migrate_sqlite as migrate_sqlite
+    from oxy_pg._api import restore as restore
     from oxy_pg._api import temporary as temporary
+    from oxy_pg.errors import BackupDamaged as BackupDamaged
+    from oxy_pg.errors import BackupExists as BackupExists
+    from oxy_pg.errors import BackupTooNew as BackupTooNew
     from oxy_pg.errors import BadValues as BadValues
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
     from oxy_pg.errors import ConfigurationError as ConfigurationError
+    from oxy_pg.errors import CountsDiffer as CountsDiffer
     from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
     from oxy_pg.errors import ForeignDataDirectory as ForeignDataDirectory
     from oxy_pg.errors import InitdbFailed as InitdbFailed
     from oxy_pg.errors import LockTimeout as LockTimeout
     from oxy_pg.errors import MigrationError as MigrationError
+    from oxy_pg.errors import NotABackup as NotABackup
     from oxy_pg.errors import OrphanRows as OrphanRows
     from oxy_pg.errors import OxyPgError as OxyPgError
     from oxy_pg.errors import SchemaMismatch as SchemaMismatch
@@ -31,28 +40,60 @@ if TYPE_CHECKING:
     from oxy_pg.errors import TargetNotEmpty as TargetNotEmpty
     from oxy_pg.errors import TargetRefused as TargetRefused
     from oxy_pg.errors import TargetUnreachable as TargetUnreachable
+    from oxy_pg.errors import ToolFailed as ToolFailed
+    from oxy_pg.errors import ToolsNotFound as ToolsNotFound
     from oxy_pg.errors import TransferError as TransferError
+    from oxy_pg.errors import TransferRefused as TransferRefused
     from oxy_pg.errors import UnsupportedServer as UnsupportedServer
     from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
     from oxy_pg.migrate.report import MigrationReport as MigrationReport
+    from oxy_pg.transfer.backup import BackupReport as BackupReport
+    from oxy_pg.transfer.manifest import Manifest as Manifest
+    from oxy_pg.transfer.restore import RestoreReport as RestoreReport
 
 __version__ = "0.1.0"
 
-_API = frozenset({"Server", "Status", "ensure", "migrate_sqlite", "temporary"})
+_API = frozenset(
+    {
+        "Server",
+        "Status",
+        "backup",
+        "check_backup",
+        "ensure",
+        "migrate_sqlite",
+        "restore",
+        "temporary",
+    }
+)
+# The outcomes, and the module of each.
+_VALUES = {
+    "BackupReport": "transfer.backup",
+    "Manifest": "transfer.manifest",
+    "MigrationReport": "migrate.report",
+    "RestoreReport": "transfer.restore",
+}
 
 __all__ = [
+    "BackupDamaged",
+    "BackupExists",
+    "BackupReport",
+    "BackupTooNew",
     "BadValues",
     "BinariesNotFound",
     "ConfigurationError",
+    "CountsDiffer",
     "ExternalServerUnavailable",
     "ForeignDataDirectory",
     "InitdbFailed",
     "LockTimeout",
+    "Manifest",
     "MigrationError",
     "MigrationReport",
+    "NotABackup",
     "OrphanRows",
     "OxyPgError",
+    "RestoreReport",
     "SchemaMismatch",
     "Server",
     "ServerError",
@@ -63,12 +104,18 @@ __all__ = [
     "TargetNotEmpty",
     "TargetRefused",
     "TargetUnreachable",
+    "ToolFailed",
+    "ToolsNotFound",
     "TransferError",
+    "TransferRefused",
     "UnsupportedServer",
     "VerificationFailed",
     "VersionMismatch",
+    "backup",
+    "check_backup",
     "ensure",
     "migrate_sqlite",
+    "restore",
     "temporary",
 ]
 
@@ -79,8 +126,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _API:
         from oxy_pg import _api as module
-    elif name == "MigrationReport":
-        from oxy_pg.migrate import report as module  # type: ignore[no-redef]
+    elif name in _VALUES:
+        from importlib import import_module
+
+        module = import_module(f"oxy_pg.{_VALUES[name]}")
     else:
         from oxy_pg import errors as module  # type: ignore[no-redef]
     value: object = getattr(module, name)

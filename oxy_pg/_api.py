@@ -18,13 +18,26 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report import MigrationReport
     from oxy_pg.server.config import Settings
     from oxy_pg.server.status import Status
+    from oxy_pg.transfer.backup import BackupReport
+    from oxy_pg.transfer.manifest import Manifest
+    from oxy_pg.transfer.progress import Progress as TransferProgress
+    from oxy_pg.transfer.restore import RestoreReport
 
 if os.name != "posix":
     raise ConfigurationError(
         "oxy_pg runs PostgreSQL on Linux and macOS. On Windows use it inside WSL 2."
     )
 
-__all__ = ["Server", "Status", "ensure", "migrate_sqlite", "temporary"]
+__all__ = [
+    "Server",
+    "Status",
+    "backup",
+    "check_backup",
+    "ensure",
+    "migrate_sqlite",
+    "restore",
+    "temporary",
+]
 
 # One handle for each way of asking, so that asking again finds its lease.
 _servers: dict[object, Server] = {}
@@ -213,3 +226,146 @@ def _target(given: str | None, *, dry_run: bool) -> Iterator[str]:
             yield server.url()
     else:
         yield ensure()
+
+
+# --- backup and restore ----------------------------------------------------------------
+
+
+def backup(
+    path: str | PathLike[str],
+    url: str | None = None,
+    *,
+    database: str = "oxy",
+    keep: int | None = None,
+    plain: bool = False,
+    force: bool = False,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 30.0,
+) -> BackupReport:
+    """
+    Back a database up into one file, as of one moment, while it is in use.
+
+    ``path`` is the file, which must not exist unless ``force``; or a directory,
+    in which each backup gets a name of its own: ``oxy-20260131T235959Z.dump``.
+    It appears whole or not at all, readable by its owner alone. ``url`` is the
+    database, default OXY_DATABASE_URL, or else ``database`` of the embedded
+    server.
+
+    ``keep`` deletes older backups of the same database in that directory, all
+    but so many, once the new one is safely in place. ``plain`` writes SQL, as
+    ``.sql.gz``, instead of pg_dump's custom format. ``on_progress`` is called on
+    the way. ``timeout`` is how many seconds the server is waited for.
+
+    In it are all objects and rows; not the roles, nor other databases. At its
+    end stands a manifest with the versions, every table's number of rows, and
+    the SHA-256; pg_restore and zcat do not mind. pg_dump must be of the server's
+    version or newer, and the best one on this machine is used.
+
+    Raises TransferError (ToolsNotFound, BackupExists, TransferRefused),
+    ConfigurationError, and for the embedded server what ``ensure()`` raises.
+    """
+    from oxy_pg.transfer import backup as backups
+
+    given = os.environ.get("OXY_DATABASE_URL") if url is None else url
+    if given is None:
+        given = _existing_server().superuser_url(database)
+    return backups.backup(
+        os.fspath(path),
+        given,
+        keep=keep,
+        plain=plain,
+        force=force,
+        on_progress=on_progress,
+        timeout=timeout,
+    )
+
+
+def _existing_server() -> Server:
+    """Return the embedded server; ConfigurationError where there is nothing in it yet."""
+    server = _server(None, None, None)
+    if server.status().state == "uninitialized":
+        from oxy_pg import paths
+
+        raise ConfigurationError(
+            f"There is nothing to back up in {paths.state_dir()}: no server was ever started "
+            "there. Name another place "
+            "with OXY_STATE_DIR or --state-dir, or a server with its URL."
+        )
+    return server
+
+
+def restore(
+    path: str | PathLike[str],
+    url: str | None = None,
+    *,
+    database: str | None = None,
+    keep_old: bool = False,
+    in_place: bool = False,
+    clean: bool = False,
+    jobs: int | None = None,
+    confirm: Callable[[str], bool] | None = None,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 30.0,
+) -> RestoreReport:
+    """
+    Restore a backup; whatever happens, the database is the old one or the new one.
+
+    ``url`` is the database to restore into, default OXY_DATABASE_URL, or else
+    ``database`` of the embedded server, default the one that was backed up. It
+    need not exist. The backup is checked first, down to its SHA-256. It goes
+    into a new database beside, whose tables are counted and compared with the
+    manifest; then the two change names, in one transaction. Sessions of the old
+    one are ended. It is dropped, or with ``keep_old`` kept under another name.
+    Everything belongs to the URL's role; privileges are not restored.
+
+    That needs a role with CREATEDB which owns the old database. ``in_place`` is
+    for one that has not: the backup goes into the database itself, which has to
+    be empty, in one transaction; with ``clean``, what is in the backup is
+    dropped first. ``jobs`` is how many tables and indexes pg_restore works on at
+    a time (default: the processors, 4 at most). ``confirm`` is asked before
+    something is replaced, and may decline. ``on_progress`` is called on the way,
+    and ``timeout`` is how many seconds the server is waited for.
+
+    Raises TransferError (NotABackup, BackupDamaged, BackupTooNew, CountsDiffer,
+    ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
+    server what ``ensure()`` raises.
+    """
+    from oxy_pg.transfer import restore as restores
+
+    given = os.environ.get("OXY_DATABASE_URL") if url is None else url
+    superuser_url = None
+    if given is None:
+        from oxy_pg.transfer import manifest
+
+        name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
+        server = _server(None, None, None)
+        given = server.ensure_database(name) if in_place else server.url(name)
+        superuser_url = server.superuser_url()
+    return restores.restore(
+        os.fspath(path),
+        given,
+        superuser_url=superuser_url,
+        keep_old=keep_old,
+        in_place=in_place,
+        clean=clean,
+        jobs=jobs,
+        confirm=confirm,
+        on_progress=on_progress,
+        timeout=timeout,
+    )
+
+
+def check_backup(
+    path: str | PathLike[str],
+    *,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+) -> Manifest:
+    """
+    Return the manifest of a backup that is whole and readable; needs no server.
+
+    Raises NotABackup, BackupDamaged, BackupTooNew, ToolsNotFound and
+    ConfigurationError.
+    """
+    from oxy_pg.transfer import restore as restores
+
+    return restores.check(os.fspath(path), on_progress)

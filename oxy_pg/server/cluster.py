@@ -8,9 +8,10 @@ import stat
 
 from oxy_pg import files, paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
+from oxy_pg.installations import major_of
 from oxy_pg.server import account as accounts
 from oxy_pg.server import config, logs, template
-from oxy_pg.server.binaries import MAJOR, major_of
+from oxy_pg.server.binaries import MAJOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

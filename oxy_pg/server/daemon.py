@@ -48,8 +48,20 @@ class Daemon:
         self._control.bind(plan.control)
         os.chmod(plan.control, 0o600)
         self._control.listen(1024)
-        os.write(self._plan_fd, plan.encode())
+        self._tell(plan.encode())
         self.has_gone = True
+
+    def dismiss(self) -> None:
+        """Let it end, since it is not needed."""
+        self._tell(b"")
+        with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+            os.waitpid(self.pid, 0)
+
+    def _tell(self, message: bytes) -> None:
+        # With its size, and not until we hang up: a process that another thread forks may hold
+        # the pipe for longer.
+        with contextlib.suppress(BrokenPipeError):  # killed; whoever asks for a lease finds out
+            os.write(self._plan_fd, len(message).to_bytes(4) + message)
 
 
 @contextlib.contextmanager
@@ -64,24 +76,22 @@ def spawned(state: StateDir, lock_fd: int) -> Iterator[Daemon]:
 
     from oxy_pg.server import lock
 
-    daemon = None
-    try:
-        with contextlib.ExitStack() as stack:
-            control = stack.enter_context(socket.socket(socket.AF_UNIX))
-            reader, writer = os.pipe()
-            stack.callback(os.close, writer)
-            for descriptor in (control.fileno(), writer):
-                stack.enter_context(lock.held_by_us(descriptor))
-            try:
-                pid = _spawn(state, (lock_fd, control.fileno(), reader))
-            finally:
-                os.close(reader)
-            daemon = Daemon(pid, control, writer)
+    with contextlib.ExitStack() as stack:
+        control = stack.enter_context(socket.socket(socket.AF_UNIX))
+        reader, writer = os.pipe()
+        stack.callback(os.close, writer)
+        for descriptor in (control.fileno(), writer):
+            stack.enter_context(lock.held_by_us(descriptor))
+        try:
+            pid = _spawn(state, (lock_fd, control.fileno(), reader))
+        finally:
+            os.close(reader)
+        daemon = Daemon(pid, control, writer)
+        try:
             yield daemon
-    finally:
-        if daemon is not None and not daemon.has_gone:
-            with contextlib.suppress(ChildProcessError):  # an application that reaps all children
-                os.waitpid(daemon.pid, 0)
+        finally:
+            if not daemon.has_gone:
+                daemon.dismiss()
 
 
 def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:
@@ -168,11 +178,12 @@ def become_supervisor() -> None:
 
 
 def _read(descriptor: int) -> bytes:
-    """Read until whoever writes has hung up."""
-    parts = []
-    while part := os.read(descriptor, 65536):
-        parts.append(part)
-    return b"".join(parts)
+    """Read one message with its size before it; as much as there is when the writer is gone."""
+    size = int.from_bytes(os.read(descriptor, 4))
+    message = b""
+    while len(message) < size and (part := os.read(descriptor, size - len(message))):
+        message += part
+    return message
 
 
 def _sign_the_lock() -> None:
