@@ -272,7 +272,7 @@ class SchemaMismatch(MigrationError):
         return (
             f"The schemas of source and target do not fit together:\n{lines}\n"
             "Nothing was written. Bring the target's schema up to date (--prepare), leave tables "
-            "out (--exclude), or let the tables be created (--schema create)."
+            "out (--exclude), or let those that are missing be created (--schema auto)."
         )
 
 
@@ -296,8 +296,8 @@ class BadValues(MigrationError):
             f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"
             f"{lines}{more}\n"
             "Nothing was written. Correct the rows in SQLite, choose another type "
-            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value, "
-            "`skip` leaves out the row."
+            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value "
+            "where the column may be NULL, `skip` leaves out the row."
         )
 
 
@@ -314,7 +314,8 @@ class OrphanRows(MigrationError):
             f"Failed to insert rows into PostgreSQL, because what they refer to is missing:\n"
             f"{lines}\n"
             "Nothing was written. Correct the rows in SQLite, or decide with --on-orphan: `null` "
-            "empties the reference, `skip` leaves out the row and what depends on it."
+            "empties the reference where the column may be NULL, `skip` leaves out the row and "
+            "what depends on it."
         )
 
 

@@ -7,6 +7,7 @@ typed error (one message, no traceback), 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import ClassVar
@@ -53,7 +54,10 @@ class Sections(click.Group):
                 )
 
 
-@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="oxy-pg")
 @state_dir_option
 def cli() -> None:
@@ -72,6 +76,9 @@ for commands in Sections.sections.values():
 
 def main() -> None:
     """Run the command line, and turn what goes wrong into a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where there is no "→", a "?" will do
     try:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import subprocess
 import time
@@ -103,6 +104,7 @@ def migrate(
             source.check(readers[0], path)
         elif prepare is not None:
             _prepare(prepare, url)
+        (on_progress or _ignore)(Progress("connect"))
         server = stack.enter_context(closing(target.connect(url, deadline)))
         run = _Run(readers, server, path, url, options, on_progress or _ignore)
         return run.guarded(dry_run=dry_run)
@@ -193,7 +195,7 @@ class _Run:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise _gone(self.doing, self.url, error) from error
         except psycopg.Error as error:
-            raise _refused(self.doing, error) from error
+            raise _refused(self.doing, error, self.server.info.user) from error
 
     @property
     def doing(self) -> str:
@@ -223,6 +225,8 @@ class _Run:
             warnings.append("the source has no tables")
         plan = replace(plan, warnings=tuple(warnings))
         self.on_progress(Progress("check", tables=len(plan.tables), of_rows=plan.rows))
+        if not dry_run:
+            self._refuse_rights(plan)
         preflight = Preflight(self.readers, self.server, plan)
         preflight.run(thorough=dry_run)
         if preflight.bad_total and not dry_run:
@@ -232,7 +236,8 @@ class _Run:
         plan = preflight.plan
         if dry_run:
             found = outcome(plan, preflight, None, time.perf_counter() - self.began)
-            return replace(found, problems=found.problems + self._rows_in_the_way(plan))
+            problems = found.problems + self._rights_missing(plan) + self._rows_in_the_way(plan)
+            return replace(found, problems=problems)
         self._refuse_rows(plan)
         preflight.raise_problems()
         transaction = Transaction(self.lite, self.server, plan, preflight, self.on_progress)
@@ -261,6 +266,27 @@ class _Run:
         )
         if full:
             raise TargetNotEmpty(full)
+
+    def _refuse_rights(self, plan: Plan) -> None:
+        """Say beforehand what PostgreSQL would say after the whole source has been looked at."""
+        reason = target.missing_right(
+            self.server,
+            plan.schema,
+            # Whoever puts an index aside has to be allowed to make it again.
+            creates=any(table.action == "create" for table in plan.tables)
+            or any(aside.phase in {2, 3} for aside in plan.set_aside),
+            fills=[table.target for table in plan.tables if table.action == "fill"],
+        )
+        if reason is not None:
+            role = self.server.info.user
+            raise TargetRefused("run migrations on", reason, _grant(role, plan.schema))
+
+    def _rights_missing(self, plan: Plan) -> tuple[report.Problem, ...]:
+        try:
+            self._refuse_rights(plan)
+        except TargetRefused as error:
+            return (report.Problem("rights", f"{error.reason}. {error.remedy}"),)
+        return ()
 
     def _rows_in_the_way(self, plan: Plan) -> tuple[report.Problem, ...]:
         try:
@@ -310,13 +336,23 @@ def _gone(doing: str, url: str, error: psycopg.Error) -> OxyPgError:
     )
 
 
-def _refused(doing: str, error: psycopg.Error) -> OxyPgError:
+def _grant(role: str, schema: str = "public") -> str:
+    """Say how to give a role what it needs."""
+    names = (role, schema)
+    name, place = (n if re.fullmatch("[a-z_][a-z0-9_]*", n) else target.ident(n) for n in names)
+    return (
+        "As the database's owner or an administrator, connected to this database: "
+        f"GRANT ALL ON SCHEMA {place} TO {name}; and for tables that are there "
+        f"already, make the role their owner: ALTER TABLE … OWNER TO {name};"
+    )
+
+
+def _refused(doing: str, error: psycopg.Error, role: str) -> OxyPgError:
     message = mask(str(error)).strip()
     if isinstance(error, pg.InsufficientPrivilege):
-        remedy = (
-            "The role lacks rights. As the database's owner: GRANT ALL ON SCHEMA public TO role; "
-            "and for tables that are there already, make the role their owner."
-        )
+        remedy = _grant(role)
+    elif isinstance(error, pg.FeatureNotSupported) and doing.startswith("empty"):
+        remedy = "Run it as the owner of all these tables, or take those tables along (--tables)."
     elif isinstance(error, pg.ProgramLimitExceeded):
         remedy = "This is a limit of PostgreSQL. Leave the table out with --exclude, or --cast."
     else:
