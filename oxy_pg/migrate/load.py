@@ -97,7 +97,7 @@ class Loader:
 
     def _is_in(self, table: TablePlan, names: str) -> str:
         same = " AND ".join(
-            f"s.k{number} = t.{part}" for number, part in enumerate(table.source.identity)
+            f"s.k{number} IS t.{part}" for number, part in enumerate(table.source.identity)
         )
         return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
 

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from oxy_pg.errors import ConfigurationError, SourceUnreadable
 from oxy_pg.migrate import tokens
+from oxy_pg.migrate.names import folded
 from oxy_pg.url import mask
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class SourceTable:
 
     def column(self, name: str) -> SourceColumn:
         """Return the column of this name, as SQLite would find it."""
-        return next(c for c in self.columns if c.name.lower() == name.lower())
+        return next(c for c in self.columns if folded(c.name) == folded(name))
 
     @property
     def rowid_alias(self) -> str | None:
@@ -134,7 +135,7 @@ class SourceTable:
         """SQL expressions that together name one row."""
         if self.without_rowid:
             return tuple(quoted(name) for name in self.primary_key)
-        taken = {column.name.lower() for column in self.columns}
+        taken = {folded(column.name) for column in self.columns}
         free = [name for name in _ROWID_NAMES if name not in taken]
         return (free[0],) if free else tuple(quoted(c.name) for c in self.columns)
 
@@ -152,7 +153,7 @@ class SourceSchema:
 
     def table(self, name: str) -> SourceTable | None:
         """Return the table of this name, as SQLite would find it."""
-        return next((t for t in self.tables if t.name.lower() == name.lower()), None)
+        return next((t for t in self.tables if folded(t.name) == folded(name)), None)
 
 
 def connect(path: str, timeout: float) -> sqlite3.Connection:
@@ -397,7 +398,7 @@ def _columns(
 ) -> Iterator[SourceColumn]:
     rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})")
     for _, name, declared, not_null, default, position, hidden in rows.fetchall():
-        written = text.columns.get(name.lower(), tokens.ColumnText("BINARY", None, ()))
+        written = text.columns.get(folded(name), tokens.ColumnText("BINARY", None, ()))
         yield SourceColumn(
             name=name,
             declared=declared or "",

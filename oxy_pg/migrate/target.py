@@ -13,13 +13,13 @@ import psycopg
 from psycopg import sql
 
 from oxy_pg.errors import TargetUnreachable
+from oxy_pg.migrate import names
 from oxy_pg.migrate.types import PgType, parse_type
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
     from oxy_pg.deadline import Deadline
 
-LONGEST_NAME = 63  # bytes (manual: 4.1.1, Identifiers)
 MOST_COLUMNS = 1600
 
 
@@ -85,8 +85,7 @@ class TargetTable:
 
     def column(self, name: str) -> TargetColumn | None:
         """Return the column of this name: the same one, else the same but for case."""
-        found: TargetColumn | None = match_name(name, {c.name: c for c in self.columns})
-        return found
+        return names.match(name, {column.name: column for column in self.columns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +100,12 @@ class TargetSchema:
 
     def table(self, name: str) -> TargetTable | None:
         """Return the table of this name: the same one, else the same but for case."""
-        found: TargetTable | None = match_name(name, self.tables)
-        return found
+        return names.match(name, self.tables)
 
 
-def match_name(name: str, among: dict[str, Any]) -> Any:
-    """Find a name: exactly, else the only one that differs in nothing but case."""
-    if name in among:
-        return among[name]
-    found = [value for key, value in among.items() if key.lower() == name.lower()]
-    return found[0] if len(found) == 1 else None
-
-
-def ident(*names: str) -> str:
+def ident(*parts: str) -> str:
     """Spell a name for PostgreSQL."""
-    return sql.Identifier(*names).as_string(None)
+    return sql.Identifier(*parts).as_string(None)
 
 
 def literal(value: object) -> str:
@@ -197,7 +187,7 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
             "no schema of the search path exists or may be used.",
             "GRANT ALL ON SCHEMA public TO the role, or create a schema for it.",
         )
-    names = frozenset(
+    relations = frozenset(
         row[0]
         for row in connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", [ident(schema)]
@@ -207,7 +197,7 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
     rows = connection.execute(_TABLES, [ident(schema)]).fetchall()
     for oid, name, owned, ordinary, readable in rows:
         tables[name] = _table(connection, schema, (oid, name, owned, ordinary, readable))
-    return TargetSchema(schema, database, connection.info.server_version, tables, names)
+    return TargetSchema(schema, database, connection.info.server_version, tables, relations)
 
 
 _TABLES = """

@@ -16,9 +16,9 @@ import re
 import sqlite3
 import struct
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -26,13 +26,15 @@ from psycopg import sql
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from oxy_pg.migrate.report import MigrationReport
+
 
 class _NotThisError(ValueError):
     """The source's value cannot be what the target's type says."""
 
 
-# (table, "") and (table, column) to the names in PostgreSQL.
-Names: TypeAlias = "Mapping[tuple[str, str], str]"
+# (table, None) and (table, column) to the names in PostgreSQL.
+Names: TypeAlias = "Mapping[tuple[str, str | None], str]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _table_differences(
     left_out: set[object],
     names: Names,
 ) -> Iterator[str]:
-    target = _target_table(conn, schema, names.get((table, ""), table))
+    target = _target_table(conn, schema, names.get((table, None), table))
     if target is None:
         yield f"{table}: no such table in PostgreSQL"
         return
@@ -259,7 +261,7 @@ def schema_differences(
     found: list[str] = []
     with contextlib.closing(_open(source)) as lite, psycopg.connect(url) as conn:
         for table in own_tables(lite):
-            target = _target_table(conn, schema, (names or {}).get((table, ""), table))
+            target = _target_table(conn, schema, (names or {}).get((table, None), table))
             if target is None:
                 found.append(f"{table}: no such table in PostgreSQL")
                 continue
@@ -328,7 +330,7 @@ def _renamed(facts: _Facts, table: str, names: Names) -> _Facts:
         foreign_keys=frozenset(
             (
                 mine(*own),
-                names.get((parent, ""), parent),
+                names.get((parent, None), parent),
                 tuple(names.get((parent, column), column) for column in referred),
                 update,
                 delete,
@@ -482,19 +484,55 @@ def _target_facts(conn: psycopg.Connection[Any], schema: str, table: str) -> _Fa
 def _source_rows(
     lite: sqlite3.Connection, table: str, columns: list[_Column], left_out: set[object]
 ) -> Iterator[tuple[object, ...]]:
-    lite.text_factory = _Text
-    names = ", ".join(_quote(column.name) for column in columns)
-    for row in lite.execute(f"SELECT {names} FROM {_quote(table)}"):
-        first = row[0].decode() if isinstance(row[0], _Text) else row[0]
-        if left_out and first in left_out:
+    for row in _read(lite, table, [column.name for column in columns]):
+        if left_out and _readable(row[0]) in left_out:
             continue
         yield tuple(_from_sqlite(value, column) for value, column in zip(row, columns, strict=True))
+
+
+def _read(
+    lite: sqlite3.Connection, table: str, columns: list[str], where: str = "TRUE"
+) -> Iterator[tuple[object, ...]]:
+    """Read texts as the very bytes in the file: what SQLite makes of broken ones is no proof."""
+    lite.text_factory = str
+    encoding = str(lite.execute("PRAGMA encoding").fetchone()[0])
+    part = 500  # of them; SQLite gives at most 2,000 values
+    lists = [columns[start : start + part] for start in range(0, len(columns), part)]
+    cursors = []
+    for names in lists:
+        terms = ", ".join(
+            f"typeof({name}), CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) "
+            f"ELSE {name} END"
+            for name in map(_quote, names)
+        )
+        # An index that holds all of some columns would give them in an order of its own.
+        cursors.append(
+            lite.execute(f"SELECT {terms} FROM {_quote(table)} NOT INDEXED WHERE {where}")
+        )
+    for rows in zip(*cursors, strict=True):
+        row = [value for some in rows for value in some]
+        yield tuple(
+            _Text(value, encoding) if kind == "text" else value
+            for kind, value in zip(row[::2], row[1::2], strict=True)
+        )
 
 
 class _Text(bytes):
     """The bytes of a text, so that they are not mistaken for a BLOB."""
 
-    __slots__ = ()
+    encoding: str
+
+    def __new__(cls, raw: bytes, encoding: str) -> Self:
+        text = super().__new__(cls, raw)
+        text.encoding = encoding
+        return text
+
+    def __str__(self) -> str:
+        return self.decode(self.encoding)
+
+
+def _readable(value: object) -> object:
+    return str(value) if isinstance(value, _Text) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,8 +547,7 @@ def _from_sqlite(value: object, column: _Column) -> object:
     if value is None:
         return None
     try:
-        if isinstance(value, _Text):
-            value = value.decode("utf-8")
+        value = _readable(value)
         return _FROM_SQLITE.get(column.kind, _text)(value, column)
     except (ValueError, ArithmeticError) as error:
         return _Misfit(value, str(error))
@@ -555,12 +592,31 @@ def _floating(value: object, column: _Column) -> object:
     if isinstance(value, bytes):
         raise _NotThisError("bytes")
     if isinstance(value, str):
+        _refuse_other_digits(value)
         value = float(value) if Decimal(value) == Decimal(float(value)) else Decimal(value)
     if isinstance(value, int) and value == float(value):
         value = float(value)
     if column.kind == "real" and isinstance(value, float):
-        return _single(value)
-    return value
+        value = _single(value)
+    return _signed(value)
+
+
+class _NegativeZero:
+    """Equal to 0.0 for Python, and not the same."""
+
+
+_NEGATIVE_ZERO = _NegativeZero()
+
+
+def _signed(value: object) -> object:
+    is_negative = isinstance(value, float) and value == 0 and math.copysign(1, value) < 0
+    return _NEGATIVE_ZERO if is_negative else value
+
+
+def _refuse_other_digits(text: str) -> None:
+    # Python reads "1_000", and the digits of every script.
+    if not re.fullmatch(r"[-+.0-9eE]+|[-+]?(?i:inf|infinity)", text):
+        raise _NotThisError("not a number")
 
 
 def _single(value: float) -> float:
@@ -593,6 +649,7 @@ def _decimal(value: object, _: _Column) -> object:
     try:
         if isinstance(value, float):
             return _DoubleAsDecimal(repr(value))
+        _refuse_other_digits(str(value).strip())
         return Decimal(str(value).strip())
     except InvalidOperation as error:
         raise _NotThisError("not a number") from error
@@ -684,14 +741,23 @@ def _parsed_moment(text: str) -> Decimal:
     if match is None:
         raise _NotThisError("not a time")
     year, month, day, hour, minute, second, fraction, offset = match.groups()
-    whole = datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0), 0, tzinfo=UTC
-    )
-    since = whole - datetime(1970, 1, 1, tzinfo=UTC)
-    seconds = Decimal(since // timedelta(seconds=1)) + int(second or 0)
-    if int(second or 0) > 59:
+    since = date(int(year), int(month), int(day)) - date(1970, 1, 1)
+    of_day = _seconds_of_day(int(hour or 0), int(minute or 0), int(second or 0), fraction)
+    seconds = since.days * 86_400 + of_day - _offset(offset)
+    if not _FIRST <= seconds < _BEYOND:
+        raise _NotThisError("beyond the years that oxy_pg promises to move")
+    return seconds
+
+
+# The years 1 to 9999, in UTC.
+_FIRST, _BEYOND = -62_135_596_800, 253_402_300_800
+
+
+def _seconds_of_day(hour: int, minute: int, second: int, fraction: str | None) -> Decimal:
+    exact = Decimal(hour * 3600 + minute * 60 + second) + Decimal(f"0{fraction or ''}")
+    if minute > 59 or second > 59 or hour > 24 or (hour == 24 and round(exact, 6) > 86_400):
         raise _NotThisError("not a time")
-    return seconds + Decimal(f"0{fraction}" if fraction else 0) - _offset(offset)
+    return exact
 
 
 def _offset(text: str | None) -> int:
@@ -713,9 +779,9 @@ def _hours(value: object, column: _Column) -> object:
     match = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?", str(value))
     if match is None:
         raise _NotThisError("not a time of day")
-    hours, minutes, seconds, fraction = match.groups()
-    total = int(hours) * 3600 + int(minutes) * 60 + int(seconds or 0)
-    return _held(total + Decimal(f"0{fraction}" if fraction else 0), column, Decimal(0))
+    hour, minute, second, fraction = match.groups()
+    exact = _seconds_of_day(int(hour), int(minute), int(second or 0), fraction)
+    return _held(exact, column, Decimal(0))
 
 
 _FROM_SQLITE: dict[str, Callable[[object, _Column], object]] = {
@@ -747,8 +813,8 @@ _FROM_POSTGRES: dict[str, Callable[[str], object]] = {
     "smallint": int,
     "integer": int,
     "bigint": int,
-    "real": lambda text: _single(float(text)),
-    "double precision": float,
+    "real": lambda text: _signed(_single(float(text))),
+    "double precision": lambda text: _signed(float(text)),
     "numeric": Decimal,
     "bytea": lambda text: bytes.fromhex(text.removeprefix("\\x")),
     "boolean": lambda text: text in {"t", "true"},
@@ -777,7 +843,7 @@ def _same(left: object, right: object) -> bool:
         if isinstance(left, _DoubleAsDecimal) and isinstance(right, Decimal):
             return math.isfinite(left) and math.isfinite(right) and float(left) == float(right)
         if isinstance(left, _DoubleAsText) and isinstance(right, str):
-            return float(left) == float(right)
+            return _signed(float(left)) == _signed(float(right))
     return False
 
 
@@ -786,19 +852,17 @@ def _same(left: object, right: object) -> bool:
 
 def source_values(lite: sqlite3.Connection, table: str, column: str) -> list[object]:
     """Return a column's values; texts as bytes of a type of their own."""
-    lite.text_factory = _Text
-    query = f"SELECT {_quote(column)} FROM {_quote(table)}"
-    return [row[0] for row in lite.execute(query).fetchall()]
+    return [row[0] for row in _read(lite, table, [column])]
 
 
-def fits(
+def kept(
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
     place: tuple[str, str],
     pg_type: str,
     value: object,
-) -> bool:
-    """Whether PostgreSQL takes this value of a column as ``pg_type``, and gives it back."""
+) -> object:
+    """Return what PostgreSQL makes of this value of a column as ``pg_type``; None: not the same."""
     conn.execute("SET TimeZone = 'UTC'")
     kind, digits = conn.execute(
         "SELECT format_type(%(t)s::text::regtype, NULL), "
@@ -809,16 +873,68 @@ def fits(
     column = _Column(place[1], place[1], kind, digits, unit)
     ours = _from_sqlite(value, column)
     if isinstance(ours, _Misfit):
-        return False
+        return None
     try:
-        spelled = _spelled(ours, value)
+        spelled = str(ours) if kind == "uuid" else _spelled(ours, value)
         with conn.transaction():
             row = conn.execute(
                 sql.SQL("SELECT CAST({} AS " + pg_type + ")::text").format(sql.Literal(spelled))
             ).fetchone()
     except (psycopg.Error, OverflowError):  # a time beyond the year 9999
-        return False
-    return row is not None and _same(ours, _from_postgres(row[0], column))
+        return None
+    if row is None:
+        return None
+    theirs = _from_postgres(row[0], column)
+    return theirs if _same(ours, theirs) else None
+
+
+def repeated(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    table: str,
+    columns: Mapping[str, str],
+    where: str = "TRUE",
+) -> int:
+    """Count the rows whose key, of columns with these types, another row has as well."""
+    keys: collections.Counter[tuple[object, ...]] = collections.Counter()
+    for row in _read(lite, table, list(columns), where):
+        key = [
+            None if value is None else kept(lite, conn, (table, name), pg_type, value)
+            for value, (name, pg_type) in zip(row, columns.items(), strict=True)
+        ]
+        if None not in key:
+            keys[tuple(0.0 if part is _NEGATIVE_ZERO else part for part in key)] += 1
+    return sum(count - 1 for count in keys.values())
+
+
+def unique_keys(lite: sqlite3.Connection, table: str) -> list[tuple[str, tuple[str, ...], str]]:
+    """Name the unique indexes over columns: name, columns, and which rows they hold."""
+    lite.text_factory = str
+    found = []
+    listed = lite.execute(f"PRAGMA main.index_list({_quote(table)})").fetchall()
+    for _, index, unique, _, partial in listed:
+        rows = lite.execute(f"PRAGMA main.index_xinfo({_quote(index)})").fetchall()
+        terms = [row for row in rows if row[5]]
+        if not unique or any(row[1] < 0 for row in terms):
+            continue
+        where = "TRUE"
+        if partial:
+            (text,) = lite.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", [index]
+            ).fetchone()
+            where = text.rpartition(" WHERE ")[2]
+        found.append((index, tuple(row[2] for row in terms), where))
+    return found
+
+
+def names_in(report: MigrationReport) -> dict[tuple[str, str | None], str]:
+    """Read what a report says about names that PostgreSQL does not take."""
+    names: dict[tuple[str, str | None], str] = {
+        (table.name, None): table.target for table in report.tables
+    }
+    for table in report.tables:
+        names |= {(table.name, column.name): column.target for column in table.columns}
+    return names
 
 
 def _spelled(ours: object, value: object) -> str:
@@ -830,6 +946,8 @@ def _spelled(ours: object, value: object) -> str:
         return "\\x" + ours.hex()
     if isinstance(ours, float):
         return repr(ours)
+    if ours is _NEGATIVE_ZERO:
+        return "-0.0"
     if isinstance(value, _Text):
-        return value.decode()
+        return str(value)
     return str(ours)
