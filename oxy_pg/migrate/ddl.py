@@ -130,6 +130,8 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
 def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:
     if column.type.kind not in {"bigint", "double"}:
         raise Uncertain(f"its type is {column.type}")
+    if column.survey.unfit:
+        raise Uncertain(f"not all of them are {column.type}")
     generated = {folded(c.name) for c in table.source.columns if c.generated}
     alike = {
         name: (target, type_)

@@ -96,6 +96,11 @@ def _open(source: str) -> sqlite3.Connection:
     return sqlite3.connect(source, isolation_level=None)
 
 
+def _folded(name: str) -> str:
+    """SQLite folds A to Z, and nothing else."""
+    return re.sub("[A-Z]", lambda letter: letter[0].lower(), name)
+
+
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -187,7 +192,7 @@ def _target_table(conn: psycopg.Connection[Any], schema: str, table: str) -> str
 def _named(name: str, names: list[str]) -> str | None:
     if name in names:
         return name
-    folded = [other for other in names if other.lower() == name.lower()]
+    folded = [other for other in names if _folded(other) == _folded(name)]
     return folded[0] if len(folded) == 1 else None
 
 
@@ -394,23 +399,23 @@ def _source_foreign_keys(
     lite: sqlite3.Connection, table: str
 ) -> Iterator[tuple[tuple[str, ...], str, tuple[str, ...], str, str]]:
     rows = lite.execute(f"PRAGMA main.foreign_key_list({_quote(table)})").fetchall()
-    names = {name.lower(): name for name in own_tables(lite)}
+    names = {_folded(name): name for name in own_tables(lite)}
     for number in {row[0] for row in rows}:
         parts = sorted((row for row in rows if row[0] == number), key=lambda row: int(row[1]))
-        parent = names.get(parts[0][2].lower())
+        parent = names.get(_folded(parts[0][2]))
         if parent is None:
             continue  # refers to nothing
         columns = lite.execute(f"PRAGMA main.table_xinfo({_quote(parent)})").fetchall()
         if parts[0][4] is None:
             referred = tuple(row[1] for row in sorted(columns, key=lambda r: r[5]) if row[5])
         else:
-            spelled = {row[1].lower(): row[1] for row in columns}
-            referred = tuple(spelled[part[4].lower()] for part in parts)
+            spelled = {_folded(row[1]): row[1] for row in columns}
+            referred = tuple(spelled[_folded(part[4])] for part in parts)
         own = {
-            row[1].lower(): row[1]
+            _folded(row[1]): row[1]
             for row in lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall()
         }
-        mine = tuple(own[part[3].lower()] for part in parts)
+        mine = tuple(own[_folded(part[3])] for part in parts)
         yield mine, parent, referred, parts[0][5], parts[0][6]
 
 
@@ -769,6 +774,8 @@ def _offset(text: str | None) -> int:
 
 
 def _day(value: object, column: _Column) -> object:
+    if isinstance(value, str) and re.search(r"[Zz]|[-+][0-9:]+$", value[10:]):
+        raise _NotThisError("a day somewhere else")
     seconds = _moment(value, column)
     if not isinstance(seconds, Decimal) or seconds % 86_400:
         raise _NotThisError("not a day")

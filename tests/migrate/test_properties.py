@@ -63,7 +63,13 @@ def target(server_url):
             conn.execute("CREATE SCHEMA public")
         return url
 
-    yield emptied
+    # As if every table were large: seen only in part at first, and moved in many pieces.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oxy_pg.migrate.survey._SAMPLE", 2)
+        patch.setattr("oxy_pg.migrate.preflight._BATCH", 2)
+        patch.setattr("oxy_pg.migrate.load._CHUNK", 100)
+        patch.setattr("oxy_pg.migrate.verify._FETCHED", 2)
+        yield emptied
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
