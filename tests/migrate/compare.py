@@ -274,6 +274,9 @@ def schema_differences(
             if reason := (allowed or {}).get(("primary key", table)):
                 ours = _without_key(ours, reason)
             found += _facts_lost(table, ours, _target_facts(conn, schema, target))
+            left = frozenset(allowed or {})
+            found += _column_promises_lost(lite, conn, (schema, table, target), names or {}, left)
+            found += _indexes_lost(lite, conn, (schema, table, target), left)
     return [lost for lost in found if not _is_explained(lost, allowed or {})]
 
 
@@ -417,6 +420,130 @@ def _source_foreign_keys(
         }
         mine = tuple(own[_folded(part[3])] for part in parts)
         yield mine, parent, referred, parts[0][5], parts[0][6]
+
+
+def _column_promises_lost(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    place: tuple[str, str, str],
+    names: Names,
+    left: frozenset[tuple[str, str]],
+) -> Iterator[str]:
+    """Defaults, generated columns, and keys that number themselves."""
+    schema, table, target = place
+    there = {
+        name: (identity, generated, default)
+        for name, identity, generated, default in conn.execute(
+            """
+            SELECT attname, attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid)
+            FROM pg_attribute
+            JOIN pg_class t ON t.oid = attrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+            LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+            WHERE nspname = %s AND relname = %s AND attnum > 0 AND NOT attisdropped
+            """,
+            [schema, target],
+        )
+    }
+    columns = {c.name: c for c in _columns(lite, conn, schema, table, target, names)}
+    lite.text_factory = str
+    rowid = _rowid_alias(lite, table)
+    for _, name, _, _, default, _, hidden in lite.execute(
+        f"PRAGMA main.table_xinfo({_quote(table)})"
+    ).fetchall():
+        column = columns[name]
+        identity, generated, theirs = there[column.target]
+        label = f"{table}.{name}"
+        if (name == rowid) != bool(identity):
+            yield f"{label}: numbered by itself in SQLite: {name == rowid}, not so in PostgreSQL"
+        if hidden in {2, 3}:
+            if not generated and ("generated column", label) not in left:
+                yield f"{label}: is generated no longer"
+        elif default is not None and name != rowid and ("default", label) not in left:
+            yield from _default_lost(lite, conn, column, label, (default, theirs))
+        elif default is None and theirs:
+            yield f"{label}: had no default, and has {theirs}"
+
+
+def _rowid_alias(lite: sqlite3.Connection, table: str) -> str | None:
+    """The column that SQLite itself calls the rowid; it is the only kind that it numbers."""
+    keys = [
+        row for row in lite.execute(f"PRAGMA main.table_info({_quote(table)})").fetchall() if row[5]
+    ]
+    indexed = lite.execute(f"PRAGMA main.index_list({_quote(table)})").fetchall()
+    has_index = any(row[3] == "pk" for row in indexed)
+    return keys[0][1] if len(keys) == 1 and not has_index else None
+
+
+def _default_lost(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    column: _Column,
+    label: str,
+    defaults: tuple[str, str | None],
+) -> Iterator[str]:
+    ours, theirs = defaults
+    try:
+        (value,) = lite.execute(f"SELECT {ours}").fetchone()
+    except sqlite3.OperationalError:
+        value = ours  # a word without quotes is a text here
+    if value is None and theirs is None:
+        return
+    if theirs is None:
+        yield f"{label}: has no default any more"
+        return
+    row = conn.execute("SELECT (" + theirs + ")::text").fetchone()
+    if re.search("now|current", ours, re.IGNORECASE):
+        return  # another moment each time
+    found = None if row is None or row[0] is None else _from_postgres(row[0], column)
+    if not _same(_from_sqlite(value, column), found):
+        yield f"{label}: the default {ours} became {theirs}"
+
+
+def _indexes_lost(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    place: tuple[str, str, str],
+    left: frozenset[tuple[str, str]],
+) -> Iterator[str]:
+    """Indexes of one's own: there, and about as many rows as before."""
+    schema, table, target = place
+    theirs = {
+        name: (unique, predicate)
+        for name, unique, predicate in conn.execute(
+            """
+            SELECT c.relname, indisunique, pg_get_expr(indpred, indrelid)
+            FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+            JOIN pg_namespace n ON n.oid = t.relnamespace
+            WHERE nspname = %s AND t.relname = %s
+            """,
+            [schema, target],
+        )
+    }
+    lite.text_factory = str
+    listed = lite.execute(f"PRAGMA main.index_list({_quote(table)})").fetchall()
+    for _, name, unique, origin, partial in listed:
+        if origin != "c" or {("index", name), ("unique index", name)} & left:
+            continue
+        if name not in theirs:
+            if len(name.encode()) <= 63:  # else it is called otherwise
+                yield f"{table}: the index {name} is gone"
+            continue
+        theirs_unique, theirs_where = theirs[name]
+        if bool(unique) != theirs_unique or bool(partial) != bool(theirs_where):
+            yield f"{table}: the index {name} is another one"
+        elif partial:
+            (text,) = lite.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", [name]
+            ).fetchone()
+            where = text.rpartition(" WHERE ")[2]
+            rows = lite.execute(f"SELECT count(*) FROM {_quote(table)} WHERE {where}").fetchone()
+            there = conn.execute(
+                sql.SQL("SELECT count(*) FROM {} WHERE " + theirs_where).format(
+                    sql.Identifier(schema, target)
+                )
+            ).fetchone()
+            if rows != there:
+                yield f"{table}: the index {name} had {rows} rows, and has {there}"
 
 
 _ACTIONS = {

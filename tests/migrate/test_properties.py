@@ -126,9 +126,24 @@ def _wrongly_arrived(path: str, url: str, report: MigrationReport) -> Iterator[s
         *differences(path, url, names=names),
         *schema_differences(path, url, allowed=explained, names=names),
         *_used_up_sequences(url),
+        *_checks_lost(path, url, report),
     ]
     if wrong:
         yield from [*wrong, repr(explained)]
+
+
+def _checks_lost(path: str, url: str, report: MigrationReport) -> Iterator[str]:
+    """Count the CHECKs of both sides, and those that were reported."""
+    with contextlib.closing(sqlite3.connect(path)) as lite, psycopg.connect(url) as conn:
+        texts = lite.execute("SELECT sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        found = conn.execute(
+            "SELECT count(*) FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid "
+            "WHERE contype = 'c' AND relnamespace = 'public'::regnamespace"
+        ).fetchone() or (0,)
+    ours = sum(text.count(" CHECK (") for (text,) in texts)
+    left = sum(skipped.kind == "check" for skipped in report.skipped)
+    if ours != found[0] + left:
+        yield f"{ours} CHECKs, of which {found[0]} arrived and {left} were left behind"
 
 
 def _wrongly_filled(path: str, url: str, first: MigrationReport) -> Iterator[str]:
