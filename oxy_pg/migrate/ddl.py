@@ -48,6 +48,7 @@ class _Writer:
         self.skipped = skipped
         self.warnings = warnings
         self.taken = set(target.names)
+        self.indexes: set[str] = set()  # of the source
         self.uniques: dict[str, list[UniqueKey]] = defaultdict(list)
 
     def leave(self, kind: str, name: str, reason: str) -> None:
@@ -75,6 +76,7 @@ def write(
     """
     writer = _Writer(target, skipped, warnings, compute=compute)
     writer.taken |= {table.target for table in tables}
+    writer.indexes = {index.name for table in tables for index in table.source.indexes}
     done = [
         _with_generated(table, writer) if table.action == "create" else table for table in tables
     ]
@@ -174,9 +176,9 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
 
 
 def _sequence(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
-    """Name the sequence behind an identity, where the name that it would get is taken."""
+    """Name the sequence behind an identity, where something else is called as it would be."""
     usual = f"{table.target}_{column.target}_seq"
-    name = shorten(usual, writer.taken)
+    name = shorten(usual, writer.taken | writer.indexes)
     writer.taken.add(name)
     return f" (SEQUENCE NAME {writer.name(name)})" if name != usual else ""
 

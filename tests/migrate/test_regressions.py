@@ -658,17 +658,36 @@ def test_rows_that_fill_holes_are_verified(move, pg, server_url, pg_url):
 
 def test_sound_key_of_a_table_without_rowid_is_not_called_damaged(lite, pg_url):
     """
-    SQLite 3.40 itself says "NULL value in t.b" here when it checks quickly.
+    SQLite 3.40 itself says "NULL value in t.b" here when it is asked to check.
     """
     path = lite(
         """
         CREATE TABLE t (b TEXT, a TEXT, PRIMARY KEY (a, b)) WITHOUT ROWID;
         CREATE TABLE u (b datetime, a json, PRIMARY KEY (a, b)) WITHOUT ROWID;
+        CREATE TABLE v (a bool, n numeric NOT NULL, b BLOB, PRIMARY KEY (b, a)) WITHOUT ROWID;
+        CREATE INDEX i ON v (n) WHERE n = 1;
         INSERT INTO t VALUES ('x', 'y'); INSERT INTO u VALUES ('2024-01-01', '{}');
+        INSERT INTO v VALUES (1, 2, x'01');
         """
     )
 
     assert () == migrate(path, pg_url, dry_run=True).problems
+
+
+def test_values_that_break_a_promise_of_sqlite_are_no_damage(lite, pg_url, pg):
+    """
+    A CHECK that was added behind SQLite's back: every page is sound, and the rows are moved.
+    """
+    path = lite("CREATE TABLE t (n INTEGER CHECK (n > 0)); INSERT INTO t VALUES (1);")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute("INSERT INTO t VALUES (-1)")
+
+    assert () == migrate(path, pg_url, dry_run=True).problems
+    report = migrate(path, pg_url, verify="full")
+
+    assert ["check"] == [skipped.kind for skipped in report.skipped]
+    assert [(1,), (-1,)] == pg("SELECT n FROM t")
 
 
 def fill(path, values) -> None:
