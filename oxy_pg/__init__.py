@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import MigrationError as MigrationError
     from oxy_pg.errors import OrphanRows as OrphanRows
     from oxy_pg.errors import OxyPgError as OxyPgError
+    from oxy_pg.errors import PreparationFailed as PreparationFailed
     from oxy_pg.errors import SchemaMismatch as SchemaMismatch
     from oxy_pg.errors import ServerError as ServerError
     from oxy_pg.errors import SourceUnreadable as SourceUnreadable
@@ -53,6 +54,7 @@ __all__ = [
     "MigrationReport",
     "OrphanRows",
     "OxyPgError",
+    "PreparationFailed",
     "SchemaMismatch",
     "Server",
     "ServerError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ def _casts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and os.path.splitext(value)[1].lower() not in {".json", ".html", ".htm"}:
         raise click.BadParameter("the file's name must end in .json or .html")
+    if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
+        raise click.BadParameter(f"there is no directory {os.path.dirname(value)}")
     return value
 
 
@@ -84,7 +87,13 @@ _POLICY = click.Choice(["error", "null", "skip"])
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=2, show_default=True)
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait.",
+)
 @state_dir_option
 def migrate_sqlite(
     *,
@@ -97,6 +106,8 @@ def migrate_sqlite(
     **options: Any,
 ) -> int:
     """Move a SQLite database into PostgreSQL: all of it, or nothing."""
+    # What psycopg logs when a connection breaks, our own message says better.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
     if backup and not options["dry_run"]:
         from oxy_pg.migrate.source import back_up, path_of
@@ -223,7 +234,8 @@ def summary(report: MigrationReport) -> str:
 
 def _last_line(report: MigrationReport) -> str:
     if report.dry_run:
-        problems = f"{len(report.problems):,} problems" if report.problems else "no problems"
+        count = len(report.problems)
+        problems = _count(count, "problem") if count else "no problems"
         return f"Dry run: nothing was written; {problems} found."
     checked = {
         "counts": "row counts compared",
@@ -231,6 +243,11 @@ def _last_line(report: MigrationReport) -> str:
         "none": "not verified",
     }[report.verification.mode]
     return (
-        f"Moved {report.rows:,} rows of {len(report.tables)} tables in {report.seconds:.1f} s; "
+        f"Moved {_count(report.rows, 'row')} of {_count(len(report.tables), 'table')} in "
+        f"{report.seconds:.1f} s; "
         f"{checked}."
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -95,6 +95,7 @@ def make_plan(
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)
     ]
+    _warn_of_casts(tables, casts, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings, compute=compute)
@@ -163,6 +164,19 @@ def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast
             )
         casts[table.name, columns[folded(column_name)]] = parse_cast(spelled)
     return casts
+
+
+def _warn_of_casts(
+    tables: list[TablePlan], casts: Mapping[tuple[str, str], Cast], notes: _Notes
+) -> None:
+    for table in tables:
+        for column in table.columns:
+            cast = casts.get((table.source.name, column.source))
+            if cast is not None and cast.type != column.type:
+                notes.warnings.append(
+                    f"{table.source.name}.{column.source} stays {column.type}, as the target has "
+                    f"it: the cast to {cast.type} is for tables that are created"
+                )
 
 
 def _find_tables(tables: list[SourceTable], target: TargetSchema) -> dict[str, TargetTable | None]:

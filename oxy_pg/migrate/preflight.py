@@ -336,8 +336,11 @@ class Preflight:
             if len(rows) < 100:
                 rows.append(row_name(table.source, row))
         if count:
+            note = ""
+            if self.plan.options.on_orphan == "null":
+                note = f"{', '.join(key.columns)} is NOT NULL, and cannot be emptied"
             self.orphans.append(
-                Orphans(table.source.name, key.columns, key.parent, count, tuple(rows))
+                Orphans(table.source.name, key.columns, key.parent, count, tuple(rows), note)
             )
 
     # --- temporary tables of row identities ---------------------------------------

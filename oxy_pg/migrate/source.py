@@ -264,11 +264,27 @@ def back_up(path: str, to: str, timeout: float) -> None:
 
 def damaged(path: str, details: str) -> SourceUnreadable:
     """Return the error for a database whose pages are corrupt."""
+    missing = _missing_bytes(path)
+    if missing:
+        details = f"{missing:,} bytes are missing at its end ({details})"
     return SourceUnreadable(
         path,
         f"the file is damaged: {details}",
-        "Restore it from a backup, or save what can be read with `sqlite3 FILE .recover`.",
+        "Restore it from a backup, or save what can be read: "
+        f"sqlite3 {path} .recover | sqlite3 saved.db",
     )
+
+
+def _missing_bytes(path: str) -> int:
+    """Return by how much the file is shorter than its header says (https://www.sqlite.org/fileformat.html)."""
+    with open(path, "rb") as file:
+        head = file.read(100)
+    if len(head) < 100:
+        return 0
+    page = {1: 65_536}.get(size := int.from_bytes(head[16:18]), size)
+    # The number of pages counts only if the same program wrote it and the last change.
+    pages = int.from_bytes(head[28:32]) if head[24:28] == head[92:96] else 0
+    return max(0, page * pages - os.path.getsize(path))
 
 
 def _refuse_what_is_no_database(path: str) -> None:
@@ -299,7 +315,10 @@ def _refuse_what_is_no_database(path: str) -> None:
 def _unreadable(path: str, error: sqlite3.Error) -> SourceUnreadable:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        remedy = "Another program holds a lock on it. Stop that program, or try again."
+        remedy = (
+            "Another program holds a lock on it. Stop that program, or wait longer for it "
+            "(--timeout SECONDS)."
+        )
     elif code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return damaged(path, str(error))
     elif code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} and _is_wal(path):

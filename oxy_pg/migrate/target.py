@@ -6,11 +6,13 @@ Manual: chapter 53, System Catalogs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from oxy_pg.errors import TargetUnreachable
 from oxy_pg.migrate import names
@@ -108,6 +110,11 @@ def ident(*parts: str) -> str:
     return sql.Identifier(*parts).as_string(None)
 
 
+def spoken(name: str) -> str:
+    """Spell a name for a person, who writes no quotes where none are needed."""
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) and name != "user" else ident(name)
+
+
 def literal(value: object) -> str:
     """Spell a value for PostgreSQL."""
     return sql.Literal(value).as_string(None)
@@ -169,9 +176,13 @@ def _unreachable(url: str, error: Exception) -> TargetUnreachable:
     if "password authentication failed" in message or "no password supplied" in message:
         remedy = "Check user and password in the URL (special characters are written as %40 …)."
     elif "does not exist" in message and "database" in message:
-        remedy = "Create it first: CREATE DATABASE name OWNER role;"
+        info = conninfo_to_dict(url)
+        name, role = (spoken(str(info.get(part, part))) for part in ("dbname", "user"))
+        remedy = f"Create it first: CREATE DATABASE {name} OWNER {role};"
     elif "pg_hba.conf" in message or "SSL" in message:
         remedy = "The server wants another way in; managed servers often need ?sslmode=require."
+    elif "too many" in message or "remaining connection slots" in message:
+        remedy = "The server takes no more connections: end some, or wait longer (--timeout)."
     else:
         remedy = "Check that the server runs, and host and port in the URL."
     return TargetUnreachable(mask(url), message, remedy)
@@ -185,7 +196,8 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
         raise TargetUnreachable(
             database,
             "no schema of the search path exists or may be used.",
-            "GRANT ALL ON SCHEMA public TO the role, or create a schema for it.",
+            "As the database's owner: CREATE SCHEMA IF NOT EXISTS public; GRANT ALL ON SCHEMA "
+            f"public TO {spoken(connection.info.user)};",
         )
     relations = frozenset(
         row[0]
