@@ -49,8 +49,8 @@ def _remedy(error: psycopg.Error, role: str, schema: str) -> str:
     if isinstance(error, pg.InsufficientPrivilege):
         return (
             "The role lacks rights. As the database's owner: "
-            f"GRANT ALL ON SCHEMA {spoken(schema)} TO {spoken(role)}; and for tables that are there "
-            f"already: ALTER TABLE … OWNER TO {spoken(role)};"
+            f"GRANT ALL ON SCHEMA {spoken(schema)} TO {spoken(role)}; and for each table that is "
+            f"there already: ALTER TABLE … OWNER TO {spoken(role)};"
         )
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return (
