@@ -186,6 +186,17 @@ class _Ahead:
         self._queue.put(last)
 
 
+def insert_defaults(
+    connection: psycopg.Connection[Any], schema: str, table: TablePlan, rows: int
+) -> Loaded:
+    """Insert as many rows as a table of the source has of which no column is to be written."""
+    began = time.perf_counter()
+    statement = sql.SQL("INSERT INTO {} SELECT FROM generate_series(1, {})").format(
+        sql.Identifier(schema, table.target), rows
+    )
+    return Loaded(connection.execute(statement).rowcount, 0, time.perf_counter() - began)
+
+
 def copy_table(
     connection: psycopg.Connection[Any],
     loader: Loader,

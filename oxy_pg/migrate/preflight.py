@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import sqlite3
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ class Preflight:
         self.orphans: list[Orphans] = []
         self.skipped: dict[str, str] = {}
         self.nulled: dict[tuple[str, str], list[str]] = {}
-        self.nulled_rows: dict[tuple[str, str], int] = {}
+        self.emptied: Counter[tuple[str, str, str]] = Counter()  # table, column, why
         self._keys = Keys(self._source, plan.encoding)
 
     def run(self, *, thorough: bool) -> None:
@@ -101,10 +102,20 @@ class Preflight:
         found = unfit_values(self._source, table.source, survey, everything=thorough)
         # Of the types that Python knows wholly, PostgreSQL need not be asked.
         ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
-        bad = False
-        for key, problem in self._checked(found, column, ask=ask):
-            bad = True
-            self._decide(table, column, key, problem)
+        empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
+        # What Python knows to be unfit is emptied on its way; what PostgreSQL refuses, by its row.
+        refused = self._temporary(table) if empty else None
+        bad = count = 0
+        for key, problem, by_postgres in self._checked(found, column, ask=ask):
+            bad += 1
+            if by_postgres and refused is not None:
+                self._keep(refused, key)
+                count += 1
+            else:
+                self._decide(table, column, key, problem)
+        if refused is not None and count:
+            self.nulled.setdefault((table.source.name, column.source), []).append(refused)
+            self.emptied[table.source.name, column.source, "emptied: it did not fit"] += count
         if not bad:
             return column
         # The fast way lets some of them through, for PostgreSQL to refuse; the exact way does not.
@@ -112,11 +123,11 @@ class Preflight:
 
     def _checked(
         self, found: Iterator[Any], column: ColumnPlan, *, ask: bool
-    ) -> Iterator[tuple[tuple[Any, ...], BadValue]]:
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
         batch: list[tuple[str, tuple[Any, ...], Value, str]] = []
         for where, key, value, result in found:
             if isinstance(result, BadValue):
-                yield key, result
+                yield key, result, False
             elif ask:
                 batch.append((where, key, value, result))
                 if len(batch) >= _BATCH or len(result) > 100_000:
@@ -126,7 +137,7 @@ class Preflight:
 
     def _refused(
         self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
-    ) -> Iterator[tuple[tuple[Any, ...], BadValue]]:
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
         if not batch or self._target.info.server_version < 160000:
             return
         rows = self._target.execute(
@@ -136,7 +147,8 @@ class Preflight:
         )
         for number, message in rows.fetchall():
             where, key, value, _ = batch[number - 1]
-            yield key, BadValue(self._table_of(column), column.source, where, show(value), message)
+            name = self._table_of(column)
+            yield key, BadValue(name, column.source, where, show(value), message), True
 
     def _table_of(self, column: ColumnPlan) -> str:
         return next(t.source.name for t in self.plan.tables if column in t.columns)
@@ -352,6 +364,9 @@ class Preflight:
         return name
 
     def _skip(self, table: TablePlan, key: tuple[Any, ...]) -> None:
+        self._keep(self._skip_table(table), key)
+
+    def _keep(self, names: str, key: tuple[Any, ...]) -> None:
         # The bytes of a text that cannot be decoded are a text all the same.
         values = [readable(part) for part in key]
         broken = [
@@ -359,10 +374,7 @@ class Preflight:
             for part, value in zip(key, values, strict=True)
         ]
         marks = ", ".join("CAST(? AS TEXT)" if is_text else "?" for is_text in broken)
-        names = self._skip_table(table)
-        self._source.execute(
-            f"INSERT OR IGNORE INTO temp.{names} VALUES ({marks})", [readable(part) for part in key]
-        )
+        self._source.execute(f"INSERT OR IGNORE INTO temp.{names} VALUES ({marks})", values)
 
     def _skip_all(self, table: TablePlan, query: str) -> int:
         names = self._skip_table(table)
@@ -381,9 +393,7 @@ class Preflight:
         for column in columns:
             source = table.source.column(column).name
             self.nulled.setdefault((table.source.name, source), []).append(name)
-            self.nulled_rows[table.source.name, source] = (
-                self.nulled_rows.get((table.source.name, source), 0) + count
-            )
+            self.emptied[table.source.name, source, "emptied: it referred to nothing"] += count
 
 
 def _is_unique_already(table: TablePlan, unique: UniqueKey) -> bool:

@@ -38,11 +38,8 @@ def refused(doing: str, error: psycopg.Error, role: str, schema: str) -> TargetR
 def _said(error: psycopg.Error) -> str:
     # Not str(error): it shows the statement, of which nobody has heard.
     found = error.diag
-    parts = [found.message_primary or str(error)]
-    parts += [
-        f"{part}." for part in (found.message_detail, found.message_hint, found.context) if part
-    ]
-    return mask(" ".join(part.strip() for part in parts))
+    parts = (found.message_primary or str(error), found.message_detail, found.message_hint)
+    return mask("\n".join(part.strip() for part in (*parts, found.context) if part))
 
 
 def _remedy(error: psycopg.Error, role: str, schema: str) -> str:

@@ -14,7 +14,7 @@ from psycopg import errors as pg
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate import report, sequences, verify
-from oxy_pg.migrate.load import Loaded, Loader, copy_table
+from oxy_pg.migrate.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.progress import Progress
 from oxy_pg.migrate.target import ident
 
@@ -162,7 +162,8 @@ class Transaction:
                     self.server, self.loader, table, self.plan.schema, on_rows, fresh=fresh
                 )
             else:
-                loaded = Loaded(0, 0, 0.0)
+                rows = table.rows - self.preflight.skipped_rows(table)
+                loaded = insert_defaults(self.server, self.plan.schema, table, rows)
             self.loaded[table.source.name] = loaded
             name, count = table.source.name, len(self.plan.tables)
             self.on_progress(

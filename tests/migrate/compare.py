@@ -41,7 +41,8 @@ Names: TypeAlias = "Mapping[tuple[str, str | None], str]"
 class _Column:
     name: str
     target: str  # its name in PostgreSQL
-    kind: str  # PostgreSQL's type without its arguments
+    full: str  # PostgreSQL's type
+    kind: str  # and without its arguments
     digits: int  # of a second's fraction that the type keeps
     unit: Decimal | None  # how many seconds one is, where numbers mean times; None: Julian days
 
@@ -54,6 +55,7 @@ def differences(
     tables: Iterable[str] | None = None,
     without: Mapping[str, Iterable[object]] | None = None,
     names: Names | None = None,
+    emptied: bool = False,
     limit: int = 20,
 ) -> list[str]:
     """
@@ -62,6 +64,7 @@ def differences(
     ``tables`` are the ones to look at (default: all that hold data of their
     own). ``without`` names rows, by the value of their first column, that were
     left out on purpose. ``names`` tells what is called otherwise in PostgreSQL.
+    ``emptied`` says that what PostgreSQL cannot hold was to become NULL there.
     """
     found: list[str] = []
     with (
@@ -75,7 +78,9 @@ def differences(
         conn.execute("SET extra_float_digits = 1")
         for table in own_tables(lite) if tables is None else tables:
             left_out = set((without or {}).get(table, ()))
-            found += _table_differences(lite, conn, schema, table, left_out, names or {})
+            found += _table_differences(
+                lite, conn, (schema, table), left_out, names or {}, emptied=emptied
+            )
             if len(found) >= limit:
                 return found[:limit]
     return found
@@ -108,11 +113,13 @@ def _quote(name: str) -> str:
 def _table_differences(
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
-    schema: str,
-    table: str,
+    place: tuple[str, str],
     left_out: set[object],
     names: Names,
+    *,
+    emptied: bool,
 ) -> Iterator[str]:
+    schema, table = place
     target = _target_table(conn, schema, names.get((table, None), table))
     if target is None:
         yield f"{table}: no such table in PostgreSQL"
@@ -122,7 +129,10 @@ def _table_differences(
     if missing:
         yield f"{table}: no column for {missing}"
         return
-    ours = list(_source_rows(lite, table, columns, left_out))
+    if emptied:
+        ours = list(_fitting_rows(lite, conn, table, columns))
+    else:
+        ours = list(_source_rows(lite, table, columns, left_out))
     theirs = list(_target_rows(conn, schema, target, columns))
     if len(ours) != len(theirs):
         yield f"{table}: {len(ours)} rows in SQLite, {len(theirs)} in PostgreSQL"
@@ -205,10 +215,10 @@ def _columns(
     names: Names,
 ) -> Iterator[_Column]:
     types = {
-        str(name): (str(kind), int(modifier))
-        for name, kind, modifier in conn.execute(
+        str(name): (str(full), str(kind), int(modifier))
+        for name, full, kind, modifier in conn.execute(
             """
-            SELECT attname, format_type(atttypid, NULL), atttypmod
+            SELECT attname, format_type(atttypid, atttypmod), format_type(atttypid, NULL), atttypmod
             FROM pg_attribute
             JOIN pg_class t ON t.oid = attrelid JOIN pg_namespace n ON n.oid = t.relnamespace
             WHERE nspname = %s AND relname = %s AND attnum > 0 AND NOT attisdropped
@@ -219,11 +229,11 @@ def _columns(
     lite.text_factory = str
     for _, name, *_ in lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall():
         place = _named(names.get((table, name), name), list(types)) or ""
-        kind, modifier = types.get(place, ("", -1))
+        full, kind, modifier = types.get(place, ("", "", -1))
         is_time = kind.startswith(("timestamp", "time", "date"))
         digits = modifier if is_time and modifier >= 0 else 6
         unit = _unit(lite, table, name) if is_time else None
-        yield _Column(name, place, kind, digits, unit)
+        yield _Column(name, place, full, kind, digits, unit)
 
 
 def _unit(lite: sqlite3.Connection, table: str, column: str) -> Decimal | None:
@@ -622,6 +632,16 @@ def _source_rows(
         yield tuple(_from_sqlite(value, column) for value, column in zip(row, columns, strict=True))
 
 
+def _fitting_rows(
+    lite: sqlite3.Connection, conn: psycopg.Connection[Any], table: str, columns: list[_Column]
+) -> Iterator[tuple[object, ...]]:
+    for row in _read(lite, table, [column.name for column in columns]):
+        yield tuple(
+            None if value is None else kept(lite, conn, (table, column.name), column.full, value)
+            for value, column in zip(row, columns, strict=True)
+        )
+
+
 def _read(
     lite: sqlite3.Connection, table: str, columns: list[str], where: str = "TRUE"
 ) -> Iterator[tuple[object, ...]]:
@@ -941,7 +961,7 @@ def _as_it_is(text: str) -> object:
     return text
 
 
-_UNUSED = _Column("", "", "", 6, None)
+_UNUSED = _Column("", "", "", "", 6, None)
 
 _FROM_POSTGRES: dict[str, Callable[[str], object]] = {
     "smallint": int,
@@ -1004,7 +1024,7 @@ def kept(
         {"t": pg_type},
     ).fetchone() or ("", 6)
     unit = _unit(lite, *place) if kind.startswith(("time", "date")) else None
-    column = _Column(place[1], place[1], kind, digits, unit)
+    column = _Column(place[1], place[1], pg_type, kind, digits, unit)
     ours = _from_sqlite(value, column)
     if isinstance(ours, _Misfit):
         return None

@@ -618,6 +618,38 @@ def test_values_that_postgres_spells_in_another_way_are_verified(move, pg, pg_ty
     assert 3 == report.verification.rows
 
 
+@pytest.mark.parametrize(
+    ("pg_type", "good", "bad"),
+    [("inet", "::1", "abc"), ("integer[]", "{1}", "{x}"), ("jsonb", "1", '"\\ud800"')],
+)
+def test_what_postgres_alone_can_judge_is_emptied_when_asked(move, pg, pg_type, good, bad):
+    """
+    Python has no objection; PostgreSQL has.
+    """
+    pg(f"CREATE TABLE t (id int, v {pg_type})")
+
+    report = move(
+        "CREATE TABLE t (id INTEGER, v TEXT)",
+        {"t": [(1, bad), (2, good), (3, bad)]},
+        on_bad_value="null",
+    )
+
+    assert [(1, True), (2, False), (3, True)] == pg("SELECT id, v IS NULL FROM t ORDER BY id")
+    assert [("v", 2)] == [(change.column, change.count) for change in report.changes]
+
+
+def test_rows_of_which_no_column_is_written_arrive(move, pg):
+    """
+    The target lacks the only column, which is empty: the rows get their defaults.
+    """
+    pg("CREATE TABLE t (id serial, note text DEFAULT 'x')")
+
+    report = move("CREATE TABLE t (v TEXT)", {"t": [(None,), (None,)]})
+
+    assert 2 == report.rows
+    assert [(1, "x"), (2, "x")] == pg("SELECT * FROM t ORDER BY id")
+
+
 def test_documents_are_verified_beside_rows_that_were_there(move, pg):
     """
     jsonb orders its keys in another way, and has only one way to write a number.
