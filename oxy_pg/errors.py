@@ -244,6 +244,23 @@ class TargetRefused(MigrationError):
         )
 
 
+class PreparationFailed(TargetRefused):
+    """What was to bring the target's schema up first (``prepare``) failed."""
+
+    def __init__(self, command: str, reason: str) -> None:
+        remedy = "Run it by hand with OXY_DATABASE_URL set, and correct it."
+        super().__init__("run migrations on", reason, remedy)
+        self.args = (command, reason)  # it is made again from these when it is unpickled
+        self.command = command
+
+    def __str__(self) -> str:
+        return (
+            f"Failed to run migrations on PostgreSQL: {self.command} failed: {self.reason}\n"
+            f"{self.remedy}\n"
+            "No row was moved. What it did before it failed was not undone."
+        )
+
+
 class TargetNotEmpty(MigrationError):
     """Tables that would be filled have rows already."""
 

@@ -41,6 +41,8 @@ def _casts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and os.path.splitext(value)[1].lower() not in {".json", ".html", ".htm"}:
         raise click.BadParameter("the file's name must end in .json or .html")
+    if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
+        raise click.BadParameter(f"there is no directory {os.path.dirname(value)}")
     return value
 
 
@@ -188,6 +190,8 @@ def migrate_sqlite(
     The SQLite file is only read. What is written is one transaction: stopped at
     any moment, by Ctrl-C too, it leaves the target as it was.
     """
+    # What psycopg logs when a connection breaks, our own message says better.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
     if backup and not options["dry_run"]:
         from oxy_pg.migrate.source import back_up, path_of

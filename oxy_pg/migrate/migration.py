@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sqlite3
 import subprocess
 import time
@@ -26,9 +25,9 @@ from oxy_pg.errors import (
     ConfigurationError,
     MigrationError,
     OxyPgError,
+    PreparationFailed,
     TargetNotEmpty,
     TargetRefused,
-    TargetUnreachable,
 )
 from oxy_pg.migrate import report, source, target, verify
 from oxy_pg.migrate.outcome import outcome
@@ -36,6 +35,7 @@ from oxy_pg.migrate.plan import Options, Plan
 from oxy_pg.migrate.planner import bookkeeping_warnings, make_plan
 from oxy_pg.migrate.preflight import Preflight
 from oxy_pg.migrate.progress import Progress
+from oxy_pg.migrate.refusals import connection_lost, grant, refused
 from oxy_pg.migrate.survey import install_functions
 from oxy_pg.migrate.transaction import Transaction
 from oxy_pg.problems import BadValue
@@ -132,7 +132,6 @@ def _check_options(options: Options) -> None:
 
 
 def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
-    what = "run migrations on"
     if callable(prepare):
         try:
             prepare(url)
@@ -140,7 +139,7 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
             raise
         except Exception as error:
             message = mask(f"{type(error).__name__}: {error}")
-            raise TargetRefused(what, message, "The `prepare` function failed.") from error
+            raise PreparationFailed("the `prepare` function", message) from error
         return
     environment = {**os.environ, "OXY_DATABASE_URL": url, "DATABASE_URL": url}
     done = subprocess.run(  # noqa: S602 - a shell command is what was asked for
@@ -148,10 +147,7 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
     )
     if done.returncode:
         tail = mask((done.stderr or done.stdout).strip()[-2000:])
-        reason = f"`{prepare}` ended with {done.returncode}:\n{tail}"
-        raise TargetRefused(
-            what, reason, "Run it by hand with OXY_DATABASE_URL set, and correct it."
-        )
+        raise PreparationFailed(f"`{prepare}`", f"exit code {done.returncode}:\n{tail}")
 
 
 class _Run:
@@ -175,6 +171,8 @@ class _Run:
         self.on_progress = on_progress
         self.began = time.perf_counter()
         self.transaction: Transaction | None = None
+        self.role = server.info.user
+        self.schema = "public"
         for reader in readers:
             install_functions(reader)
 
@@ -193,9 +191,9 @@ class _Run:
                 f"Failed to read the SQLite database {self.path}: {error}"
             ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise _gone(self.doing, self.url, error) from error
+            raise connection_lost(self.doing, self.url, error) from error
         except psycopg.Error as error:
-            raise _refused(self.doing, error, self.server.info.user) from error
+            raise refused(self.doing, error, self.role, self.schema) from error
 
     @property
     def doing(self) -> str:
@@ -203,11 +201,11 @@ class _Run:
         return self.transaction.doing if self.transaction else "read the schema of"
 
     def _diagnose_source(self, error: sqlite3.Error) -> None:
+        source.check(self.lite, self.path)
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(
             error, sqlite3.OperationalError
         ):
             raise source.damaged(self.path, str(error)) from error
-        source.check(self.lite, self.path)
 
     def run(self, *, dry_run: bool, compute: bool = True) -> report.MigrationReport:
         """
@@ -219,6 +217,7 @@ class _Run:
         self.transaction = None
         schema = source.read_schema(self.lite, self.path)
         goal = target.read_target(self.server)
+        self.schema = goal.name
         plan = make_plan(self.readers, schema, goal, mask(self.url), self.options, compute=compute)
         warnings = [*plan.warnings, *bookkeeping_warnings(self.lite, self.server, schema, goal)]
         if not schema.tables:
@@ -278,8 +277,8 @@ class _Run:
             fills=[table.target for table in plan.tables if table.action == "fill"],
         )
         if reason is not None:
-            role = self.server.info.user
-            raise TargetRefused("run migrations on", reason, _grant(role, plan.schema))
+            remedy = grant(self.role, plan.schema)
+            raise TargetRefused("run migrations on", reason, remedy)
 
     def _rights_missing(self, plan: Plan) -> tuple[report.Problem, ...]:
         try:
@@ -319,42 +318,3 @@ def _computes(plan: Plan) -> bool:
         if table.action == "create"
         for column in table.columns
     )
-
-
-def _gone(doing: str, url: str, error: psycopg.Error) -> OxyPgError:
-    message = mask(str(error)).strip()
-    if isinstance(error, pg.DiskFull):
-        return TargetRefused(
-            doing, message, "The server's disk is full: make room, and run it again."
-        )
-    if isinstance(error, pg.InsufficientResources | pg.OperatorIntervention | pg.LockNotAvailable):
-        return TargetRefused(doing, message, "Run it again once the cause is gone.")
-    return TargetUnreachable(
-        mask(url),
-        f"the connection was lost while trying to {doing} it: {message}",
-        "Nothing was committed: the target is as it was. Run it again once the server is back.",
-    )
-
-
-def _grant(role: str, schema: str = "public") -> str:
-    """Say how to give a role what it needs."""
-    names = (role, schema)
-    name, place = (n if re.fullmatch("[a-z_][a-z0-9_]*", n) else target.ident(n) for n in names)
-    return (
-        "As the database's owner or an administrator, connected to this database: "
-        f"GRANT ALL ON SCHEMA {place} TO {name}; and for tables that are there "
-        f"already, make the role their owner: ALTER TABLE … OWNER TO {name};"
-    )
-
-
-def _refused(doing: str, error: psycopg.Error, role: str) -> OxyPgError:
-    message = mask(str(error)).strip()
-    if isinstance(error, pg.InsufficientPrivilege):
-        remedy = _grant(role)
-    elif isinstance(error, pg.FeatureNotSupported) and doing.startswith("empty"):
-        remedy = "Run it as the owner of all these tables, or take those tables along (--tables)."
-    elif isinstance(error, pg.ProgramLimitExceeded):
-        remedy = "This is a limit of PostgreSQL. Leave the table out with --exclude, or --cast."
-    else:
-        remedy = "Correct it in the source, or choose other types with --cast table.column=type."
-    return TargetRefused(doing, message, remedy)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from oxy_pg.errors import TargetUnreachable
+from oxy_pg.migrate import names
 from oxy_pg.migrate.types import PgType, parse_type
 from oxy_pg.url import check, mask, plain
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from oxy_pg.deadline import Deadline
 
-LONGEST_NAME = 63  # bytes (manual: 4.1.1, Identifiers)
 MOST_COLUMNS = 1600
 
 
@@ -88,8 +89,7 @@ class TargetTable:
 
     def column(self, name: str) -> TargetColumn | None:
         """Return the column of this name: the same one, else the same but for case."""
-        found: TargetColumn | None = match_name(name, {c.name: c for c in self.columns})
-        return found
+        return names.match(name, {column.name: column for column in self.columns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +104,17 @@ class TargetSchema:
 
     def table(self, name: str) -> TargetTable | None:
         """Return the table of this name: the same one, else the same but for case."""
-        found: TargetTable | None = match_name(name, self.tables)
-        return found
+        return names.match(name, self.tables)
 
 
-def match_name(name: str, among: dict[str, Any]) -> Any:
-    """Find a name: exactly, else the only one that differs in nothing but case."""
-    if name in among:
-        return among[name]
-    found = [value for key, value in among.items() if key.lower() == name.lower()]
-    return found[0] if len(found) == 1 else None
-
-
-def ident(*names: str) -> str:
+def ident(*parts: str) -> str:
     """Spell a name for PostgreSQL."""
-    return sql.Identifier(*names).as_string(None)
+    return sql.Identifier(*parts).as_string(None)
+
+
+def spoken(name: str) -> str:
+    """Spell a name for a person, who writes no quotes where none are needed."""
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) and name != "user" else ident(name)
 
 
 def literal(value: object) -> str:
@@ -192,7 +188,9 @@ def _unreachable(url: str, error: Exception) -> TargetUnreachable:
     message = "\n".join([first, *more])
     for words, remedy in _REMEDIES.items():
         if re.search(words, message):
-            return TargetUnreachable(mask(url), message, remedy)
+            info = {"dbname": "name", "user": "role", **conninfo_to_dict(url)}
+            name, role = (spoken(str(info[part])) for part in ("dbname", "user"))
+            return TargetUnreachable(mask(url), message, remedy.format(name=name, role=role))
     remedy = (
         "Check host and port in the URL, and that the server runs and can be reached from here."
     )
@@ -203,7 +201,7 @@ _REMEDIES = {
     "password authentication failed": "Check user and password in the URL; characters such as "
     "@ : / in a password are written as %40 %3A %2F.",
     "no password supplied": "Write the password into the URL, or into ~/.pgpass.",
-    'database ".*" does not exist': "Create it first: CREATE DATABASE name OWNER role;",
+    'database ".*" does not exist': "Create it first: CREATE DATABASE {name} OWNER {role};",
     "root certificate file": "Name the file with your provider's root certificate: ?sslmode="
     "verify-full&sslrootcert=/path/to/root.crt; or encrypt without checking whose server it is: "
     "?sslmode=require.",
@@ -215,6 +213,8 @@ _REMEDIES = {
     "no pg_hba.conf entry": "That server does not let this user in from this machine: its "
     "administrator adds it to pg_hba.conf, or to the allowed addresses of a managed server.",
     "resolve|Name or service": "Check the host's name in the URL.",
+    "too many|connection slots": "The server takes no more connections: end some, or wait longer "
+    "(--timeout).",
 }
 
 
@@ -226,9 +226,10 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
         raise TargetUnreachable(
             database,
             "no schema of the search path exists or may be used.",
-            "GRANT ALL ON SCHEMA public TO the role, or create a schema for it.",
+            "As the database's owner: CREATE SCHEMA IF NOT EXISTS public; GRANT ALL ON SCHEMA "
+            f"public TO {spoken(connection.info.user)};",
         )
-    names = frozenset(
+    relations = frozenset(
         row[0]
         for row in connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", [ident(schema)]
@@ -238,7 +239,7 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
     rows = connection.execute(_TABLES, [ident(schema)]).fetchall()
     for oid, name, owned, ordinary, readable in rows:
         tables[name] = _table(connection, schema, (oid, name, owned, ordinary, readable))
-    return TargetSchema(schema, database, connection.info.server_version, tables, names)
+    return TargetSchema(schema, database, connection.info.server_version, tables, relations)
 
 
 def missing_right(

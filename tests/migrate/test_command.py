@@ -26,6 +26,7 @@ from oxy_pg.errors import (
     BadValues,
     ConfigurationError,
     OrphanRows,
+    PreparationFailed,
     SchemaMismatch,
     SourceUnreadable,
     TargetNotEmpty,
@@ -320,6 +321,8 @@ def test_prepare_runs_first_and_its_failure_ends_it(run, pg):
     assert 1 == done.returncode
     assert "Failed to run migrations on PostgreSQL" in done.stderr
     assert "no such revision" in done.stderr
+    # Nobody knows what the command did before.
+    assert "as it was" not in done.stderr
     assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'threads'")
 
 
@@ -382,10 +385,45 @@ def test_another_database_is_no_source():
         path_of("mysql://me:secret@host/db")
 
 
+def test_an_unused_cast_is_told(run, pg):
+    """
+    A column that is there keeps its type, and the user learns that the cast did nothing.
+    """
+    pg("CREATE TABLE threads (id bigint, title text NOT NULL)")
+
+    done = run("--cast", "threads.title=integer")
+
+    assert "threads.title stays text" in done.stdout
+
+
+def test_a_report_without_a_place_is_wrong_usage(run, pg):
+    """
+    It is noticed before the rows are moved, not after.
+    """
+    done = run("--report", "/no/such/place/report.json")
+
+    assert 2 == done.returncode
+    assert "/no/such/place" in done.stderr
+    assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'threads'")
+
+
+def test_an_unquoted_at_sign_is_said_to_be_one(run):
+    """
+    What stands behind it would be taken for the host, and be shown.
+    """
+    done = run("--to", "postgresql://oxy:hunter@two@127.0.0.1/app")
+
+    assert 1 == done.returncode
+    assert "%40" in done.stderr
+    assert "hunter" not in done.stderr
+    assert "two" not in done.stderr
+
+
 ERRORS = [
     SourceUnreadable("/a.db", "why", "what next"),
     TargetUnreachable("postgresql://h/d", "why", "what next"),
     TargetRefused("insert t into", "why", "what next"),
+    PreparationFailed("`make`", "why"),
     TargetNotEmpty((("t", 3),)),
     SchemaMismatch(("a", "b")),
     BadValues((BadValue("t", "c", "rowid 1", "'x'", "no"),), 7),
