@@ -72,6 +72,13 @@ def providers(session: nox.Session, provider: str) -> None:
 
 
 @nox.session
+def versions(session: nox.Session) -> None:
+    """What ``status`` asks, of PostgreSQL 14 and 17 as well."""
+    install(session)
+    session.run("pytest", "--long", "tests/test_status.py", *session.posargs)
+
+
+@nox.session
 def resolve(session: nox.Session) -> None:
     """Every supported Python and platform finds wheels for all that it needs."""
     install(session)

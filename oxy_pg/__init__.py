@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import NotEnoughSpace as NotEnoughSpace
     from oxy_pg.errors import OrphanRows as OrphanRows
     from oxy_pg.errors import OxyPgError as OxyPgError
+    from oxy_pg.errors import PreparationFailed as PreparationFailed
     from oxy_pg.errors import RightsMissing as RightsMissing
     from oxy_pg.errors import SchemaMismatch as SchemaMismatch
     from oxy_pg.errors import ServerError as ServerError
@@ -112,6 +113,7 @@ __all__ = [
     "NotEnoughSpace",
     "OrphanRows",
     "OxyPgError",
+    "PreparationFailed",
     "RestoreReport",
     "RightsMissing",
     "SchemaMismatch",

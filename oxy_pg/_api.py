@@ -218,9 +218,13 @@ def migrate_sqlite(
 @contextlib.contextmanager
 def _target(given: str | None, *, dry_run: bool) -> Iterator[str]:
     """Give the URL that a migration goes to."""
-    chosen = os.environ.get("OXY_DATABASE_URL") if given is None else given
-    if chosen is not None:
-        yield chosen
+    external_url = os.environ.get("OXY_DATABASE_URL")
+    if given is not None:
+        yield given
+    elif external_url is not None:
+        from oxy_pg.url import plain
+
+        yield plain(external_url)
     elif dry_run and Server().status().state == "uninitialized":
         # A dry run leaves nothing behind, not even an empty cluster: an empty one stands in.
         with temporary() as server:

@@ -144,8 +144,8 @@ class VersionMismatch(ServerError):
         place = shlex.quote(os.path.dirname(self.data_dir))
         return (
             f"The data directory {self.data_dir} belongs to PostgreSQL {self.found}, and this is "
-            f"PostgreSQL {self.wanted}, which cannot read it. It was not touched. This moves it "
-            f"over:\n  oxy-pg upgrade --state-dir {place}"
+            f"PostgreSQL {self.wanted}, which cannot read it. It was not touched. "
+            f"`oxy-pg upgrade --state-dir {place}` moves it over."
         )
 
 
@@ -244,6 +244,23 @@ class TargetRefused(MigrationError):
         )
 
 
+class PreparationFailed(TargetRefused):
+    """What was to bring the target's schema up first (``prepare``) failed."""
+
+    def __init__(self, command: str, reason: str) -> None:
+        remedy = "Run it by hand with OXY_DATABASE_URL set, and correct it."
+        super().__init__("run migrations on", reason, remedy)
+        self.args = (command, reason)  # it is made again from these when it is unpickled
+        self.command = command
+
+    def __str__(self) -> str:
+        return (
+            f"Failed to run migrations on PostgreSQL: {self.command} failed: {self.reason}\n"
+            f"{self.remedy}\n"
+            "No row was moved. What it did before it failed was not undone."
+        )
+
+
 class TargetNotEmpty(MigrationError):
     """Tables that would be filled have rows already."""
 
@@ -272,7 +289,7 @@ class SchemaMismatch(MigrationError):
         return (
             f"The schemas of source and target do not fit together:\n{lines}\n"
             "Nothing was written. Bring the target's schema up to date (--prepare), leave tables "
-            "out (--exclude), or let the tables be created (--schema create)."
+            "out (--exclude), or let those that are missing be created (--schema auto)."
         )
 
 
@@ -296,8 +313,8 @@ class BadValues(MigrationError):
             f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"
             f"{lines}{more}\n"
             "Nothing was written. Correct the rows in SQLite, choose another type "
-            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value, "
-            "`skip` leaves out the row."
+            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value "
+            "where the column may be NULL, `skip` leaves out the row."
         )
 
 
@@ -314,7 +331,8 @@ class OrphanRows(MigrationError):
             f"Failed to insert rows into PostgreSQL, because what they refer to is missing:\n"
             f"{lines}\n"
             "Nothing was written. Correct the rows in SQLite, or decide with --on-orphan: `null` "
-            "empties the reference, `skip` leaves out the row and what depends on it."
+            "empties the reference where the column may be NULL, `skip` leaves out the row and "
+            "what depends on it."
         )
 
 

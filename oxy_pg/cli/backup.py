@@ -194,6 +194,3 @@ def _contents(path: str, found: Manifest) -> str:
             *(f"  {table!s:<{width}}  {table.rows:>12,} rows" for table in found.tables),
         ]
     )
-
-
-COMMANDS = (backup, restore)

@@ -113,6 +113,8 @@ class Moving(Steps):
         """Leave the terminal to a question."""
         self._end()
         self.bars.stop()
+        for task in self.bars.task_ids:  # they stand above the question already
+            self.bars.remove_task(task)
         yield
         self.bars.start()
 

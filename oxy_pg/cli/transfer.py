@@ -216,6 +216,3 @@ def _upgraded(report: UpgradeReport) -> str:
             f"The old cluster is kept as {report.kept}. `oxy-pg upgrade --discard-old` deletes it."
         )
     return "\n".join(lines)
-
-
-COMMANDS = (push, pull, upgrade)

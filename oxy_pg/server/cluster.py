@@ -118,19 +118,22 @@ def create(
     deadline: Deadline,
     *,
     durable: bool,
-) -> None:
+) -> str:
     """
     Make the cluster: beside its place, then put there whole by a rename.
 
-    Raises InitdbFailed, or OSError when the disk is full. A crash leaves at
-    most a directory ``postgres_data.new-*``, which the next call removes.
+    Nothing is synced; for a ``durable`` one ``sync_if_new()`` does that, all
+    at once. Returns what ``template.publish()`` is to be called with. Raises
+    InitdbFailed, or OSError when the disk is full. A crash leaves at most a
+    directory ``postgres_data.new-*``, which the next call removes.
     """
     home = _home_for(state, account)
     _remove_leftovers(home)
     aside = f"{home}/postgres_data.new-{os.getpid()}"
     marks = (_MARK, os.path.basename(state.unsynced)) if durable else (_MARK,)
     try:
-        fill(aside, binaries, account, deadline, marks)
+        waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
+        mark(aside, account, marks)
         os.rename(aside, f"{home}/postgres_data")
     except BaseException:
         files.remove_tree(aside if home == state.root else home)
@@ -138,19 +141,14 @@ def create(
     if home != state.root:
         os.symlink(f"{home}/postgres_data", f"{aside}.link")
         os.rename(f"{aside}.link", state.data_dir)
+    return waiting
 
 
-def fill(
-    data_dir: str,
-    binaries: Binaries,
-    account: Account,
-    deadline: Deadline,
-    marks: tuple[str, ...] = (_MARK,),
-) -> None:
-    """Make ``data_dir`` a new cluster of ours; raises InitdbFailed or OSError."""
-    template.copy_to(data_dir, binaries, account, deadline)
+def mark(data_dir: str, account: Account, marks: tuple[str, ...] = (_MARK,)) -> None:
+    """Make a new cluster, which nothing has been synced of yet, recognisable as ours."""
+    owner = (account.uid, account.gid)
     for name in marks:
-        files.write_text(f"{data_dir}/{name}", _MARK_TEXT, owner=(account.uid, account.gid))
+        files.write_text(f"{data_dir}/{name}", _MARK_TEXT, owner=owner, sync=False)
     os.mkdir(f"{data_dir}/log", 0o700)
     account.own(f"{data_dir}/log")
 
@@ -178,11 +176,11 @@ def _remove_leftovers(home: str) -> None:
 
 
 def sync_if_new(state: StateDir) -> None:
-    """Make sure that a cluster that was copied from the template has reached the disk."""
+    """Make sure that a cluster that was made just now has reached the disk."""
     if not os.path.exists(state.unsynced):
         return
     files.sync_tree(state.data_dir)
-    files.sync(state.home)
+    files.sync_file(state.home)
     with contextlib.suppress(FileNotFoundError):  # somebody else was faster
         os.unlink(state.unsynced)
 
@@ -191,7 +189,9 @@ def configure(
     state: StateDir, account: Account, settings: Mapping[str, str], *, durable: bool
 ) -> None:
     """Write the configuration files, where they differ from what is there."""
-    write_configuration(state.data_dir, account, settings, durable=durable)
+    # Each sync would wait for all that was written so far.
+    sync = durable and not os.path.exists(state.unsynced)
+    write_configuration(state.data_dir, account, settings, durable=durable, sync=sync)
     log_dir = state.log_dir
     if not os.path.isdir(log_dir):
         os.mkdir(log_dir, 0o700)
@@ -200,10 +200,16 @@ def configure(
 
 
 def write_configuration(
-    data_dir: str, account: Account, settings: Mapping[str, str], *, durable: bool = True
+    data_dir: str,
+    account: Account,
+    settings: Mapping[str, str],
+    *,
+    durable: bool = True,
+    sync: bool = True,
 ) -> None:
     """Write postgresql.conf and who may connect, where they differ from what is there."""
-    names = (account.name, accounts.user_name(os.geteuid()))
+    ours = accounts.user_name(os.geteuid())
+    names = (account.name, ours) if account.may_connect else (ours,)
     wanted = {
         "postgresql.conf": config.postgresql_conf(settings, durable=durable),
         "pg_hba.conf": config.pg_hba_conf(),
@@ -212,7 +218,7 @@ def write_configuration(
     for name, text in wanted.items():
         path = f"{data_dir}/{name}"
         if files.read_text(path) != text:
-            files.write_text(path, text, owner=(account.uid, account.gid))
+            files.write_text(path, text, owner=(account.uid, account.gid), sync=sync)
 
 
 def make_run_dir(state: StateDir, account: Account) -> None:
@@ -244,7 +250,7 @@ def settle(state: StateDir) -> None:
     place = os.path.realpath(state.data_dir)
     if not os.path.lexists(place) and os.path.isdir(f"{place}.upgraded"):
         os.rename(f"{place}.upgraded", place)
-        files.sync(os.path.dirname(place))
+        files.sync_file(os.path.dirname(place))
 
 
 def destroy(state: StateDir) -> None:

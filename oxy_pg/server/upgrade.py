@@ -26,7 +26,16 @@ from oxy_pg.deadline import Deadline
 from oxy_pg.errors import NotEnoughSpace, ServerError, UpgradeFailed
 from oxy_pg.installations import major_of
 from oxy_pg.server import account as accounts
-from oxy_pg.server import binaries, cluster, config, lock, postmaster, private, settings
+from oxy_pg.server import (
+    binaries,
+    cluster,
+    config,
+    lock,
+    postmaster,
+    private,
+    settings,
+    template,
+)
 from oxy_pg.server.query import Connection, QueryError, identifier, literal
 from oxy_pg.url import socket_url
 
@@ -173,7 +182,10 @@ class Upgrade:
 
     def make_new(self) -> None:
         """Make the new cluster, empty; raises InitdbFailed or OSError."""
-        cluster.fill(self.names.filling, self.new_binaries, self.account, Deadline(self._timeout))
+        deadline = Deadline(self._timeout)
+        # No copy of the template: that has a role and a database, which are about to come over.
+        template.initdb(self.names.filling, self.new_binaries, self.account, deadline)
+        cluster.mark(self.names.filling, self.account)
         owner = (self.account.uid, self.account.gid)
         files.write_text(f"{self.names.filling}/{_NEW}", "", owner=owner)
         for name, value in settings.load(self.state).items():
@@ -231,7 +243,7 @@ class Upgrade:
         files.remove_tree(names.dump)
         files.sync_tree(names.filling)
         os.rename(names.filling, names.complete)
-        files.sync(home)
+        files.sync_file(home)
         if self._lost:
             files.write_text(
                 f"{self.state.settings}.old-{self.old_version}",
@@ -240,13 +252,13 @@ class Upgrade:
             settings.save(self.state, self._kept)
         old = names.keep_as(self.old_version)
         if files.exchange(names.complete, names.place):
-            files.sync(home)
+            files.sync_file(home)
             os.rename(names.complete, old)
         else:
             # A moment without a cluster: whoever comes then settles it before anything else.
             os.rename(names.place, old)
             os.rename(names.complete, names.place)
-        files.sync(home)
+        files.sync_file(home)
         os.unlink(f"{names.place}/{_NEW}")
         return old
 
@@ -384,7 +396,7 @@ def settle(state: StateDir) -> None:
         if here_is_new and not there_is_new:  # it has been swapped in; the old one has no name yet
             found = files.read_text(f"{names.complete}/PG_VERSION") or "unknown"
             os.rename(names.complete, names.keep_as(major_of(found)))
-            files.sync(os.path.dirname(names.place))
+            files.sync_file(os.path.dirname(names.place))
         elif there_is_new:  # the old cluster may have been used since
             files.remove_tree(names.complete)
     if here_is_new:

@@ -80,7 +80,10 @@ def backup(
     _check(path, into, keep=keep, force=force)
     with database.connect(url, timeout) as connection:
         work = _Backup(connection, url, "plain" if plain else "custom", on_progress or _ignore)
-        made = work.run(path, into, force=force)
+        try:
+            made = work.run(path, into, force=force, rotated=keep is not None)
+        except psycopg.Error as error:
+            raise database.refused(f"back up {mask(url)}", error) from error
     deleted = places.rotate(into, made[1], keep) if into and keep else []
     work.on_progress(Progress("done", made[1].rows, made[1].rows))
     return BackupReport(*made, time.monotonic() - began, tuple(deleted))
@@ -122,14 +125,19 @@ class _Backup:
         self.table = ""
         self.finished: list[str] = []
 
-    def run(self, path: str, into: str | None, *, force: bool) -> tuple[str, Manifest]:
+    def run(
+        self, path: str, into: str | None, *, force: bool, rotated: bool
+    ) -> tuple[str, Manifest]:
         """Dump into a file aside and give it its name; return path and manifest."""
-        try:
-            # The snapshot lives as long as this transaction.
-            self.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            found = self._look()
-        except psycopg.Error as error:
-            raise database.refused(f"back up {mask(self.url)}", error) from error
+        # The snapshot lives as long as this transaction.
+        self.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        found = self._look()
+        if rotated and not found.cluster:
+            raise TransferRefused(
+                "tell this server's backups from those of others",
+                "the role may not call pg_control_system().",
+                "Do without keep (--keep), and delete old backups by another rule.",
+            )
         directory = into or os.path.dirname(path)
         label = places.stem(found.database) if into else os.path.basename(path)
         with places.written_aside(directory, label) as part:
@@ -192,8 +200,6 @@ class _Backup:
             raise TransferRefused(
                 f"back up {mask(self.url)}", errors_in(error.output), _remedy(error.output)
             ) from error
-        except psycopg.Error as error:
-            raise database.refused(f"back up {mask(self.url)}", error) from error
 
     def _listen(self, line: str) -> None:
         _, found, table = line.partition("dumping contents of table ")

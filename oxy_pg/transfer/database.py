@@ -215,6 +215,8 @@ def cluster(connection: psycopg.Connection[Any]) -> str:
 def refused(what: str, error: psycopg.Error) -> TransferRefused:
     """Return the typed error for what PostgreSQL has said."""
     words = mask(str(error).strip())
+    if isinstance(error, psycopg.errors.DiskFull):
+        return TransferRefused(what, words, "Make room on the server's disk, and run it again.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         remedy = "The role lacks that right; its administrator, or the tables' owner, can grant it."
     elif isinstance(error, psycopg.OperationalError):

@@ -390,8 +390,7 @@ class _Passage:
             old = swap.look(connection, self.name)
             with swap.alone(connection, self.name):
                 swap.sweep(connection, self.name)
-                encoding = str(database.one(self.source, "SHOW server_encoding"))
-                new = swap.create(connection, self.name, old, encoding)
+                new = swap.create(connection, self.name, old)
                 try:
                     self._fill(new, archive, pump)
                     if old is not None:

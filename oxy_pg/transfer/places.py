@@ -114,7 +114,7 @@ def put(part: str, path: str, *, force: bool) -> None:
             os.replace(part, path)
         else:
             _link(part, path)
-        files.sync(os.path.dirname(path))
+        files.sync_file(os.path.dirname(path))
     except FileExistsError as error:
         raise BackupExists(path) from error
     except OSError as error:
@@ -143,12 +143,6 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
     Only files count that have the name which a backup gets by itself and, in
     their manifest, this database of this cluster.
     """
-    if not newest.cluster:
-        raise TransferRefused(
-            "rotate the backups",
-            "the server does not tell which cluster it is (pg_control_system()).",
-            "The new backup is in place. Delete old ones by another rule, such as their age.",
-        )
     ours = []
     pattern = re.compile(re.escape(stem(newest.database)) + _STAMP)
     for found in os.listdir(directory):
@@ -168,5 +162,5 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
     for path in deleted:
         with contextlib.suppress(FileNotFoundError):  # another backup's rotation was faster
             os.unlink(path)
-    files.sync(directory)
+    files.sync_file(directory)
     return deleted

@@ -92,11 +92,14 @@ def restore(
     work = _Restore(path, found, url, superuser_url, jobs or min(4, os.cpu_count() or 1), show)
     work.timeout = timeout
     began = time.monotonic()
-    report = (
-        work.in_place(clean=clean, confirm=confirm)
-        if in_place
-        else work.beside(keep_old=keep_old, confirm=confirm)
-    )
+    try:
+        report = (
+            work.in_place(clean=clean, confirm=confirm)
+            if in_place
+            else work.beside(keep_old=keep_old, confirm=confirm)
+        )
+    except psycopg.Error as error:
+        raise database.refused(work.doing, error) from error
     show(Progress("done", found.rows, found.rows))
     return dataclasses.replace(report, seconds=time.monotonic() - began)
 
@@ -179,7 +182,7 @@ class _Restore:
                 self._ask(confirm, keep_old=keep_old)
             stack.enter_context(swap.alone(connection, self.name))
             removed = swap.sweep(connection, self.name)
-            new = swap.create(connection, self.name, old, self.manifest.encoding)
+            new = swap.create(connection, self.name, old)
             try:
                 self._fill(new)
                 if old is not None:

@@ -188,12 +188,14 @@ def drop(connection: psycopg.Connection[Any], name: str) -> None:
 # --- the new one ----------------------------------------------------------------------
 
 
-def create(
-    connection: psycopg.Connection[Any], name: str, old: Existing | None, encoding: str
-) -> str:
-    """Make an empty database beside ``name``, like the old one if there is one; return its name."""
+def create(connection: psycopg.Connection[Any], name: str, old: Existing | None) -> str:
+    """
+    Make an empty database beside ``name``; return its name.
+
+    It has the encoding and the locale of the old one, or else of the server.
+    """
     new = _named(name, "restore", secrets.token_hex(4))
-    options = dict(old.locale) if old is not None else {"ENCODING": encoding}
+    options = dict(old.locale) if old is not None else {}
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(new))
     if old is not None:
         statement += sql.SQL(" OWNER {}").format(sql.Identifier(old.owner))

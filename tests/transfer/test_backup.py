@@ -291,6 +291,20 @@ def test_keep_does_not_count_what_is_damaged(new_database, saved, tmp_path):
     assert {first, second} < {str(path) for path in tmp_path.iterdir()}
 
 
+def test_keep_on_a_server_that_does_not_tell_which_it_is(debian_15, tmp_path):
+    """
+    It is refused before anything is written: another server's backups might be deleted.
+    """
+    url = debian_15.new_database()
+    with debian_15.superuser(psycopg.conninfo.conninfo_to_dict(url)["dbname"]) as connection:
+        connection.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+
+    with pytest.raises(oxy_pg.TransferRefused, match="pg_control_system"):
+        backup.backup(str(tmp_path), url, keep=1)
+    assert [] == listed(tmp_path)
+    backup.backup(str(tmp_path), url)
+
+
 @pytest.mark.parametrize(("keep", "place"), [(0, ""), (-1, ""), (3, "a.dump")])
 def test_keep_that_cannot_be(new_database, saved, tmp_path, keep, place):
     """

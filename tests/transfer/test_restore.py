@@ -19,6 +19,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg.transfer import backup, manifest, restore, swap, tools
+from tests.chaos.test_disk_full import in_a_small_disk
 from tests.conftest import wait_until
 from tests.transfer.compare import contents
 from tests.transfer.conftest import superuser
@@ -241,6 +242,60 @@ def test_a_statement_that_fails(made, old, saved, unchanged, tmp_path, new_datab
 
     with unchanged(), pytest.raises(oxy_pg.TransferRefused, match="violates check constraint"):
         saved.restore(path, old)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk to fill")
+def test_a_full_disk(new_database, saved, tmp_path, state_dir):
+    """
+    The server has no room for the new database: the old one is as it was, and so is the disk.
+    """
+    path = saved.backup(new_database(NEW.format(120_000)), tmp_path).path
+    code = (
+        "server = oxy_pg.Server(keep_alive=30)\n"
+        "with psycopg.connect(server.ensure_database()) as connection:\n"
+        "    connection.execute('CREATE TABLE kept AS SELECT 42 AS id')\n"
+        "try: oxy_pg.restore("
+        f"{path!r}, database='oxy')\n"
+        "except oxy_pg.TransferError as error:\n"
+        "    assert 'No space left' in str(error) or 'closed' in str(error), error\n"
+        "    print(type(error).__name__)\n"
+        "with psycopg.connect(oxy_pg.ensure(timeout=60)) as connection:\n"
+        "    print(connection.execute('SELECT id FROM kept').fetchone()[0])\n"
+        "subprocess.run(['mount', '-o', 'remount,size=600m', disk], check=True)\n"
+        f"print(oxy_pg.restore({path!r}, database='oxy').manifest.rows)\n"
+        "print([name for name in server.databases() if '_oxy_' in name])\n"
+    )
+
+    said = in_a_small_disk(code, state_dir.parent / "disk", size="110m")
+
+    assert ["TransferRefused", "42", "120000", "[]"] == said.splitlines()
+
+
+@pytest.mark.parametrize("phase", ["load", "compare", "swap"])
+def test_the_server_is_killed(made, server, phase):
+    """
+    kill -9 of PostgreSQL itself: a typed error, and after its recovery the old database.
+    """
+    path, new = made
+    url = server.ensure_database("mine")
+    with psycopg.connect(url) as connection:
+        connection.execute(OLD)
+    before = contents(url)
+
+    postmaster = server.status().pid
+
+    def kill(step):
+        if step.phase == phase:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(postmaster, signal.SIGKILL)
+
+    with pytest.raises(oxy_pg.TransferRefused):
+        restore.restore(str(path), url, superuser_url=server.superuser_url(), on_progress=kill)
+
+    assert before == contents(server.ensure_database("mine"))
+    report = restore.restore(str(path), server.url("mine"), superuser_url=server.superuser_url())
+    assert new == contents(server.url("mine"))
+    assert len(report.removed) == 1
 
 
 @pytest.mark.parametrize("phase", ["load", "compare", "swap"])

@@ -186,6 +186,42 @@ def test_postgresql_15_behind_tls(debian_15, tmp_path):
     assert "15" == report.manifest.server_version.partition(".")[0]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk'",
+        "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'",
+    ],
+)
+def test_encodings_and_locales(debian_15, new_database, saved, tmp_path, options):
+    """
+    The new database has the old one's; into one of another encoding the texts are converted.
+    """
+    url, ours = debian_15.new_database(rights="CREATEDB"), new_database()
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    with debian_15.superuser() as connection:
+        connection.execute(f"DROP DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0 {options}")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 'Größe' AS x")
+    before = contents(url), locale_of(url)
+
+    path = backup.backup(str(tmp_path), url, keep=1).path
+    restore.restore(path, url)
+    saved.restore(path, ours)
+
+    assert before == (contents(url), locale_of(url))
+    assert ["(Größe)"] == contents(ours)["public.t"]
+
+
+def locale_of(url):
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT encoding, datlocprovider, datcollate, datctype, daticulocale FROM pg_database"
+            " WHERE datname = current_database()"
+        ).fetchone()
+
+
 def test_postgresql_18_in_plain_text(postgresql_18, with_18, tmp_path):
     """
     Two major versions ahead: the programs that the fork carries are found and used.

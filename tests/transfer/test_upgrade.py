@@ -93,7 +93,7 @@ def test_everything_comes_along(old, state_dir):
         before = everything(url())
     with pytest.raises(oxy_pg.VersionMismatch) as caught:
         oxy_pg.ensure(state_dir=state_dir)
-    assert str(caught.value).endswith(f"oxy-pg upgrade --state-dir {state_dir}")
+    assert f"`oxy-pg upgrade --state-dir {state_dir}`" in str(caught.value)
     files_before = listing(old.data_dir)
 
     report = upgraded(old)
