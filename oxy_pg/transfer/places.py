@@ -114,7 +114,7 @@ def put(part: str, path: str, *, force: bool) -> None:
             os.replace(part, path)
         else:
             _link(part, path)
-        files.sync(os.path.dirname(path))
+        files.sync_file(os.path.dirname(path))
     except FileExistsError as error:
         raise BackupExists(path) from error
     except OSError as error:
@@ -162,5 +162,5 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
     for path in deleted:
         with contextlib.suppress(FileNotFoundError):  # another backup's rotation was faster
             os.unlink(path)
-    files.sync(directory)
+    files.sync_file(directory)
     return deleted
