@@ -10,6 +10,7 @@ import re
 import subprocess
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,10 @@ class _Restore:
                 away = swap.swap(
                     connection, other, self.name, new, replaces=old is not None, keep=keep_old
                 )
-            except BaseException:
+            except BaseException as error:
+                # A connection that Ctrl-C has cut short in its handshake hangs on the traceback,
+                # and PostgreSQL waits for such ones before it drops a database: up to a minute.
+                traceback.clear_frames(error.__traceback__)
                 self._give_up(connection, new)
                 raise
             if away is not None and not keep_old:
@@ -238,6 +242,7 @@ class _Restore:
     def _give_up(self, connection: psycopg.Connection[Any], new: str) -> None:
         """Drop the unfinished database; where that fails, the next run does it."""
         with contextlib.suppress(psycopg.Error):
+            connection.execute("SET statement_timeout = '15s'")
             swap.drop(connection, new)
 
     def _drop_replaced(self, connection: psycopg.Connection[Any], away: str) -> None:

@@ -292,7 +292,8 @@ def test_the_server_is_killed(made, server, phase):
     with pytest.raises(oxy_pg.TransferRefused):
         restore.restore(str(path), url, superuser_url=server.superuser_url(), on_progress=kill)
 
-    assert before == contents(server.ensure_database("mine"))
+    assert wait_until(lambda: answers(server.ensure_database("mine")), 30)
+    assert before == contents(server.url("mine"))
     report = restore.restore(str(path), server.url("mine"), superuser_url=server.superuser_url())
     assert new == contents(server.url("mine"))
     assert len(report.removed) == 1
@@ -403,6 +404,15 @@ def test_what_is_the_databases_own_stays(made, old, saved, embedded, superuser):
     left = set() if superuser else {"my.setting=it's"}
     assert set(before[3]) - set(after[3]) == left
     assert len(left) == len(report.warnings) == str(report.warnings).count("my.setting")
+
+
+def answers(url) -> bool:
+    """Whether the server is back; its supervisor may not know yet that it has gone."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def own(server, name):
