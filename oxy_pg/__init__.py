@@ -3,8 +3,9 @@ A real PostgreSQL 16 with the convenience of SQLite.
 
 ``oxy_pg.ensure()`` gives a running server's URL, ``oxy_pg.migrate_sqlite()``
 moves a SQLite database in, ``oxy_pg.backup()`` and ``oxy_pg.restore()`` keep
-it safe. Importing this package starts nothing, writes
-nothing, and loads a name only when it is used.
+it safe, ``oxy_pg.push()`` and ``oxy_pg.pull()`` take it elsewhere and back.
+Importing this package starts nothing, writes nothing, and loads a name only
+when it is used.
 """
 
 TYPE_CHECKING = False  # spelled out: importing typing would take longer than all the rest
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from oxy_pg._api import check_backup as check_backup
     from oxy_pg._api import ensure as ensure
     from oxy_pg._api import migrate_sqlite as migrate_sqlite
+    from oxy_pg._api import pull as pull
+    from oxy_pg._api import push as push
     from oxy_pg._api import restore as restore
     from oxy_pg._api import temporary as temporary
+    from oxy_pg._api import upgrade as upgrade
     from oxy_pg.errors import BackupDamaged as BackupDamaged
     from oxy_pg.errors import BackupExists as BackupExists
     from oxy_pg.errors import BackupTooNew as BackupTooNew
@@ -24,14 +28,19 @@ if TYPE_CHECKING:
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
     from oxy_pg.errors import ConfigurationError as ConfigurationError
     from oxy_pg.errors import CountsDiffer as CountsDiffer
+    from oxy_pg.errors import DatabaseNotEmpty as DatabaseNotEmpty
+    from oxy_pg.errors import ExtensionsMissing as ExtensionsMissing
     from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
     from oxy_pg.errors import ForeignDataDirectory as ForeignDataDirectory
     from oxy_pg.errors import InitdbFailed as InitdbFailed
     from oxy_pg.errors import LockTimeout as LockTimeout
     from oxy_pg.errors import MigrationError as MigrationError
     from oxy_pg.errors import NotABackup as NotABackup
+    from oxy_pg.errors import NotEnoughSpace as NotEnoughSpace
     from oxy_pg.errors import OrphanRows as OrphanRows
     from oxy_pg.errors import OxyPgError as OxyPgError
+    from oxy_pg.errors import PreparationFailed as PreparationFailed
+    from oxy_pg.errors import RightsMissing as RightsMissing
     from oxy_pg.errors import SchemaMismatch as SchemaMismatch
     from oxy_pg.errors import ServerError as ServerError
     from oxy_pg.errors import SourceUnreadable as SourceUnreadable
@@ -45,11 +54,14 @@ if TYPE_CHECKING:
     from oxy_pg.errors import TransferError as TransferError
     from oxy_pg.errors import TransferRefused as TransferRefused
     from oxy_pg.errors import UnsupportedServer as UnsupportedServer
+    from oxy_pg.errors import UpgradeFailed as UpgradeFailed
     from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
     from oxy_pg.migrate.report import MigrationReport as MigrationReport
     from oxy_pg.transfer.backup import BackupReport as BackupReport
     from oxy_pg.transfer.manifest import Manifest as Manifest
+    from oxy_pg.transfer.report import TransferReport as TransferReport
+    from oxy_pg.transfer.report import UpgradeReport as UpgradeReport
     from oxy_pg.transfer.restore import RestoreReport as RestoreReport
 
 __version__ = "0.1.0"
@@ -62,8 +74,11 @@ _API = frozenset(
         "check_backup",
         "ensure",
         "migrate_sqlite",
+        "pull",
+        "push",
         "restore",
         "temporary",
+        "upgrade",
     }
 )
 # The outcomes, and the module of each.
@@ -72,6 +87,8 @@ _VALUES = {
     "Manifest": "transfer.manifest",
     "MigrationReport": "migrate.report",
     "RestoreReport": "transfer.restore",
+    "TransferReport": "transfer.report",
+    "UpgradeReport": "transfer.report",
 }
 
 __all__ = [
@@ -83,6 +100,8 @@ __all__ = [
     "BinariesNotFound",
     "ConfigurationError",
     "CountsDiffer",
+    "DatabaseNotEmpty",
+    "ExtensionsMissing",
     "ExternalServerUnavailable",
     "ForeignDataDirectory",
     "InitdbFailed",
@@ -91,9 +110,12 @@ __all__ = [
     "MigrationError",
     "MigrationReport",
     "NotABackup",
+    "NotEnoughSpace",
     "OrphanRows",
     "OxyPgError",
+    "PreparationFailed",
     "RestoreReport",
+    "RightsMissing",
     "SchemaMismatch",
     "Server",
     "ServerError",
@@ -108,15 +130,21 @@ __all__ = [
     "ToolsNotFound",
     "TransferError",
     "TransferRefused",
+    "TransferReport",
     "UnsupportedServer",
+    "UpgradeFailed",
+    "UpgradeReport",
     "VerificationFailed",
     "VersionMismatch",
     "backup",
     "check_backup",
     "ensure",
     "migrate_sqlite",
+    "pull",
+    "push",
     "restore",
     "temporary",
+    "upgrade",
 ]
 
 

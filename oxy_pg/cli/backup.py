@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 import oxy_pg
 from oxy_pg.cli import steps
-from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
+from oxy_pg.cli.options import choose_state_dir, json_option, state_dir_option, timeout_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from oxy_pg.cli.steps import Steps
     from oxy_pg.transfer.backup import BackupReport
     from oxy_pg.transfer.manifest import Manifest
@@ -70,8 +65,8 @@ def backup(
     PATH is a new file, or a directory, in which the backup gets a name of its
     own. It appears whole or not at all. Its path is printed.
     """
-    _choose_state_dir()
-    with _ended_by_sigterm(), steps.display(_BACKUP, quiet=quiet) as display:
+    choose_state_dir()
+    with steps.ended_by_sigterm(), steps.display(_BACKUP, quiet=quiet) as display:
         report = oxy_pg.backup(
             path,
             url,
@@ -141,8 +136,8 @@ def restore(
     that takes the old one's place. Everything belongs to the role that
     restores it; privileges are not restored.
     """
-    _choose_state_dir()
-    with _ended_by_sigterm(), steps.display(_RESTORE, quiet=quiet) as display:
+    choose_state_dir()
+    with steps.ended_by_sigterm(), steps.display(_RESTORE, quiet=quiet) as display:
         if check:
             found = oxy_pg.check_backup(path, on_progress=display.show)
         else:
@@ -199,26 +194,3 @@ def _contents(path: str, found: Manifest) -> str:
             *(f"  {table!s:<{width}}  {table.rows:>12,} rows" for table in found.tables),
         ]
     )
-
-
-def _choose_state_dir() -> None:
-    chosen = state_dir()
-    if chosen is not None:  # it names the embedded server, as with every other command
-        os.environ["OXY_STATE_DIR"] = chosen
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let a service manager's SIGTERM clean up as Ctrl-C does."""
-
-    def end(number: int, _: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-COMMANDS = (backup, restore)

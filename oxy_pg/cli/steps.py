@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import click
 
@@ -154,3 +155,17 @@ def display(texts: Mapping[str, tuple[str, str]], *, quiet: bool) -> Steps:
     if quiet:
         return Steps(texts)
     return Moving(texts) if sys.stderr.isatty() else Lines(texts)
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let a service manager's SIGTERM clean up as Ctrl-C does."""
+
+    def end(number: int, _: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

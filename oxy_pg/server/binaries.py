@@ -7,7 +7,15 @@ import sys
 
 from oxy_pg import files
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
-from oxy_pg.installations import PACKAGES, SYSTEM_DIRS, major_of, minor_of, packaged, version_of
+from oxy_pg.installations import (
+    OTHER_PACKAGES,
+    PACKAGES,
+    SYSTEM_DIRS,
+    major_of,
+    minor_of,
+    packaged,
+    version_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +80,41 @@ def find() -> Binaries:
     return max(found, key=lambda binaries: minor_of(binaries.version))
 
 
+def of_major(major: int, given: str | None = None) -> Binaries:
+    """
+    Return the newest installed PostgreSQL of any major version, to read what it has written.
+
+    ``given`` is a ``bin`` directory, which then decides alone. Raises
+    BinariesNotFound, which lists the places, or ConfigurationError when
+    ``given`` holds something else.
+    """
+    if given is not None:
+        place = os.path.abspath(os.path.expanduser(given))
+        version = version_of(place) if os.access(f"{place}/postgres", os.X_OK) else None
+        if version is None:
+            raise BinariesNotFound((f"{place} (no working `postgres` in it)",), major)
+        if major_of(version) != major:
+            raise ConfigurationError(
+                f"{place} holds PostgreSQL {version}, and {major} is needed: that is what the "
+                "data directory was made with."
+            )
+        return Binaries("given", version, place)
+    packages = (*PACKAGES, *OTHER_PACKAGES)
+    places = tuple(place.format(major) for place in SYSTEM_DIRS)
+    candidates = [*packaged(packages, "postgres")]
+    candidates += [("system", place) for place in places if os.path.exists(f"{place}/postgres")]
+    found = [
+        Binaries(provider, version, place)
+        for provider, place in candidates
+        if (version := version_of(place)) and major_of(version) == major
+    ]
+    if not found:
+        names = dict.fromkeys(name for name, _ in packages)
+        packages_here = f"the Python packages {', '.join(names)} in {sys.prefix}"
+        raise BinariesNotFound((packages_here, *places), major)
+    return max(found, key=lambda binaries: minor_of(binaries.version))
+
+
 def installed() -> list[Binaries]:
     """Return every PostgreSQL 16 of the provider packages and of the system."""
     return [
@@ -109,7 +152,8 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
     """
     if account.can_enter(binaries.postgres):
         return binaries
-    if binaries.provider not in dict(PACKAGES):
+    install_dir = _package_dir(binaries)
+    if install_dir is None:
         raise ConfigurationError(
             f"As root, PostgreSQL runs under the user {account.name}, who cannot enter "
             f"{binaries.bin_dir}. Open that path for others (chmod o+x), or install PostgreSQL "
@@ -120,7 +164,6 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
     from oxy_pg import paths
     from oxy_pg.server.account import shared_base
 
-    install_dir = dict(PACKAGES)[binaries.provider]
     site_packages = binaries.bin_dir.removesuffix(f"/{install_dir}/bin")
     base = shared_base(paths.cache_dir(), account)
     stamp = f"{binaries.bin_dir} {os.stat(binaries.postgres).st_mtime_ns}"
@@ -129,6 +172,14 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
         if not os.path.exists(copy):
             _copy_installation(site_packages, install_dir, copy)
     return Binaries(binaries.provider, binaries.version, f"{copy}/{install_dir}/bin")
+
+
+def _package_dir(binaries: Binaries) -> str | None:
+    """Return the directory below site-packages that these programs stand in, if they do."""
+    for name, install_dir in (*PACKAGES, *OTHER_PACKAGES):
+        if binaries.provider == name and binaries.bin_dir.endswith(f"/{install_dir}/bin"):
+            return install_dir
+    return None
 
 
 def _copy_installation(site_packages: str, install_dir: str, copy: str) -> None:

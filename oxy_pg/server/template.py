@@ -69,7 +69,7 @@ def make_cluster(
         files.remove_tree(target)
     else:
         return ""
-    _initdb(target, binaries, account, deadline)
+    initdb(target, binaries, account, deadline)
     _run_sql(target, binaries, account, deadline)
     try:
         return _keep(target, template) if keep or _was_missed(template) else ""
@@ -134,7 +134,8 @@ def publish(waiting: str) -> None:
             raise
 
 
-def _initdb(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
+def initdb(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
+    """Make ``target`` what initdb makes of it; raises InitdbFailed or OSError."""
     os.mkdir(target, 0o700)
     account.own(target)
     output: str | None = ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from oxy_pg.errors import ConfigurationError, TransferError, TransferRefused
+from oxy_pg.errors import ConfigurationError, TransferRefused
 from oxy_pg.paths import digest
 from oxy_pg.transfer.manifest import Extension, TableRows
 from oxy_pg.url import mask, plain
@@ -39,13 +39,14 @@ _EXTENSIONS = """
 """
 
 
-def connect(url: str, timeout: float = 30.0) -> psycopg.Connection[Any]:
+def connect(url: str, timeout: float = 30.0, *, pooled: bool = False) -> psycopg.Connection[Any]:
     """
     Connect for a transfer, in autocommit mode; waits ``timeout`` seconds at most.
 
-    Raises ConfigurationError for what is no URL of PostgreSQL, and
-    TransferRefused when the server cannot be reached, is too old, or a pooler
-    in transaction mode stands before it.
+    With ``pooled`` a pooler in transaction mode will do: the caller leaves
+    nothing in a session. Raises ConfigurationError for what is no URL of
+    PostgreSQL, and TransferRefused when the server cannot be reached, is too
+    old, or such a pooler stands before it.
     """
     address = plain(url, "The URL")
     try:
@@ -53,6 +54,7 @@ def connect(url: str, timeout: float = 30.0) -> psycopg.Connection[Any]:
             address,
             autocommit=True,
             connect_timeout=max(2, int(timeout)),
+            prepare_threshold=None,  # what is prepared in one session a pooler looks for in others
             fallback_application_name="oxy_pg",
         )
     except psycopg.ProgrammingError as error:
@@ -70,8 +72,7 @@ def connect(url: str, timeout: float = 30.0) -> psycopg.Connection[Any]:
             "Use the programs of that version, or upgrade the server.",
         )
     try:
-        _refuse_pooler(connection, address)
-        connection.execute(_PATIENT)
+        _settle(connection, address, pooled=pooled)
     except BaseException:
         connection.close()
         raise
@@ -94,20 +95,29 @@ def _words(error: psycopg.Error, url: str) -> str:
     return " ".join(str(error).split()).replace(url, mask(url))
 
 
-def _refuse_pooler(connection: psycopg.Connection[Any], url: str) -> None:
+def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
     """
-    Refuse a pooler in transaction mode: whoever comes next would get what we leave in a session.
+    Whether a pooler in transaction mode stands before the server.
 
-    pg_dump empties search_path for the rest of its session. A pooler invents
-    the process id that it tells its client; and in transaction mode a second
-    client gets the process that the first has just used.
+    A pooler invents the process id that it tells its client; and in transaction
+    mode a second client gets the process that the first has just used, or the
+    first gets another one while the second is at work.
     """
     ours = backend(connection)
     if connection.info.backend_pid == ours:
+        return False
+    with psycopg.connect(url, prepare_threshold=None) as other:  # in a transaction
+        return backend(other) == ours or backend(connection) != ours
+
+
+def _settle(connection: psycopg.Connection[Any], url: str, *, pooled: bool) -> None:
+    """Set the session up, unless it is a pooler's, who may hand it to anybody next."""
+    if not pools_transactions(connection, url):
+        connection.execute(_PATIENT)
         return
-    with psycopg.connect(url) as other:
-        if backend(other) != ours:
-            return
+    if pooled:
+        return
+    # Whoever came next would get what we leave in a session: pg_dump empties search_path.
     raise TransferRefused(
         f"use {mask(url)}",
         "a connection pooler in transaction mode answers there, whose sessions change hands.",
@@ -202,7 +212,7 @@ def cluster(connection: psycopg.Connection[Any]) -> str:
     return f"{identifier}-{digest(data_dir)[:8]}"
 
 
-def refused(what: str, error: psycopg.Error) -> TransferError:
+def refused(what: str, error: psycopg.Error) -> TransferRefused:
     """Return the typed error for what PostgreSQL has said."""
     words = mask(str(error).strip())
     if isinstance(error, psycopg.errors.DiskFull):

@@ -215,7 +215,7 @@ def carry_over(connection: psycopg.Connection[Any], old: str, new: str) -> list[
     They are a database's own and no dump's. Returns what could not be set.
     """
     left = []
-    for statements in _properties(connection, old, new):
+    for statements in properties(connection, old, new):
         try:
             with connection.transaction():
                 for statement in statements:
@@ -226,9 +226,10 @@ def carry_over(connection: psycopg.Connection[Any], old: str, new: str) -> list[
     return left
 
 
-def _properties(
+def properties(
     connection: psycopg.Connection[Any], old: str, new: str
 ) -> Iterator[list[sql.Composed]]:
+    """Yield the statements that give ``new`` what ``old`` has; each list is one transaction's."""
     there = sql.Identifier(new)
     settings = connection.execute(
         "SELECT CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole) END, unnest(setconfig)"

@@ -125,6 +125,13 @@ def installed() -> list[Tools]:
     return list(found.values())
 
 
+def at(bin_dir: str, version: str) -> Tools | None:
+    """Return the client programs that stand beside a server's; None where one is missing."""
+    if not all(_is_program(f"{bin_dir}/{name}") for name in (*PROGRAMS, "pg_dumpall")):
+        return None
+    return Tools("server", version, bin_dir)
+
+
 def _candidates() -> Iterator[tuple[str, str]]:
     given = os.environ.get("OXY_PG_BIN_DIR")
     if given:

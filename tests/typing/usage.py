@@ -55,6 +55,11 @@ restored = oxy_pg.restore(backup.path, database="shop", keep_old=True, confirm=l
 assert_type(restored, oxy_pg.RestoreReport)
 assert_type(restored.kept_as, str | None)
 assert_type(oxy_pg.check_backup(backup.path), oxy_pg.Manifest)
+pushed = oxy_pg.push("postgresql://u@h/d", schemas=["public"], if_not_empty="replace", swap=True)
+assert_type(pushed, oxy_pg.TransferReport)
+assert_type(pushed.rows, int)
+assert_type(oxy_pg.pull("postgresql://u@h/d", jobs=4, dry_run=True).problems, tuple[str, ...])
+assert_type(oxy_pg.upgrade("state", old_bin_dir=Path("bin"), discard_old=True).kept, str | None)
 
 try:
     oxy_pg.ensure()
