@@ -110,7 +110,7 @@ def transfer(session: nox.Session) -> None:
     install(session)
     kills, *seed = session.posargs or ["30"]
     environment = {"OXY_PG_KILLS": kills} | ({"OXY_PG_SEED": seed[0]} if seed else {})
-    session.run("pytest", "-s", "tests/transfer", env=environment)
+    session.run("pytest", "--long", "-s", "tests/transfer", env=environment)
 
 
 @nox.session
