@@ -106,3 +106,28 @@ def plain(url: str, name: str = "OXY_DATABASE_URL") -> str:
             "user's name or the password."
         )
     return f"postgresql://{rest}"
+
+
+def check(url: str, name: str = "OXY_DATABASE_URL") -> None:
+    """
+    Check that libpq can read ``url`` (as ``plain()`` gives it).
+
+    Raises ConfigurationError, which says where it stumbles.
+    """
+    import psycopg
+
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+        for port in str(parts.get("port") or "5432").split(","):
+            if port and not port.isdecimal():
+                raise psycopg.ProgrammingError(f'"{port}" is no port number')
+        if "@" in str(parts.get("host") or "").lstrip("@"):
+            # It would be looked up as a host's name, and the message would show the password's end.
+            raise psycopg.ProgrammingError("there is more than one @ in it")
+    except psycopg.Error as error:
+        # libpq's own words, without the password that they may repeat.
+        reason = " ".join(str(error).split()).replace(url, mask(url))
+        raise ConfigurationError(
+            f"{name} is no valid PostgreSQL URL ({mask(url)}): {reason}. Characters such as @ : / "
+            "in a password have to be written as %40 %3A %2F."
+        ) from None

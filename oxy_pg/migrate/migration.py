@@ -35,7 +35,7 @@ from oxy_pg.migrate.plan import Options, Plan
 from oxy_pg.migrate.planner import bookkeeping_warnings, make_plan
 from oxy_pg.migrate.preflight import Preflight
 from oxy_pg.migrate.progress import Progress
-from oxy_pg.migrate.refusals import connection_lost, refused
+from oxy_pg.migrate.refusals import connection_lost, grant, refused
 from oxy_pg.migrate.survey import install_functions
 from oxy_pg.migrate.transaction import Transaction
 from oxy_pg.problems import BadValue
@@ -104,6 +104,7 @@ def migrate(
             source.check(readers[0], path)
         elif prepare is not None:
             _prepare(prepare, url)
+        (on_progress or _ignore)(Progress("connect"))
         server = stack.enter_context(closing(target.connect(url, deadline)))
         run = _Run(readers, server, path, url, options, on_progress or _ignore)
         return run.guarded(dry_run=dry_run)
@@ -223,6 +224,8 @@ class _Run:
             warnings.append("the source has no tables")
         plan = replace(plan, warnings=tuple(warnings))
         self.on_progress(Progress("check", tables=len(plan.tables), of_rows=plan.rows))
+        if not dry_run:
+            self._refuse_rights(plan)
         preflight = Preflight(self.readers, self.server, plan)
         preflight.run(thorough=dry_run)
         if preflight.bad_total and not dry_run:
@@ -232,7 +235,8 @@ class _Run:
         plan = preflight.plan
         if dry_run:
             found = outcome(plan, preflight, None, time.perf_counter() - self.began)
-            return replace(found, problems=found.problems + self._rows_in_the_way(plan))
+            problems = found.problems + self._rights_missing(plan) + self._rows_in_the_way(plan)
+            return replace(found, problems=problems)
         self._refuse_rows(plan)
         preflight.raise_problems()
         transaction = Transaction(self.lite, self.server, plan, preflight, self.on_progress)
@@ -261,6 +265,27 @@ class _Run:
         )
         if full:
             raise TargetNotEmpty(full)
+
+    def _refuse_rights(self, plan: Plan) -> None:
+        """Say beforehand what PostgreSQL would say after the whole source has been looked at."""
+        reason = target.missing_right(
+            self.server,
+            plan.schema,
+            # Whoever puts an index aside has to be allowed to make it again.
+            creates=any(table.action == "create" for table in plan.tables)
+            or any(aside.phase in {2, 3} for aside in plan.set_aside),
+            fills=[table.target for table in plan.tables if table.action == "fill"],
+        )
+        if reason is not None:
+            remedy = grant(self.role, plan.schema)
+            raise TargetRefused("run migrations on", reason, remedy)
+
+    def _rights_missing(self, plan: Plan) -> tuple[report.Problem, ...]:
+        try:
+            self._refuse_rights(plan)
+        except TargetRefused as error:
+            return (report.Problem("rights", f"{error.reason}. {error.remedy}"),)
+        return ()
 
     def _rows_in_the_way(self, plan: Plan) -> tuple[report.Problem, ...]:
         try:

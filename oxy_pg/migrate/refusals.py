@@ -32,7 +32,16 @@ def connection_lost(doing: str, url: str, error: psycopg.Error) -> OxyPgError:
 
 def refused(doing: str, error: psycopg.Error, role: str, schema: str) -> TargetRefused:
     """Return the error for a statement that was not accepted."""
-    return TargetRefused(doing, _said(error), _remedy(error, role, schema))
+    return TargetRefused(doing, _said(error), _remedy(doing, error, role, schema))
+
+
+def grant(role: str, schema: str) -> str:
+    """Say how to give a role what it needs."""
+    return (
+        "As the database's owner or an administrator, connected to this database: "
+        f"GRANT ALL ON SCHEMA {spoken(schema)} TO {spoken(role)}; and for tables that are there "
+        f"already, make the role their owner: ALTER TABLE … OWNER TO {spoken(role)};"
+    )
 
 
 def _said(error: psycopg.Error) -> str:
@@ -42,13 +51,11 @@ def _said(error: psycopg.Error) -> str:
     return mask("\n".join(part.strip() for part in (*parts, found.context) if part))
 
 
-def _remedy(error: psycopg.Error, role: str, schema: str) -> str:
+def _remedy(doing: str, error: psycopg.Error, role: str, schema: str) -> str:
     if isinstance(error, pg.InsufficientPrivilege):
-        return (
-            "The role lacks rights. As the database's owner: "
-            f"GRANT ALL ON SCHEMA {spoken(schema)} TO {spoken(role)}; and for each table that is "
-            f"there already: ALTER TABLE … OWNER TO {spoken(role)};"
-        )
+        return grant(role, schema)
+    if isinstance(error, pg.FeatureNotSupported) and doing.startswith("empty"):
+        return "Run it as the owner of all these tables, or take those tables along (--tables)."
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return (
             "The server takes no writes: it may be a standby, or default_transaction_read_only is "

@@ -199,12 +199,15 @@ class Transaction:
         if self.plan.options.verify == "none":
             return
         differences = []
+        counts = []
         rows = cells = 0
         comparison = verify.Comparison(self.lite, self.preflight)
         for table in self.plan.tables:
             kept, digest = before.get(table.target, (0, 0))
-            wanted = kept + table.rows - self.preflight.skipped_rows(table)
+            left = self.preflight.skipped_rows(table)
+            wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
+            counts.append(report.Count(table.source.name, table.rows, found, kept, left))
             rows += found - kept
             if found != wanted:
                 differences.append(
@@ -219,5 +222,5 @@ class Transaction:
         if differences:
             raise VerificationFailed(tuple(differences))
         self.verified = report.Verification(
-            self.plan.options.verify, len(self.plan.tables), rows, cells
+            self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
         )
