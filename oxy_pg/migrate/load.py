@@ -1,8 +1,9 @@
 """
-The rows: out of SQLite as finished lines of COPY, into PostgreSQL as it comes.
+The rows: out of SQLite as COPY takes them, into PostgreSQL as they come.
 
-A thread of its own steps through SQLite while this one sends, so that both
-sides work at once; a short queue between them bounds the memory.
+Records of binary COPY (records.py) where every value allows it, else lines of
+text. Threads of their own step through SQLite while this one sends, so that
+both sides work at once; a short queue between them bounds the memory.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import sql
 
-from oxy_pg.migrate import codec, values
+from oxy_pg.migrate import codec, records, values
 from oxy_pg.migrate.source import quoted
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from typing import LiteralString
 
     import psycopg
 
@@ -42,29 +45,53 @@ class Loaded:
     seconds: float
 
 
+class Reading(NamedTuple):
+    """A table on its way out of SQLite: its columns, the options of COPY, and the pieces."""
+
+    columns: Sequence[ColumnPlan]
+    options: LiteralString
+    pieces: AbstractContextManager[Iterator[tuple[int, bytes]]]
+
+
 class Loader:
     """
-    Reads the tables of a plan as lines of COPY.
+    Reads the tables of a plan as COPY takes them.
 
     ``skipped`` names the temporary tables of rows that stay behind, ``nulled``
-    those of references that are emptied, by source table and column.
+    those of references that are emptied, by source table and column: both are
+    known to the first of the readers alone.
     """
 
     def __init__(
         self,
-        source: sqlite3.Connection,
+        readers: list[sqlite3.Connection],
         plan: Plan,
         skipped: dict[str, str],
         nulled: dict[tuple[str, str], list[str]],
     ) -> None:
-        self._source = source
+        self._readers = readers
+        self._source = readers[0]
         self._plan = plan
         self._skipped = skipped
         self._nulled = nulled
         self._slow: list[ColumnPlan] = []
         self.changes: Counter[tuple[str, str, str]] = Counter()
         self._tables: list[str] = []
-        source.create_function("oxy_slow", 3, self._convert)
+        self._source.create_function("oxy_slow", 3, self._convert)
+
+    def read(self, table: TablePlan) -> Reading:
+        """Choose how a table is read."""
+        name = table.source.name
+        exceptions = name in self._skipped or any(table_ == name for table_, _ in self._nulled)
+        if (
+            self._plan.encoding == "UTF-8"
+            and not exceptions
+            and records.possible(self._source, table)
+        ):
+            pieces = records.Records(self._readers, table)
+            return Reading(records.columns(table), "FORMAT binary", pieces)
+        options = f"FORMAT csv, DELIMITER '\t', QUOTE '{codec.QUOTE}'"
+        return Reading(table.loaded, options, _Ahead(self.chunks(table)))
 
     def _convert(self, number: int, kind: str, raw: Any) -> str | None:
         column = self._slow[number]
@@ -213,18 +240,17 @@ def copy_table(
     """
     began = time.perf_counter()
     rows = size = 0
-    columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.loaded)
+    reading = loader.read(table)
+    columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in reading.columns)
     # FREEZE spares every row a second write later; allowed only where nobody else can look yet.
-    statement = sql.SQL(
-        "COPY {} ({}) FROM STDIN WITH (FORMAT csv, DELIMITER '\t', QUOTE {}, FREEZE {})"
-    ).format(
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({}, FREEZE {})").format(
         sql.Identifier(schema, table.target),
         columns,
-        sql.Literal(codec.QUOTE),
+        sql.SQL(reading.options),
         sql.Literal(fresh),
     )
     with connection.cursor() as cursor:
-        with _Ahead(loader.chunks(table)) as pieces, cursor.copy(statement) as copy:
+        with reading.pieces as pieces, cursor.copy(statement) as copy:
             for count, piece in pieces:
                 copy.write(piece)
                 rows += count

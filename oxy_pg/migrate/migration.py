@@ -239,7 +239,7 @@ class _Run:
             return replace(found, problems=problems)
         self._refuse_rows(plan)
         preflight.raise_problems()
-        transaction = Transaction(self.lite, self.server, plan, preflight, self.on_progress)
+        transaction = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
         self.transaction = transaction
         try:
             transaction.run()

@@ -73,6 +73,7 @@ def install_functions(connection: sqlite3.Connection) -> None:
     """Give SQLite the functions that the survey and the load use."""
     encoding = encoding_of(connection)
     connection.create_function("oxy_repr", 1, repr, deterministic=True)
+    connection.create_function("oxy_unhex", 1, bytes.fromhex, deterministic=True)
     connection.create_function("oxy_decimals", 1, _decimals, deterministic=True)
     connection.create_function("oxy_is_broken", 1, _is_broken_utf16(encoding), deterministic=True)
 
@@ -281,7 +282,7 @@ def _count_fitting(
         # What SQLite holds to be NOT NULL need not be counted.
         not_null = table.column(column.name).not_null
         fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
-        terms += ["count(*)" if not_null else f"count({name})", _overlong(column, name)]
+        terms += ["NULL" if not_null else f"count({name})", _overlong(column, name)]
     terms.append(f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)")
     rows, *counts, unfit = connection.execute(
         f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
@@ -289,7 +290,12 @@ def _count_fitting(
     if unfit:
         return None
     surveyed = [
-        replace(column, nulls=rows - present, unfit=0, overlong=overlong or 0)
+        replace(
+            column,
+            nulls=0 if present is None else rows - present,
+            unfit=0,
+            overlong=overlong or 0,
+        )
         for column, present, overlong in zip(proposed, counts[::2], counts[1::2], strict=True)
     ]
     return TableSurvey(rows, tuple(surveyed))

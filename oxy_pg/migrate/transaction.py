@@ -38,19 +38,19 @@ class Transaction:
 
     def __init__(
         self,
-        lite: sqlite3.Connection,
+        readers: list[sqlite3.Connection],
         server: psycopg.Connection[Any],
         plan: Plan,
         preflight: Preflight,
         on_progress: Callable[[Progress], object],
     ) -> None:
-        self.lite = lite
+        self.lite = readers[0]
         self.server = server
         self.plan = plan
         self.preflight = preflight
         self.on_progress = on_progress
         self.doing = "write to"
-        self.loader = Loader(lite, plan, preflight.skipped, preflight.nulled)
+        self.loader = Loader(readers, plan, preflight.skipped, preflight.nulled)
         self.loaded: dict[str, Loaded] = {}
         self.in_order: set[str] = set()  # tables whose rows lie as they were written
         self.left_behind: list[report.LeftBehind] = []
