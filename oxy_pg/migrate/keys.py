@@ -11,8 +11,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from oxy_pg.migrate.equality import family, key_text
 from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.values import Unfit, decode, family, key_text
+from oxy_pg.migrate.unfit import Unfit
+from oxy_pg.migrate.values import decode
 
 if TYPE_CHECKING:
     import sqlite3

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from oxy_pg.migrate import codec, records, values
 from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -98,7 +99,7 @@ class Loader:
         try:
             value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
             text = values.to_text(value, column.type, column.survey.option)
-        except values.Unfit:
+        except Unfit:
             if self._plan.options.on_bad_value != "null":
                 raise
             self.changes[self._tables[number], column.source, "emptied: it did not fit"] += 1

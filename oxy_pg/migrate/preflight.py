@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.migrate.equality import family
 from oxy_pg.migrate.keys import NUMBERS, Keys, comparable, is_plain
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import exact_text, readable, row_name, show, unfit_values
-from oxy_pg.migrate.values import family
 from oxy_pg.problems import BadValue, Orphans
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
-    from oxy_pg.migrate.values import Value
+    from oxy_pg.migrate.unfit import Value
 
 _KEPT = 10_000  # problems listed one by one; all are counted
 _BATCH = 500

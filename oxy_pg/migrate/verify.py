@@ -17,8 +17,10 @@ from psycopg import sql
 
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate import values
+from oxy_pg.migrate.equality import canonical
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import exact, exact_text, readable, row_name, show
+from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -78,7 +80,7 @@ def _expected(raw: Any, column: ColumnPlan) -> str | None:
     try:
         value = values.decode(raw) if isinstance(raw, bytearray) else raw
         return values.to_text(value, column.type, column.survey.option)
-    except values.Unfit:
+    except Unfit:
         return None  # emptied, as --on-bad-value null asked
 
 
@@ -111,7 +113,7 @@ def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
         return True
     if wanted is None or found is None:
         return False
-    return values.canonical(wanted, column.type) == values.canonical(found, column.type)
+    return canonical(wanted, column.type) == canonical(found, column.type)
 
 
 def arrived(
@@ -164,7 +166,7 @@ def compare_rows(
 
 def _digest(row: tuple[str | None, ...], table: TablePlan) -> int:
     meant = [
-        None if text is None else values.canonical(text, column.type)
+        None if text is None else canonical(text, column.type)
         for text, column in zip(row, table.columns, strict=True)
     ]
     return int.from_bytes(hashlib.blake2b(repr(meant).encode(), digest_size=16).digest())
