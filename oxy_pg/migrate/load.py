@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg import sql
 
 from oxy_pg.migrate import codec, records, values
+from oxy_pg.migrate.rowsets import is_among
 from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.unfit import Unfit
 
@@ -120,14 +121,8 @@ class Loader:
         # An index that covers the columns would give the rows in another order than the comparison.
         sql = f"SELECT {row} || '\n' FROM {quoted(table.source.name)} AS t NOT INDEXED"
         if table.source.name in self._skipped:
-            sql += f" WHERE NOT {self._is_in(table, self._skipped[table.source.name])}"
+            sql += f" WHERE NOT {is_among(table, self._skipped[table.source.name], 't')}"
         return sql
-
-    def _is_in(self, table: TablePlan, names: str) -> str:
-        same = " AND ".join(
-            f"s.k{number} IS t.{part}" for number, part in enumerate(table.source.identity)
-        )
-        return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
 
     def _field(self, table: TablePlan, column: ColumnPlan) -> str:
         name = f"t.{quoted(column.source)}"
@@ -138,7 +133,7 @@ class Loader:
             fits = fast.fits.replace("{x}", name) if fast else ""
             text = f"CASE WHEN {fits} THEN {text} ELSE {slow} END" if fast else slow
         empties = self._nulled.get((table.source.name, column.source), [])
-        empty = "".join(f" OR {self._is_in(table, names)}" for names in empties)
+        empty = "".join(f" OR {is_among(table, names, 't')}" for names in empties)
         if column.survey.nulls or empty:
             # Asked first, because hex(NULL) is an empty text.
             text = f"CASE WHEN {name} ISNULL{empty} THEN '' ELSE {text} END"
