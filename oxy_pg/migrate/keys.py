@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.equality import family, key_text
+from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.rowsets import NUMBERS
-from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.unfit import Unfit
 from oxy_pg.migrate.values import decode
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg import sql
 
 from oxy_pg.migrate import codec, records, values
+from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.rowsets import is_among
-from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:

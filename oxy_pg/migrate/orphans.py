@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.keys import Keys, comparable, is_plain
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.survey import row_name
 from oxy_pg.problems import Orphans
 

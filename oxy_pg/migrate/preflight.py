@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate.equality import family
 from oxy_pg.migrate.keys import Keys, is_plain
+from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.orphans import OrphanSearch
 from oxy_pg.migrate.rowsets import RowSets
-from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import exact_text, readable, row_name, show, unfit_values
 from oxy_pg.problems import BadValue
 

@@ -24,7 +24,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

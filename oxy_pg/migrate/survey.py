@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.migrate import codec, values
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.times import instant, unit_of
 from oxy_pg.migrate.types import SIMPLE, Cast, Facts, PgType, choose
 from oxy_pg.migrate.unfit import Unfit, Value
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from oxy_pg.migrate.source import SourceColumn, SourceTable
+    from oxy_pg.migrate.source_schema import SourceColumn, SourceTable
 
 _SAMPLE = 500
 _INSTANTS = {"timestamp", "timestamptz", "date"}

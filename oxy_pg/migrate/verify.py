@@ -18,8 +18,8 @@ from psycopg import sql
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate import values
 from oxy_pg.migrate.equality import canonical
+from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.rowsets import is_among
-from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import exact, exact_text, readable, row_name, show
 from oxy_pg.migrate.unfit import Unfit
 
