@@ -417,10 +417,12 @@ def push(
     """
     from oxy_pg.transfer import passage
 
+    server = _existing_server("push")
     order = passage.Order(
         "push",
-        _existing_server("push").superuser_url(database),
+        server.superuser_url(database),
         target,
+        shown=server.url(database),
         schemas=None if schemas is None else tuple(schemas),
         if_not_empty=if_not_empty,
         beside=swap,
@@ -513,6 +515,8 @@ def upgrade(
     from oxy_pg import paths
     from oxy_pg.server import upgrade as upgrades
 
+    if jobs < 1:
+        raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
     began = time.monotonic()
     state = paths.StateDir(paths.state_dir(state_dir))
     given = None if old_bin_dir is None else os.fspath(old_bin_dir)

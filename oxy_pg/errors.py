@@ -144,8 +144,8 @@ class VersionMismatch(ServerError):
         place = shlex.quote(os.path.dirname(self.data_dir))
         return (
             f"The data directory {self.data_dir} belongs to PostgreSQL {self.found}, and this is "
-            f"PostgreSQL {self.wanted}, which cannot read it. It was not touched. This moves it "
-            f"over:\n  oxy-pg upgrade --state-dir {place}"
+            f"PostgreSQL {self.wanted}, which cannot read it. It was not touched. "
+            f"`oxy-pg upgrade --state-dir {place}` moves it over."
         )
 
 

@@ -244,6 +244,8 @@ def reset(yes: bool) -> None:  # noqa: FBT001
     note(f"This deletes {found.data_dir} with all databases in it.")
     for one in found.databases:
         note(f"  {one.name}: {figures.size(one.size_bytes)}")
+    for path in _kept_by_upgrades():
+        note(f"And {path}, which an upgrade has kept.")
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("There is nobody to ask: add --yes to delete it.")
     if not yes:
@@ -251,6 +253,13 @@ def reset(yes: bool) -> None:  # noqa: FBT001
     with spinner("Deleting …"):
         server.destroy()
     note("Deleted. The next start makes a new, empty one.")
+
+
+def _kept_by_upgrades() -> list[str]:
+    from oxy_pg import paths
+    from oxy_pg.server import upgrade
+
+    return upgrade.directories(paths.StateDir(paths.state_dir(state_dir()))).kept()
 
 
 RUN = (run, url, psql)

@@ -27,18 +27,20 @@ _SUPERUSER = re.compile(r'^CREATE ROLE "?postgres"?;\n', re.MULTILINE)
 _ROLE_SETTING = re.compile(r"^ALTER ROLE .* SET .*;\n", re.MULTILINE)
 
 _DATABASES = """
-    SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
-           to_jsonb(d) FROM pg_database d
-    WHERE datname <> 'template0' ORDER BY pg_database_size(oid) DESC
+    SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), to_jsonb(d)
+    FROM pg_database d WHERE datname <> 'template0' ORDER BY pg_database_size(oid) DESC
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """What the old cluster holds."""
+class Database:
+    """A database of the old cluster."""
 
-    databases: tuple[tuple[str, str, dict[str, Any]], ...]  # name, owner, row of pg_database
-    inventories: dict[str, inventory.Inventory]
+    name: str
+    owner: str
+    encoding: str
+    record: dict[str, Any]  # its row of pg_database, which differs from version to version
+    inventory: inventory.Inventory
 
 
 class Move:
@@ -65,39 +67,42 @@ class Move:
         self.on_progress = on_progress
         self.lost: list[str] = []
         self.programs = tools.at(bin_dir, version) or tools.find(installations.major_of(version))
-        self.contents = self._look()
+        self.databases = self._look()
         self.counts: dict[str, dict[rows.Table, int]] = {}
 
-    def _look(self) -> Contents:
+    def _look(self) -> list[Database]:
         """Return what is in the source; raises TransferRefused for what no dump brings along."""
         self.on_progress(Progress("look"))
-        found = []
         with contextlib.closing(database.connect(self.source, _TIMEOUT)) as connection:
-            for name, owner, *_, record in connection.execute(_DATABASES).fetchall():
-                if not record["datallowconn"]:
-                    raise TransferRefused(
-                        f"read the database {name!r}",
-                        "it allows no connections, so it cannot be dumped.",
-                        f"Allow them under the old version (ALTER DATABASE {name} "
-                        "ALLOW_CONNECTIONS true), or drop it there.",
-                    )
-                found.append((name, owner, record))
+            self._refuse_prepared(connection)
             self._name_tablespaces(connection)
-            prepared = database.one(connection, "SELECT count(*) FROM pg_prepared_xacts")
-            if prepared:
+            found = connection.execute(_DATABASES).fetchall()
+        databases = []
+        for name, owner, encoding, record in found:
+            if not record["datallowconn"]:
                 raise TransferRefused(
-                    "read the old cluster",
-                    f"{prepared} transactions are prepared in it, neither committed nor rolled "
-                    "back (pg_prepared_xacts).",
-                    "Start it with its own version, and end them with COMMIT PREPARED or ROLLBACK "
-                    "PREPARED.",
+                    f"read the database {name!r}",
+                    "it allows no connections, so it cannot be dumped.",
+                    f"Allow them under the old version (ALTER DATABASE {name} ALLOW_CONNECTIONS "
+                    "true), or drop it there.",
                 )
-        looked = {}
-        for name, _, _ in found:
             url = with_database(self.source, name)
             with contextlib.closing(database.connect(url, _TIMEOUT)) as connection:
-                looked[name] = inventory.look(connection)
-        return Contents(tuple(found), looked)
+                looked = inventory.look(connection)
+            databases.append(Database(name, owner, encoding, record, looked))
+        return databases
+
+    @staticmethod
+    def _refuse_prepared(connection: psycopg.Connection[Any]) -> None:
+        prepared = database.one(connection, "SELECT count(*) FROM pg_prepared_xacts")
+        if prepared:
+            raise TransferRefused(
+                "read the old cluster",
+                f"{prepared} transactions are prepared in it, neither committed nor rolled back "
+                "(pg_prepared_xacts).",
+                "Start it with its own version, and end them with COMMIT PREPARED or ROLLBACK "
+                "PREPARED.",
+            )
 
     def _name_tablespaces(self, connection: psycopg.Connection[Any]) -> None:
         names = connection.execute(
@@ -112,8 +117,8 @@ class Move:
         """Make sure that the new version has every extension; ExtensionsMissing if not."""
         wanted = {
             extension.name: extension
-            for one in self.contents.inventories.values()
-            for extension in one.extensions
+            for one in self.databases
+            for extension in one.inventory.extensions
         }
         with contextlib.closing(database.connect(target, _TIMEOUT)) as connection:
             inventory.check_extensions(connection, "the new version", list(wanted.values()))
@@ -121,8 +126,8 @@ class Move:
     def run(self, target: str) -> None:
         """Bring all of it over."""
         settings = self._roles(target)
-        for number, (name, owner, record) in enumerate(self.contents.databases):
-            self._database(target, name, owner, record, number)
+        for number, one in enumerate(self.databases):
+            self._move(one, target, f"{self.directory}/schema-{number}")
         # Last, because they hold for our own sessions as well.
         self._properties(target, settings)
 
@@ -146,12 +151,12 @@ class Move:
         ):
             for statement in role_settings:
                 self._try(connection, [sql.SQL(statement)])
-            for name, _, record in self.contents.databases:
-                for statements in swap.properties(source, name, name):
+            for one in self.databases:
+                for statements in swap.properties(source, one.name, one.name):
                     self._try(connection, statements)
-                if record["datistemplate"] and name not in _EVERYWHERE:
+                if one.record["datistemplate"] and one.name not in _EVERYWHERE:
                     words = sql.SQL("ALTER DATABASE {} IS_TEMPLATE true")
-                    connection.execute(words.format(sql.Identifier(name)))
+                    connection.execute(words.format(sql.Identifier(one.name)))
 
     def _try(
         self, connection: psycopg.Connection[Any], statements: Sequence[sql.SQL | sql.Composed]
@@ -167,106 +172,104 @@ class Move:
 
     # --- one database ---
 
-    def _database(
-        self, target: str, name: str, owner: str, record: dict[str, Any], number: int
-    ) -> None:
-        source_url, target_url = with_database(self.source, name), with_database(target, name)
-        if name not in _EVERYWHERE:
-            self._create(target, name, owner, record)
-        path = f"{self.directory}/schema-{number}"
-        tables = self.contents.inventories[name].tables
+    def _move(self, one: Database, target: str, path: str) -> None:
+        """Bring a database; ``path`` is for its schema."""
+        source_url, target_url = (
+            with_database(self.source, one.name),
+            with_database(target, one.name),
+        )
+        if one.name not in _EVERYWHERE:
+            self._create(one, target)
         with rows.Snapshot(source_url, _TIMEOUT) as snapshot:
+            self.on_progress(Progress("schema", table=one.name))
             schema.dump(self.programs, source_url, path, snapshot=snapshot.name)
             archive = schema.Archive(self.programs, path)
-            self.on_progress(Progress("schema", table=name))
             with contextlib.closing(database.connect(target_url, _TIMEOUT)) as connection:
-                inventory.create_extensions(connection, self.contents.inventories[name].extensions)
+                inventory.create_extensions(connection, one.inventory.extensions)
                 connection.execute(schema.SETTINGS)
                 archive.execute("pre-data", connection)
-            self._rows(name, snapshot, target_url, tables)
-        self.on_progress(Progress("index", table=name))
+            self._move_rows(one, snapshot, target_url)
+        self.on_progress(Progress("index", table=one.name))
         archive.restore("post-data", target_url, self.jobs)
         self.lost += archive.lost
         with contextlib.closing(database.connect(target_url, _TIMEOUT)) as connection:
             connection.execute("ANALYZE")
 
-    def _create(self, target: str, name: str, owner: str, record: dict[str, Any]) -> None:
-        """Make a database like the old one; a locale provider of later versions is replaced."""
-        encoding = {"ENCODING": self._encoding(name)}
-        provider = record.get("datlocprovider", "c")
-        locale = {"LC_COLLATE": record["datcollate"], "LC_CTYPE": record["datctype"]}
-        chosen = (
-            record.get("datlocale") or record.get("daticulocale") or record.get("colliculocale")
+    def _create(self, one: Database, target: str) -> None:
+        """Make a database like the old one."""
+        statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {}").format(
+            sql.Identifier(one.name), sql.Identifier(one.owner), sql.Literal(one.encoding)
         )
-        if provider == "i" and chosen:
-            locale |= {"LOCALE_PROVIDER": "icu", "ICU_LOCALE": chosen}
-        elif provider == "b" and chosen:
-            locale |= {"LOCALE_PROVIDER": "builtin", "BUILTIN_LOCALE": chosen}
         with contextlib.closing(database.connect(target, _TIMEOUT)) as connection:
-            if provider == "b" and database.major(connection) < 17:
-                # "C" sorts as builtin does, by code point, and C.UTF-8 knows the same letters.
-                locale = {"LC_COLLATE": "C", "LC_CTYPE": "C" if chosen == "C" else "C.UTF-8"}
-                self.lost.append(
-                    f"the builtin locale {chosen} of the database {name}: it is C now, "
-                    f"and {locale['LC_CTYPE']} for letters"
-                )
-            statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(
-                sql.Identifier(name), sql.Identifier(owner)
-            )
-            for option, value in (encoding | locale).items():
+            for option, value in self._locale(one, database.major(connection)).items():
                 statement += sql.SQL(f" {option} {{}}").format(sql.Literal(value))
             try:
                 connection.execute(statement)
             except psycopg.Error as error:
-                raise database.refused(f"make the database {name!r}", error) from error
+                raise database.refused(f"make the database {one.name!r}", error) from error
 
-    def _encoding(self, name: str) -> str:
-        with contextlib.closing(
-            database.connect(with_database(self.source, name), _TIMEOUT)
-        ) as connection:
-            return str(database.one(connection, "SHOW server_encoding"))
+    def _locale(self, one: Database, major: int) -> dict[str, str]:
+        """Return CREATE DATABASE's options; a provider that this version lacks is replaced."""
+        record = one.record
+        provider = record.get("datlocprovider", "c")
+        chosen = record.get("datlocale") or record.get("daticulocale") or ""
+        if provider == "b" and major < 17:
+            # "C" sorts by code point as builtin does, and C.UTF-8 knows the same letters.
+            letters = "C" if chosen == "C" else "C.UTF-8"
+            self.lost.append(
+                f"the builtin locale {chosen} of the database {one.name}: it is C now, and "
+                f"{letters} for letters"
+            )
+            return {"LC_COLLATE": "C", "LC_CTYPE": letters}
+        locale = {"LC_COLLATE": record["datcollate"], "LC_CTYPE": record["datctype"]}
+        if provider == "b":
+            locale |= {"LOCALE_PROVIDER": "builtin", "BUILTIN_LOCALE": chosen}
+        elif provider == "i":
+            locale |= {"LOCALE_PROVIDER": "icu", "ICU_LOCALE": chosen}
+        return locale
 
-    def _rows(
-        self, name: str, snapshot: rows.Snapshot, target_url: str, tables: tuple[rows.Table, ...]
-    ) -> None:
+    def _move_rows(self, one: Database, snapshot: rows.Snapshot, target_url: str) -> None:
+        tables = one.inventory.tables
         total = sum(table.size for table in tables)
 
         def tell(table: rows.Table, _: int, done: int) -> None:
-            self.on_progress(Progress("load", min(done, total), total, f"{name}: {table}"))
-
-        pump = rows.Pump(tables, tell)
+            self.on_progress(Progress("load", min(done, total), total, f"{one.name}: {table}"))
 
         @contextlib.contextmanager
         def writer() -> Iterator[psycopg.Connection[Any]]:
             with contextlib.closing(database.connect(target_url, _TIMEOUT)) as connection:
                 yield connection
 
-        pump.copy_all(snapshot, writer, self.jobs)
+        rows.Pump(tables, tell).copy_all(snapshot, writer, self.jobs)
         with writer() as connection, connection.transaction():
             connection.execute(rows.SETTINGS)
             rows.copy_sequences(snapshot.connection, connection)
             rows.copy_large_objects(snapshot.connection, connection, owners=True)
-        self.counts[name] = {table: table.count(snapshot.connection) for table in tables}
+        self.counts[one.name] = {table: table.count(snapshot.connection) for table in tables}
 
     # --- whether all is there ---
 
     def verify(self, target: str) -> tuple[MovedDatabase, ...]:
         """Compare every table's rows with the old cluster's; raises CountsDiffer."""
         moved = []
-        for name, owner, _ in self.contents.databases:
-            expected = self.counts[name]
-            url = with_database(target, name)
+        for one in self.databases:
+            expected = self.counts[one.name]
+            url = with_database(target, one.name)
             with contextlib.closing(database.connect(url, _TIMEOUT)) as connection:
                 rows.compare(
                     expected,
                     connection,
                     lambda done, of, table: self.on_progress(Progress("compare", done, of, table)),
                 )
-            tables = tuple(
-                MovedTable(table.schema, table.name, number, table.size)
-                for table, number in expected.items()
-            )
-            extensions = tuple(e.name for e in self.contents.inventories[name].extensions)
-            if name not in _EVERYWHERE or tables:
-                moved.append(MovedDatabase(name, owner, extensions, tables))
+            if one.name not in _EVERYWHERE or expected:
+                moved.append(_moved(one, expected))
         return tuple(moved)
+
+
+def _moved(one: Database, counted: dict[rows.Table, int]) -> MovedDatabase:
+    extensions = tuple(f"{found.name} {found.version}" for found in one.inventory.extensions)
+    tables = tuple(
+        MovedTable(table.schema, table.name, number, table.size)
+        for table, number in counted.items()
+    )
+    return MovedDatabase(one.name, one.owner, extensions, tables)

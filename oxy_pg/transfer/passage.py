@@ -49,6 +49,7 @@ class Order:
     verb: Literal["push", "pull"]
     source: str
     target: str
+    shown: str | None = None  # the source's URL for people, where it is another one
     superuser: str | None = None  # of the target's server, where we may be one
     target_dir: str | None = None  # where the target's files are, where that is here
     schemas: tuple[str, ...] | None = None
@@ -74,7 +75,7 @@ def run(
             passage = _Passage(order, on_progress or _ignore, stack)
             report = passage.look() if dry_run else passage.go()
         except psycopg.Error as error:
-            what = f"{order.verb} {mask(order.source)} to {mask(order.target)}"
+            what = f"{order.verb} {mask(order.shown or order.source)} to {mask(order.target)}"
             raise database.refused(what, error) from error
     return dataclasses.replace(report, seconds=time.monotonic() - began)
 
@@ -96,6 +97,7 @@ class _Passage:
             plain(order.target, "--to"),
         )
         self.shown = mask(self.target_url)
+        self.source_shown = mask(order.shown or self.source_url)
         on_progress(Progress("look"))
         self.snapshot = stack.enter_context(rows.Snapshot(self.source_url, order.timeout))
         self.source = self.snapshot.connection
@@ -106,7 +108,7 @@ class _Passage:
         unknown = set(order.schemas or ()) - set(self.inventory.schemas)
         if unknown:
             raise ConfigurationError(
-                f"{mask(self.source_url)} has no schema {', '.join(sorted(unknown))}. It has: "
+                f"{self.source_shown} has no schema {', '.join(sorted(unknown))}. It has: "
                 f"{', '.join(inventory.look(self.source).schemas)}."
             )
         self.occupants: tuple[Occupant, ...] = ()
@@ -161,8 +163,7 @@ class _Passage:
             )
 
     def _check_readable(self) -> None:
-        shown = mask(self.source_url)
-        inventory.check_readable(self.source, shown, self.order.schemas)
+        inventory.check_readable(self.source, self.source_shown, self.order.schemas)
         self.readable = True
 
     def _find_programs(self) -> None:
@@ -244,7 +245,7 @@ class _Passage:
     def _report(self, counted: dict[rows.Table, int], *, dry_run: bool) -> TransferReport:
         return TransferReport(
             verb=self.order.verb,
-            source=mask(self.source_url),
+            source=self.source_shown,
             target=self.shown,
             source_version=self.inventory.version,
             target_version=self.target_version,

@@ -10,6 +10,7 @@ import re
 import subprocess
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +182,7 @@ class _Restore:
             if old is not None and self._holds_tables():
                 self._ask(confirm, keep_old=keep_old)
             stack.enter_context(swap.alone(connection, self.name))
-            removed = swap.sweep(connection, self.name)
+            removed = swap.sweep(other, self.name)
             new = swap.create(connection, self.name, old)
             try:
                 self._fill(new)
@@ -191,11 +192,14 @@ class _Restore:
                 away = swap.swap(
                     connection, other, self.name, new, replaces=old is not None, keep=keep_old
                 )
-            except BaseException:
-                self._give_up(connection, new)
+            except BaseException as error:
+                # A connection that Ctrl-C has cut short in its handshake hangs on the traceback,
+                # and PostgreSQL waits for such ones before it drops a database: up to a minute.
+                traceback.clear_frames(error.__traceback__)
+                self._give_up(other, new)
                 raise
             if away is not None and not keep_old:
-                self._drop_replaced(connection, away)
+                self._drop_replaced(other, away)
             return self._report(
                 replaced=old is not None,
                 kept_as=away if keep_old else None,
@@ -214,6 +218,7 @@ class _Restore:
         )
 
     def _other(self) -> psycopg.Connection[Any]:
+        """Connect once more: as superuser, if we are one, for whatever others are connected to."""
         if self.superuser_url is not None:
             return database.connect(self.superuser_url, self.timeout)
         return swap.maintenance(self.url, self.timeout)
@@ -238,6 +243,7 @@ class _Restore:
     def _give_up(self, connection: psycopg.Connection[Any], new: str) -> None:
         """Drop the unfinished database; where that fails, the next run does it."""
         with contextlib.suppress(psycopg.Error):
+            connection.execute("SET statement_timeout = '15s'")
             swap.drop(connection, new)
 
     def _drop_replaced(self, connection: psycopg.Connection[Any], away: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -34,7 +33,14 @@ _CLIENT_DIRS = (
 )
 _NO_SSL = "SSL support is not compiled in"  # libpq, src/interfaces/libpq/fe-connect.c
 _KEPT_LINES = 60  # of what a program says, from its beginning and from its end
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+# Asks the kernel for SIGTERM when the parent dies (prctl(2), PR_SET_PDEATHSIG), and becomes the
+# program. Not a preexec_fn of subprocess: that is not safe in a process with threads.
+_DIES_WITH_US = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 _PATIENCE = 10.0  # seconds that a program has to cancel its query at the server, and go
 
 
@@ -223,6 +229,9 @@ class Running:
             words += ["--no-password", f"--dbname={address}"]
             if self._password:
                 environment["PGPASSWORD"] = self._password
+        if sys.platform == "linux":
+            ours = str(os.getpid())
+            words = [sys.executable, "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
         self.process = subprocess.Popen(
             words,
             stdin=stdin,
@@ -231,7 +240,6 @@ class Running:
             env=environment,
             # Ctrl-C is ours to pass on: else it might fail before we know why.
             process_group=0,
-            preexec_fn=_parent_death_signal(),  # noqa: PLW1509 - it calls prctl(2), no more
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -363,20 +371,3 @@ def _address(url: str, application: str) -> tuple[str, str]:
     password = str(parts.pop("password", None) or "")
     parts["application_name"] = application
     return conninfo.make_conninfo("", **parts), password
-
-
-def _parent_death_signal() -> Callable[[], None] | None:
-    """Return what asks the kernel for SIGTERM at this thread's death; None elsewhere."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask

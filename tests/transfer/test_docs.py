@@ -33,7 +33,7 @@ def test_the_commands_run(page, state_dir, postgresql_18, monkeypatch):
     packages = str(postgresql_18.bin_dir.parents[2])
 
     done = subprocess.run(
-        ["sh", "-eux", "-c", f'oxy-pg() {{ "{sys.executable}" -m oxy_pg "$@"; }}\n{script}'],
+        ["sh", "-eux", "-c", script.replace("oxy-pg ", f"{sys.executable} -m oxy_pg ")],
         env={
             **os.environ,
             "OXY_STATE_DIR": str(state_dir),

@@ -35,7 +35,6 @@ def test_oxy_database_comes_back_after_a_reset(state_dir, oxy_sqlite, tmp_path, 
 
     restored = oxy_pg.restore(report.path)
 
-    assert not restored.replaced
     assert "oxy" == restored.database
     assert same(before, contents(oxy_pg.ensure()))
     assert len(before) > 20

@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+import oxy_pg
 from oxy_pg import errors
 from oxy_pg.transfer import tools
 from tests.conftest import wait_until
@@ -146,10 +147,10 @@ def test_no_password_on_the_command_line(server):
         with tools.Running(tools.find(16), "psql", sleep, url=url) as running:
             process = psutil.Process(running.process.pid)
             seen.append(process)
-            assert wait_until(lambda: "psql" in process.name())
+            assert wait_until(lambda: sleeping(server) == 1)
+            assert "psql" in process.name()
             assert password not in " ".join(process.cmdline())
             assert password == process.environ()["PGPASSWORD"]
-            assert wait_until(lambda: sleeping(server) == 1)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -200,6 +201,31 @@ def test_a_program_that_goes_first_says_why(server):
 
 def password_of(url: str) -> str:
     return str(psycopg.conninfo.conninfo_to_dict(url)["password"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ToolsNotFound(18, ("/usr/bin: 15.4, older than 18",), ssl=True),
+        errors.ToolFailed("pg_dump", "pg_dump: error: no", 1, shortened=True),
+        errors.TransferRefused("restore x", "no", "Ask."),
+        errors.BackupExists("x.dump"),
+        errors.NotABackup("x.dump", "it is a picture"),
+        errors.BackupDamaged("x.dump", "it is empty"),
+        errors.BackupTooNew("x.dump", "PostgreSQL 18.4", "PostgreSQL 16.2"),
+        errors.CountsDiffer(("public.t: 1 instead of 2",)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_pickle(error):
+    """
+    With all that they hold; and they are TransferErrors, public by name.
+    """
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert isinstance(copy, errors.TransferError)
+    assert (str(error), vars(error)) == (str(copy), vars(copy))
+    assert getattr(oxy_pg, type(error).__name__) is type(error)
 
 
 def sleeping(server) -> int:
