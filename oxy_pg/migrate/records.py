@@ -22,7 +22,8 @@ import sqlite3
 import struct
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from oxy_pg.migrate.names import quoted
 
@@ -37,7 +38,7 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
 _PIECE = 1024 * 1024  # bytes wanted of a query
-_LARGEST = 8 * _PIECE  # a query that would give more fails, and is asked again for half of the rows
+_LARGEST = 4 * _PIECE  # a query that would give more fails, and is asked again for half of the rows
 _FIRST, _LAST = -(2**63), 2**63 - 1  # rowids
 _MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
 _MOST_ARGUMENTS = 90  # of a function: 100 in older versions of SQLite
@@ -129,6 +130,17 @@ def _install(reader: sqlite3.Connection, formats: set[str]) -> None:
         reader.create_function(_PACK + codes, count, pack, deterministic=True)
 
 
+Piece: TypeAlias = tuple[int, bytes]  # a number of rows, and their records
+
+
+class _Range(NamedTuple):
+    """Rowids from ``first`` to ``last``, and how many there are at most."""
+
+    first: int
+    last: int
+    rows: int
+
+
 class Records:
     """
     The records of a table, read by several threads; iterating gives rows and bytes, in order.
@@ -152,7 +164,7 @@ class Records:
         for reader in readers:
             _install(reader, record.formats)
         self._skip = (
-            f"SELECT {rowid} FROM {name} NOT INDEXED WHERE {rowid} BETWEEN :first AND :last "
+            f"SELECT {rowid} FROM {name} NOT INDEXED WHERE {rowid} >= :first "
             f"ORDER BY {rowid} LIMIT 1 OFFSET :rows - 1"
         )
         self._rows = 200  # to a query, until it is known how large they are
@@ -160,7 +172,7 @@ class Records:
         self._pool = ThreadPoolExecutor(len(readers), "oxy_pg-reader")
         self._before: list[tuple[int, type]] = []
 
-    def __enter__(self) -> Iterator[tuple[int, bytes]]:
+    def __enter__(self) -> Iterator[Piece]:
         for reader in self._readers:
             limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
             self._before.append((limit, reader.text_factory))
@@ -179,67 +191,90 @@ class Records:
             reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
             reader.text_factory = factory
 
-    def _pieces(self) -> Iterator[tuple[int, bytes]]:
+    def _pieces(self) -> Iterator[Piece]:
         yield 0, HEADER
-        ahead: deque[Future[list[tuple[int, bytes]]]] = deque()
+        ahead: deque[Future[tuple[_Range, Piece | None]]] = deque()
         start: Future[int] = Future()
         start.set_result(_FIRST)
         while True:
             while len(ahead) < 2 * len(self._readers) + 1:
                 end: Future[int] = Future()
-                ahead.append(self._pool.submit(self._piece, start, end))
+                ahead.append(self._pool.submit(self._ahead, start, end))
                 start = end
-            pieces = ahead.popleft().result()
-            if not pieces:
+            range_, piece = ahead.popleft().result()
+            if piece is None:
+                yield from self._halves(range_)
+            elif piece[0]:
+                yield piece
+            else:
                 break
-            yield from pieces
         yield 0, TRAILER
 
-    def _piece(self, start: Future[int], end: Future[int]) -> list[tuple[int, bytes]]:
+    def _ahead(self, start: Future[int], end: Future[int]) -> tuple[_Range, Piece | None]:
         """Read the rows from where the piece before ends; say first where this one ends."""
-        reader = self._idle.get()
-        try:
+        with self._reader() as reader:
             try:
-                first = start.result()
-                rows = self._rows
-                last = self._end(reader, first, _LAST, rows) if first <= _LAST else _LAST
+                first, rows = start.result(), self._rows
+                last = self._end(reader, first, rows)
                 end.set_result(last + 1)
             except BaseException as error:
                 end.set_exception(error)
                 raise
-            return self._range(reader, first, last, rows) if first <= last else []
+            range_ = _Range(first, last, rows)
+            return range_, self._read(reader, range_)
+
+    def _halves(self, range_: _Range) -> Iterator[Piece]:
+        """Read a range that gives too much, down to single rows, one after the other."""
+        with self._reader() as reader:
+            if range_.rows == 1:
+                # As large as it likes.
+                limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)
+                try:
+                    yield self._ask(reader, range_)
+                finally:
+                    reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+                return
+            rows = range_.rows // 2
+            middle = min(self._end(reader, range_.first, rows), range_.last)
+        for half in (
+            _Range(range_.first, middle, rows),
+            _Range(middle + 1, range_.last, range_.rows - rows),
+        ):
+            with self._reader() as reader:
+                piece = self._read(reader, half)
+            if piece is None:
+                yield from self._halves(half)
+            elif piece[0]:
+                yield piece
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        reader = self._idle.get()
+        try:
+            yield reader
         finally:
             self._idle.put(reader)
 
-    def _end(self, reader: sqlite3.Connection, first: int, last: int, rows: int) -> int:
-        found = reader.execute(self._skip, {"first": first, "last": last, "rows": rows}).fetchone()
-        return int(found[0]) if found else last
+    def _end(self, reader: sqlite3.Connection, first: int, rows: int) -> int:
+        if first > _LAST:
+            return _LAST
+        found = reader.execute(self._skip, {"first": first, "rows": rows}).fetchone()
+        return int(found[0]) if found else _LAST
 
-    def _range(
-        self, reader: sqlite3.Connection, first: int, last: int, rows: int
-    ) -> list[tuple[int, bytes]]:
-        parameters = {"first": first, "last": last}
+    def _read(self, reader: sqlite3.Connection, range_: _Range) -> Piece | None:
+        """Return the records of a range; None when they are too many bytes."""
+        if range_.first > range_.last:
+            return 0, b""
         try:
-            piece, count = reader.execute(self._query, parameters).fetchone()
+            count, piece = self._ask(reader, range_)
         except sqlite3.DataError:
-            # Too large: half of the rows, down to a single one, which may be as large as it likes.
-            if rows == 1:
-                return [self._single(reader, parameters)]
-            rows //= 2
-            middle = self._end(reader, first, last, rows)
-            return [
-                *self._range(reader, first, middle, rows),
-                *(self._range(reader, middle + 1, last, rows) if middle < last else ()),
-            ]
-        if not count:
-            return []
-        self._rows = max(1, min(4 * count, count * _PIECE // len(piece)))
-        return [(count, piece)]
+            self._rows = max(1, range_.rows // 8)
+            return None
+        if count:
+            self._rows = max(1, min(4 * count, count * _PIECE // len(piece)))
+        return count, piece
 
-    def _single(self, reader: sqlite3.Connection, parameters: dict[str, int]) -> tuple[int, bytes]:
-        limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)
-        try:
-            piece, count = reader.execute(self._query, parameters).fetchone()
-        finally:
-            reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+    def _ask(self, reader: sqlite3.Connection, range_: _Range) -> Piece:
+        parameters = {"first": range_.first, "last": range_.last}
+        piece, count = reader.execute(self._query, parameters).fetchone()
         return count, piece
