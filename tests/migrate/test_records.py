@@ -207,6 +207,7 @@ def test_memory_stays_flat_with_large_rows(lite, pg_url, run_python):
     path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT NOT NULL)", {"t": rows})
     program = f"""
 import resource, sys
+from oxy_pg.migrate.migration import migrate
 migrate({path!r}, {pg_url!r})
 unit = 1 if sys.platform == "darwin" else 1024
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000)
