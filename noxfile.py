@@ -96,12 +96,13 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session
 def properties(session: nox.Session) -> None:
-    """2,000 random databases moved, and 50 kills; ``-- 200 10`` for other numbers."""
+    """2,000 random databases and large real ones moved, 50 kills; ``-- 200 10`` for others."""
     install(session)
     examples, kills = [*session.posargs, *("2000", "50")[len(session.posargs) :]][:2]
-    tests = ("tests/migrate/test_properties.py", "tests/migrate/test_kill.py")
+    names = ("properties", "kill", "real_databases")
+    tests = [f"tests/migrate/test_{name}.py" for name in names]
     environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
-    session.run("pytest", "--hypothesis-show-statistics", *tests, env=environment)
+    session.run("pytest", "--long", "-s", "--hypothesis-show-statistics", *tests, env=environment)
 
 
 @nox.session
