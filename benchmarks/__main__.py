@@ -2,11 +2,13 @@
 Everything that is measured, beside its rivals, in one run.
 
     python -m benchmarks [--rounds N] [--only PART ...] [--to DIR]
+    python -m benchmarks --redraw
     python -m benchmarks --guard
 
 The whole of it writes a page, JSON and pictures to docs/benchmarks; a part
-of it prints its table, and writes only where ``--to`` says. ``--guard`` is the
-small form that fails when something has become slower beside its rivals.
+of it prints its table, and writes only where ``--to`` says. ``--redraw`` makes
+page and pictures again from the JSON. ``--guard`` is the small form that fails
+when something has become slower beside its rivals.
 """
 
 from __future__ import annotations
@@ -15,14 +17,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks import guard, idle, machine, migration, page, place, starting, suites
 from benchmarks.movers import MOVERS
+from benchmarks.result import Result
 
-if TYPE_CHECKING:
-    from benchmarks.result import Result
-
+_JSON = "results.json"
 PARTS = ("starting", "idle", "suite", "migration")
 
 
@@ -35,20 +35,38 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=1_000_000, help="the largest migration's")
     parser.add_argument("--to", type=Path, help="where page, JSON and pictures go")
     parser.add_argument("--dir", help="where the servers' files are meanwhile (default: temporary)")
+    parser.add_argument("--redraw", action="store_true", help="page and pictures from the JSON")
     parser.add_argument("--guard", action="store_true", help="the small form, for every change")
     arguments = parser.parse_args()
+    is_whole = tuple(arguments.only) == PARTS
+    home = arguments.to or (place.ROOT / "docs" / "benchmarks" if is_whole else None)
+    if arguments.redraw:
+        _draw(home or Path())
+        return 0
     place.compile_ours()
     if arguments.guard:
         return guard.run()
     with place.lent(arguments.dir) as base:
         facts = machine.description(base)
-        results = list(_measure(base, arguments))
-    is_whole = tuple(arguments.only) == PARTS
-    home = arguments.to or (place.ROOT / "docs" / "benchmarks" if is_whole else None)
-    if home is not None:
-        _write(home, facts, results)
+        results = _measure(base, arguments)
     print(page.reached(results))
+    if home is not None:
+        home.mkdir(parents=True, exist_ok=True)
+        document = {"measured on": facts, "results": [result.document() for result in results]}
+        (home / _JSON).write_text(json.dumps(document, indent=1) + "\n")
+        _draw(home)
     return 0
+
+
+def _draw(home: Path) -> None:
+    """Write page and pictures beside the JSON."""
+    from benchmarks import plots  # matplotlib: only where pictures are drawn
+
+    document = json.loads((home / _JSON).read_text())
+    results = [Result.of(one) for one in document["results"]]
+    text = page.markdown(document["measured on"], results, plots.draw(results, home))
+    (home / "README.md").write_text(text)
+    _say(f"written to {home}")
 
 
 def _measure(base: Path, arguments: argparse.Namespace) -> list[Result]:
@@ -73,17 +91,6 @@ def _measure(base: Path, arguments: argparse.Namespace) -> list[Result]:
         }
         results += migration.measure(base, sizes, _say)
     return results
-
-
-def _write(home: Path, facts: dict[str, str], results: list[Result]) -> None:
-    from benchmarks import plots  # matplotlib: only where pictures are drawn
-
-    home.mkdir(parents=True, exist_ok=True)
-    pictures = plots.draw(results, home)
-    (home / "README.md").write_text(page.markdown(facts, results, pictures))
-    document = {"measured on": facts, "results": [result.document() for result in results]}
-    (home / "results.json").write_text(json.dumps(document, indent=1) + "\n")
-    _say(f"written to {home}")
 
 
 def _say(text: str) -> None:

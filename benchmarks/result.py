@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from dataclasses import dataclass, field
+from typing import Any
 
 OURS = "oxy_pg"
 
@@ -42,21 +44,18 @@ class Result:
         round: what slows the machine down for one slows it for both.
         """
         mine, theirs = self.figures.get(ours), self.figures.get(contender)
-        if not mine or not theirs:
+        if not mine or not theirs or not all(theirs):
             return None
         if len(mine) == len(theirs):
             return statistics.median(one / other for one, other in zip(mine, theirs, strict=True))
         return statistics.median(mine) / statistics.median(theirs)
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {
-            "key": self.key,
-            "what": self.what,
-            "unit": self.unit,
-            "size": self.size,
-            "medians": {name: self.median(name) for name in self.figures},
-            "figures": self.figures,
-            "failures": self.failures,
-            "notes": self.notes,
-        }
+        medians = {name: self.median(name) for name in self.figures}
+        return {**dataclasses.asdict(self), "medians": medians}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Result:
+        """Read what ``document()`` has returned."""
+        return cls(**{name: value for name, value in document.items() if name != "medians"})
