@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 mpl.use("agg")
 
 _OURS, _THEIRS, _LIMIT = "#2f6f9f", "#c3c9cf", "#b3322c"
+_COLORS = {OURS: _OURS, f"{OURS}, existing schema": "#7fb2d9", "PostgreSQL alone": "#444444"}
 _WIDTH = 8.0  # inches
 
 
@@ -99,7 +101,7 @@ def _starting(results: dict[str, Result], path: Path) -> bool:
         axes.set_title(_short(result), loc="left", fontsize=11)
     for axes in list(grid.flat)[len(found) :]:
         axes.set_visible(False)
-    figure.tight_layout(h_pad=1.6, w_pad=2)
+    figure.tight_layout(h_pad=2.0, w_pad=2)
     return _save(path)
 
 
@@ -115,7 +117,7 @@ def _migration(results: dict[str, Result], path: Path) -> bool:
 
 
 def _bars(axes: Axes, result: Result) -> None:
-    """Draw a bar for each contender, the limits across; what is far too long is cut."""
+    """Draw a bar for each contender, and the limits across; what is far too long is cut."""
     names = sorted(result.figures, key=result.median, reverse=True)
     medians = [result.median(name) for name in names]
     limits = {
@@ -123,30 +125,34 @@ def _bars(axes: Axes, result: Result) -> None:
         for bound in bounds.of(result.key)
         if bound.beside in result.figures
     }
-    ours = result.median(OURS) if OURS in result.figures else medians[-1]
-    end = min(max(medians), max(12 * ours, 3 * sorted(medians)[len(medians) // 2]))
-    end = max(end, *limits.values()) if limits else end
+    usual = [median for median in medians if median <= 4 * statistics.median(medians)]
+    end = max(*usual, *limits.values(), 0)
+    for style, (label, limit) in zip(("-", "--"), limits.items(), strict=False):
+        axes.axvline(limit, color=_LIMIT, linewidth=1.5, linestyle=style, label=label)
     for at, (name, median) in enumerate(zip(names, medians, strict=True)):
-        is_ours = name.startswith(OURS)
-        axes.barh(at, min(median, end), color=_OURS if is_ours else _THEIRS, height=0.6)
-        cut = " (cut)" if median > end else ""
+        color = _OURS if name.startswith(OURS) else _THEIRS
+        axes.barh(at, min(median, 1.08 * end), color=color, height=0.6)
+        number = f"{median:,.0f}" if median >= 100 else f"{median:.3g}"
         axes.annotate(
-            f"{median:.3g} {result.unit}{cut}"
-            if median < 100
-            else f"{median:,.0f} {result.unit}{cut}",
-            (min(median, end), at),
+            f"{number} {result.unit}" + (" (cut off)" if median > end else ""),
+            (min(median, 1.08 * end), at),
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
             fontsize=9,
+            bbox={"boxstyle": "square,pad=0.1", "color": "white", "alpha": 0.85},
         )
-    for style, (label, limit) in zip(("-", "--"), limits.items(), strict=False):
-        axes.axvline(limit, color=_LIMIT, linewidth=1.5, linestyle=style, label=label)
     axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.set_xlim(0, end * 1.28)
-    axes.set_xlabel(result.unit)
+    axes.set_xlim(0, end * 1.3)
+    axes.set_xlabel(result.unit, loc="left")
     if limits:
-        axes.legend(loc="upper right", frameon=False, fontsize=8)
+        axes.legend(
+            loc="upper right",
+            bbox_to_anchor=(1.0, 0.0),
+            borderaxespad=2.2,  # below the axis
+            frameon=False,
+            fontsize=8,
+        )
     _plain(axes)
 
 
@@ -157,18 +163,20 @@ def _growth(results: dict[str, Result], path: Path) -> bool:
     )
     if len(found) < 2:
         return False
-    figure, axes = plt.subplots(figsize=(_WIDTH, 5))
+    figure, axes = plt.subplots(figsize=(_WIDTH * 1.2, 4.6))
+    axes.set_prop_cycle(
+        color=["#c77f2b", "#8a8a8a", "#7a9a3a", "#a05195", "#d45087", "#2a9d8f", "#bc5090"]
+    )
     names = [name for name in found[-1].figures if sum(name in r.figures for r in found) > 1]
-    for number, name in enumerate(names):
+    for name in names:
         points = [(r.size, r.median(name)) for r in found if name in r.figures]
-        is_ours = name.startswith(OURS)
         axes.loglog(
             *zip(*points, strict=True),
             marker="o",
             markersize=4,
-            linewidth=2.2 if is_ours else 1.4,
+            linewidth=2.4 if name.startswith(OURS) else 1.5,
             linestyle="-" if len(points) > 2 else "--",
-            color=_OURS if name == OURS else f"C{number}",
+            color=_COLORS.get(name),
             label=name,
         )
     axes.set_xlabel("rows")
