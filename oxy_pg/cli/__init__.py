@@ -7,6 +7,7 @@ typed error (one message, no traceback), 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import ClassVar
@@ -14,7 +15,7 @@ from typing import ClassVar
 import click
 
 from oxy_pg import __version__
-from oxy_pg.cli import doctor, migrate, server
+from oxy_pg.cli import backup, doctor, migrate, server, status, transfer, tune
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
@@ -24,8 +25,20 @@ class Sections(click.Group):
 
     sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
         "Run": server.RUN,
-        "The server": (*server.LIFE, *doctor.COMMANDS),
-        "Data": (migrate.migrate_sqlite,),
+        "The server": (
+            *server.LIFE,
+            status.status,
+            doctor.doctor,
+            tune.tune,
+            transfer.upgrade,
+        ),
+        "Data": (
+            migrate.migrate_sqlite,
+            backup.backup,
+            backup.restore,
+            transfer.push,
+            transfer.pull,
+        ),
     }
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
@@ -41,7 +54,10 @@ class Sections(click.Group):
                 )
 
 
-@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="oxy-pg")
 @state_dir_option
 def cli() -> None:
@@ -60,6 +76,9 @@ for commands in Sections.sections.values():
 
 def main() -> None:
     """Run the command line, and turn what goes wrong into a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where there is no "→", a "?" will do
     try:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:

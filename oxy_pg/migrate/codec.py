@@ -44,6 +44,8 @@ _CLOCK = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 # month does not have passes both, and PostgreSQL refuses it.
 TIME = "????-??-??[T ]??:??:??"
 _TIME = f"typeof({{x}}) = 'text' AND {{x}} GLOB '{TIME}*' AND julianday({{x}}) NOTNULL"
+# On the first and the last day, an offset may lead to years that Python does not have.
+_TIME += " AND {x} BETWEEN '0001-01-02' AND '9999-12-31'"
 _HEX = "typeof({x}) = 'text' AND length({x}) = 36 AND {x} NOT GLOB '*[^-0-9a-fA-F]*'"
 _HEX += " AND {x} GLOB '????????-????-????-????-????????????'"
 _HEX += " AND length(replace({x}, '-', '')) = 32"
@@ -74,8 +76,17 @@ _FAST: dict[tuple[str, str], Fast] = {
 }
 
 
-def fast(type_: PgType, facts: Facts, cast: Cast | None) -> Fast | None:
+def fast(type_: PgType, facts: Facts, cast: Cast | None, encoding: str = "UTF-8") -> Fast | None:
     """Choose the fast way for a column whose values are mostly of one storage class."""
+    found = _fast(type_, facts, cast)
+    if found is not None and found.text == _QUOTED and encoding != "UTF-8":
+        # PostgreSQL looks at every byte of UTF-8; SQLite never looked at UTF-16.
+        sound = "NOT oxy_is_broken(CAST({x} AS BLOB))"
+        return Fast(f"{found.fits} AND {sound}", found.text)
+    return found
+
+
+def _fast(type_: PgType, facts: Facts, cast: Cast | None) -> Fast | None:
     if cast is not None and cast.option is not None:
         return None
     classes = {

@@ -97,7 +97,7 @@ class Loader:
 
     def _is_in(self, table: TablePlan, names: str) -> str:
         same = " AND ".join(
-            f"s.k{number} = t.{part}" for number, part in enumerate(table.source.identity)
+            f"s.k{number} IS t.{part}" for number, part in enumerate(table.source.identity)
         )
         return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
 
@@ -184,6 +184,17 @@ class _Ahead:
         finally:
             self._iterator.close()
         self._queue.put(last)
+
+
+def insert_defaults(
+    connection: psycopg.Connection[Any], schema: str, table: TablePlan, rows: int
+) -> Loaded:
+    """Insert as many rows as a table of the source has of which no column is to be written."""
+    began = time.perf_counter()
+    statement = sql.SQL("INSERT INTO {} SELECT FROM generate_series(1, {})").format(
+        sql.Identifier(schema, table.target), rows
+    )
+    return Loaded(connection.execute(statement).rowcount, 0, time.perf_counter() - began)
 
 
 def copy_table(

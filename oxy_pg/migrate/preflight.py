@@ -10,24 +10,25 @@ connection, so their number does not matter.
 from __future__ import annotations
 
 import queue
+import sqlite3
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import BadValues, OrphanRows
-from oxy_pg.migrate import tokens
-from oxy_pg.migrate.keys import NUMBERS, Keys, comparable
+from oxy_pg.migrate.keys import NUMBERS, Keys, comparable, is_plain
 from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.survey import row_name, show, unfit_values
+from oxy_pg.migrate.survey import exact_text, readable, row_name, show, unfit_values
+from oxy_pg.migrate.values import family
 from oxy_pg.problems import BadValue, Orphans
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     import psycopg
 
-    from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, Plan, TablePlan
+    from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
     from oxy_pg.migrate.values import Value
 
 _KEPT = 10_000  # problems listed one by one; all are counted
@@ -49,7 +50,7 @@ class Preflight:
         self.orphans: list[Orphans] = []
         self.skipped: dict[str, str] = {}
         self.nulled: dict[tuple[str, str], list[str]] = {}
-        self.nulled_rows: dict[tuple[str, str], int] = {}
+        self.emptied: Counter[tuple[str, str, str]] = Counter()  # table, column, why
         self._keys = Keys(self._source, plan.encoding)
 
     def run(self, *, thorough: bool) -> None:
@@ -70,7 +71,7 @@ class Preflight:
             columns = tuple(self._values(table, column, thorough) for column in table.columns)
             tables.append(replace(table, columns=columns))
             self._nulls(table)
-            self._duplicates(table)
+            self._duplicates(replace(table, columns=columns), exact=thorough)
         self.plan = replace(self.plan, tables=tuple(tables))
         self._orphans(exact=thorough)
         for table in self.plan.tables:
@@ -101,10 +102,20 @@ class Preflight:
         found = unfit_values(self._source, table.source, survey, everything=thorough)
         # Of the types that Python knows wholly, PostgreSQL need not be asked.
         ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
-        bad = False
-        for key, problem in self._checked(found, column, ask=ask):
-            bad = True
-            self._decide(table, column, key, problem)
+        empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
+        # What Python knows to be unfit is emptied on its way; what PostgreSQL refuses, by its row.
+        refused = self._temporary(table) if empty else None
+        bad = count = 0
+        for key, problem, by_postgres in self._checked(found, column, ask=ask):
+            bad += 1
+            if by_postgres and refused is not None:
+                self._keep(refused, key)
+                count += 1
+            else:
+                self._decide(table, column, key, problem)
+        if refused is not None and count:
+            self.nulled.setdefault((table.source.name, column.source), []).append(refused)
+            self.emptied[table.source.name, column.source, "emptied: it did not fit"] += count
         if not bad:
             return column
         # The fast way lets some of them through, for PostgreSQL to refuse; the exact way does not.
@@ -112,11 +123,11 @@ class Preflight:
 
     def _checked(
         self, found: Iterator[Any], column: ColumnPlan, *, ask: bool
-    ) -> Iterator[tuple[tuple[Value | None, ...], BadValue]]:
-        batch: list[tuple[str, tuple[Value | None, ...], Value, str]] = []
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
+        batch: list[tuple[str, tuple[Any, ...], Value, str]] = []
         for where, key, value, result in found:
             if isinstance(result, BadValue):
-                yield key, result
+                yield key, result, False
             elif ask:
                 batch.append((where, key, value, result))
                 if len(batch) >= _BATCH or len(result) > 100_000:
@@ -125,8 +136,8 @@ class Preflight:
         yield from self._refused(batch, column)
 
     def _refused(
-        self, batch: list[tuple[str, tuple[Value | None, ...], Value, str]], column: ColumnPlan
-    ) -> Iterator[tuple[tuple[Value | None, ...], BadValue]]:
+        self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
         if not batch or self._target.info.server_version < 160000:
             return
         rows = self._target.execute(
@@ -136,13 +147,14 @@ class Preflight:
         )
         for number, message in rows.fetchall():
             where, key, value, _ = batch[number - 1]
-            yield key, BadValue(self._table_of(column), column.source, where, show(value), message)
+            name = self._table_of(column)
+            yield key, BadValue(name, column.source, where, show(value), message), True
 
     def _table_of(self, column: ColumnPlan) -> str:
         return next(t.source.name for t in self.plan.tables if column in t.columns)
 
     def _decide(
-        self, table: TablePlan, column: ColumnPlan, key: tuple[Value | None, ...], bad: BadValue
+        self, table: TablePlan, column: ColumnPlan, key: tuple[Any, ...], bad: BadValue
     ) -> None:
         policy = self.plan.options.on_bad_value
         if policy == "skip":
@@ -175,61 +187,40 @@ class Preflight:
 
     # --- keys that are there twice ----------------------------------------------
 
-    def _duplicates(self, table: TablePlan) -> None:
-        for name, columns, predicate in self._uniques(table):
-            planned = [table.by_target(column) for column in columns]
-            if None in planned or self._is_unique_already(table, columns, predicate):
-                continue
-            names = [quoted(column.source) for column in planned if column]
-            self._find_duplicates(table, name, names, predicate)
+    def _duplicates(self, table: TablePlan, *, exact: bool) -> None:
+        """Keys that are spelled in several ways are compared only if ``exact``."""
+        # A key that is promised twice is looked at once.
+        for unique in {(u.columns, u.folds, u.predicate): u for u in table.uniques}.values():
+            planned = [table.column(name) for name in unique.columns]
+            columns = [column for column in planned if column is not None]
+            plain = all(is_plain(column) for column in columns)
+            if any(family(column.type) is None for column in columns):
+                continue  # PostgreSQL alone knows
+            if exact if not plain else not _is_unique_already(table, unique):
+                self._find_duplicates(table, unique)
 
-    def _uniques(self, table: TablePlan) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-        if table.existing is None:
-            return
-        for unique in table.existing.uniques:
-            if unique.nulls_distinct:
-                yield unique.name, unique.columns, unique.predicate
-
-    def _is_unique_already(
-        self, table: TablePlan, columns: tuple[str, ...], predicate: str | None
-    ) -> bool:
-        if predicate is not None:
-            return False
-        wanted = {c.source for c in table.columns if c.target in columns}
-        if table.source.rowid_alias in wanted or wanted == set(table.source.primary_key):
-            return True
-        return any(
-            index.unique and index.predicate is None and set(index.columns) <= wanted
-            for index in table.source.indexes
-        )
-
-    def _find_duplicates(
-        self, table: TablePlan, name: str, columns: list[str], predicate: str | None
-    ) -> None:
-        identity = ", ".join(table.source.identity)
-        present = " AND ".join(f"{column} NOTNULL" for column in columns)
-        if predicate is not None:
-            present += f" AND ({_for_sqlite(predicate)})"
-        keys = ", ".join(f"{column} COLLATE BINARY" for column in columns)
-        query = (
-            f"SELECT {identity}, {', '.join(columns)} FROM (SELECT *, {_inner(identity)} "
-            f"row_number() OVER (PARTITION BY {keys} ORDER BY {identity}) AS oxy_number "
-            f"FROM {quoted(table.source.name)} WHERE {present}) WHERE oxy_number > 1"
-        )
-        try:
-            rows = self._source.cursor().execute(query).fetchall()
-        except Exception:  # noqa: BLE001 - a predicate that SQLite cannot read; PostgreSQL checks it
-            return
+    def _find_duplicates(self, table: TablePlan, unique: UniqueKey) -> None:
+        there = "TRUE"
+        if table.source.name in self.skipped:
+            there = f"NOT {self.among(table, 't')}"
+        if unique.predicate is not None:
+            there += f" AND ({unique.predicate})"
         count = len(table.source.identity)
-        for row in rows:
-            if self.plan.options.on_bad_value == "skip":
-                self._skip(table, row[:count])
-                continue
-            value = ", ".join(show(part) for part in row[count:])
-            reason = f"the unique index {name} has this key already"
-            where = row_name(table.source, row[:count])
-            label = ", ".join(column.strip('"') for column in columns)
-            self._add(BadValue(table.source.name, label, where, value, reason))
+        with exact_text(self._source):
+            try:
+                rows = self._source.cursor().execute(self._keys.repeated(table, unique, there))
+            except sqlite3.OperationalError:
+                return  # a predicate that SQLite cannot read; PostgreSQL checks it
+            for row in rows:
+                if self.plan.options.on_bad_value == "skip":
+                    self._skip(table, row[:count])
+                    continue
+                found = tuple(readable(part) for part in row)
+                value = ", ".join(show(part) for part in found[count:])
+                where = row_name(table.source, found[:count])
+                label = ", ".join(unique.columns)
+                reason = f"{unique.name} has this key already"
+                self._add(BadValue(table.source.name, label, where, value, reason))
 
     # --- rows that refer to nothing -----------------------------------------------
 
@@ -296,13 +287,8 @@ class Preflight:
         pairs = zip(key.columns, key.parent_columns, strict=True)
         for own, other in pairs:
             columns = (table.column(own), parent.column(other))
-            surveys = [column.survey for column in columns if column]
-            if len(surveys) != 2 or any(s.unfit or s.fast is None for s in surveys):
+            if not all(column is not None and is_plain(column) for column in columns):
                 return False
-            if surveys[0].facts.values and surveys[1].facts.values:
-                fasts = {s.fast.text for s in surveys if s.fast}
-                if len(fasts) > 1 and surveys[0].type.kind == "uuid":
-                    return False
         return True
 
     def _orphans_of(self, table: TablePlan, key: ForeignKey, query: str, policy: str) -> bool:
@@ -350,7 +336,7 @@ class Preflight:
         """Return the condition that a row is one of those that stay behind."""
         names = self.skipped[table.source.name]
         same = " AND ".join(
-            f"s.k{n} = {alias}.{part}" for n, part in enumerate(table.source.identity)
+            f"s.k{n} IS {alias}.{part}" for n, part in enumerate(table.source.identity)
         )
         return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
 
@@ -362,8 +348,11 @@ class Preflight:
             if len(rows) < 100:
                 rows.append(row_name(table.source, row))
         if count:
+            note = ""
+            if self.plan.options.on_orphan == "null":
+                note = f"{', '.join(key.columns)} is NOT NULL, and cannot be emptied"
             self.orphans.append(
-                Orphans(table.source.name, key.columns, key.parent, count, tuple(rows))
+                Orphans(table.source.name, key.columns, key.parent, count, tuple(rows), note)
             )
 
     # --- temporary tables of row identities ---------------------------------------
@@ -374,10 +363,18 @@ class Preflight:
         self._source.execute(f"CREATE TEMP TABLE {name} ({keys}, PRIMARY KEY ({keys}))")
         return name
 
-    def _skip(self, table: TablePlan, key: tuple[Value | None, ...]) -> None:
-        marks = ", ".join("?" * len(key))
-        names = self._skip_table(table)
-        self._source.execute(f"INSERT OR IGNORE INTO temp.{names} VALUES ({marks})", key)
+    def _skip(self, table: TablePlan, key: tuple[Any, ...]) -> None:
+        self._keep(self._skip_table(table), key)
+
+    def _keep(self, names: str, key: tuple[Any, ...]) -> None:
+        # The bytes of a text that cannot be decoded are a text all the same.
+        values = [readable(part) for part in key]
+        broken = [
+            isinstance(part, bytearray) and isinstance(value, bytes)
+            for part, value in zip(key, values, strict=True)
+        ]
+        marks = ", ".join("CAST(? AS TEXT)" if is_text else "?" for is_text in broken)
+        self._source.execute(f"INSERT OR IGNORE INTO temp.{names} VALUES ({marks})", values)
 
     def _skip_all(self, table: TablePlan, query: str) -> int:
         names = self._skip_table(table)
@@ -396,14 +393,20 @@ class Preflight:
         for column in columns:
             source = table.source.column(column).name
             self.nulled.setdefault((table.source.name, source), []).append(name)
-            self.nulled_rows[table.source.name, source] = (
-                self.nulled_rows.get((table.source.name, source), 0) + count
-            )
+            self.emptied[table.source.name, source, "emptied: it referred to nothing"] += count
 
 
-def _inner(identity: str) -> str:
-    # The rowid is no part of "*" and must be handed out of the subquery by name.
-    return f"{identity} AS {identity}, " if '"' not in identity else ""
+def _is_unique_already(table: TablePlan, unique: UniqueKey) -> bool:
+    """Whether SQLite itself vouches for it."""
+    wanted = set(unique.columns)
+    if table.source.rowid_alias in wanted or set(table.source.primary_key) == wanted:
+        return True
+    return any(
+        index.unique
+        and index.predicate in {None, unique.predicate}
+        and set(index.columns) <= wanted
+        for index in table.source.indexes
+    )
 
 
 def _binary(parent: TablePlan, column: str) -> str:
@@ -414,18 +417,3 @@ def _binary(parent: TablePlan, column: str) -> str:
 def _not_null(table: TablePlan, column: str) -> bool:
     planned = table.column(column)
     return planned is None or planned.not_null
-
-
-def _for_sqlite(predicate: str) -> str:
-    """Turn PostgreSQL's spelling of a simple predicate into SQLite's: without its casts."""
-    found = tokens.tokenize(predicate)
-    kept: list[str] = []
-    skip = 0
-    for position, token in enumerate(found):
-        if skip:
-            skip -= 1
-        elif token.text == ":" and found[position + 1].text == ":":
-            skip = 2
-        else:
-            kept.append(token.text)
-    return " ".join(kept)

@@ -54,6 +54,13 @@ _TIMESTAMP = re.compile(
 )
 _TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+\Z", re.ASCII)
+# Python's own numbers may also have underscores, and digits of every script.
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)\Z", re.ASCII | re.IGNORECASE
+)
+# What numeric holds (manual: 8.1, Numeric Types).
+_MOST_DIGITS = 131_072
+_MOST_SCALE = 16_383
 _BOOLEANS = {
     **dict.fromkeys(("t", "true", "1", "y", "yes", "on"), "t"),
     **dict.fromkeys(("f", "false", "0", "n", "no", "off"), "f"),
@@ -127,7 +134,7 @@ def decode(raw: bytes | bytearray, encoding: str = "UTF-8") -> str:
 _NUMBERS = frozenset({"smallint", "integer", "bigint", "real", "double", "numeric"})
 _FAMILIES = {
     **dict.fromkeys(_NUMBERS, "number"),
-    **dict.fromkeys(("text", "varchar"), "text"),
+    **dict.fromkeys(("text", "varchar", "char"), "text"),
     **{kind: kind for kind in ("bytea", "boolean", "date", "time", "timestamp", "timestamptz")},
     "uuid": "uuid",
     "jsonb": "jsonb",
@@ -144,14 +151,21 @@ def key_text(value: Value, type_: PgType, option: str | None = None) -> str:
     text = to_text(value, type_, option)
     if type_.kind == "jsonb":
         try:
-            # Objects as sorted pairs in a tuple, arrays as lists, numbers by their value.
-            whole = json.loads(
-                text, parse_int=_digits, parse_float=_digits, object_pairs_hook=_sorted_pairs
-            )
-            return repr(whole)
-        except RecursionError as error:
-            raise Unfit("too deep to be compared") from error
+            return _document(text)
+        except (RecursionError, ArithmeticError) as error:
+            raise Unfit("too deep, or too great, to be compared") from error
+    if type_.kind == "real":
+        return str(_digits(repr(_single(float(text)))))
+    if type_.kind == "char":
+        return text.rstrip(" ")
     return str(_digits(text)) if type_.kind in _NUMBERS else text
+
+
+def _document(text: str) -> str:
+    # Objects as sorted pairs in a tuple, arrays as lists, numbers by their value.
+    return repr(
+        json.loads(text, parse_int=_digits, parse_float=_digits, object_pairs_hook=_sorted_pairs)
+    )
 
 
 def _digits(text: str) -> Decimal:
@@ -167,10 +181,12 @@ def _integer(value: Value, type_: PgType, _: str | None) -> str:
     number: int
     if isinstance(value, int):
         number = value
-    elif (isinstance(value, float) and value.is_integer() and abs(value) < 2**63) or (
-        isinstance(value, str) and _INTEGER.match(value)
-    ):
+    elif isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         number = int(value)
+    elif isinstance(value, str) and _INTEGER.match(value):
+        # Not int(text), which has a limit of its own.
+        exact = Decimal(value)
+        number = int(exact) if exact.adjusted() < 20 else 2**64
     else:
         raise Unfit(f"not a whole number, and the column is {type_}")
     bits = _LIMITS[type_.kind]
@@ -183,11 +199,10 @@ def _double(value: Value, type_: PgType, _: str | None) -> str:
     if isinstance(value, bytes):
         raise Unfit(f"bytes, and the column is {type_}")
     if isinstance(value, str):
-        try:
-            if Decimal(value).is_nan() or Decimal(float(value)) != Decimal(value):
-                raise Unfit(f"{type_} cannot hold it exactly")
-        except (InvalidOperation, ValueError, OverflowError) as error:
-            raise Unfit("not a number") from error
+        if not _NUMBER.match(value):
+            raise Unfit("not a number")
+        if Decimal(float(value)) != Decimal(value):
+            raise Unfit(f"{type_} cannot hold it exactly")
     if isinstance(value, int) and int(float(value)) != value:
         raise Unfit(f"{type_} cannot hold so many digits; --cast to numeric or bigint")
     number = float(value)
@@ -197,10 +212,8 @@ def _double(value: Value, type_: PgType, _: str | None) -> str:
 
 
 def _refuse_what_a_real_rounds(number: float) -> None:
-    import struct
-
     try:
-        (kept,) = struct.unpack("f", struct.pack("f", number))
+        kept = _single(number)
     except OverflowError as error:
         raise Unfit("out of the range of real") from error
     # Seven digits are what a real promises; a double that is the shortest text of one is meant.
@@ -208,18 +221,31 @@ def _refuse_what_a_real_rounds(number: float) -> None:
         raise Unfit("real would round it; the column needs double precision")
 
 
+def _single(number: float) -> float:
+    import struct
+
+    (kept,) = struct.unpack("f", struct.pack("f", number))
+    return float(kept)
+
+
 def _numeric(value: Value, type_: PgType, _: str | None) -> str:
     if isinstance(value, bytes):
         raise Unfit("bytes, and the column is numeric")
     text = repr(value) if isinstance(value, float) else str(value).strip()
+    if not _NUMBER.match(text):
+        raise Unfit("not a number")
     try:
         number = Decimal(text)
     except InvalidOperation as error:
-        raise Unfit("not a number") from error
+        raise Unfit("more digits than numeric has") from error
     if not number.is_finite():
         if type_.size is None:
             return text
         raise Unfit(f"{type_} cannot hold it")
+    if int(number.as_tuple().exponent) < -_MOST_SCALE or (
+        number and number.adjusted() >= _MOST_DIGITS
+    ):
+        raise Unfit("more digits than numeric has")
     if type_.size is not None:
         scale = type_.scale or 0
         parts = number.normalize(_EXACT).as_tuple()
@@ -286,7 +312,8 @@ def _json(value: Value, type_: PgType, __: str | None) -> str:
     # A column declared JSON has NUMERIC affinity: the document 5 is stored as a number.
     text = repr(value) if isinstance(value, float) else str(value)
     try:
-        json.loads(text, parse_constant=_refuse_constant)
+        # Numbers stay texts: they may be longer than Python's own.
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     except RecursionError:
         pass  # PostgreSQL will say
     except ValueError as error:
@@ -335,7 +362,9 @@ def _instant_from_text(text: str) -> datetime:
     if match is None:
         raise Unfit("not a time" if text else "an empty text is not a time")
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    midnight = (hour, minute, second) == (24, 0, 0)  # of the next day, in PostgreSQL as in ISO 8601
+    micros = _micros(match[7])
+    # Midnight of the next day, in PostgreSQL as in ISO 8601.
+    midnight = (hour, minute, second, micros) == (24, 0, 0, 0)
     hour = 0 if midnight else hour
     try:
         whole = datetime(
@@ -345,7 +374,7 @@ def _instant_from_text(text: str) -> datetime:
         raise
     except ValueError as error:
         raise Unfit(f"not a time: {error}") from error
-    moment = whole.astimezone(UTC) + timedelta(microseconds=_micros(match[7]))
+    moment = whole.astimezone(UTC) + timedelta(microseconds=micros)
     return moment + timedelta(days=1) if midnight else moment
 
 
@@ -405,12 +434,16 @@ def _time(value: Value, type_: PgType, _: str | None) -> str:
     match = _TIME.match(value) if isinstance(value, str) else None
     if match is None:
         raise Unfit("not a time of day")
+    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+    micros = _micros(match[4])
+    # PostgreSQL knows 24:00, Python does not.
+    if (hour, minute, second, micros) == (24, 0, 0, 0):
+        return "24:00:00"
     try:
-        whole = datetime(2000, 1, 1, int(match[1]), int(match[2]), int(match[3] or 0))  # noqa: DTZ001
+        whole = datetime(2000, 1, 1, hour, minute, second)  # noqa: DTZ001
     except ValueError as error:
         raise Unfit(f"not a time of day: {error}") from error
-    moment = rounded(whole + timedelta(microseconds=_micros(match[4])), type_.size)
-    # PostgreSQL knows 24:00, Python does not.
+    moment = rounded(whole + timedelta(microseconds=micros), type_.size)
     return moment.time().isoformat() if moment.day == 1 else "24:00:00"
 
 
@@ -440,7 +473,11 @@ _CONVERT: dict[str, Callable[[Value, PgType, str | None], str]] = {
 
 
 def canonical(text: str, type_: PgType) -> object:
-    """Turn what PostgreSQL reads or writes into something that compares as the values do."""
+    """
+    Turn what PostgreSQL reads or writes into something that is equal where the values are the same.
+
+    Its repr() is too. 0.0 and -0.0 are not the same.
+    """
     reader = _CANONICAL.get(type_.kind)
     return text if reader is None else reader(text)
 
@@ -449,17 +486,11 @@ def _canonical_timestamptz(text: str) -> object:
     return _instant_from_text(text) if _TIMESTAMP.match(text) else text
 
 
-def _canonical_real(text: str) -> object:
-    import struct
-
-    return struct.pack("f", float(text))
-
-
 _CANONICAL: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(("smallint", "integer", "bigint"), int),
-    "double": float,
-    "real": _canonical_real,
-    "numeric": Decimal,
+    "double": lambda text: float(text).hex(),
+    "real": lambda text: _single(float(text)).hex(),
+    "numeric": lambda text: str(_digits(text)),
     "boolean": lambda text: text[0] in "t1",
     "uuid": UUID,
     "timestamp": _canonical_timestamptz,
@@ -467,5 +498,5 @@ _CANONICAL: dict[str, Callable[[str], object]] = {
     "date": lambda text: date.fromisoformat(text) if len(text) == 10 else text,
     "time": lambda text: text if text.startswith("24") else time.fromisoformat(text),
     "char": lambda text: text.rstrip(" "),
-    "jsonb": lambda text: json.loads(text, parse_float=Decimal, parse_int=Decimal),
+    "jsonb": _document,
 }

@@ -8,9 +8,10 @@ import stat
 
 from oxy_pg import files, paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
+from oxy_pg.installations import major_of
 from oxy_pg.server import account as accounts
 from oxy_pg.server import config, logs, template
-from oxy_pg.server.binaries import MAJOR, major_of
+from oxy_pg.server.binaries import MAJOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,13 @@ def check(state: StateDir, account: Account) -> None:
 
     Raises ForeignDataDirectory or VersionMismatch.
     """
+    major = check_ours(state, account)
+    if major != MAJOR:
+        raise VersionMismatch(state.data_dir, str(version(state)), str(MAJOR))
+
+
+def check_ours(state: StateDir, account: Account) -> int:
+    """Return the cluster's major version; ForeignDataDirectory if it is not ours to use."""
     check_mark(state)
     data_dir = state.data_dir
     owner = os.stat(data_dir).st_uid
@@ -98,10 +106,9 @@ def check(state: StateDir, account: Account) -> None:
     major = version(state)
     if major is None:
         raise ForeignDataDirectory(data_dir, "its PG_VERSION is missing or unreadable")
-    if major_of(major) != MAJOR:
-        raise VersionMismatch(data_dir, major, str(MAJOR))
     if not os.access(data_dir, os.W_OK):
         raise ForeignDataDirectory(data_dir, "it is read-only")
+    return major_of(major)
 
 
 def create(
@@ -123,13 +130,10 @@ def create(
     home = _home_for(state, account)
     _remove_leftovers(home)
     aside = f"{home}/postgres_data.new-{os.getpid()}"
+    marks = (_MARK, os.path.basename(state.unsynced)) if durable else (_MARK,)
     try:
         waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
-        owner = (account.uid, account.gid)
-        for name in (_MARK, *((os.path.basename(state.unsynced),) if durable else ())):
-            files.write_text(f"{aside}/{name}", _MARK_TEXT, owner=owner, sync=False)
-        os.mkdir(f"{aside}/log", 0o700)
-        account.own(f"{aside}/log")
+        mark(aside, account, marks)
         os.rename(aside, f"{home}/postgres_data")
     except BaseException:
         files.remove_tree(aside if home == state.root else home)
@@ -138,6 +142,15 @@ def create(
         os.symlink(f"{home}/postgres_data", f"{aside}.link")
         os.rename(f"{aside}.link", state.data_dir)
     return waiting
+
+
+def mark(data_dir: str, account: Account, marks: tuple[str, ...] = (_MARK,)) -> None:
+    """Make a new cluster, which nothing has been synced of yet, recognisable as ours."""
+    owner = (account.uid, account.gid)
+    for name in marks:
+        files.write_text(f"{data_dir}/{name}", _MARK_TEXT, owner=owner, sync=False)
+    os.mkdir(f"{data_dir}/log", 0o700)
+    account.own(f"{data_dir}/log")
 
 
 def _home_for(state: StateDir, account: Account) -> str:
@@ -178,6 +191,23 @@ def configure(
     """Write the configuration files, where they differ from what is there."""
     # Each sync would wait for all that was written so far.
     sync = durable and not os.path.exists(state.unsynced)
+    write_configuration(state.data_dir, account, settings, durable=durable, sync=sync)
+    log_dir = state.log_dir
+    if not os.path.isdir(log_dir):
+        os.mkdir(log_dir, 0o700)
+        account.own(log_dir)
+    logs.prune(log_dir)
+
+
+def write_configuration(
+    data_dir: str,
+    account: Account,
+    settings: Mapping[str, str],
+    *,
+    durable: bool = True,
+    sync: bool = True,
+) -> None:
+    """Write postgresql.conf and who may connect, where they differ from what is there."""
     ours = accounts.user_name(os.geteuid())
     names = (account.name, ours) if account.may_connect else (ours,)
     wanted = {
@@ -186,14 +216,9 @@ def configure(
         "pg_ident.conf": config.pg_ident_conf(names),
     }
     for name, text in wanted.items():
-        path = f"{state.data_dir}/{name}"
+        path = f"{data_dir}/{name}"
         if files.read_text(path) != text:
             files.write_text(path, text, owner=(account.uid, account.gid), sync=sync)
-    log_dir = state.log_dir
-    if not os.path.isdir(log_dir):
-        os.mkdir(log_dir, 0o700)
-        account.own(log_dir)
-    logs.prune(log_dir)
 
 
 def make_run_dir(state: StateDir, account: Account) -> None:
@@ -215,6 +240,19 @@ def make_run_dir(state: StateDir, account: Account) -> None:
     account.own(state.socket_dir)
 
 
+def settle(state: StateDir) -> None:
+    """
+    Put the new cluster of an upgrade in its place, if it was killed between two renames.
+
+    Only where the system cannot exchange two names at once, and only for
+    whoever holds the lock; see server/upgrade.py.
+    """
+    place = os.path.realpath(state.data_dir)
+    if not os.path.lexists(place) and os.path.isdir(f"{place}.upgraded"):
+        os.rename(f"{place}.upgraded", place)
+        files.sync_file(os.path.dirname(place))
+
+
 def destroy(state: StateDir) -> None:
     """Remove the cluster and what belongs to it; only for whoever holds the lock."""
     home = state.home
@@ -229,6 +267,9 @@ def destroy(state: StateDir) -> None:
     if home != state.root:
         os.unlink(state.data_dir)
         files.remove_tree(home)
+    for name in os.listdir(state.root):  # of an upgrade
+        if name.startswith(("postgres_data.upgrad", "postgres_data.dump", "postgres_data.old-")):
+            files.remove_tree(f"{state.root}/{name}")
     for path in (state.password, state.port, state.settings):
         if os.path.lexists(path):
             os.unlink(path)

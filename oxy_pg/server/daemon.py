@@ -51,11 +51,12 @@ def become_supervisor() -> None:
 
 
 def _read(descriptor: int) -> bytes:
-    """Read until whoever writes has hung up."""
-    parts = []
-    while part := os.read(descriptor, 65536):
-        parts.append(part)
-    return b"".join(parts)
+    """Read one message with its size before it; as much as there is when the writer is gone."""
+    size = int.from_bytes(os.read(descriptor, 4))
+    message = b""
+    while len(message) < size and (part := os.read(descriptor, size - len(message))):
+        message += part
+    return message
 
 
 def _sign_the_lock() -> None:

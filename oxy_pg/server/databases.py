@@ -113,12 +113,15 @@ def _set_password(connection: Connection, secret: str) -> None:
     # statements (PostgreSQL 16 manual, CREATE ROLE).
     verifier = _verifier(secret, os.urandom(16), _SCRAM_ITERATIONS)
     rights = f"{identifier(ROLE)} LOGIN CREATEDB PASSWORD {literal(verifier)}"
+    unlogged = "SET log_min_duration_statement = -1"  # however slow the disk is
     try:
-        connection.query(f"ALTER ROLE {rights}")  # a new cluster has it, without a password
+        connection.query(
+            f"{unlogged}; ALTER ROLE {rights}"
+        )  # a new cluster has it, without a password
     except QueryError as error:
         if error.sqlstate != _UNDEFINED:
             raise
-        connection.query(f"CREATE ROLE {rights}")
+        connection.query(f"{unlogged}; CREATE ROLE {rights}")
 
 
 def _verifier(secret: str, salt: bytes, iterations: int) -> str:

@@ -14,7 +14,7 @@ from oxy_pg.errors import (
     ServerError,
     StartFailed,
 )
-from oxy_pg.server.lease import Lease, SupervisorGone
+from oxy_pg.server.lease import Lease, SupervisorGone, SupervisorStopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,14 +77,17 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         if started is None:
             continue
         try:
-            with contextlib.suppress(SupervisorGone):
-                _prepare_meanwhile(state, started)
-                lease = Lease(state, request.keep_alive, deadline)
-                _keep_settings(state, request)
-                return lease, True
+            _prepare_meanwhile(state, started)
+            lease = Lease(state, request.keep_alive, deadline)
+            _keep_settings(state, request)
+        except SupervisorStopped:
+            failures = 0  # somebody stops what we start: that is for the deadline to end
+        except SupervisorGone:
             failures += 1
         except StartFailed as error:
             raise _blame_settings(state, request, error) from None
+        else:
+            return lease, True
         finally:
             with contextlib.suppress(ChildProcessError):  # an application that reaps all children
                 os.waitpid(started.pid, 0)  # it has forked the supervisor, and gone
@@ -152,6 +155,8 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
     with spawn.daemon(state, lock_fd) as supervisor:
         user = account.account_for(state)
         programs = binaries.reachable(binaries.find(), user)
+        if not cluster.exists(state):
+            cluster.settle(state)
         if is_there := cluster.exists(state):
             cluster.check(state, user)
             adopt = _survivor(state, deadline)

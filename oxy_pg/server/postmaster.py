@@ -218,6 +218,29 @@ def _was_started_for(pid: int, data_dir: str) -> bool:
     )
 
 
+def launched(data_dir: str) -> list[int]:
+    """
+    Return the pids of postmasters that were started for this data directory.
+
+    Unlike ``running()`` it finds one that has been started just now, and has
+    neither written its pid file nor gone into its directory.
+    """
+    import contextlib
+
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError, IndexError):
+            words = process.cmdline()
+            if os.path.basename(words[0]) == "postgres" and any(
+                option == "-D" and _same(directory, data_dir)
+                for option, directory in itertools.pairwise(words)
+            ):
+                found.append(process.pid)
+    return found
+
+
 def dies_with_supervisor(pid: int, socket_dir: str) -> bool:
     """Whether ``spawn()`` started this postmaster, so that its supervisor's death is its end."""
     return sys.platform == "linux" and _socket_option(socket_dir) in _command_line(pid)

@@ -49,8 +49,20 @@ class Daemon:
         self._control.bind(plan.control)
         os.chmod(plan.control, 0o600)
         self._control.listen(1024)
-        os.write(self._plan_fd, plan.encode())
+        self._tell(plan.encode())
         self.has_gone = True
+
+    def dismiss(self) -> None:
+        """Let it end, since it is not needed."""
+        self._tell(b"")
+        with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+            os.waitpid(self.pid, 0)
+
+    def _tell(self, message: bytes) -> None:
+        # With its size, and not until we hang up: a process that another thread forks may hold
+        # the pipe for longer.
+        with contextlib.suppress(BrokenPipeError):  # killed; whoever asks for a lease finds out
+            os.write(self._plan_fd, len(message).to_bytes(4) + message)
 
 
 @contextlib.contextmanager
@@ -61,24 +73,22 @@ def daemon(state: StateDir, lock_fd: int) -> Iterator[Daemon]:
     It holds the lock of the state directory, too, from its beginning. If it is
     not told to go, it has ended on leaving; it also ends when we are killed.
     """
-    spawned = None
-    try:
-        with contextlib.ExitStack() as stack:
-            control = stack.enter_context(socket.socket(socket.AF_UNIX))
-            reader, writer = os.pipe()
-            stack.callback(os.close, writer)
-            for descriptor in (control.fileno(), writer):
-                stack.enter_context(lock.held_by_us(descriptor))
-            try:
-                pid = _spawn(state, (lock_fd, control.fileno(), reader))
-            finally:
-                os.close(reader)
-            spawned = Daemon(pid, control, writer)
+    with contextlib.ExitStack() as stack:
+        control = stack.enter_context(socket.socket(socket.AF_UNIX))
+        reader, writer = os.pipe()
+        stack.callback(os.close, writer)
+        for descriptor in (control.fileno(), writer):
+            stack.enter_context(lock.held_by_us(descriptor))
+        try:
+            pid = _spawn(state, (lock_fd, control.fileno(), reader))
+        finally:
+            os.close(reader)
+        spawned = Daemon(pid, control, writer)
+        try:
             yield spawned
-    finally:
-        if spawned is not None and not spawned.has_gone:
-            with contextlib.suppress(ChildProcessError):  # an application that reaps all children
-                os.waitpid(spawned.pid, 0)
+        finally:
+            if not spawned.has_gone:
+                spawned.dismiss()
 
 
 def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:

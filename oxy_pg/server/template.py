@@ -16,7 +16,7 @@ import time
 
 from oxy_pg import files, paths
 from oxy_pg.errors import InitdbFailed
-from oxy_pg.server import archive
+from oxy_pg.server import archive, postmaster, program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def make_cluster(
         files.remove_tree(target)
     else:
         return ""
-    _initdb(target, binaries, account, deadline)
+    initdb(target, binaries, account, deadline)
     _run_sql(target, binaries, account, deadline)
     try:
         return _keep(target, template) if keep or _was_missed(template) else ""
@@ -134,13 +134,16 @@ def publish(waiting: str) -> None:
             raise
 
 
-def _initdb(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
+def initdb(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
+    """Make ``target`` what initdb makes of it; raises InitdbFailed or OSError."""
     os.mkdir(target, 0o700)
     account.own(target)
     output: str | None = ""
     for locale in _LOCALES:
         options = (*locale, *_OPTIONS, *_shared_memory_option(), f"--pgdata={target}")
-        output = _run([binaries.program("initdb"), *options], account, deadline)
+        output = program.run(
+            [binaries.program("initdb"), *options], account, deadline, _environment()
+        )
         if output is None:
             return
         files.remove_tree(target)
@@ -158,7 +161,7 @@ def _run_sql(target: str, binaries: Binaries, account: Account, deadline: Deadli
         *("-c", "exit_on_error=on", "-c", "log_checkpoints=off", "postgres"),
     ]
     sql = "".join(f"{statement};\n\n" for statement in _STATEMENTS)
-    output = _run(command, account, deadline, sql)
+    output = program.run(command, account, deadline, _environment(), sql)
     if output is not None:
         raise InitdbFailed(target, output.strip() or "(nothing)")
 
@@ -171,29 +174,6 @@ def _shared_memory_option() -> tuple[str, ...]:
     return (f"--set=dynamic_shared_memory_type={kind}",) if kind == "mmap" else ()
 
 
-def _run(
-    command: list[str], account: Account, deadline: Deadline, said_to_it: str = ""
-) -> str | None:
-    """Run a program of PostgreSQL's; return None when it has worked, or else what it said."""
-    import subprocess
-
-    from oxy_pg.server.postmaster import environment
-
-    try:
-        result = subprocess.run(
-            command,
-            # TZ: initdb would otherwise try every time zone to find the machine's.
-            env={**environment(), "TZ": "UTC"},
-            cwd="/",
-            input=said_to_it.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            umask=0o077,
-            check=False,
-            timeout=deadline.remaining(),
-            **account.popen_arguments(),
-        )
-    except subprocess.TimeoutExpired:
-        name = os.path.basename(command[0])
-        return f"{name} had not finished when the {deadline.timeout:g} s of `timeout` were over"
-    return None if result.returncode == 0 else result.stdout.decode(errors="replace")
+def _environment() -> dict[str, str]:
+    # TZ: initdb would otherwise try every time zone to find the machine's.
+    return {**postmaster.environment(), "TZ": "UTC"}

@@ -364,7 +364,7 @@ def test_orphans_are_listed(move, pg):
     """
     Field note 15: orphans are listed before the first write.
     """
-    with pytest.raises(OrphanRows, match=r"child \(parent_id\) → parent: 1 rows \(id 11\)"):
+    with pytest.raises(OrphanRows, match=r"child \(parent_id\) → parent: 1 row \(id 11\)"):
         move(FAMILY)
     assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'child'")
 

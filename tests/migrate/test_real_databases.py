@@ -22,7 +22,7 @@ import pytest
 
 from oxy_pg.errors import BadValues
 from oxy_pg.migrate.migration import migrate
-from tests.migrate.compare import differences, schema_differences
+from tests.migrate.compare import differences, names_in, schema_differences
 
 CACHE = Path(platformdirs.user_cache_dir("oxy-pg-tests"))
 
@@ -116,14 +116,6 @@ def test_database_from_a_debian_package_moves(tmp_path, pg_url, real):
     The same for what Debian carries.
     """
     check(fetch(real), tmp_path, pg_url)
-
-
-def names_in(report) -> dict[tuple[str, str], str]:
-    """What the report says about names that PostgreSQL does not take."""
-    names = {(table.name, ""): table.target for table in report.tables}
-    for table in report.tables:
-        names |= {(table.name, column.name): column.target for column in table.columns}
-    return names
 
 
 def check(original: Path, tmp_path: Path, url: str) -> None:
