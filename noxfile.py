@@ -148,7 +148,7 @@ def bench(session: nox.Session) -> None:
 def guard(session: nox.Session) -> None:
     """A minute of it: whether anything has become slower beside its rivals."""
     install(session)
-    session.install("pgserver", "pytest-postgresql")
+    session.install("pytest-postgresql")
     session.run("python", "-m", "benchmarks", "--guard")
 
 

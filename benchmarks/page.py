@@ -44,7 +44,7 @@ def _line(result: Result, bound: Bound) -> str:
     if value is None:
         words = result.failures.get(bound.beside) or result.failures.get(bound.ours, "missing")
         return f"| {result.what} | {bound.beside} | ≤ {bound.reach:g} {unit} | {_cell(words)} | |"
-    verdict = "reached" if value <= bound.reach else f"**not reached** {bound.why}".strip()
+    verdict = "reached" if value <= bound.reach else "**not reached**"
     return (
         f"| {result.what} | {bound.beside} | ≤ {bound.reach:g} {unit} | {_number(value)} {unit} "
         f"| {verdict} |"
