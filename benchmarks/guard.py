@@ -123,8 +123,15 @@ def _measure(part: Part, rounds: int) -> list[Verdict]:
     with place.lent(place.in_memory()) as base:
         results = part.measure(base, rounds)
     return [
-        Verdict(bound, result.what, bound.value(result))
+        Verdict(bound, result.what, _value(bound, result))
         for result in results
         for bound in bounds.of(result.key)
         if bound.beside in part.beside
     ]
+
+
+def _value(bound: Bound, result: Result) -> float | None:
+    """Return the bound's value, or that of the best rounds if it is less."""
+    value = bound.value(result)
+    best = result.best_ratio(bound.beside, bound.ours) if bound.beside else None
+    return value if value is None or best is None else min(value, best)
