@@ -121,9 +121,6 @@ def check(url: str, name: str = "OXY_DATABASE_URL") -> None:
         for port in str(parts.get("port") or "5432").split(","):
             if port and not port.isdecimal():
                 raise psycopg.ProgrammingError(f'"{port}" is no port number')
-        if "@" in str(parts.get("host") or "").lstrip("@"):
-            # It would be looked up as a host's name, and the message would show the password's end.
-            raise psycopg.ProgrammingError("there is more than one @ in it")
     except psycopg.Error as error:
         # libpq's own words, without the password that they may repeat.
         reason = " ".join(str(error).split()).replace(url, mask(url))

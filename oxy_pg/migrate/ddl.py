@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oxy_pg.migrate.plan import ColumnPlan, TablePlan
-    from oxy_pg.migrate.source import SourceForeignKey, SourceIndex
+    from oxy_pg.migrate.source_schema import SourceForeignKey, SourceIndex
     from oxy_pg.migrate.target import TargetSchema
     from oxy_pg.migrate.types import PgType
 

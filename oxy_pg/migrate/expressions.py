@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from oxy_pg.migrate import tokens
 from oxy_pg.migrate.names import folded
 from oxy_pg.migrate.target import ident, literal
-from oxy_pg.migrate.values import Unfit, to_text
+from oxy_pg.migrate.unfit import Unfit
+from oxy_pg.migrate.values import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from oxy_pg.migrate.types import PgType
-    from oxy_pg.migrate.values import Value
+    from oxy_pg.migrate.unfit import Value
 
 _NUMBERS = {"smallint", "integer", "bigint", "double", "real", "numeric"}
 _TEXTS = {"text", "varchar"}

@@ -8,18 +8,18 @@ comparison would be wrong.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.values import Unfit, decode, family, key_text
+from oxy_pg.migrate.equality import family, key_text
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.rowsets import NUMBERS
+from oxy_pg.migrate.unfit import Unfit
+from oxy_pg.migrate.values import decode
 
 if TYPE_CHECKING:
     import sqlite3
 
     from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, TablePlan, UniqueKey
-
-NUMBERS = itertools.count(1)  # of temporary tables: a connection is looked at more than once
 
 
 def comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:

@@ -1,8 +1,9 @@
 """
-The rows: out of SQLite as finished lines of COPY, into PostgreSQL as it comes.
+The rows: out of SQLite as COPY takes them, into PostgreSQL as they come.
 
-A thread of its own steps through SQLite while this one sends, so that both
-sides work at once; a short queue between them bounds the memory.
+Records of binary COPY (records.py) where every value allows it, else lines of
+text. Threads of their own step through SQLite while this one sends, so that
+both sides work at once; a short queue between them bounds the memory.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import sql
 
-from oxy_pg.migrate import codec, values
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate import codec, records, values
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.rowsets import is_among
+from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from typing import LiteralString
 
     import psycopg
 
@@ -42,36 +47,60 @@ class Loaded:
     seconds: float
 
 
+class Reading(NamedTuple):
+    """A table on its way out of SQLite: its columns, the options of COPY, and the pieces."""
+
+    columns: Sequence[ColumnPlan]
+    options: LiteralString
+    pieces: AbstractContextManager[Iterator[tuple[int, bytes]]]
+
+
 class Loader:
     """
-    Reads the tables of a plan as lines of COPY.
+    Reads the tables of a plan as COPY takes them.
 
     ``skipped`` names the temporary tables of rows that stay behind, ``nulled``
-    those of references that are emptied, by source table and column.
+    those of references that are emptied, by source table and column: both are
+    known to the first of the readers alone.
     """
 
     def __init__(
         self,
-        source: sqlite3.Connection,
+        readers: list[sqlite3.Connection],
         plan: Plan,
         skipped: dict[str, str],
         nulled: dict[tuple[str, str], list[str]],
     ) -> None:
-        self._source = source
+        self._readers = readers
+        self._source = readers[0]
         self._plan = plan
         self._skipped = skipped
         self._nulled = nulled
         self._slow: list[ColumnPlan] = []
         self.changes: Counter[tuple[str, str, str]] = Counter()
         self._tables: list[str] = []
-        source.create_function("oxy_slow", 3, self._convert)
+        self._source.create_function("oxy_slow", 3, self._convert)
+
+    def read(self, table: TablePlan) -> Reading:
+        """Choose how a table is read."""
+        name = table.source.name
+        exceptions = name in self._skipped or any(table_ == name for table_, _ in self._nulled)
+        if (
+            self._plan.encoding == "UTF-8"
+            and not exceptions
+            and records.possible(self._source, table)
+        ):
+            pieces = records.Records(self._readers, table)
+            return Reading(records.columns(table), "FORMAT binary", pieces)
+        options = f"FORMAT csv, DELIMITER '\t', QUOTE '{codec.QUOTE}'"
+        return Reading(table.loaded, options, _Ahead(self.chunks(table)))
 
     def _convert(self, number: int, kind: str, raw: Any) -> str | None:
         column = self._slow[number]
         try:
             value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
             text = values.to_text(value, column.type, column.survey.option)
-        except values.Unfit:
+        except Unfit:
             if self._plan.options.on_bad_value != "null":
                 raise
             self.changes[self._tables[number], column.source, "emptied: it did not fit"] += 1
@@ -92,14 +121,8 @@ class Loader:
         # An index that covers the columns would give the rows in another order than the comparison.
         sql = f"SELECT {row} || '\n' FROM {quoted(table.source.name)} AS t NOT INDEXED"
         if table.source.name in self._skipped:
-            sql += f" WHERE NOT {self._is_in(table, self._skipped[table.source.name])}"
+            sql += f" WHERE NOT {is_among(table, self._skipped[table.source.name], 't')}"
         return sql
-
-    def _is_in(self, table: TablePlan, names: str) -> str:
-        same = " AND ".join(
-            f"s.k{number} IS t.{part}" for number, part in enumerate(table.source.identity)
-        )
-        return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
 
     def _field(self, table: TablePlan, column: ColumnPlan) -> str:
         name = f"t.{quoted(column.source)}"
@@ -110,7 +133,7 @@ class Loader:
             fits = fast.fits.replace("{x}", name) if fast else ""
             text = f"CASE WHEN {fits} THEN {text} ELSE {slow} END" if fast else slow
         empties = self._nulled.get((table.source.name, column.source), [])
-        empty = "".join(f" OR {self._is_in(table, names)}" for names in empties)
+        empty = "".join(f" OR {is_among(table, names, 't')}" for names in empties)
         if column.survey.nulls or empty:
             # Asked first, because hex(NULL) is an empty text.
             text = f"CASE WHEN {name} ISNULL{empty} THEN '' ELSE {text} END"
@@ -213,18 +236,17 @@ def copy_table(
     """
     began = time.perf_counter()
     rows = size = 0
-    columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in table.loaded)
+    reading = loader.read(table)
+    columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in reading.columns)
     # FREEZE spares every row a second write later; allowed only where nobody else can look yet.
-    statement = sql.SQL(
-        "COPY {} ({}) FROM STDIN WITH (FORMAT csv, DELIMITER '\t', QUOTE {}, FREEZE {})"
-    ).format(
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({}, FREEZE {})").format(
         sql.Identifier(schema, table.target),
         columns,
-        sql.Literal(codec.QUOTE),
+        sql.SQL(reading.options),
         sql.Literal(fresh),
     )
     with connection.cursor() as cursor:
-        with _Ahead(loader.chunks(table)) as pieces, cursor.copy(statement) as copy:
+        with reading.pieces as pieces, cursor.copy(statement) as copy:
             for count, piece in pieces:
                 copy.write(piece)
                 rows += count

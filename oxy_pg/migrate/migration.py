@@ -36,6 +36,7 @@ from oxy_pg.migrate.planner import bookkeeping_warnings, make_plan
 from oxy_pg.migrate.preflight import Preflight
 from oxy_pg.migrate.progress import Progress
 from oxy_pg.migrate.refusals import connection_lost, grant, refused
+from oxy_pg.migrate.source_schema import read_schema
 from oxy_pg.migrate.survey import install_functions
 from oxy_pg.migrate.transaction import Transaction
 from oxy_pg.problems import BadValue
@@ -215,7 +216,7 @@ class _Run:
         """
         self.on_progress(Progress("plan"))
         self.transaction = None
-        schema = source.read_schema(self.lite, self.path)
+        schema = read_schema(self.lite, self.path)
         goal = target.read_target(self.server)
         self.schema = goal.name
         plan = make_plan(self.readers, schema, goal, mask(self.url), self.options, compute=compute)
@@ -239,7 +240,7 @@ class _Run:
             return replace(found, problems=problems)
         self._refuse_rows(plan)
         preflight.raise_problems()
-        transaction = Transaction(self.lite, self.server, plan, preflight, self.on_progress)
+        transaction = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
         self.transaction = transaction
         try:
             transaction.run()

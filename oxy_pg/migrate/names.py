@@ -21,6 +21,11 @@ def folded(name: str) -> str:
     return name.translate(_FOLDED)
 
 
+def quoted(name: str) -> str:
+    """Spell a name for SQLite."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def match(name: str, among: dict[str, T]) -> T | None:
     """Find a name: exactly, else the only one that differs in nothing but case."""
     if name in among:

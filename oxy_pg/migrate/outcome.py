@@ -53,7 +53,7 @@ def _table(
         action=table.action,
         rows_read=table.rows,
         rows_written=loaded.rows,
-        rows_skipped=preflight.skipped_rows(table),
+        rows_skipped=preflight.rows.count(table),
         bytes=loaded.bytes,
         seconds=loaded.seconds,
         columns=columns,
@@ -63,7 +63,7 @@ def _table(
 def _changes(
     plan: Plan, preflight: Preflight, transaction: Transaction | None
 ) -> list[report.Change]:
-    counts = preflight.emptied + (transaction.loader.changes if transaction else Counter())
+    counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
     found = [
         report.Change(table, column, count, what) for (table, column, what), count in counts.items()
     ]

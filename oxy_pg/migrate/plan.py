@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
-    from oxy_pg.migrate.source import SourceTable
+    from oxy_pg.migrate.source_schema import SourceTable
     from oxy_pg.migrate.survey import ColumnSurvey
     from oxy_pg.migrate.target import SetAside, TargetTable
     from oxy_pg.migrate.types import PgType

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate import ddl, tokens
-from oxy_pg.migrate.names import LONGEST, folded, shorten
+from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import (
     ColumnPlan,
     ForeignKey,
@@ -21,7 +21,6 @@ from oxy_pg.migrate.plan import (
     TablePlan,
     UniqueKey,
 )
-from oxy_pg.migrate.source import quoted
 from oxy_pg.migrate.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.target import MOST_COLUMNS, SetAside, TargetTable, ident
 from oxy_pg.migrate.types import Cast, PgType, parse_cast
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from oxy_pg.migrate.source import SourceSchema, SourceTable
+    from oxy_pg.migrate.source_schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target import TargetColumn, TargetSchema
 
 # The tables in which migration tools keep their books, and the column that tells the version.

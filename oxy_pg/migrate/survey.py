@@ -15,15 +15,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.migrate import codec, values
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.times import instant, unit_of
 from oxy_pg.migrate.types import SIMPLE, Cast, Facts, PgType, choose
+from oxy_pg.migrate.unfit import Unfit, Value
 from oxy_pg.problems import BadValue
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from oxy_pg.migrate.source import SourceColumn, SourceTable
+    from oxy_pg.migrate.source_schema import SourceColumn, SourceTable
 
 _SAMPLE = 500
 _INSTANTS = {"timestamp", "timestamptz", "date"}
@@ -73,6 +75,7 @@ def install_functions(connection: sqlite3.Connection) -> None:
     """Give SQLite the functions that the survey and the load use."""
     encoding = encoding_of(connection)
     connection.create_function("oxy_repr", 1, repr, deterministic=True)
+    connection.create_function("oxy_unhex", 1, bytes.fromhex, deterministic=True)
     connection.create_function("oxy_decimals", 1, _decimals, deterministic=True)
     connection.create_function("oxy_is_broken", 1, _is_broken_utf16(encoding), deterministic=True)
 
@@ -229,7 +232,7 @@ def _propose(
         numbers = facts.integers + facts.reals
         # A stray text among numbers is a bad value; a stray number among texts is one too.
         if numbers > (facts.texts if times is None else times):
-            unit = values.unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
+            unit = unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
             option = unit
             notes.append(f"{numbers:,} numbers are read as {_UNIT_NAMES[unit]}")
     fast = codec.fast(type_, facts, Cast(type_, option) if option else None, encoding)
@@ -253,8 +256,8 @@ def _count_times(connection: sqlite3.Connection, table: SourceTable, column: Sou
     with exact_text(connection):
         for (raw,) in connection.execute(query):
             try:
-                values.instant(values.decode(raw), None)
-            except values.Unfit:
+                instant(values.decode(raw), None)
+            except Unfit:
                 continue
             count += 1
     return count
@@ -281,7 +284,7 @@ def _count_fitting(
         # What SQLite holds to be NOT NULL need not be counted.
         not_null = table.column(column.name).not_null
         fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
-        terms += ["count(*)" if not_null else f"count({name})", _overlong(column, name)]
+        terms += ["NULL" if not_null else f"count({name})", _overlong(column, name)]
     terms.append(f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)")
     rows, *counts, unfit = connection.execute(
         f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
@@ -289,7 +292,12 @@ def _count_fitting(
     if unfit:
         return None
     surveyed = [
-        replace(column, nulls=rows - present, unfit=0, overlong=overlong or 0)
+        replace(
+            column,
+            nulls=0 if present is None else rows - present,
+            unfit=0,
+            overlong=overlong or 0,
+        )
         for column, present, overlong in zip(proposed, counts[::2], counts[1::2], strict=True)
     ]
     return TableSurvey(rows, tuple(surveyed))
@@ -331,7 +339,7 @@ def _recount(
     return replace(column, unfit=present - fitting, overlong=overlong)
 
 
-def row_name(table: SourceTable, identity: tuple[values.Value | None, ...]) -> str:
+def row_name(table: SourceTable, identity: tuple[Value | None, ...]) -> str:
     """Name one row in a message."""
     if not table.without_rowid and len(identity) == 1:
         return f"{table.rowid_alias or 'rowid'} {identity[0]!r}"
@@ -339,7 +347,7 @@ def row_name(table: SourceTable, identity: tuple[values.Value | None, ...]) -> s
     return ", ".join(f"{name} {show(value)}" for name, value in zip(names, identity, strict=True))
 
 
-def show(value: values.Value | None) -> str:
+def show(value: Value | None) -> str:
     """Spell a value for a message, shortened."""
     text = f"x'{value[:40].hex()}'" if isinstance(value, bytes) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
@@ -351,7 +359,7 @@ def unfit_values(
     column: ColumnSurvey,
     *,
     everything: bool = False,
-) -> Iterator[tuple[str, tuple[Any, ...], values.Value, str | BadValue]]:
+) -> Iterator[tuple[str, tuple[Any, ...], Value, str | BadValue]]:
     """
     Stream the values that cannot take the fast way, or all of them.
 
@@ -363,7 +371,8 @@ def unfit_values(
     terms = [*identity, exact(connection, name)]
     query = f"SELECT {', '.join(terms)} FROM {quoted(table.name)} WHERE {name} NOTNULL"
     if column.fast is not None and not everything:
-        query += f" AND NOT ({column.fast.fits.replace('{x}', name)})"
+        # Not NOT: a function that cannot make anything of a value gives NULL.
+        query += f" AND ({column.fast.fits.replace('{x}', name)}) IS NOT TRUE"
     with exact_text(connection):
         for *found, raw in connection.cursor().execute(query):
             key = tuple(found)
@@ -371,7 +380,7 @@ def unfit_values(
             try:
                 value = values.decode(raw) if isinstance(raw, bytearray) else raw
                 yield where, key, value, values.to_text(value, column.type, column.option)
-            except values.Unfit as reason:
+            except Unfit as reason:
                 shown = show(readable(raw))
                 yield where, key, raw, BadValue(table.name, column.name, where, shown, str(reason))
 
@@ -390,10 +399,10 @@ def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
         connection.text_factory = before
 
 
-def readable(raw: Any) -> values.Value | None:
+def readable(raw: Any) -> Value | None:
     """Return a text that was read exactly as text where that is possible, else as bytes."""
     if not isinstance(raw, bytearray):
-        return cast("values.Value | None", raw)
+        return cast("Value | None", raw)
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -38,19 +38,19 @@ class Transaction:
 
     def __init__(
         self,
-        lite: sqlite3.Connection,
+        readers: list[sqlite3.Connection],
         server: psycopg.Connection[Any],
         plan: Plan,
         preflight: Preflight,
         on_progress: Callable[[Progress], object],
     ) -> None:
-        self.lite = lite
+        self.lite = readers[0]
         self.server = server
         self.plan = plan
         self.preflight = preflight
         self.on_progress = on_progress
         self.doing = "write to"
-        self.loader = Loader(lite, plan, preflight.skipped, preflight.nulled)
+        self.loader = Loader(readers, plan, preflight.rows.skipped, preflight.rows.nulled)
         self.loaded: dict[str, Loaded] = {}
         self.in_order: set[str] = set()  # tables whose rows lie as they were written
         self.left_behind: list[report.LeftBehind] = []
@@ -162,7 +162,7 @@ class Transaction:
                     self.server, self.loader, table, self.plan.schema, on_rows, fresh=fresh
                 )
             else:
-                rows = table.rows - self.preflight.skipped_rows(table)
+                rows = table.rows - self.preflight.rows.count(table)
                 loaded = insert_defaults(self.server, self.plan.schema, table, rows)
             self.loaded[table.source.name] = loaded
             name, count = table.source.name, len(self.plan.tables)
@@ -201,10 +201,10 @@ class Transaction:
         differences = []
         counts = []
         rows = cells = 0
-        comparison = verify.Comparison(self.lite, self.preflight)
+        comparison = verify.Comparison(self.lite, self.preflight.rows)
         for table in self.plan.tables:
             kept, digest = before.get(table.target, (0, 0))
-            left = self.preflight.skipped_rows(table)
+            left = self.preflight.rows.count(table)
             wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
             counts.append(report.Count(table.source.name, table.rows, found, kept, left))

@@ -17,8 +17,11 @@ from psycopg import sql
 
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate import values
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.equality import canonical
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.rowsets import is_among
 from oxy_pg.migrate.survey import exact, exact_text, readable, row_name, show
+from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan
-    from oxy_pg.migrate.preflight import Preflight
+    from oxy_pg.migrate.rowsets import RowSets
 
 _SHOWN = 20
 _FETCHED = 200  # rows at a time; large ones must not fill the memory
@@ -43,9 +46,9 @@ def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
 class Comparison:
     """The source's rows as they should stand in the target."""
 
-    def __init__(self, source: sqlite3.Connection, preflight: Preflight) -> None:
+    def __init__(self, source: sqlite3.Connection, rows: RowSets) -> None:
         self._source = source
-        self._preflight = preflight
+        self._rows = rows
 
     def expected(
         self, table: TablePlan
@@ -54,9 +57,10 @@ class Comparison:
         keys = len(table.source.identity)
         terms = [f"t.{part}" for part in table.source.identity]
         terms += [self._cell(table, column.source) for column in table.columns]
-        query = f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t NOT INDEXED"
-        if table.source.name in self._preflight.skipped:
-            query += f" WHERE NOT {self._preflight.among(table, 't')}"
+        query = (
+            f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t NOT INDEXED "
+            f"WHERE {self._rows.moving(table, 't')}"
+        )
         with exact_text(self._source):
             for row in self._source.cursor().execute(query):
                 cells = zip(row[keys:], table.columns, strict=True)
@@ -64,11 +68,10 @@ class Comparison:
 
     def _cell(self, table: TablePlan, column: str) -> str:
         name = exact(self._source, f"t.{quoted(column)}")
-        emptied = self._preflight.nulled.get((table.source.name, column), [])
+        emptied = self._rows.nulled.get((table.source.name, column), [])
         if not emptied:
             return name
-        same = " AND ".join(f"s.k{n} IS t.{part}" for n, part in enumerate(table.source.identity))
-        gone = " OR ".join(f"EXISTS (SELECT 1 FROM temp.{t} AS s WHERE {same})" for t in emptied)
+        gone = " OR ".join(is_among(table, names, "t") for names in emptied)
         return f"CASE WHEN NOT ({gone}) THEN {name} END"
 
 
@@ -78,7 +81,7 @@ def _expected(raw: Any, column: ColumnPlan) -> str | None:
     try:
         value = values.decode(raw) if isinstance(raw, bytearray) else raw
         return values.to_text(value, column.type, column.survey.option)
-    except values.Unfit:
+    except Unfit:
         return None  # emptied, as --on-bad-value null asked
 
 
@@ -111,7 +114,7 @@ def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
         return True
     if wanted is None or found is None:
         return False
-    return values.canonical(wanted, column.type) == values.canonical(found, column.type)
+    return canonical(wanted, column.type) == canonical(found, column.type)
 
 
 def arrived(
@@ -164,7 +167,7 @@ def compare_rows(
 
 def _digest(row: tuple[str | None, ...], table: TablePlan) -> int:
     meant = [
-        None if text is None else values.canonical(text, column.type)
+        None if text is None else canonical(text, column.type)
         for text, column in zip(row, table.columns, strict=True)
     ]
     return int.from_bytes(hashlib.blake2b(repr(meant).encode(), digest_size=16).digest())

@@ -182,7 +182,7 @@ class _Restore:
             if old is not None and self._holds_tables():
                 self._ask(confirm, keep_old=keep_old)
             stack.enter_context(swap.alone(connection, self.name))
-            removed = swap.sweep(connection, self.name)
+            removed = swap.sweep(other, self.name)
             new = swap.create(connection, self.name, old)
             try:
                 self._fill(new)
@@ -196,10 +196,10 @@ class _Restore:
                 # A connection that Ctrl-C has cut short in its handshake hangs on the traceback,
                 # and PostgreSQL waits for such ones before it drops a database: up to a minute.
                 traceback.clear_frames(error.__traceback__)
-                self._give_up(connection, new)
+                self._give_up(other, new)
                 raise
             if away is not None and not keep_old:
-                self._drop_replaced(connection, away)
+                self._drop_replaced(other, away)
             return self._report(
                 replaced=old is not None,
                 kept_as=away if keep_old else None,
@@ -218,6 +218,7 @@ class _Restore:
         )
 
     def _other(self) -> psycopg.Connection[Any]:
+        """Connect once more: as superuser, if we are one, for whatever others are connected to."""
         if self.superuser_url is not None:
             return database.connect(self.superuser_url, self.timeout)
         return swap.maintenance(self.url, self.timeout)

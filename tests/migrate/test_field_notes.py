@@ -22,7 +22,8 @@ from oxy_pg.errors import (
 )
 from oxy_pg.migrate.migration import migrate
 from oxy_pg.migrate.types import SIMPLE
-from oxy_pg.migrate.values import Unfit, to_text
+from oxy_pg.migrate.unfit import Unfit
+from oxy_pg.migrate.values import to_text
 
 
 def test_sequences_go_on_where_the_keys_ended(move, pg):
