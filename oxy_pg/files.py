@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, synced, renamed; trees copied and synced."""
+"""Files that are whole or not there: written aside, synced, renamed; trees walked and synced."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ def read_text(path: str, limit: int = 65536) -> str | None:
 
 
 def write_text(
-    path: str, text: str, mode: int = 0o600, owner: tuple[int, int] | None = None
+    path: str,
+    text: str,
+    mode: int = 0o600,
+    owner: tuple[int, int] | None = None,
+    *,
+    sync: bool = True,
 ) -> None:
     """
     Put ``text`` into ``path``: a crash leaves the old content or the new, never a part.
 
-    ``owner`` is a pair of user and group id. Raises OSError.
+    ``owner`` is a pair of user and group id. Without ``sync`` that holds for a
+    killed process but not for a power failure: for what is synced later on,
+    all at once, or can be made again. Raises OSError.
     """
     aside = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
@@ -38,16 +45,18 @@ def write_text(
                 os.fchown(descriptor, *owner)
             file.write(text.encode())
             file.flush()
-            os.fsync(descriptor)
+            if sync:
+                os.fsync(descriptor)
         os.rename(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(aside)
         raise
-    sync(os.path.dirname(path))
+    if sync:
+        sync_file(os.path.dirname(path))
 
 
-def sync(path: str) -> None:
+def sync_file(path: str) -> None:
     """Make sure that a file or directory has reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -77,9 +86,9 @@ def sync_tree(top: str) -> None:
     for entry in walk(top):
         with contextlib.suppress(FileNotFoundError):
             if not entry.is_symlink():
-                sync(entry.path)
-    sync(top)
-    sync(os.path.dirname(top))
+                sync_file(entry.path)
+    sync_file(top)
+    sync_file(os.path.dirname(top))
 
 
 def _sync_file_system(path: str) -> None:
@@ -100,21 +109,43 @@ def _sync_file_system(path: str) -> None:
         os.close(descriptor)
 
 
-def copy_file(source: str, target: str) -> int:
-    """
-    Copy one file's bytes into a new file that only its owner may read; return their number.
+_AT_FDCWD = -100  # Linux's: relative to the working directory
+_RENAME_EXCHANGE = 2  # renameat2(2); RENAME_SWAP of renamex_np(2) has the same number
 
-    The blocks are shared where the file system can (copy_file_range(2)).
+
+def exchange(one: str, other: str) -> bool:
     """
-    with open(source, "rb", buffering=0) as read, open(target, "xb", buffering=0) as write:
-        os.fchmod(write.fileno(), 0o600)
-        size = left = os.fstat(read.fileno()).st_size
-        with contextlib.suppress(OSError, AttributeError):  # not there on macOS, or across mounts
-            while left and (done := os.copy_file_range(read.fileno(), write.fileno(), left)):
-                left -= done
-        while left and (block := read.read(1 << 20)):
-            left -= write.write(block)
-        return size - left
+    Let two names of one file system change places: at no moment is either missing.
+
+    Returns False, with nothing done, where the system cannot do that. Raises OSError.
+    """
+    import ctypes
+    import errno
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "darwin":
+            failed = libc.renamex_np(*paths, _RENAME_EXCHANGE)
+        else:
+            failed = libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    except AttributeError:
+        return False
+    if not failed:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}:
+        return False
+    raise OSError(number, os.strerror(number), one)
+
+
+def size_of_tree(top: str) -> int:
+    """Return the bytes on disk of everything below ``top``, but for what goes meanwhile."""
+    total = 0
+    for entry in walk(top):
+        with contextlib.suppress(FileNotFoundError):
+            total += entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
 
 
 def remove_tree(top: str) -> None:

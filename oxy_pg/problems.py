@@ -26,8 +26,10 @@ class Orphans(NamedTuple):
     parent: str
     orphans: int
     rows: tuple[str, ...]  # the first ones
+    note: str = ""  # why what was asked for is not possible
 
     def __str__(self) -> str:
         rows = ", ".join(self.rows[:5]) + (", …" if self.orphans > len(self.rows[:5]) else "")
         key = f"{self.table} ({', '.join(self.columns)}) → {self.parent}"
-        return f"{key}: {self.orphans:,} rows ({rows})"
+        noun = "row" if self.orphans == 1 else "rows"
+        return f"{key}: {self.orphans:,} {noun} ({rows})" + (f"; {self.note}" if self.note else "")

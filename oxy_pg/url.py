@@ -77,10 +77,14 @@ def plain(url: str, name: str = "OXY_DATABASE_URL") -> str:
     ``name`` is what the message calls the URL. Raises ConfigurationError,
     which says what to write instead.
     """
+    unset = (
+        "unset it" if name.isupper() else "leave it out"
+    )  # an environment variable, or an option
     example = "postgresql://user:password@host:5432/database"
     if not url.strip():
         raise ConfigurationError(
-            f"{name} is set but empty. Unset it to use the embedded server, or write {example}."
+            f"{name} is set but empty. {unset.capitalize()} to use the embedded server, or "
+            f"write {example}."
         )
     spelled, found, rest = url.partition("://")
     scheme = spelled.lower().partition("+")[0] if found else ""
@@ -93,6 +97,34 @@ def plain(url: str, name: str = "OXY_DATABASE_URL") -> str:
         )
         raise ConfigurationError(
             f"{name} is {kind} ({mask(url)}), and only PostgreSQL will do. "
-            f"Write {example}, or unset it to use the embedded server.{hint}"
+            f"Write {example}, or {unset} to use the embedded server.{hint}"
+        )
+    authority = rest.partition("?")[0].partition("/")[0]
+    if authority.count("@") > 1:
+        raise ConfigurationError(
+            f"{name} has more than one @ before the host ({mask(url)}). Write %40 for those in the "
+            "user's name or the password."
         )
     return f"postgresql://{rest}"
+
+
+def check(url: str, name: str = "OXY_DATABASE_URL") -> None:
+    """
+    Check that libpq can read ``url`` (as ``plain()`` gives it).
+
+    Raises ConfigurationError, which says where it stumbles.
+    """
+    import psycopg
+
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+        for port in str(parts.get("port") or "5432").split(","):
+            if port and not port.isdecimal():
+                raise psycopg.ProgrammingError(f'"{port}" is no port number')
+    except psycopg.Error as error:
+        # libpq's own words, without the password that they may repeat.
+        reason = " ".join(str(error).split()).replace(url, mask(url))
+        raise ConfigurationError(
+            f"{name} is no valid PostgreSQL URL ({mask(url)}): {reason}. Characters such as @ : / "
+            "in a password have to be written as %40 %3A %2F."
+        ) from None

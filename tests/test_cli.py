@@ -93,7 +93,7 @@ def test_status_tells_what_programs_need(oxy, server, state_dir):
     promised = {
         "state", "url", "host", "port", "pid", "supervisor_pid", "server_version", "data_dir",
         "log_dir", "started_at", "uptime_s", "clients", "connections", "max_connections",
-        "databases", "binaries", "keep_alive_s",
+        "databases", "binaries", "keep_alive_s", "activity",
     }  # fmt: skip
     assert promised == set(status)
     assert {"name", "size_bytes"} == set(status["databases"][0])
@@ -307,7 +307,11 @@ def test_state_dir_works_before_and_after_the_command(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["url", "start", "stop", "restart", "status", "logs", "psql", "run", "reset"]
+    "command",
+    [
+        *("url", "start", "stop", "restart", "status", "tune", "logs", "psql", "run", "reset"),
+        *("push", "pull", "upgrade"),
+    ],
 )
 def test_every_command_explains_itself(cli, command):
     """

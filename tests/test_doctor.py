@@ -16,7 +16,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg import paths
-from oxy_pg.server import binaries, doctor, logs
+from oxy_pg.server import binaries, doctor, logs, surroundings
 from tests.conftest import processes_below, wait_until
 
 
@@ -101,7 +101,7 @@ def test_an_old_minor_version_is_a_warning(state_dir):
     found = binaries.find()
     check = examine(state_dir)["binaries"]
 
-    is_old = int(found.version.partition(".")[2]) < doctor._NEWEST_MINOR
+    is_old = int(found.version.partition(".")[2]) < surroundings._NEWEST_MINOR
     assert found.version in check.finding
     assert ("warn" if is_old else "pass") == check.verdict
 
@@ -169,7 +169,7 @@ def test_a_network_file_system_is_a_warning(state_dir, monkeypatch, kind):
     """
     Field note 27: locks and fsync may not hold over a network. No such mount can be made here.
     """
-    monkeypatch.setattr(doctor, "_file_system_type", lambda _: kind)
+    monkeypatch.setattr(surroundings, "_file_system_type", lambda _: kind)
 
     check = examine(state_dir)["file system"]
 

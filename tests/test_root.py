@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 import oxy_pg
+from oxy_pg import installations
 from oxy_pg.server import binaries
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="about being root")
@@ -86,9 +87,9 @@ def test_closed_programs_are_copied_once(closed, run_python, state_dir, base_dir
     A virtual environment below /root is closed to that user: its PostgreSQL is copied, once.
     """
     found = binaries.find()
-    if found.provider not in dict(binaries._PACKAGES):
+    if found.provider not in dict(installations.PACKAGES):
         pytest.skip("only a PostgreSQL out of a Python package is copied")
-    package = dict(binaries._PACKAGES)[found.provider].partition("/")[0]
+    package = dict(installations.PACKAGES)[found.provider].partition("/")[0]
     site_packages = Path(found.bin_dir).parents[2]
     for name in (package, f"{package}.libs"):
         if (site_packages / name).exists():

@@ -7,18 +7,57 @@ typed error (one message, no traceback), 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from typing import ClassVar
 
 import click
 
 from oxy_pg import __version__
-from oxy_pg.cli import doctor, migrate, server
+from oxy_pg.cli import backup, doctor, migrate, server, status, transfer, tune
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Sections(click.Group):
+    """A group whose help lists the commands by what they are for."""
+
+    sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
+        "Run": server.RUN,
+        "The server": (
+            *server.LIFE,
+            status.status,
+            doctor.doctor,
+            tune.tune,
+            transfer.upgrade,
+        ),
+        "Data": (
+            migrate.migrate_sqlite,
+            backup.backup,
+            backup.restore,
+            transfer.push,
+            transfer.pull,
+        ),
+    }
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a table for each section."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (command.name or "", command.get_short_help_str(limit))
+                        for command in commands
+                    ]
+                )
+
+
+@click.group(
+    cls=Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="oxy-pg")
 @state_dir_option
 def cli() -> None:
@@ -30,12 +69,16 @@ def cli() -> None:
     """
 
 
-for command in (*server.COMMANDS, *doctor.COMMANDS, migrate.migrate_sqlite):
-    cli.add_command(command)
+for commands in Sections.sections.values():
+    for command in commands:
+        cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line, and turn what goes wrong into a message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where there is no "→", a "?" will do
     try:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:

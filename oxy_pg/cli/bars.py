@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     from oxy_pg.migrate import progress as moved
 
-_WAITS = {"check": "checking", "index": "building indexes", "verify": "verifying"}
+_WAITS = {
+    "connect": "connecting",
+    "plan": "looking at the source",
+    "check": "checking",
+    "index": "building indexes",
+    "verify": "verifying",
+}
 
 
 class Bars:

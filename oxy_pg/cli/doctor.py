@@ -13,7 +13,7 @@ from oxy_pg import paths
 from oxy_pg.cli.options import external_url, json_option, state_dir, state_dir_option
 
 if TYPE_CHECKING:
-    from oxy_pg.server.doctor import Check
+    from oxy_pg.server.check import Check
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -23,11 +23,12 @@ _COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 @state_dir_option
 def doctor(as_json: bool) -> None:  # noqa: FBT001
     """
-    Look for whatever may keep the server from running, and say what to do.
+    Find what may keep the server from running; say what to do.
 
     Starts nothing and changes nothing. Exit code 1: something fails.
     """
     from oxy_pg.server import doctor as doctors
+    from oxy_pg.server.check import FAIL
 
     found = doctors.examine(paths.StateDir(paths.state_dir(state_dir())), external_url())
     if as_json:
@@ -39,7 +40,7 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001
             click.echo(f"{check.verdict}  {check.name}: {check.finding}")
             if check.remedy:
                 click.echo(f"      {check.remedy}")
-    if any(check.verdict == doctors.FAIL for check in found):
+    if any(check.verdict == FAIL for check in found):
         click.get_current_context().exit(1)
 
 
@@ -58,6 +59,3 @@ def _print_table(found: list[Check]) -> None:
             finding.append(f"\n{check.remedy}", style="italic")
         table.add_row(Text(check.verdict, style=_COLOURS[check.verdict]), check.name, finding)
     Console().print(table)
-
-
-COMMANDS = (doctor,)

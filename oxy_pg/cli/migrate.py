@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -39,18 +41,57 @@ def _casts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and os.path.splitext(value)[1].lower() not in {".json", ".html", ".htm"}:
         raise click.BadParameter("the file's name must end in .json or .html")
+    if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
+        raise click.BadParameter(f"there is no directory {os.path.dirname(value)}")
     return value
 
 
 _POLICY = click.Choice(["error", "null", "skip"])
+_EXAMPLES = """
+\b
+Examples:
+  See what would happen; nothing is written:
+    oxy-pg migrate-sqlite --from app.db --dry-run
+  Into the embedded server, every value compared before the commit:
+    oxy-pg migrate-sqlite --from app.db --verify full
+  Into another server, whose tables your own migrations make first:
+    oxy-pg migrate-sqlite --from app.db --to postgresql://user:password@host/name \\
+        --prepare "alembic upgrade head"
+  Once more, over what an earlier run has brought:
+    oxy-pg migrate-sqlite --from app.db --if-not-empty truncate
+  With a page to read and to keep:
+    oxy-pg migrate-sqlite --from app.db --report report.html
+"""
 
 
-@click.command("migrate-sqlite")
-@click.option("--from", "source", metavar="PATH|URL", help="SQLite file or sqlite:// URL.")
-@click.option("--to", "target", metavar="URL", help="PostgreSQL URL; else the embedded server.")
+@click.command(
+    "migrate-sqlite",
+    short_help="Move a SQLite database in: all of it, or nothing.",
+    epilog=_EXAMPLES,
+)
+@click.option(
+    "--from",
+    "source",
+    metavar="PATH|URL",
+    help="SQLite file or sqlite:// URL; it is only read.  [default: db.sqlite in the state dir]",
+)
+@click.option(
+    "--to",
+    "target",
+    metavar="URL",
+    help="postgresql:// URL.  [default: OXY_DATABASE_URL, else the embedded server]",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and every problem; write nothing.")
-@click.option("--tables", multiple=True, callback=_names, help="Only these (comma, * matches).")
-@click.option("--exclude", multiple=True, callback=_names, help="All but these.")
+@click.option(
+    "--tables",
+    multiple=True,
+    callback=_names,
+    metavar="NAMES",
+    help="Only these tables; commas between them, * matches.",
+)
+@click.option(
+    "--exclude", multiple=True, callback=_names, metavar="NAMES", help="All tables but these."
+)
 @click.option(
     "--schema",
     type=click.Choice(["auto", "create", "existing"]),
@@ -59,17 +100,40 @@ _POLICY = click.Choice(["error", "null", "skip"])
     help="Create the tables, or fill those that are there; auto decides for each.",
 )
 @click.option(
-    "--cast", "casts", multiple=True, callback=_casts, metavar="TABLE.COLUMN=TYPE[:OPTION]"
+    "--prepare",
+    metavar="CMD",
+    help="Run this first, to make the tables: it finds the URL in OXY_DATABASE_URL.",
 )
-@click.option("--on-bad-value", type=_POLICY, default="error", show_default=True)
-@click.option("--on-orphan", type=_POLICY, default="error", show_default=True)
+@click.option(
+    "--cast",
+    "casts",
+    multiple=True,
+    callback=_casts,
+    metavar="TABLE.COLUMN=TYPE[:OPTION]",
+    help="Another type for a column, or another reading of its values: users.seen=timestamptz:ms, "
+    "notes.body=text:strip_nul. May be repeated.",
+)
+@click.option(
+    "--on-bad-value",
+    type=_POLICY,
+    default="error",
+    show_default=True,
+    help="A value that its column cannot hold: stop, empty it, or leave its row out.",
+)
+@click.option(
+    "--on-orphan",
+    type=_POLICY,
+    default="error",
+    show_default=True,
+    help="A row that refers to nothing: stop, empty the reference, or leave the row out.",
+)
 @click.option(
     "--if-not-empty",
     type=click.Choice(["error", "append", "truncate"]),
     default="error",
     show_default=True,
+    help="Rows that the target's tables have already: stop, add to them, or delete them first.",
 )
-@click.option("--prepare", metavar="CMD", help="Run this first, with OXY_DATABASE_URL set.")
 @click.option(
     "--verify",
     type=click.Choice(["counts", "full", "none"]),
@@ -77,14 +141,38 @@ _POLICY = click.Choice(["error", "null", "skip"])
     is_flag=False,
     flag_value="counts",
     show_default=True,
-    help="What to compare before the commit; --verify alone means counts.",
+    help="Compare row counts, every value, or nothing, before the commit; "
+    "--verify alone means counts.",
 )
-@click.option("--backup", metavar="PATH", help="Copy the SQLite database here first.")
-@click.option("--report", "report_file", metavar="FILE.json|FILE.html", callback=_report_file)
+@click.option(
+    "--backup",
+    metavar="PATH",
+    help="First copy the SQLite database here, rows in its -wal file included.",
+)
+@click.option(
+    "--report",
+    "report_file",
+    metavar="FILE.json|FILE.html",
+    callback=_report_file,
+    help="Write the outcome to this file: for programs, or as a page to read.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-@click.option("--jobs", type=click.IntRange(1, 16), default=2, show_default=True)
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="How many threads look at the SQLite file.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a server that is not there yet, or for a lock on the file.",
+)
 @state_dir_option
 def migrate_sqlite(
     *,
@@ -96,15 +184,26 @@ def migrate_sqlite(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Move a SQLite database into PostgreSQL: all of it, or nothing."""
+    """
+    Move a SQLite database into PostgreSQL: all of it, or nothing.
+
+    The SQLite file is only read. What is written is one transaction: stopped at
+    any moment, by Ctrl-C too, it leaves the target as it was.
+    """
+    # What psycopg logs when a connection breaks, our own message says better.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
     if backup and not options["dry_run"]:
         from oxy_pg.migrate.source import back_up, path_of
 
         back_up(path_of(path), backup, options["timeout"])
+    watched = Watched(_display(quiet=quiet))
     try:
-        with _display(quiet=quiet) as display:
-            report = _migrate(path, target, display, options)
+        with watched.display:
+            report = _migrate(path, target, watched, options)
+    except KeyboardInterrupt:
+        click.echo(watched.where_it_stopped(), err=True)
+        raise
     except OxyPgError as error:
         if report_file:
             _write_error(error, report_file)
@@ -112,18 +211,31 @@ def migrate_sqlite(
     if report_file:
         is_json = report_file.lower().endswith(".json")
         _write(report_file, report.to_json() if is_json else report.to_html())
-    click.echo(report.to_json() if as_json else summary(report))
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        from oxy_pg.cli import summary
+
+        summary.show(report)
     return 1 if report.dry_run and report.problems else 0
 
 
 def _migrate(
-    path: str, target: str | None, display: Silent | Bars, options: dict[str, Any]
+    path: str, target: str | None, watched: Watched, options: dict[str, Any]
 ) -> MigrationReport:
     options["tables"] = options["tables"] or None
     chosen = state_dir()
     if chosen is not None:  # it names the embedded server, as with every other command
         os.environ["OXY_STATE_DIR"] = chosen
-    return oxy_pg.migrate_sqlite(path, target, on_progress=display.show, **options)
+    # What psycopg tells its logger while a move is broken off is no news for who broke it off.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
+    return oxy_pg.migrate_sqlite(path, target, on_progress=watched.show, **options)
+
+
+def _print_json(text: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, wherever it is printed
+    click.echo(text)
 
 
 def _write(path: str, text: str) -> None:
@@ -186,6 +298,25 @@ class Lines(Silent):
             )
 
 
+class Watched:
+    """A display, and what the migration was at when it was last heard of."""
+
+    def __init__(self, display: Silent | Bars) -> None:
+        self.display = display
+        self._phase = ""
+
+    def show(self, progress: Progress) -> None:
+        """Show how far it is."""
+        self._phase = progress.phase
+        self.display.show(progress)
+
+    def where_it_stopped(self) -> str:
+        """Say what an interrupted migration has left behind."""
+        if self._phase in {"verify", "done"}:  # the commit follows without a word
+            return "Stopped while it verified or committed: --dry-run tells if the rows are there."
+        return "Stopped before the commit: the target is as it was."
+
+
 def _display(*, quiet: bool) -> Silent | Bars:
     if quiet:
         return Silent()
@@ -194,43 +325,3 @@ def _display(*, quiet: bool) -> Silent | Bars:
     from oxy_pg.cli.bars import Bars
 
     return Bars()
-
-
-# --- the result -------------------------------------------------------------------
-
-
-def summary(report: MigrationReport) -> str:
-    """Say what happened, for a person."""
-    lines = [f"Plan for {report.source} → {report.target}" if report.dry_run else ""]
-    lines = [line for line in lines if line]
-    width = max([len(t.name) for t in report.tables], default=0)
-    for table in report.tables:
-        verb = "create" if table.action == "create" else "fill  "
-        if report.dry_run:
-            lines.append(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows")
-            lines += [f"         {c.name}: {c.declared or '-'} → {c.type}" for c in table.columns]
-        else:
-            lines.append(
-                f"  {table.name:<{width}}  {table.rows_read:>12,} → {table.rows_written:>12,}"
-            )
-    lines += [f"  left behind: {s.kind} {s.name}: {s.reason}" for s in report.skipped]
-    lines += [f"  changed: {c.table}.{c.column}: {c.count:,} {c.what}" for c in report.changes]
-    lines += [f"  warning: {warning}" for warning in report.warnings]
-    lines += [f"  problem: {p.kind}: {p.message}" for p in report.problems]
-    lines.append(_last_line(report))
-    return "\n".join(lines)
-
-
-def _last_line(report: MigrationReport) -> str:
-    if report.dry_run:
-        problems = f"{len(report.problems):,} problems" if report.problems else "no problems"
-        return f"Dry run: nothing was written; {problems} found."
-    checked = {
-        "counts": "row counts compared",
-        "full": f"{report.verification.values:,} values compared",
-        "none": "not verified",
-    }[report.verification.mode]
-    return (
-        f"Moved {report.rows:,} rows of {len(report.tables)} tables in {report.seconds:.1f} s; "
-        f"{checked}."
-    )

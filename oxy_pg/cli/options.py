@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from oxy_pg.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,6 +36,13 @@ def state_dir() -> str | None:
     return str(value) if value is not None else None
 
 
+def choose_state_dir() -> None:
+    """Let a ``--state-dir`` name the embedded server, as with every other command."""
+    chosen = state_dir()
+    if chosen is not None:
+        os.environ["OXY_STATE_DIR"] = chosen
+
+
 timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(min=0),
@@ -58,3 +67,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def external_url() -> str | None:
     """Return OXY_DATABASE_URL; None: the embedded server is meant."""
     return os.environ.get("OXY_DATABASE_URL")
+
+
+def need_embedded(command: str) -> None:
+    """Raise ConfigurationError when OXY_DATABASE_URL names another server."""
+    if external_url() is not None:
+        raise ConfigurationError(
+            f"`oxy-pg {command}` works on the embedded server, and OXY_DATABASE_URL names another "
+            "one. Unset it for this command: env -u OXY_DATABASE_URL oxy-pg " + command
+        )

@@ -12,14 +12,16 @@ import re
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate import tokens
+from oxy_pg.migrate.names import folded
 from oxy_pg.migrate.target import ident, literal
-from oxy_pg.migrate.values import Unfit, to_text
+from oxy_pg.migrate.unfit import Unfit
+from oxy_pg.migrate.values import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from oxy_pg.migrate.types import PgType
-    from oxy_pg.migrate.values import Value
+    from oxy_pg.migrate.unfit import Value
 
 _NUMBERS = {"smallint", "integer", "bigint", "double", "real", "numeric"}
 _TEXTS = {"text", "varchar"}
@@ -37,11 +39,11 @@ def translate(text: str, columns: Mapping[str, tuple[str, PgType]]) -> str:
     """
     Translate a condition or a term.
 
-    ``columns`` maps lower-case SQLite names to PostgreSQL names and types.
+    ``columns`` maps folded SQLite names to PostgreSQL names and types.
     Raises Uncertain with the reason.
     """
     found = tokens.tokenize(text)
-    used = [columns[t.value.lower()][1] for t in found if _is_column(t, columns)]
+    used = [columns[folded(t.value)][1] for t in found if _is_column(t, columns)]
     kinds = {_family(type_) for type_ in used}
     if len(kinds) > 1 and any(t.text in _ORDERED or t.text in {"=", "=="} for t in found):
         # Columns of several types in one condition: each literal belongs to the nearest column.
@@ -57,7 +59,7 @@ def _by_parts(found: list[tokens.Token], columns: Mapping[str, tuple[str, PgType
             raise Uncertain("BETWEEN among columns of several types")
         if token.is_word("AND", "OR"):
             part = found[start:position]
-            used = [columns[t.value.lower()][1] for t in part if _is_column(t, columns)]
+            used = [columns[folded(t.value)][1] for t in part if _is_column(t, columns)]
             if len({_family(type_) for type_ in used}) > 1:
                 raise Uncertain("it compares columns of different types")
             parts.append(" ".join(_spell(part, i, columns, used) for i in range(len(part))))
@@ -72,7 +74,7 @@ def _family(type_: PgType) -> str:
 
 
 def _is_column(token: tokens.Token, columns: Mapping[str, tuple[str, PgType]]) -> bool:
-    return token.kind in {"word", "name"} and token.value.lower() in columns
+    return token.kind in {"word", "name"} and folded(token.value) in columns
 
 
 def _spell(
@@ -90,12 +92,12 @@ def _spell(
         if family not in {"number", "text"} or not _applies(token, used):
             raise Uncertain(f"{token.text}() of another type")
         return token.text.lower()
-    if token.is_word(*_WORDS) and token.value.lower() not in columns:
+    if token.is_word(*_WORDS) and folded(token.value) not in columns:
         return token.text.upper()
     if token.is_word("TRUE", "FALSE") and family == "boolean":
         return token.text.upper()
     if _is_column(token, columns):
-        return ident(columns[token.value.lower()][0])
+        return ident(columns[folded(token.value)][0])
     if token.text in _OPERATORS:
         return _OPERATORS[token.text]
     measured = any(t.is_word("LENGTH") for t in found)

@@ -8,18 +8,18 @@ comparison would be wrong.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.values import Unfit, decode, family, key_text
+from oxy_pg.migrate.equality import family, key_text
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.rowsets import NUMBERS
+from oxy_pg.migrate.unfit import Unfit
+from oxy_pg.migrate.values import decode
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, TablePlan
-
-NUMBERS = itertools.count(1)  # of temporary tables: a connection is looked at more than once
+    from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, TablePlan, UniqueKey
 
 
 def comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
@@ -31,6 +31,14 @@ def comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
         if family(own.type) is None or family(own.type) != family(other.type):
             return False
     return True
+
+
+def is_plain(column: ColumnPlan) -> bool:
+    """Whether values of a column that are equal in PostgreSQL are equal in SQLite too."""
+    fast = column.survey.fast
+    if column.survey.unfit or fast is None or column.type.kind in {"timestamp", "timestamptz"}:
+        return False
+    return column.type.kind != "uuid" or not column.survey.facts.texts
 
 
 class Keys:
@@ -62,6 +70,33 @@ class Keys:
         present = " AND ".join(f"{term} NOTNULL" for term in own)
         same = " AND ".join(f"s.k{part} = {term}" for part, term in zip(parts, own, strict=True))
         return f"{present} AND NOT EXISTS (SELECT 1 FROM temp.{name} AS s WHERE {same})"
+
+    def repeated(self, table: TablePlan, unique: UniqueKey, there: str) -> str:
+        """
+        Return the query for the rows whose key an earlier row has: identity, then the values.
+
+        ``there`` is the condition on the rows of ``table AS t`` that count.
+        """
+        identity = [f"t.{part} AS i{n}" for n, part in enumerate(table.source.identity)]
+        values = [f"t.{quoted(column)} AS v{n}" for n, column in enumerate(unique.columns)]
+        keys = [
+            f"lower({term})" if folds else term
+            for term, folds in zip(self._terms(table, unique), unique.folds, strict=True)
+        ]
+        present = " AND ".join(f"{key} NOTNULL" for key in keys)
+        wanted = [f"i{n}" for n in range(len(identity))] + [f"v{n}" for n in range(len(values))]
+        return (
+            f"SELECT {', '.join(wanted)} FROM (SELECT {', '.join(identity + values)}, "
+            f"row_number() OVER (PARTITION BY {', '.join(keys)} "
+            f"ORDER BY {', '.join(table.source.identity)}) AS number "
+            f"FROM {quoted(table.source.name)} AS t WHERE {there} AND {present}) WHERE number > 1"
+        )
+
+    def _terms(self, table: TablePlan, unique: UniqueKey) -> list[str]:
+        planned = [table.column(column) for column in unique.columns]
+        if all(column is not None and is_plain(column) for column in planned):
+            return [f"t.{quoted(column)} COLLATE BINARY" for column in unique.columns]
+        return [self._term(table, column, "t") for column in unique.columns]
 
     def _term(self, table: TablePlan, column: str, alias: str) -> str:
         planned = table.column(column)

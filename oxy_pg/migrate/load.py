@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg import sql
 
 from oxy_pg.migrate import codec, records, values
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.rowsets import is_among
+from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -98,7 +100,7 @@ class Loader:
         try:
             value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
             text = values.to_text(value, column.type, column.survey.option)
-        except values.Unfit:
+        except Unfit:
             if self._plan.options.on_bad_value != "null":
                 raise
             self.changes[self._tables[number], column.source, "emptied: it did not fit"] += 1
@@ -119,14 +121,8 @@ class Loader:
         # An index that covers the columns would give the rows in another order than the comparison.
         sql = f"SELECT {row} || '\n' FROM {quoted(table.source.name)} AS t NOT INDEXED"
         if table.source.name in self._skipped:
-            sql += f" WHERE NOT {self._is_in(table, self._skipped[table.source.name])}"
+            sql += f" WHERE NOT {is_among(table, self._skipped[table.source.name], 't')}"
         return sql
-
-    def _is_in(self, table: TablePlan, names: str) -> str:
-        same = " AND ".join(
-            f"s.k{number} = t.{part}" for number, part in enumerate(table.source.identity)
-        )
-        return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
 
     def _field(self, table: TablePlan, column: ColumnPlan) -> str:
         name = f"t.{quoted(column.source)}"
@@ -137,7 +133,7 @@ class Loader:
             fits = fast.fits.replace("{x}", name) if fast else ""
             text = f"CASE WHEN {fits} THEN {text} ELSE {slow} END" if fast else slow
         empties = self._nulled.get((table.source.name, column.source), [])
-        empty = "".join(f" OR {self._is_in(table, names)}" for names in empties)
+        empty = "".join(f" OR {is_among(table, names, 't')}" for names in empties)
         if column.survey.nulls or empty:
             # Asked first, because hex(NULL) is an empty text.
             text = f"CASE WHEN {name} ISNULL{empty} THEN '' ELSE {text} END"
@@ -211,6 +207,17 @@ class _Ahead:
         finally:
             self._iterator.close()
         self._queue.put(last)
+
+
+def insert_defaults(
+    connection: psycopg.Connection[Any], schema: str, table: TablePlan, rows: int
+) -> Loaded:
+    """Insert as many rows as a table of the source has of which no column is to be written."""
+    began = time.perf_counter()
+    statement = sql.SQL("INSERT INTO {} SELECT FROM generate_series(1, {})").format(
+        sql.Identifier(schema, table.target), rows
+    )
+    return Loaded(connection.execute(statement).rowcount, 0, time.perf_counter() - began)
 
 
 def copy_table(

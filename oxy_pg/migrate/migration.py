@@ -25,9 +25,9 @@ from oxy_pg.errors import (
     ConfigurationError,
     MigrationError,
     OxyPgError,
+    PreparationFailed,
     TargetNotEmpty,
     TargetRefused,
-    TargetUnreachable,
 )
 from oxy_pg.migrate import report, source, target, verify
 from oxy_pg.migrate.outcome import outcome
@@ -35,6 +35,8 @@ from oxy_pg.migrate.plan import Options, Plan
 from oxy_pg.migrate.planner import bookkeeping_warnings, make_plan
 from oxy_pg.migrate.preflight import Preflight
 from oxy_pg.migrate.progress import Progress
+from oxy_pg.migrate.refusals import connection_lost, grant, refused
+from oxy_pg.migrate.source_schema import read_schema
 from oxy_pg.migrate.survey import install_functions
 from oxy_pg.migrate.transaction import Transaction
 from oxy_pg.problems import BadValue
@@ -103,6 +105,7 @@ def migrate(
             source.check(readers[0], path)
         elif prepare is not None:
             _prepare(prepare, url)
+        (on_progress or _ignore)(Progress("connect"))
         server = stack.enter_context(closing(target.connect(url, deadline)))
         run = _Run(readers, server, path, url, options, on_progress or _ignore)
         return run.guarded(dry_run=dry_run)
@@ -130,7 +133,6 @@ def _check_options(options: Options) -> None:
 
 
 def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
-    what = "run migrations on"
     if callable(prepare):
         try:
             prepare(url)
@@ -138,7 +140,7 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
             raise
         except Exception as error:
             message = mask(f"{type(error).__name__}: {error}")
-            raise TargetRefused(what, message, "The `prepare` function failed.") from error
+            raise PreparationFailed("the `prepare` function", message) from error
         return
     environment = {**os.environ, "OXY_DATABASE_URL": url, "DATABASE_URL": url}
     done = subprocess.run(  # noqa: S602 - a shell command is what was asked for
@@ -146,10 +148,7 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
     )
     if done.returncode:
         tail = mask((done.stderr or done.stdout).strip()[-2000:])
-        reason = f"`{prepare}` ended with {done.returncode}:\n{tail}"
-        raise TargetRefused(
-            what, reason, "Run it by hand with OXY_DATABASE_URL set, and correct it."
-        )
+        raise PreparationFailed(f"`{prepare}`", f"exit code {done.returncode}:\n{tail}")
 
 
 class _Run:
@@ -173,6 +172,8 @@ class _Run:
         self.on_progress = on_progress
         self.began = time.perf_counter()
         self.transaction: Transaction | None = None
+        self.role = server.info.user
+        self.schema = "public"
         for reader in readers:
             install_functions(reader)
 
@@ -191,9 +192,9 @@ class _Run:
                 f"Failed to read the SQLite database {self.path}: {error}"
             ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise _gone(self.doing, self.url, error) from error
+            raise connection_lost(self.doing, self.url, error) from error
         except psycopg.Error as error:
-            raise _refused(self.doing, error) from error
+            raise refused(self.doing, error, self.role, self.schema) from error
 
     @property
     def doing(self) -> str:
@@ -201,11 +202,11 @@ class _Run:
         return self.transaction.doing if self.transaction else "read the schema of"
 
     def _diagnose_source(self, error: sqlite3.Error) -> None:
+        source.check(self.lite, self.path)
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(
             error, sqlite3.OperationalError
         ):
             raise source.damaged(self.path, str(error)) from error
-        source.check(self.lite, self.path)
 
     def run(self, *, dry_run: bool, compute: bool = True) -> report.MigrationReport:
         """
@@ -215,14 +216,17 @@ class _Run:
         """
         self.on_progress(Progress("plan"))
         self.transaction = None
-        schema = source.read_schema(self.lite, self.path)
+        schema = read_schema(self.lite, self.path)
         goal = target.read_target(self.server)
+        self.schema = goal.name
         plan = make_plan(self.readers, schema, goal, mask(self.url), self.options, compute=compute)
         warnings = [*plan.warnings, *bookkeeping_warnings(self.lite, self.server, schema, goal)]
         if not schema.tables:
             warnings.append("the source has no tables")
         plan = replace(plan, warnings=tuple(warnings))
         self.on_progress(Progress("check", tables=len(plan.tables), of_rows=plan.rows))
+        if not dry_run:
+            self._refuse_rights(plan)
         preflight = Preflight(self.readers, self.server, plan)
         preflight.run(thorough=dry_run)
         if preflight.bad_total and not dry_run:
@@ -232,7 +236,8 @@ class _Run:
         plan = preflight.plan
         if dry_run:
             found = outcome(plan, preflight, None, time.perf_counter() - self.began)
-            return replace(found, problems=found.problems + self._rows_in_the_way(plan))
+            problems = found.problems + self._rights_missing(plan) + self._rows_in_the_way(plan)
+            return replace(found, problems=problems)
         self._refuse_rows(plan)
         preflight.raise_problems()
         transaction = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
@@ -261,6 +266,27 @@ class _Run:
         )
         if full:
             raise TargetNotEmpty(full)
+
+    def _refuse_rights(self, plan: Plan) -> None:
+        """Say beforehand what PostgreSQL would say after the whole source has been looked at."""
+        reason = target.missing_right(
+            self.server,
+            plan.schema,
+            # Whoever puts an index aside has to be allowed to make it again.
+            creates=any(table.action == "create" for table in plan.tables)
+            or any(aside.phase in {2, 3} for aside in plan.set_aside),
+            fills=[table.target for table in plan.tables if table.action == "fill"],
+        )
+        if reason is not None:
+            remedy = grant(self.role, plan.schema)
+            raise TargetRefused("run migrations on", reason, remedy)
+
+    def _rights_missing(self, plan: Plan) -> tuple[report.Problem, ...]:
+        try:
+            self._refuse_rights(plan)
+        except TargetRefused as error:
+            return (report.Problem("rights", f"{error.reason}. {error.remedy}"),)
+        return ()
 
     def _rows_in_the_way(self, plan: Plan) -> tuple[report.Problem, ...]:
         try:
@@ -293,32 +319,3 @@ def _computes(plan: Plan) -> bool:
         if table.action == "create"
         for column in table.columns
     )
-
-
-def _gone(doing: str, url: str, error: psycopg.Error) -> OxyPgError:
-    message = mask(str(error)).strip()
-    if isinstance(error, pg.DiskFull):
-        return TargetRefused(
-            doing, message, "The server's disk is full: make room, and run it again."
-        )
-    if isinstance(error, pg.InsufficientResources | pg.OperatorIntervention | pg.LockNotAvailable):
-        return TargetRefused(doing, message, "Run it again once the cause is gone.")
-    return TargetUnreachable(
-        mask(url),
-        f"the connection was lost while trying to {doing} it: {message}",
-        "Nothing was committed: the target is as it was. Run it again once the server is back.",
-    )
-
-
-def _refused(doing: str, error: psycopg.Error) -> OxyPgError:
-    message = mask(str(error)).strip()
-    if isinstance(error, pg.InsufficientPrivilege):
-        remedy = (
-            "The role lacks rights. As the database's owner: GRANT ALL ON SCHEMA public TO role; "
-            "and for tables that are there already, make the role their owner."
-        )
-    elif isinstance(error, pg.ProgramLimitExceeded):
-        remedy = "This is a limit of PostgreSQL. Leave the table out with --exclude, or --cast."
-    else:
-        remedy = "Correct it in the source, or choose other types with --cast table.column=type."
-    return TargetRefused(doing, message, remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate import report
@@ -52,7 +53,7 @@ def _table(
         action=table.action,
         rows_read=table.rows,
         rows_written=loaded.rows,
-        rows_skipped=preflight.skipped_rows(table),
+        rows_skipped=preflight.rows.count(table),
         bytes=loaded.bytes,
         seconds=loaded.seconds,
         columns=columns,
@@ -62,15 +63,10 @@ def _table(
 def _changes(
     plan: Plan, preflight: Preflight, transaction: Transaction | None
 ) -> list[report.Change]:
+    counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
     found = [
-        report.Change(table, column, count, "emptied: it referred to nothing")
-        for (table, column), count in preflight.nulled_rows.items()
+        report.Change(table, column, count, what) for (table, column, what), count in counts.items()
     ]
-    if transaction is not None:
-        found += [
-            report.Change(t, c, count, what)
-            for (t, c, what), count in transaction.loader.changes.items()
-        ]
     found += [
         report.Change(
             table.source.name, column.source, column.survey.overlong, "rounded to microseconds"

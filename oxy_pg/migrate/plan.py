@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from oxy_pg.migrate.target import LONGEST_NAME
+from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
-    from oxy_pg.migrate.source import SourceTable
+    from oxy_pg.migrate.source_schema import SourceTable
     from oxy_pg.migrate.survey import ColumnSurvey
     from oxy_pg.migrate.target import SetAside, TargetTable
     from oxy_pg.migrate.types import PgType
@@ -37,6 +37,21 @@ class ForeignKey:
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """
+    Columns that may hold no key twice in the target, in the names of the source.
+
+    ``folds`` says of which columns the case of A to Z does not count, ``predicate``
+    which rows it is about, in SQLite's language.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    folds: tuple[bool, ...]
+    predicate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,7 @@ class TablePlan:
     rows: int
     columns: tuple[ColumnPlan, ...]
     existing: TargetTable | None = None
+    uniques: tuple[UniqueKey, ...] = ()
 
     @property
     def loaded(self) -> tuple[ColumnPlan, ...]:
@@ -93,7 +109,7 @@ class TablePlan:
 
     def column(self, name: str) -> ColumnPlan | None:
         """Return the column that has this name in the source."""
-        return next((c for c in self.columns if c.source.lower() == name.lower()), None)
+        return next((c for c in self.columns if folded(c.source) == folded(name)), None)
 
     def by_target(self, name: str) -> ColumnPlan | None:
         """Return the column that has this name in the target."""
@@ -124,19 +140,8 @@ class Plan:
 
     def table(self, name: str) -> TablePlan | None:
         """Return the plan of the source's table of this name."""
-        return next((t for t in self.tables if t.source.name.lower() == name.lower()), None)
+        return next((t for t in self.tables if folded(t.source.name) == folded(name)), None)
 
     def by_target(self, name: str) -> TablePlan | None:
         """Return the plan of the target's table of this name."""
         return next((t for t in self.tables if t.target == name), None)
-
-
-def shorten(name: str, taken: set[str]) -> str:
-    """Return a name that PostgreSQL can hold and that is not taken yet."""
-    short = name.encode()[:LONGEST_NAME].decode(errors="ignore")
-    number = 1
-    while short in taken:
-        ending = f"_{number}"
-        short = name.encode()[: LONGEST_NAME - len(ending)].decode(errors="ignore") + ending
-        number += 1
-    return short

@@ -10,20 +10,28 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
-from oxy_pg.migrate import ddl
-from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, Options, Plan, Skipped, TablePlan, shorten
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate import ddl, tokens
+from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
+from oxy_pg.migrate.plan import (
+    ColumnPlan,
+    ForeignKey,
+    Options,
+    Plan,
+    Skipped,
+    TablePlan,
+    UniqueKey,
+)
 from oxy_pg.migrate.survey import TableSurvey, survey_tables
-from oxy_pg.migrate.target import LONGEST_NAME, MOST_COLUMNS, SetAside, TargetTable, ident
+from oxy_pg.migrate.target import MOST_COLUMNS, SetAside, TargetTable, ident
 from oxy_pg.migrate.types import Cast, PgType, parse_cast
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import psycopg
 
-    from oxy_pg.migrate.source import SourceSchema, SourceTable
+    from oxy_pg.migrate.source_schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target import TargetColumn, TargetSchema
 
 # The tables in which migration tools keep their books, and the column that tells the version.
@@ -86,6 +94,7 @@ def make_plan(
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)
     ]
+    _warn_of_casts(tables, casts, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings, compute=compute)
@@ -138,8 +147,8 @@ def _choose_tables(
 
 
 def _matches(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    lowered = [pattern.lower() for pattern in patterns]
-    return [n for n in names if any(n.lower() == p or fnmatchcase(n.lower(), p) for p in lowered)]
+    wanted = [folded(pattern) for pattern in patterns]
+    return [n for n in names if any(folded(n) == p or fnmatchcase(folded(n), p) for p in wanted)]
 
 
 def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast]:
@@ -147,13 +156,26 @@ def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast
     for name, spelled in options.casts:
         table_name, _, column_name = name.rpartition(".")
         table = source.table(table_name)
-        columns = {c.name.lower(): c.name for c in table.columns} if table else {}
-        if table is None or column_name.lower() not in columns:
+        columns = {folded(c.name): c.name for c in table.columns} if table else {}
+        if table is None or folded(column_name) not in columns:
             raise ConfigurationError(
                 f"The cast {name}={spelled} names no column of the source; write table.column=type."
             )
-        casts[table.name, columns[column_name.lower()]] = parse_cast(spelled)
+        casts[table.name, columns[folded(column_name)]] = parse_cast(spelled)
     return casts
+
+
+def _warn_of_casts(
+    tables: list[TablePlan], casts: Mapping[tuple[str, str], Cast], notes: _Notes
+) -> None:
+    for table in tables:
+        for column in table.columns:
+            cast = casts.get((table.source.name, column.source))
+            if cast is not None and cast.type != column.type:
+                notes.warnings.append(
+                    f"{table.source.name}.{column.source} stays {column.type}, as the target has "
+                    f"it: the cast to {cast.type} is for tables that are created"
+                )
 
 
 def _find_tables(tables: list[SourceTable], target: TargetSchema) -> dict[str, TargetTable | None]:
@@ -179,8 +201,8 @@ def _table_names(
         names[table.name] = existing.name if existing else shorten(table.name, taken)
         if not existing and names[table.name] != table.name:
             notes.warnings.append(
-                f"table {table.name} is called {names[table.name]} (PostgreSQL's names end after "
-                f"{LONGEST_NAME} bytes)"
+                f"table {table.name} is called {names[table.name]} (PostgreSQL's names have 1 to "
+                f"{LONGEST} bytes)"
             )
         taken.add(names[table.name])
     return names
@@ -251,7 +273,35 @@ def _plan_table(
     if existing is None:
         return TablePlan(table, name, "create", survey.rows, _new_columns(table, survey, notes))
     columns = _matched_columns(table, existing, survey, notes)
-    return TablePlan(table, name, "fill", survey.rows, columns, existing)
+    uniques = tuple(_existing_uniques(columns, existing))
+    return TablePlan(table, name, "fill", survey.rows, columns, existing, uniques)
+
+
+def _existing_uniques(
+    columns: tuple[ColumnPlan, ...], existing: TargetTable
+) -> Iterator[UniqueKey]:
+    sources = {column.target: column.source for column in columns}
+    for unique in existing.uniques:
+        if unique.nulls_distinct and set(unique.columns) <= sources.keys():
+            names = tuple(sources[column] for column in unique.columns)
+            predicate = unique.predicate and _for_sqlite(unique.predicate)
+            label = f"the unique index {unique.name}"
+            yield UniqueKey(label, names, (False,) * len(names), predicate)
+
+
+def _for_sqlite(predicate: str) -> str:
+    """Turn PostgreSQL's spelling of a simple predicate into SQLite's: without its casts."""
+    found = tokens.tokenize(predicate)
+    kept: list[str] = []
+    skip = 0
+    for position, token in enumerate(found):
+        if skip:
+            skip -= 1
+        elif token.text == ":" and found[position + 1].text == ":":
+            skip = 2
+        else:
+            kept.append(token.text)
+    return " ".join(kept)
 
 
 def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tuple[ColumnPlan, ...]:
@@ -370,8 +420,8 @@ def bookkeeping_warnings(
         column = BOOKKEEPING.get(table.name)
         if column is None or existing is None or existing.column(column) is None:
             continue
-        names = {c.name.lower() for c in table.columns}
-        if column.lower() not in names:
+        names = {folded(c.name) for c in table.columns}
+        if folded(column) not in names:
             continue
         query = f"SELECT {ident(column)} FROM {ident(target.name, existing.name)}"
         theirs = {str(row[0]) for row in server.execute(query)}

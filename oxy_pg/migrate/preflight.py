@@ -1,34 +1,33 @@
 """
 What would stop the migration, found before the first write.
 
-Values that do not fit, rows that refer to nothing, and keys that are there
-twice: each is listed, or decided as the user asked. Rows that stay behind and
-references that are emptied are kept in temporary tables of the source's
-connection, so their number does not matter.
+Values that do not fit, keys that are there twice, and rows that refer to
+nothing (orphans.py): each is listed, or decided as the user asked.
 """
 
 from __future__ import annotations
 
-import queue
-from concurrent.futures import ThreadPoolExecutor
+import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import BadValues, OrphanRows
-from oxy_pg.migrate import tokens
-from oxy_pg.migrate.keys import NUMBERS, Keys, comparable
-from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.survey import row_name, show, unfit_values
-from oxy_pg.problems import BadValue, Orphans
+from oxy_pg.migrate.equality import family
+from oxy_pg.migrate.keys import Keys, is_plain
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.orphans import OrphanSearch
+from oxy_pg.migrate.rowsets import RowSets
+from oxy_pg.migrate.survey import exact_text, readable, row_name, show, unfit_values
+from oxy_pg.problems import BadValue
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     import psycopg
 
-    from oxy_pg.migrate.plan import ColumnPlan, ForeignKey, Plan, TablePlan
-    from oxy_pg.migrate.values import Value
+    from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan, UniqueKey
+    from oxy_pg.migrate.unfit import Value
+    from oxy_pg.problems import Orphans
 
 _KEPT = 10_000  # problems listed one by one; all are counted
 _BATCH = 500
@@ -47,9 +46,7 @@ class Preflight:
         self.bad: list[BadValue] = []
         self.bad_total = 0
         self.orphans: list[Orphans] = []
-        self.skipped: dict[str, str] = {}
-        self.nulled: dict[tuple[str, str], list[str]] = {}
-        self.nulled_rows: dict[tuple[str, str], int] = {}
+        self.rows = RowSets(self._source)
         self._keys = Keys(self._source, plan.encoding)
 
     def run(self, *, thorough: bool) -> None:
@@ -64,18 +61,19 @@ class Preflight:
         if options.on_bad_value == "skip":
             # Made beforehand: a new table would abort the queries that are still being read.
             for table in self.plan.tables:
-                self._skip_table(table)
+                self.rows.skip_table(table)
         tables = []
         for table in self.plan.tables:
             columns = tuple(self._values(table, column, thorough) for column in table.columns)
             tables.append(replace(table, columns=columns))
             self._nulls(table)
-            self._duplicates(table)
+            self._duplicates(replace(table, columns=columns), exact=thorough)
         self.plan = replace(self.plan, tables=tuple(tables))
-        self._orphans(exact=thorough)
+        search = OrphanSearch(self._readers, self.plan, self.rows, self._keys)
+        search.run(exact=thorough)
+        self.orphans = search.found
         for table in self.plan.tables:
-            if not self.skipped_rows(table):
-                self.skipped.pop(table.source.name, None)
+            self.rows.forget_empty(table)
 
     def raise_problems(self) -> None:
         """Raise BadValues or OrphanRows when anything was found that nobody decided about."""
@@ -83,14 +81,6 @@ class Preflight:
             raise BadValues(tuple(self.bad), self.bad_total)
         if self.orphans:
             raise OrphanRows(tuple(self.orphans))
-
-    def skipped_rows(self, table: TablePlan) -> int:
-        """Count the rows of a table that stay behind."""
-        names = self.skipped.get(table.source.name)
-        if names is None:
-            return 0
-        row = self._source.execute(f"SELECT count(*) FROM temp.{names}").fetchone()
-        return int(row[0])
 
     # --- values ---------------------------------------------------------------
 
@@ -101,10 +91,19 @@ class Preflight:
         found = unfit_values(self._source, table.source, survey, everything=thorough)
         # Of the types that Python knows wholly, PostgreSQL need not be asked.
         ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
-        bad = False
-        for key, problem in self._checked(found, column, ask=ask):
-            bad = True
-            self._decide(table, column, key, problem)
+        empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
+        # What Python knows to be unfit is emptied on its way; what PostgreSQL refuses, by its row.
+        refused = self.rows.temporary(table) if empty else None
+        bad = count = 0
+        for key, problem, by_postgres in self._checked(found, column, ask=ask):
+            bad += 1
+            if by_postgres and refused is not None:
+                self.rows.keep(refused, key)
+                count += 1
+            else:
+                self._decide(table, column, key, problem)
+        if refused is not None:
+            self.rows.empty(table, column.source, refused, count, "emptied: it did not fit")
         if not bad:
             return column
         # The fast way lets some of them through, for PostgreSQL to refuse; the exact way does not.
@@ -112,11 +111,11 @@ class Preflight:
 
     def _checked(
         self, found: Iterator[Any], column: ColumnPlan, *, ask: bool
-    ) -> Iterator[tuple[tuple[Value | None, ...], BadValue]]:
-        batch: list[tuple[str, tuple[Value | None, ...], Value, str]] = []
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
+        batch: list[tuple[str, tuple[Any, ...], Value, str]] = []
         for where, key, value, result in found:
             if isinstance(result, BadValue):
-                yield key, result
+                yield key, result, False
             elif ask:
                 batch.append((where, key, value, result))
                 if len(batch) >= _BATCH or len(result) > 100_000:
@@ -125,8 +124,8 @@ class Preflight:
         yield from self._refused(batch, column)
 
     def _refused(
-        self, batch: list[tuple[str, tuple[Value | None, ...], Value, str]], column: ColumnPlan
-    ) -> Iterator[tuple[tuple[Value | None, ...], BadValue]]:
+        self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
         if not batch or self._target.info.server_version < 160000:
             return
         rows = self._target.execute(
@@ -136,17 +135,18 @@ class Preflight:
         )
         for number, message in rows.fetchall():
             where, key, value, _ = batch[number - 1]
-            yield key, BadValue(self._table_of(column), column.source, where, show(value), message)
+            name = self._table_of(column)
+            yield key, BadValue(name, column.source, where, show(value), message), True
 
     def _table_of(self, column: ColumnPlan) -> str:
         return next(t.source.name for t in self.plan.tables if column in t.columns)
 
     def _decide(
-        self, table: TablePlan, column: ColumnPlan, key: tuple[Value | None, ...], bad: BadValue
+        self, table: TablePlan, column: ColumnPlan, key: tuple[Any, ...], bad: BadValue
     ) -> None:
         policy = self.plan.options.on_bad_value
         if policy == "skip":
-            self._skip(table, key)
+            self.rows.skip(table, key)
         elif policy == "error" or column.not_null:
             self._add(bad)
 
@@ -166,7 +166,7 @@ class Preflight:
             nulls = f"{quoted(table.source.name)} WHERE {quoted(source.name)} ISNULL"
             query = f"SELECT {identity} FROM {nulls}"
             if self.plan.options.on_bad_value == "skip":
-                self._skip_all(table, query)
+                self.rows.skip_all(table, query)
                 continue
             for key in self._source.cursor().execute(query):
                 where = row_name(table.source, key)
@@ -175,257 +175,48 @@ class Preflight:
 
     # --- keys that are there twice ----------------------------------------------
 
-    def _duplicates(self, table: TablePlan) -> None:
-        for name, columns, predicate in self._uniques(table):
-            planned = [table.by_target(column) for column in columns]
-            if None in planned or self._is_unique_already(table, columns, predicate):
-                continue
-            names = [quoted(column.source) for column in planned if column]
-            self._find_duplicates(table, name, names, predicate)
+    def _duplicates(self, table: TablePlan, *, exact: bool) -> None:
+        """Keys that are spelled in several ways are compared only if ``exact``."""
+        # A key that is promised twice is looked at once.
+        for unique in {(u.columns, u.folds, u.predicate): u for u in table.uniques}.values():
+            planned = [table.column(name) for name in unique.columns]
+            columns = [column for column in planned if column is not None]
+            plain = all(is_plain(column) for column in columns)
+            if any(family(column.type) is None for column in columns):
+                continue  # PostgreSQL alone knows
+            if exact if not plain else not _is_unique_already(table, unique):
+                self._find_duplicates(table, unique)
 
-    def _uniques(self, table: TablePlan) -> Iterator[tuple[str, tuple[str, ...], str | None]]:
-        if table.existing is None:
-            return
-        for unique in table.existing.uniques:
-            if unique.nulls_distinct:
-                yield unique.name, unique.columns, unique.predicate
-
-    def _is_unique_already(
-        self, table: TablePlan, columns: tuple[str, ...], predicate: str | None
-    ) -> bool:
-        if predicate is not None:
-            return False
-        wanted = {c.source for c in table.columns if c.target in columns}
-        if table.source.rowid_alias in wanted or wanted == set(table.source.primary_key):
-            return True
-        return any(
-            index.unique and index.predicate is None and set(index.columns) <= wanted
-            for index in table.source.indexes
-        )
-
-    def _find_duplicates(
-        self, table: TablePlan, name: str, columns: list[str], predicate: str | None
-    ) -> None:
-        identity = ", ".join(table.source.identity)
-        present = " AND ".join(f"{column} NOTNULL" for column in columns)
-        if predicate is not None:
-            present += f" AND ({_for_sqlite(predicate)})"
-        keys = ", ".join(f"{column} COLLATE BINARY" for column in columns)
-        query = (
-            f"SELECT {identity}, {', '.join(columns)} FROM (SELECT *, {_inner(identity)} "
-            f"row_number() OVER (PARTITION BY {keys} ORDER BY {identity}) AS oxy_number "
-            f"FROM {quoted(table.source.name)} WHERE {present}) WHERE oxy_number > 1"
-        )
-        try:
-            rows = self._source.cursor().execute(query).fetchall()
-        except Exception:  # noqa: BLE001 - a predicate that SQLite cannot read; PostgreSQL checks it
-            return
+    def _find_duplicates(self, table: TablePlan, unique: UniqueKey) -> None:
+        there = self.rows.moving(table, "t")
+        if unique.predicate is not None:
+            there += f" AND ({unique.predicate})"
         count = len(table.source.identity)
-        for row in rows:
-            if self.plan.options.on_bad_value == "skip":
-                self._skip(table, row[:count])
-                continue
-            value = ", ".join(show(part) for part in row[count:])
-            reason = f"the unique index {name} has this key already"
-            where = row_name(table.source, row[:count])
-            label = ", ".join(column.strip('"') for column in columns)
-            self._add(BadValue(table.source.name, label, where, value, reason))
-
-    # --- rows that refer to nothing -----------------------------------------------
-
-    def _orphans(self, *, exact: bool) -> None:
-        """
-        Find the rows that refer to nothing.
-
-        Keys that are spelled in several ways are compared only if ``exact`` or
-        if there is something to do about them: PostgreSQL does it faster.
-        """
-        policy = self.plan.options.on_orphan
-        exact = exact or policy != "error"
-        if not exact and not self.skipped:
-            # PostgreSQL itself checks every row when a key is created; should it refuse, there is
-            # a thorough look afterwards.
-            filled = tuple(key for key in self.plan.foreign_keys if self._is_filled(key))
-            if not self._any_orphan(filled):
-                return
-        again = True
-        while again:
-            again = False
-            for key in self.plan.foreign_keys:
-                table, parent = self.plan.table(key.table), self.plan.table(key.parent)
-                if table is None or parent is None:
-                    continue
-                if parent.existing is not None and self.plan.options.if_not_empty == "append":
-                    continue  # the parent may be in the target already; PostgreSQL checks it
-                if self._alike(table, parent, key):
-                    query = self._orphan_query(table, parent, key)
-                elif exact and comparable(table, parent, key):
-                    query = self._exact_orphan_query(table, parent, key)
-                else:
-                    continue
-                again |= self._orphans_of(table, key, query, policy)
-            if policy != "skip":
-                break
-
-    def _is_filled(self, key: ForeignKey) -> bool:
-        table = self.plan.table(key.table)
-        return table is not None and table.action == "fill"
-
-    def _any_orphan(self, keys: tuple[ForeignKey, ...]) -> bool:
-        """Look at these keys at once, one in each thread: nearly always there is nothing."""
-        idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        for reader in self._readers:
-            idle.put(reader)
-
-        def one(key: ForeignKey) -> bool:
-            table, parent = self.plan.table(key.table), self.plan.table(key.parent)
-            if table is None or parent is None or not self._alike(table, parent, key):
-                return False
-            reader = idle.get()
+        with exact_text(self._source):
             try:
-                query = self._orphan_query(table, parent, key)
-                return reader.execute(f"{query} LIMIT 1").fetchone() is not None
-            finally:
-                idle.put(reader)
+                rows = self._source.cursor().execute(self._keys.repeated(table, unique, there))
+            except sqlite3.OperationalError:
+                return  # a predicate that SQLite cannot read; PostgreSQL checks it
+            for row in rows:
+                if self.plan.options.on_bad_value == "skip":
+                    self.rows.skip(table, row[:count])
+                    continue
+                found = tuple(readable(part) for part in row)
+                value = ", ".join(show(part) for part in found[count:])
+                where = row_name(table.source, found[:count])
+                label = ", ".join(unique.columns)
+                reason = f"{unique.name} has this key already"
+                self._add(BadValue(table.source.name, label, where, value, reason))
 
-        with ThreadPoolExecutor(len(self._readers)) as pool:
-            return any(list(pool.map(one, keys)))
 
-    def _alike(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
-        # Values that are spelled in several ways cannot be compared as they are.
-        pairs = zip(key.columns, key.parent_columns, strict=True)
-        for own, other in pairs:
-            columns = (table.column(own), parent.column(other))
-            surveys = [column.survey for column in columns if column]
-            if len(surveys) != 2 or any(s.unfit or s.fast is None for s in surveys):
-                return False
-            if surveys[0].facts.values and surveys[1].facts.values:
-                fasts = {s.fast.text for s in surveys if s.fast}
-                if len(fasts) > 1 and surveys[0].type.kind == "uuid":
-                    return False
+def _is_unique_already(table: TablePlan, unique: UniqueKey) -> bool:
+    """Whether SQLite itself vouches for it."""
+    wanted = set(unique.columns)
+    if table.source.rowid_alias in wanted or set(table.source.primary_key) == wanted:
         return True
-
-    def _orphans_of(self, table: TablePlan, key: ForeignKey, query: str, policy: str) -> bool:
-        nullable = [c for c in key.columns if not _not_null(table, c)]
-        if policy == "skip":
-            return self._skip_all(table, query) > 0
-        if policy == "null" and nullable:
-            self._null(table, nullable, query)
-            return False
-        self._list(table, key, self._source.cursor().execute(query))
-        return False
-
-    def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
-        identity = ", ".join(f"t.{part}" for part in table.source.identity)
-        present = " AND ".join(f"t.{quoted(column)} NOTNULL" for column in key.columns)
-        same = " AND ".join(
-            f"p.{quoted(other)} = t.{quoted(own)}{_binary(parent, other)}"
-            for own, other in zip(key.columns, key.parent_columns, strict=True)
-        )
-        there = f"SELECT 1 FROM {quoted(parent.source.name)} AS p WHERE {same}"
-        if parent.source.name in self.skipped:
-            there += f" AND NOT {self.among(parent, 'p')}"
-        query = (
-            f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
-            f"WHERE {present} AND NOT EXISTS ({there})"
-        )
-        if table.source.name in self.skipped:
-            query += f" AND NOT {self.among(table, 't')}"
-        return query
-
-    def _exact_orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
-        there = "TRUE"
-        if parent.source.name in self.skipped:
-            there = f"NOT {self.among(parent, 'p')}"
-        identity = ", ".join(f"t.{part}" for part in table.source.identity)
-        query = (
-            f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
-            f"WHERE {self._keys.missing(table, parent, key, there)}"
-        )
-        if table.source.name in self.skipped:
-            query += f" AND NOT {self.among(table, 't')}"
-        return query
-
-    def among(self, table: TablePlan, alias: str) -> str:
-        """Return the condition that a row is one of those that stay behind."""
-        names = self.skipped[table.source.name]
-        same = " AND ".join(
-            f"s.k{n} = {alias}.{part}" for n, part in enumerate(table.source.identity)
-        )
-        return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
-
-    def _list(self, table: TablePlan, key: ForeignKey, found: Any) -> None:
-        count = 0
-        rows: list[str] = []
-        for row in found:
-            count += 1
-            if len(rows) < 100:
-                rows.append(row_name(table.source, row))
-        if count:
-            self.orphans.append(
-                Orphans(table.source.name, key.columns, key.parent, count, tuple(rows))
-            )
-
-    # --- temporary tables of row identities ---------------------------------------
-
-    def _temporary(self, table: TablePlan) -> str:
-        name = f"oxy_rows_{next(NUMBERS)}"
-        keys = ", ".join(f"k{number}" for number in range(len(table.source.identity)))
-        self._source.execute(f"CREATE TEMP TABLE {name} ({keys}, PRIMARY KEY ({keys}))")
-        return name
-
-    def _skip(self, table: TablePlan, key: tuple[Value | None, ...]) -> None:
-        marks = ", ".join("?" * len(key))
-        names = self._skip_table(table)
-        self._source.execute(f"INSERT OR IGNORE INTO temp.{names} VALUES ({marks})", key)
-
-    def _skip_all(self, table: TablePlan, query: str) -> int:
-        names = self._skip_table(table)
-        return self._source.execute(f"INSERT OR IGNORE INTO temp.{names} {query}").rowcount
-
-    def _skip_table(self, table: TablePlan) -> str:
-        if table.source.name not in self.skipped:
-            self.skipped[table.source.name] = self._temporary(table)
-        return self.skipped[table.source.name]
-
-    def _null(self, table: TablePlan, columns: list[str], query: str) -> None:
-        name = self._temporary(table)
-        count = self._source.execute(f"INSERT OR IGNORE INTO temp.{name} {query}").rowcount
-        if not count:
-            return
-        for column in columns:
-            source = table.source.column(column).name
-            self.nulled.setdefault((table.source.name, source), []).append(name)
-            self.nulled_rows[table.source.name, source] = (
-                self.nulled_rows.get((table.source.name, source), 0) + count
-            )
-
-
-def _inner(identity: str) -> str:
-    # The rowid is no part of "*" and must be handed out of the subquery by name.
-    return f"{identity} AS {identity}, " if '"' not in identity else ""
-
-
-def _binary(parent: TablePlan, column: str) -> str:
-    collation = parent.source.column(column).collation
-    return "" if collation == "BINARY" else " COLLATE BINARY"
-
-
-def _not_null(table: TablePlan, column: str) -> bool:
-    planned = table.column(column)
-    return planned is None or planned.not_null
-
-
-def _for_sqlite(predicate: str) -> str:
-    """Turn PostgreSQL's spelling of a simple predicate into SQLite's: without its casts."""
-    found = tokens.tokenize(predicate)
-    kept: list[str] = []
-    skip = 0
-    for position, token in enumerate(found):
-        if skip:
-            skip -= 1
-        elif token.text == ":" and found[position + 1].text == ":":
-            skip = 2
-        else:
-            kept.append(token.text)
-    return " ".join(kept)
+    return any(
+        index.unique
+        and index.predicate in {None, unique.predicate}
+        and set(index.columns) <= wanted
+        for index in table.source.indexes
+    )

@@ -10,7 +10,7 @@ class Progress:
     """
     How far a migration is.
 
-    ``phase`` is plan, check, load, index, verify, table (one table is done) or done.
+    ``phase`` is connect, plan, check, load, index, verify, table (one table is done) or done.
     """
 
     phase: str

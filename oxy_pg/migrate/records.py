@@ -25,7 +25,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -61,6 +61,22 @@ class SequenceReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """
+    One table's rows on both sides, as they were counted before the commit.
+
+    ``before`` were in the target already, ``left`` stayed in the source, as
+    was asked: target = before + source - left.
+    """
+
+    table: str
+    source: int
+    target: int
+    before: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What was compared: ``counts``, ``full`` or ``none``, and how many values."""
 
@@ -68,6 +84,7 @@ class Verification:
     tables: int
     rows: int
     values: int
+    counts: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

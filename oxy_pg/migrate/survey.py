@@ -15,15 +15,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.migrate import codec, values
-from oxy_pg.migrate.source import quoted
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.times import instant, unit_of
 from oxy_pg.migrate.types import SIMPLE, Cast, Facts, PgType, choose
+from oxy_pg.migrate.unfit import Unfit, Value
 from oxy_pg.problems import BadValue
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from oxy_pg.migrate.source import SourceColumn, SourceTable
+    from oxy_pg.migrate.source_schema import SourceColumn, SourceTable
 
 _SAMPLE = 500
 _INSTANTS = {"timestamp", "timestamptz", "date"}
@@ -71,9 +73,45 @@ class TableSurvey:
 
 def install_functions(connection: sqlite3.Connection) -> None:
     """Give SQLite the functions that the survey and the load use."""
+    encoding = encoding_of(connection)
     connection.create_function("oxy_repr", 1, repr, deterministic=True)
     connection.create_function("oxy_unhex", 1, bytes.fromhex, deterministic=True)
     connection.create_function("oxy_decimals", 1, _decimals, deterministic=True)
+    connection.create_function("oxy_is_broken", 1, _is_broken_utf16(encoding), deterministic=True)
+
+
+def encoding_of(connection: sqlite3.Connection) -> str:
+    """Return the encoding of the texts in the file."""
+    before, connection.text_factory = connection.text_factory, str
+    try:
+        return str(connection.execute("PRAGMA main.encoding").fetchone()[0])
+    finally:
+        connection.text_factory = before
+
+
+def _is_broken_utf16(encoding: str) -> Callable[[bytes | None], bool]:
+    def is_broken(raw: bytes | None) -> bool:
+        try:
+            # SQLite may ask about what is no text before it looks at typeof().
+            (raw or b"").decode(encoding)
+        except UnicodeDecodeError:
+            return True
+        return False
+
+    return is_broken
+
+
+def exact(connection: sqlite3.Connection, name: str) -> str:
+    """
+    Return the term that reads a column so that a broken text is seen to be one.
+
+    SQLite turns UTF-16 into UTF-8 and makes some other letter of a lone surrogate.
+    It then reads as one that UTF-8 cannot have.
+    """
+    if encoding_of(connection) == "UTF-8":
+        return name
+    broken = f"typeof({name}) = 'text' AND oxy_is_broken(CAST({name} AS BLOB))"
+    return f"CASE WHEN {broken} THEN CAST(x'd8d8' AS TEXT) ELSE {name} END"
 
 
 def _decimals(value: float) -> int:
@@ -114,10 +152,11 @@ def survey_table(
     are chosen. ``casts`` is by column name too.
     """
     columns = [column for column in table.columns if not column.hidden]
+    encoding = encoding_of(connection)
     sample = f"(SELECT * FROM {quoted(table.name)} LIMIT {_SAMPLE})"
     guesses = _all_facts(connection, sample, columns)
     proposed = [
-        _propose(column, facts, wanted.get(column.name), casts.get(column.name))
+        _propose(column, facts, wanted.get(column.name), casts.get(column.name), encoding=encoding)
         for column, facts in zip(columns, guesses, strict=True)
     ]
     quick = _count_fitting(connection, table, proposed)
@@ -133,11 +172,11 @@ def survey_table(
         else:
             (facts,) = _all_facts(connection, quoted(table.name), [column])
             wish = (wanted.get(column.name), casts.get(column.name))
-            found = _propose(column, facts, *wish)
+            found = _propose(column, facts, *wish, encoding=encoding)
             if found.type.kind in _INSTANTS and facts.texts and facts.integers + facts.reals:
                 # Only texts that are times say that a number beside them is none.
                 times = _count_times(connection, table, column)
-                found = _propose(column, facts, *wish, times=times)
+                found = _propose(column, facts, *wish, encoding=encoding, times=times)
             found = _recount(connection, table, replace(found, nulls=rows - present))
         surveyed.append(found)
     return TableSurvey(rows, tuple(surveyed))
@@ -181,6 +220,7 @@ def _propose(
     wanted: PgType | None,
     cast_: Cast | None,
     *,
+    encoding: str,
     times: int | None = None,
 ) -> ColumnSurvey:
     notes: list[str] = []
@@ -192,10 +232,10 @@ def _propose(
         numbers = facts.integers + facts.reals
         # A stray text among numbers is a bad value; a stray number among texts is one too.
         if numbers > (facts.texts if times is None else times):
-            unit = values.unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
+            unit = unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
             option = unit
             notes.append(f"{numbers:,} numbers are read as {_UNIT_NAMES[unit]}")
-    fast = codec.fast(type_, facts, Cast(type_, option) if option else None)
+    fast = codec.fast(type_, facts, Cast(type_, option) if option else None, encoding)
     return ColumnSurvey(column.name, type_, facts.nulls, facts, fast, 0, option, tuple(notes))
 
 
@@ -210,13 +250,14 @@ _UNIT_NAMES = {
 
 def _count_times(connection: sqlite3.Connection, table: SourceTable, column: SourceColumn) -> int:
     name = quoted(column.name)
-    query = f"SELECT {name} FROM {quoted(table.name)} WHERE typeof({name}) = 'text'"
+    query = f"SELECT {exact(connection, name)} FROM {quoted(table.name)} "
+    query += f"WHERE typeof({name}) = 'text'"
     count = 0
     with exact_text(connection):
         for (raw,) in connection.execute(query):
             try:
-                values.instant(values.decode(raw), None)
-            except values.Unfit:
+                instant(values.decode(raw), None)
+            except Unfit:
                 continue
             count += 1
     return count
@@ -298,7 +339,7 @@ def _recount(
     return replace(column, unfit=present - fitting, overlong=overlong)
 
 
-def row_name(table: SourceTable, identity: tuple[values.Value | None, ...]) -> str:
+def row_name(table: SourceTable, identity: tuple[Value | None, ...]) -> str:
     """Name one row in a message."""
     if not table.without_rowid and len(identity) == 1:
         return f"{table.rowid_alias or 'rowid'} {identity[0]!r}"
@@ -306,7 +347,7 @@ def row_name(table: SourceTable, identity: tuple[values.Value | None, ...]) -> s
     return ", ".join(f"{name} {show(value)}" for name, value in zip(names, identity, strict=True))
 
 
-def show(value: values.Value | None) -> str:
+def show(value: Value | None) -> str:
     """Spell a value for a message, shortened."""
     text = f"x'{value[:40].hex()}'" if isinstance(value, bytes) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
@@ -318,26 +359,28 @@ def unfit_values(
     column: ColumnSurvey,
     *,
     everything: bool = False,
-) -> Iterator[tuple[str, tuple[values.Value | None, ...], values.Value, str | BadValue]]:
+) -> Iterator[tuple[str, tuple[Any, ...], Value, str | BadValue]]:
     """
     Stream the values that cannot take the fast way, or all of them.
 
-    Yields the row's name and identity, the value, and either its text for
-    PostgreSQL or the reason why there is none.
+    Yields the row's name and its identity as it was read, the value, and
+    either its text for PostgreSQL or the reason why there is none.
     """
     name = quoted(column.name)
     identity = table.identity
-    query = f"SELECT {', '.join(identity)}, {name} FROM {quoted(table.name)} WHERE {name} NOTNULL"
+    terms = [*identity, exact(connection, name)]
+    query = f"SELECT {', '.join(terms)} FROM {quoted(table.name)} WHERE {name} NOTNULL"
     if column.fast is not None and not everything:
-        query += f" AND NOT ({column.fast.fits.replace('{x}', name)})"
+        # Not NOT: a function that cannot make anything of a value gives NULL.
+        query += f" AND ({column.fast.fits.replace('{x}', name)}) IS NOT TRUE"
     with exact_text(connection):
         for *found, raw in connection.cursor().execute(query):
-            key = tuple(readable(part) for part in found)
-            where = row_name(table, key)
+            key = tuple(found)
+            where = row_name(table, tuple(readable(part) for part in key))
             try:
                 value = values.decode(raw) if isinstance(raw, bytearray) else raw
                 yield where, key, value, values.to_text(value, column.type, column.option)
-            except values.Unfit as reason:
+            except Unfit as reason:
                 shown = show(readable(raw))
                 yield where, key, raw, BadValue(table.name, column.name, where, shown, str(reason))
 
@@ -347,7 +390,7 @@ def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
     """
     Read text as bytearray: it may not be valid, and a blob stays told apart from it.
 
-    It is UTF-8, whatever the encoding of the database.
+    It is UTF-8, whatever the encoding of the database; see exact().
     """
     before, connection.text_factory = connection.text_factory, bytearray
     try:
@@ -356,10 +399,10 @@ def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
         connection.text_factory = before
 
 
-def readable(raw: Any) -> values.Value | None:
+def readable(raw: Any) -> Value | None:
     """Return a text that was read exactly as text where that is possible, else as bytes."""
     if not isinstance(raw, bytearray):
-        return cast("values.Value | None", raw)
+        return cast("Value | None", raw)
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -6,20 +6,24 @@ Manual: chapter 53, System Catalogs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from oxy_pg.errors import TargetUnreachable
+from oxy_pg.migrate import names
 from oxy_pg.migrate.types import PgType, parse_type
-from oxy_pg.url import mask, plain
+from oxy_pg.url import check, mask, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oxy_pg.deadline import Deadline
 
-LONGEST_NAME = 63  # bytes (manual: 4.1.1, Identifiers)
 MOST_COLUMNS = 1600
 
 
@@ -85,8 +89,7 @@ class TargetTable:
 
     def column(self, name: str) -> TargetColumn | None:
         """Return the column of this name: the same one, else the same but for case."""
-        found: TargetColumn | None = match_name(name, {c.name: c for c in self.columns})
-        return found
+        return names.match(name, {column.name: column for column in self.columns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +104,17 @@ class TargetSchema:
 
     def table(self, name: str) -> TargetTable | None:
         """Return the table of this name: the same one, else the same but for case."""
-        found: TargetTable | None = match_name(name, self.tables)
-        return found
+        return names.match(name, self.tables)
 
 
-def match_name(name: str, among: dict[str, Any]) -> Any:
-    """Find a name: exactly, else the only one that differs in nothing but case."""
-    if name in among:
-        return among[name]
-    found = [value for key, value in among.items() if key.lower() == name.lower()]
-    return found[0] if len(found) == 1 else None
-
-
-def ident(*names: str) -> str:
+def ident(*parts: str) -> str:
     """Spell a name for PostgreSQL."""
-    return sql.Identifier(*names).as_string(None)
+    return sql.Identifier(*parts).as_string(None)
+
+
+def spoken(name: str) -> str:
+    """Spell a name for a person, who writes no quotes where none are needed."""
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) and name != "user" else ident(name)
 
 
 def literal(value: object) -> str:
@@ -131,6 +130,7 @@ def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
     when the time is up.
     """
     url = plain(url, "The target")
+    check(url, "The target")
     for remaining in deadline.attempts(0.1, 2.0):
         try:
             connection = psycopg.connect(
@@ -169,22 +169,53 @@ def _at_home(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
 _PASSES = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots")
 
 
+_STAYS = ("certificate", "invalid sslmode", "does not support SSL", "no password supplied")
+
+
 def _may_pass(message: str) -> bool:
     # What PostgreSQL itself answers begins with FATAL, in every language of libpq's own messages.
-    return "FATAL" not in message or any(words in message for words in _PASSES)
+    if "FATAL" in message:
+        return any(words in message for words in _PASSES)
+    return not any(words in message for words in _STAYS)
 
 
 def _unreachable(url: str, error: Exception) -> TargetUnreachable:
-    message = mask(str(error)).strip()
-    if "password authentication failed" in message or "no password supplied" in message:
-        remedy = "Check user and password in the URL (special characters are written as %40 …)."
-    elif "does not exist" in message and "database" in message:
-        remedy = "Create it first: CREATE DATABASE name OWNER role;"
-    elif "pg_hba.conf" in message or "SSL" in message:
-        remedy = "The server wants another way in; managed servers often need ?sslmode=require."
-    else:
-        remedy = "Check that the server runs, and host and port in the URL."
+    first, *more = mask(str(error)).strip().splitlines() or [""]
+    if "FATAL" in first:
+        # With sslmode=prefer, libpq tries again without TLS: what it is told then is beside the
+        # point.
+        more = [line for line in more if "no encryption" not in line]
+    message = "\n".join([first, *more])
+    for words, remedy in _REMEDIES.items():
+        if re.search(words, message):
+            info = {"dbname": "name", "user": "role", **conninfo_to_dict(url)}
+            name, role = (spoken(str(info[part])) for part in ("dbname", "user"))
+            return TargetUnreachable(mask(url), message, remedy.format(name=name, role=role))
+    remedy = (
+        "Check host and port in the URL, and that the server runs and can be reached from here."
+    )
     return TargetUnreachable(mask(url), message, remedy)
+
+
+_REMEDIES = {
+    "password authentication failed": "Check user and password in the URL; characters such as "
+    "@ : / in a password are written as %40 %3A %2F.",
+    "no password supplied": "Write the password into the URL, or into ~/.pgpass.",
+    'database ".*" does not exist': "Create it first: CREATE DATABASE {name} OWNER {role};",
+    "root certificate file": "Name the file with your provider's root certificate: ?sslmode="
+    "verify-full&sslrootcert=/path/to/root.crt; or encrypt without checking whose server it is: "
+    "?sslmode=require.",
+    "certificate": "The server is not the one that sslrootcert and the host's name vouch for: "
+    "correct either, or ask its administrator.",
+    "invalid sslmode": "Write one of disable, allow, prefer, require, verify-ca and verify-full.",
+    "server does not support SSL": "That server has no TLS: leave sslmode out of the URL.",
+    "no encryption": "That server lets nobody in without TLS: add ?sslmode=require to the URL.",
+    "no pg_hba.conf entry": "That server does not let this user in from this machine: its "
+    "administrator adds it to pg_hba.conf, or to the allowed addresses of a managed server.",
+    "resolve|Name or service": "Check the host's name in the URL.",
+    "too many|connection slots": "The server takes no more connections: end some, or wait longer "
+    "(--timeout).",
+}
 
 
 def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
@@ -195,9 +226,10 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
         raise TargetUnreachable(
             database,
             "no schema of the search path exists or may be used.",
-            "GRANT ALL ON SCHEMA public TO the role, or create a schema for it.",
+            "As the database's owner: CREATE SCHEMA IF NOT EXISTS public; GRANT ALL ON SCHEMA "
+            f"public TO {spoken(connection.info.user)};",
         )
-    names = frozenset(
+    relations = frozenset(
         row[0]
         for row in connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", [ident(schema)]
@@ -207,7 +239,28 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
     rows = connection.execute(_TABLES, [ident(schema)]).fetchall()
     for oid, name, owned, ordinary, readable in rows:
         tables[name] = _table(connection, schema, (oid, name, owned, ordinary, readable))
-    return TargetSchema(schema, database, connection.info.server_version, tables, names)
+    return TargetSchema(schema, database, connection.info.server_version, tables, relations)
+
+
+def missing_right(
+    connection: psycopg.Connection[Any], schema: str, *, creates: bool, fills: Sequence[str]
+) -> str | None:
+    """Return the first right that the role lacks to make tables, or to fill these; None: none."""
+    row = connection.execute(
+        "SELECT current_user, has_schema_privilege(%s, 'CREATE')", [schema]
+    ).fetchone()
+    role, may_create = row or ("", True)
+    if creates and not may_create:
+        return (
+            f"permission denied for schema {schema}: the role {role} may not create anything in it"
+        )
+    for table in fills:
+        name = ident(schema, table)
+        for right in ("SELECT", "INSERT"):
+            found = connection.execute("SELECT has_any_column_privilege(%s, %s)", [name, right])
+            if found.fetchone() == (False,):
+                return f"permission denied for table {table}: the role {role} has no {right} on it"
+    return None
 
 
 _TABLES = """

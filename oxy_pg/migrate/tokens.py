@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from oxy_pg.migrate.names import folded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -98,7 +100,7 @@ class ColumnText(NamedTuple):
 class TableText(NamedTuple):
     """What only the text of CREATE TABLE says."""
 
-    columns: dict[str, ColumnText]  # by lower-case name
+    columns: dict[str, ColumnText]  # by folded name
     checks: tuple[tuple[str | None, str], ...]  # name and expression
     autoincrement: bool
     deferred: bool
@@ -123,7 +125,7 @@ def parse_table(text: str) -> TableText:
         if item[0].is_word(*_TABLE_CONSTRAINTS):
             checks.extend(_checks(item))
         else:
-            columns[item[0].value.lower()] = _column(item)
+            columns[folded(item[0].value)] = _column(item)
     return TableText(
         columns,
         tuple(checks),

@@ -14,7 +14,7 @@ from psycopg import errors as pg
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate import report, sequences, verify
-from oxy_pg.migrate.load import Loaded, Loader, copy_table
+from oxy_pg.migrate.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.progress import Progress
 from oxy_pg.migrate.target import ident
 
@@ -50,8 +50,9 @@ class Transaction:
         self.preflight = preflight
         self.on_progress = on_progress
         self.doing = "write to"
-        self.loader = Loader(readers, plan, preflight.skipped, preflight.nulled)
+        self.loader = Loader(readers, plan, preflight.rows.skipped, preflight.rows.nulled)
         self.loaded: dict[str, Loaded] = {}
+        self.in_order: set[str] = set()  # tables whose rows lie as they were written
         self.left_behind: list[report.LeftBehind] = []
         self.sequences: tuple[report.SequenceReport, ...] = ()
         self.verified = report.Verification(plan.options.verify, 0, 0, 0)
@@ -146,6 +147,8 @@ class Transaction:
         for number, table in enumerate(self.plan.tables, 1):
             self.doing = f"insert {table.source.name} into"
             fresh = self._is_fresh(table)
+            if fresh:
+                self.in_order.add(table.source.name)
 
             def on_rows(
                 rows: int, size: int, table: TablePlan = table, number: int = number
@@ -159,7 +162,8 @@ class Transaction:
                     self.server, self.loader, table, self.plan.schema, on_rows, fresh=fresh
                 )
             else:
-                loaded = Loaded(0, 0, 0.0)
+                rows = table.rows - self.preflight.rows.count(table)
+                loaded = insert_defaults(self.server, self.plan.schema, table, rows)
             self.loaded[table.source.name] = loaded
             name, count = table.source.name, len(self.plan.tables)
             self.on_progress(
@@ -195,25 +199,28 @@ class Transaction:
         if self.plan.options.verify == "none":
             return
         differences = []
+        counts = []
         rows = cells = 0
-        comparison = verify.Comparison(self.lite, self.preflight)
+        comparison = verify.Comparison(self.lite, self.preflight.rows)
         for table in self.plan.tables:
             kept, digest = before.get(table.target, (0, 0))
-            wanted = kept + table.rows - self.preflight.skipped_rows(table)
+            left = self.preflight.rows.count(table)
+            wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
+            counts.append(report.Count(table.source.name, table.rows, found, kept, left))
             rows += found - kept
             if found != wanted:
                 differences.append(
                     f"{table.source.name}: {wanted:,} rows expected, {found:,} found"
                 )
             elif self.plan.options.verify == "full" and table.columns:
-                if kept or not (table.existing is None or table.existing.ordinary):
-                    verify.compare_digests(self.server, self.plan, comparison, table, digest)
-                else:
+                if table.source.name in self.in_order:
                     verify.compare_rows(self.server, self.plan, comparison, table)
+                else:
+                    verify.compare_digests(self.server, self.plan, comparison, table, digest)
                 cells += (found - kept) * len(table.columns)
         if differences:
             raise VerificationFailed(tuple(differences))
         self.verified = report.Verification(
-            self.plan.options.verify, len(self.plan.tables), rows, cells
+            self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
         )

@@ -10,16 +10,18 @@ before, by a sum over the digests of all rows, in any order.
 from __future__ import annotations
 
 import hashlib
-from decimal import Decimal
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate import values
-from oxy_pg.migrate.source import quoted
-from oxy_pg.migrate.survey import exact_text, readable, row_name, show
+from oxy_pg.migrate.equality import canonical
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.rowsets import is_among
+from oxy_pg.migrate.survey import exact, exact_text, readable, row_name, show
+from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan
-    from oxy_pg.migrate.preflight import Preflight
+    from oxy_pg.migrate.rowsets import RowSets
 
 _SHOWN = 20
 _FETCHED = 200  # rows at a time; large ones must not fill the memory
@@ -44,9 +46,9 @@ def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
 class Comparison:
     """The source's rows as they should stand in the target."""
 
-    def __init__(self, source: sqlite3.Connection, preflight: Preflight) -> None:
+    def __init__(self, source: sqlite3.Connection, rows: RowSets) -> None:
         self._source = source
-        self._preflight = preflight
+        self._rows = rows
 
     def expected(
         self, table: TablePlan
@@ -55,21 +57,21 @@ class Comparison:
         keys = len(table.source.identity)
         terms = [f"t.{part}" for part in table.source.identity]
         terms += [self._cell(table, column.source) for column in table.columns]
-        query = f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t NOT INDEXED"
-        if table.source.name in self._preflight.skipped:
-            query += f" WHERE NOT {self._preflight.among(table, 't')}"
+        query = (
+            f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t NOT INDEXED "
+            f"WHERE {self._rows.moving(table, 't')}"
+        )
         with exact_text(self._source):
             for row in self._source.cursor().execute(query):
                 cells = zip(row[keys:], table.columns, strict=True)
                 yield row[:keys], tuple(_expected(raw, column) for raw, column in cells)
 
     def _cell(self, table: TablePlan, column: str) -> str:
-        name = f"t.{quoted(column)}"
-        emptied = self._preflight.nulled.get((table.source.name, column), [])
+        name = exact(self._source, f"t.{quoted(column)}")
+        emptied = self._rows.nulled.get((table.source.name, column), [])
         if not emptied:
             return name
-        same = " AND ".join(f"s.k{n} = t.{part}" for n, part in enumerate(table.source.identity))
-        gone = " OR ".join(f"EXISTS (SELECT 1 FROM temp.{t} AS s WHERE {same})" for t in emptied)
+        gone = " OR ".join(is_among(table, names, "t") for names in emptied)
         return f"CASE WHEN NOT ({gone}) THEN {name} END"
 
 
@@ -79,8 +81,31 @@ def _expected(raw: Any, column: ColumnPlan) -> str | None:
     try:
         value = values.decode(raw) if isinstance(raw, bytearray) else raw
         return values.to_text(value, column.type, column.survey.option)
-    except values.Unfit:
+    except Unfit:
         return None  # emptied, as --on-bad-value null asked
+
+
+def _as_spelled(
+    connection: psycopg.Connection[Any],
+    table: TablePlan,
+    rows: Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]],
+) -> Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
+    """Let PostgreSQL spell the values of types that it alone knows, as it does in what it sends."""
+    others = [n for n, column in enumerate(table.columns) if column.type.kind == "other"]
+    if not others:
+        yield from rows
+        return
+    while batch := list(islice(rows, _FETCHED)):
+        cells = [list(row) for _, row in batch]
+        for number in others:
+            query = (
+                f"SELECT t::{table.columns[number].type.sql}::text "
+                "FROM unnest(%s::text[]) WITH ORDINALITY AS u (t, place) ORDER BY place"
+            )
+            spelled = connection.execute(query, [[row[number] for row in cells]]).fetchall()
+            for row, (text,) in zip(cells, spelled, strict=True):
+                row[number] = text
+        yield from ((key, tuple(row)) for (key, _), row in zip(batch, cells, strict=True))
 
 
 def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
@@ -89,7 +114,7 @@ def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
         return True
     if wanted is None or found is None:
         return False
-    return values.canonical(wanted, column.type) == values.canonical(found, column.type)
+    return canonical(wanted, column.type) == canonical(found, column.type)
 
 
 def arrived(
@@ -117,9 +142,8 @@ def compare_rows(
     """
     differences: list[str] = []
     rows = 0
-    pairs = zip_longest(
-        comparison.expected(table), arrived(connection, plan.schema, table), fillvalue=None
-    )
+    expected_rows = _as_spelled(connection, table, comparison.expected(table))
+    pairs = zip_longest(expected_rows, arrived(connection, plan.schema, table), fillvalue=None)
     for expected, found in pairs:
         rows += 1
         if expected is None or found is None:
@@ -143,12 +167,10 @@ def compare_rows(
 
 def _digest(row: tuple[str | None, ...], table: TablePlan) -> int:
     meant = [
-        None if text is None else values.canonical(text, column.type)
+        None if text is None else canonical(text, column.type)
         for text, column in zip(row, table.columns, strict=True)
     ]
-    # Numbers that are equal may be spelled differently (1.0 and 1.00); their hashes are equal.
-    same = [hash(value) if isinstance(value, float | Decimal) else value for value in meant]
-    return int.from_bytes(hashlib.blake2b(repr(same).encode(), digest_size=16).digest())
+    return int.from_bytes(hashlib.blake2b(repr(meant).encode(), digest_size=16).digest())
 
 
 def digests_arrived(connection: psycopg.Connection[Any], schema: str, table: TablePlan) -> int:
@@ -166,7 +188,7 @@ def compare_digests(
     """Compare a table that had rows before, whose digests add up to ``before``."""
     rows = 0
     wanted = before
-    for _, row in comparison.expected(table):
+    for _, row in _as_spelled(connection, table, comparison.expected(table)):
         wanted += _digest(row, table)
         rows += 1
     if wanted % 2**128 != digests_arrived(connection, plan.schema, table):

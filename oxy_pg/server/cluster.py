@@ -8,9 +8,10 @@ import stat
 
 from oxy_pg import files, paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
+from oxy_pg.installations import major_of
 from oxy_pg.server import account as accounts
 from oxy_pg.server import config, logs, template
-from oxy_pg.server.binaries import MAJOR, major_of
+from oxy_pg.server.binaries import MAJOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,13 @@ def check(state: StateDir, account: Account) -> None:
 
     Raises ForeignDataDirectory or VersionMismatch.
     """
+    major = check_ours(state, account)
+    if major != MAJOR:
+        raise VersionMismatch(state.data_dir, str(version(state)), str(MAJOR))
+
+
+def check_ours(state: StateDir, account: Account) -> int:
+    """Return the cluster's major version; ForeignDataDirectory if it is not ours to use."""
     check_mark(state)
     data_dir = state.data_dir
     owner = os.stat(data_dir).st_uid
@@ -98,10 +106,9 @@ def check(state: StateDir, account: Account) -> None:
     major = version(state)
     if major is None:
         raise ForeignDataDirectory(data_dir, "its PG_VERSION is missing or unreadable")
-    if major_of(major) != MAJOR:
-        raise VersionMismatch(data_dir, major, str(MAJOR))
     if not os.access(data_dir, os.W_OK):
         raise ForeignDataDirectory(data_dir, "it is read-only")
+    return major_of(major)
 
 
 def create(
@@ -111,22 +118,22 @@ def create(
     deadline: Deadline,
     *,
     durable: bool,
-) -> None:
+) -> str:
     """
     Make the cluster: beside its place, then put there whole by a rename.
 
-    Raises InitdbFailed, or OSError when the disk is full. A crash leaves at
-    most a directory ``postgres_data.new-*``, which the next call removes.
+    Nothing is synced; for a ``durable`` one ``sync_if_new()`` does that, all
+    at once. Returns what ``template.publish()`` is to be called with. Raises
+    InitdbFailed, or OSError when the disk is full. A crash leaves at most a
+    directory ``postgres_data.new-*``, which the next call removes.
     """
     home = _home_for(state, account)
     _remove_leftovers(home)
     aside = f"{home}/postgres_data.new-{os.getpid()}"
+    marks = (_MARK, os.path.basename(state.unsynced)) if durable else (_MARK,)
     try:
-        template.copy_to(aside, binaries, account, deadline)
-        for name in (_MARK, *((os.path.basename(state.unsynced),) if durable else ())):
-            files.write_text(f"{aside}/{name}", _MARK_TEXT, owner=(account.uid, account.gid))
-        os.mkdir(f"{aside}/log", 0o700)
-        account.own(f"{aside}/log")
+        waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
+        mark(aside, account, marks)
         os.rename(aside, f"{home}/postgres_data")
     except BaseException:
         files.remove_tree(aside if home == state.root else home)
@@ -134,6 +141,16 @@ def create(
     if home != state.root:
         os.symlink(f"{home}/postgres_data", f"{aside}.link")
         os.rename(f"{aside}.link", state.data_dir)
+    return waiting
+
+
+def mark(data_dir: str, account: Account, marks: tuple[str, ...] = (_MARK,)) -> None:
+    """Make a new cluster, which nothing has been synced of yet, recognisable as ours."""
+    owner = (account.uid, account.gid)
+    for name in marks:
+        files.write_text(f"{data_dir}/{name}", _MARK_TEXT, owner=owner, sync=False)
+    os.mkdir(f"{data_dir}/log", 0o700)
+    account.own(f"{data_dir}/log")
 
 
 def _home_for(state: StateDir, account: Account) -> str:
@@ -159,11 +176,11 @@ def _remove_leftovers(home: str) -> None:
 
 
 def sync_if_new(state: StateDir) -> None:
-    """Make sure that a cluster that was copied from the template has reached the disk."""
+    """Make sure that a cluster that was made just now has reached the disk."""
     if not os.path.exists(state.unsynced):
         return
     files.sync_tree(state.data_dir)
-    files.sync(state.home)
+    files.sync_file(state.home)
     with contextlib.suppress(FileNotFoundError):  # somebody else was faster
         os.unlink(state.unsynced)
 
@@ -172,21 +189,36 @@ def configure(
     state: StateDir, account: Account, settings: Mapping[str, str], *, durable: bool
 ) -> None:
     """Write the configuration files, where they differ from what is there."""
-    names = (account.name, accounts.user_name(os.geteuid()))
+    # Each sync would wait for all that was written so far.
+    sync = durable and not os.path.exists(state.unsynced)
+    write_configuration(state.data_dir, account, settings, durable=durable, sync=sync)
+    log_dir = state.log_dir
+    if not os.path.isdir(log_dir):
+        os.mkdir(log_dir, 0o700)
+        account.own(log_dir)
+    logs.prune(log_dir)
+
+
+def write_configuration(
+    data_dir: str,
+    account: Account,
+    settings: Mapping[str, str],
+    *,
+    durable: bool = True,
+    sync: bool = True,
+) -> None:
+    """Write postgresql.conf and who may connect, where they differ from what is there."""
+    ours = accounts.user_name(os.geteuid())
+    names = (account.name, ours) if account.may_connect else (ours,)
     wanted = {
         "postgresql.conf": config.postgresql_conf(settings, durable=durable),
         "pg_hba.conf": config.pg_hba_conf(),
         "pg_ident.conf": config.pg_ident_conf(names),
     }
     for name, text in wanted.items():
-        path = f"{state.data_dir}/{name}"
+        path = f"{data_dir}/{name}"
         if files.read_text(path) != text:
-            files.write_text(path, text, owner=(account.uid, account.gid))
-    log_dir = state.log_dir
-    if not os.path.isdir(log_dir):
-        os.mkdir(log_dir, 0o700)
-        account.own(log_dir)
-    logs.prune(log_dir)
+            files.write_text(path, text, owner=(account.uid, account.gid), sync=sync)
 
 
 def make_run_dir(state: StateDir, account: Account) -> None:
@@ -208,6 +240,19 @@ def make_run_dir(state: StateDir, account: Account) -> None:
     account.own(state.socket_dir)
 
 
+def settle(state: StateDir) -> None:
+    """
+    Put the new cluster of an upgrade in its place, if it was killed between two renames.
+
+    Only where the system cannot exchange two names at once, and only for
+    whoever holds the lock; see server/upgrade.py.
+    """
+    place = os.path.realpath(state.data_dir)
+    if not os.path.lexists(place) and os.path.isdir(f"{place}.upgraded"):
+        os.rename(f"{place}.upgraded", place)
+        files.sync_file(os.path.dirname(place))
+
+
 def destroy(state: StateDir) -> None:
     """Remove the cluster and what belongs to it; only for whoever holds the lock."""
     home = state.home
@@ -222,6 +267,9 @@ def destroy(state: StateDir) -> None:
     if home != state.root:
         os.unlink(state.data_dir)
         files.remove_tree(home)
+    for name in os.listdir(state.root):  # of an upgrade
+        if name.startswith(("postgres_data.upgrad", "postgres_data.dump", "postgres_data.old-")):
+            files.remove_tree(f"{state.root}/{name}")
     for path in (state.password, state.port, state.settings):
         if os.path.lexists(path):
             os.unlink(path)

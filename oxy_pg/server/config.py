@@ -6,6 +6,7 @@ import os
 import sys
 
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.server import machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _MB = 1024 * 1024
 _SHM = "/dev/shm"  # noqa: S108 - looked at, not written
 
 # What must be ours for the rest to hold; value is why.
-_MANAGED = {
+MANAGED = {
     "port": "oxy_pg picks a free one and keeps it",
     "listen_addresses": "the server is for this machine alone",
     "unix_socket_directories": "the sockets stand in a private directory",
@@ -58,9 +59,9 @@ def checked(settings: Settings | None) -> dict[str, str] | None:
                 f"{given!r} cannot be the name of a PostgreSQL setting. Write it as in "
                 "postgresql.conf: settings={'work_mem': '64MB'}."
             )
-        if name in _MANAGED:
+        if name in MANAGED:
             raise ConfigurationError(
-                f"The setting {name!r} is managed by oxy_pg: {_MANAGED[name]}. Leave it out."
+                f"The setting {name!r} is managed by oxy_pg: {MANAGED[name]}. Leave it out."
             )
         result[name] = _text(name, value)
     return result
@@ -82,16 +83,6 @@ def _text(name: str, value: object) -> str:
     return text
 
 
-def memory() -> int:
-    """Bytes of memory that this machine, or this container, has."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
-            return min(total, int(file.read()))
-    except (OSError, ValueError):  # no cgroup v2, or "max"
-        return total
-
-
 def defaults() -> dict[str, str]:
     """
     Return the settings of an embedded server: one developer, no replication.
@@ -99,7 +90,7 @@ def defaults() -> dict[str, str]:
     The memory settings are those of Oxy's migration guide, scaled down on a
     machine with less than 2 GB. fsync stays on.
     """
-    total = memory() // _MB
+    total = machine.memory() // _MB
     return {
         "shared_buffers": f"{max(16, min(256, total // 8))}MB",
         "work_mem": f"{max(4, min(16, total // 128))}MB",
@@ -127,6 +118,10 @@ def defaults() -> dict[str, str]:
         "log_timezone": "UTC",
         "log_line_prefix": "%m [%p] %q%u@%d ",
         "log_checkpoints": "off",
+        # `oxy-pg status` reads the slow queries from the log. The values of their parameters are
+        # the application's data, and stay out of it (20.8.2, 20.8.3).
+        "log_min_duration_statement": "1s",
+        "log_parameter_max_length": "0",
     }
 
 
@@ -139,8 +134,9 @@ NOT_DURABLE = {
     "checkpoint_timeout": "1h",
     # Copying and dropping a database each want a checkpoint: with fewer buffers to look through,
     # and without slots, whose state it writes anew every time, one takes a fifth of the time.
-    "shared_buffers": f"{max(16, min(64, memory() // _MB // 8))}MB",
+    "shared_buffers": f"{max(16, min(64, machine.memory() // _MB // 8))}MB",
     "max_replication_slots": "0",
+    "log_min_duration_statement": "-1",  # nobody reads a log that is thrown away
     # In the directory that goes with the server, and not in /dev/shm, where it would stay if
     # everything were killed at once.
     "dynamic_shared_memory_type": "mmap",
@@ -203,7 +199,7 @@ def pg_hba_conf() -> str:
     )
 
 
-def pg_ident_conf(user_names: tuple[str, ...]) -> str:
+def pg_ident_conf(user_names: tuple[str, ...], role: str = "all") -> str:
     """Return which users of this machine may be whom (PostgreSQL 16 manual, 21.2)."""
-    lines = "".join(f'oxy_pg  "{name}"  all\n' for name in dict.fromkeys(user_names))
+    lines = "".join(f'oxy_pg  "{name}"  {role}\n' for name in dict.fromkeys(user_names))
     return f"# Written by oxy_pg at every start.\n# MAPNAME  SYSTEM-USERNAME  PG-USERNAME\n{lines}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROLE = "oxy"
 
 _DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing for one name
+_UNDEFINED = "42704"
 _IN_USE = "55006"
 _SCRAM_ITERATIONS = 4096
 _ADVISORY_LOCK = 0x6F78795F7067  # "oxy_pg"
@@ -39,9 +40,10 @@ def password(state: StateDir) -> str:
     """Return the role's password, made anew when its file is missing or damaged."""
     known = _read_password(state)
     if known is None:
-        import secrets
+        import binascii  # secrets would import random, and that takes longer than all of this
 
-        known = secrets.token_urlsafe(32)
+        token = binascii.b2a_base64(os.urandom(32), newline=False).decode().rstrip("=")
+        known = token.replace("+", "-").replace("/", "_")
         files.write_text(state.password, known + "\n", mode=0o600)
     return known
 
@@ -107,18 +109,19 @@ def _look(
 
 
 def _set_password(connection: Connection, secret: str) -> None:
-    import secrets
-
     # The verifier and not the password: it would stand in the log of a server that logs
     # statements (PostgreSQL 16 manual, CREATE ROLE).
-    verifier = _verifier(secret, secrets.token_bytes(16), _SCRAM_ITERATIONS)
+    verifier = _verifier(secret, os.urandom(16), _SCRAM_ITERATIONS)
     rights = f"{identifier(ROLE)} LOGIN CREATEDB PASSWORD {literal(verifier)}"
+    unlogged = "SET log_min_duration_statement = -1"  # however slow the disk is
     try:
-        connection.query(f"CREATE ROLE {rights}")
+        connection.query(
+            f"{unlogged}; ALTER ROLE {rights}"
+        )  # a new cluster has it, without a password
     except QueryError as error:
-        if error.sqlstate not in _DUPLICATE:
+        if error.sqlstate != _UNDEFINED:
             raise
-        connection.query(f"ALTER ROLE {rights}")
+        connection.query(f"{unlogged}; CREATE ROLE {rights}")
 
 
 def _verifier(secret: str, salt: bytes, iterations: int) -> str:

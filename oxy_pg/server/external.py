@@ -91,17 +91,7 @@ class ExternalServer:
 
 def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
     """Connect to a server that is PostgreSQL 14 or newer."""
-    try:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
-        for port in str(parts.get("port") or "5432").split(","):
-            if port and not port.isdecimal():
-                raise psycopg.ProgrammingError(f'"{port}" is no port number')
-    except psycopg.Error as error:
-        raise ConfigurationError(
-            f"OXY_DATABASE_URL is no valid PostgreSQL URL ({urls.mask(url)}): "
-            f"{_reason(error, url)}. Characters such as @ : / in a password have to be written as "
-            "%40 %3A %2F."
-        ) from None
+    urls.check(url)
     for remaining in deadline.attempts(0.05, 1.0):
         try:
             connection = psycopg.connect(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 
 from oxy_pg import files
 from oxy_pg.errors import (
@@ -15,7 +14,7 @@ from oxy_pg.errors import (
     ServerError,
     StartFailed,
 )
-from oxy_pg.server.lease import Lease, SupervisorGone
+from oxy_pg.server.lease import Lease, SupervisorGone, SupervisorStopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from oxy_pg.paths import StateDir
     from oxy_pg.server.account import Account
     from oxy_pg.server.binaries import Binaries
+    from oxy_pg.server.plan import Plan
 
 _KEEP_ALIVE = 5.0
 _PATIENCE = 4.0  # seconds for the fast shutdown of a server that has lost its supervisor
@@ -48,6 +48,16 @@ class Request:
         self.ephemeral = ephemeral
 
 
+class _Started:
+    """A supervisor on its way, and what whoever started it has still to do."""
+
+    __slots__ = ("pid", "waiting_template")
+
+    def __init__(self, pid: int, waiting_template: str) -> None:
+        self.pid = pid  # of our child, which forks the supervisor and goes
+        self.waiting_template = waiting_template  # for template.publish()
+
+
 def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Lease, bool]:
     """
     Return a lease on a running server, and whether it was started for it.
@@ -64,31 +74,35 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         with contextlib.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
-        if not started:
+        if started is None:
             continue
         try:
-            with contextlib.suppress(SupervisorGone):
-                _prepare_meanwhile(state)
-                lease = Lease(state, request.keep_alive, deadline)
-                _keep_settings(state, request)
-                return lease, True
+            _prepare_meanwhile(state, started)
+            lease = Lease(state, request.keep_alive, deadline)
+            _keep_settings(state, request)
+        except SupervisorStopped:
+            failures = 0  # somebody stops what we start: that is for the deadline to end
+        except SupervisorGone:
             failures += 1
         except StartFailed as error:
             raise _blame_settings(state, request, error) from None
+        else:
+            return lease, True
         finally:
             with contextlib.suppress(ChildProcessError):  # an application that reaps all children
-                os.waitpid(started, 0)  # it has forked the supervisor, and gone
+                os.waitpid(started.pid, 0)  # it has forked the supervisor, and gone
     from oxy_pg.server import lock
 
     raise LockTimeout(state.lock, lock.holder(state), deadline.timeout)
 
 
-def _prepare_meanwhile(state: StateDir) -> None:
+def _prepare_meanwhile(state: StateDir, started: _Started) -> None:
     """Do what can be done while PostgreSQL starts."""
-    from oxy_pg.server import cluster
+    from oxy_pg.server import cluster, template
 
     try:
         cluster.sync_if_new(state)
+        template.publish(started.waiting_template)
     except OSError as error:
         raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
     import hashlib  # noqa: F401 - the password will be checked with these
@@ -115,15 +129,15 @@ def _blame_settings(state: StateDir, request: Request, error: StartFailed) -> Ox
     )
 
 
-def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int:
-    """Start the supervisor if nobody else is about to; return our child's pid, or 0."""
+def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _Started | None:
+    """Start the supervisor if nobody else is about to."""
     from oxy_pg.server import cluster, lock
 
     cluster.make_state_dir(state)
     try:
         with lock.attempt(state) as descriptor:
             if descriptor is None:
-                return 0
+                return None
             return _start(state, request, descriptor, deadline)
     except OSError as error:
         if isinstance(error, ServerError):  # a LockTimeout is a TimeoutError, which is an OSError
@@ -131,28 +145,35 @@ def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> int
         raise StartFailed(state.data_dir, str(error)) from error
 
 
-def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> int:
+def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> _Started:
     """Prepare the cluster and hand over to a supervisor; we hold the lock."""
-    from oxy_pg.server import account, binaries, cluster, databases, settings
+    from oxy_pg.server import account, binaries, cluster, databases, settings, spawn
 
     durable = not request.ephemeral
-    user = account.account_for(state)
-    programs = binaries.reachable(binaries.find(), user)
     adopt = 0
-    if cluster.exists(state):
-        cluster.check(state, user)
-        adopt = _survivor(state, deadline)
-    else:
-        try:
-            cluster.create(state, programs, user, deadline, durable=durable)
-        except OSError as error:
-            raise InitdbFailed(state.data_dir, str(error)) from error
-    databases.password(state)  # while nobody else can make another one
-    cluster.make_run_dir(state, user)
-    if not adopt:
-        wanted = settings.for_start(state, request.settings, programs, user)
-        cluster.configure(state, user, wanted, durable=durable)
-    return _spawn_supervisor(state, request, programs, user, lock_fd, adopt)
+    waiting_template = ""
+    with spawn.daemon(state, lock_fd) as supervisor:
+        user = account.account_for(state)
+        programs = binaries.reachable(binaries.find(), user)
+        if not cluster.exists(state):
+            cluster.settle(state)
+        if is_there := cluster.exists(state):
+            cluster.check(state, user)
+            adopt = _survivor(state, deadline)
+        # While nobody else can make another one; and before a new cluster is written, because
+        # to sync a file is to wait for all that was written before it.
+        databases.password(state)
+        if not is_there:
+            try:
+                waiting_template = cluster.create(state, programs, user, deadline, durable=durable)
+            except OSError as error:
+                raise InitdbFailed(state.data_dir, str(error)) from error
+        cluster.make_run_dir(state, user)
+        if not adopt:
+            wanted = settings.for_start(state, request.settings, programs, user)
+            cluster.configure(state, user, wanted, durable=durable)
+        supervisor.go(_plan(state, request, programs, user, adopt))
+    return _Started(supervisor.pid, waiting_template)
 
 
 def _survivor(state: StateDir, deadline: Deadline) -> int:
@@ -176,79 +197,22 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
     return 0  # the supervisor waits on, longer than our caller
 
 
-def _spawn_supervisor(
-    state: StateDir,
-    request: Request,
-    programs: Binaries,
-    user: Account,
-    lock_fd: int,
-    adopt: int,
-) -> int:
-    import fcntl
-    import signal
+def _plan(state: StateDir, request: Request, programs: Binaries, user: Account, adopt: int) -> Plan:
+    from oxy_pg.server.plan import Plan
 
-    from oxy_pg.server import lock
-    from oxy_pg.server.daemon import CONTROL_FD, LOCK_FD
-    from oxy_pg.server.postmaster import environment
-
-    argv = _supervisor_argv(state, request, programs, user, adopt)
-    with contextlib.ExitStack() as stack:
-        control = stack.enter_context(_listen(state))
-        stack.enter_context(lock.held_by_us(control.fileno()))
-        # Above the numbers that they get in the supervisor, so that neither overwrites the other.
-        inherited = [
-            fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
-            for descriptor in (lock_fd, control.fileno())
-        ]
-        for descriptor in inherited:
-            stack.callback(os.close, descriptor)
-            stack.enter_context(lock.held_by_us(descriptor))
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-            (os.POSIX_SPAWN_DUP2, 0, 1),
-            (os.POSIX_SPAWN_OPEN, 2, _log_file(state), os.O_WRONLY | os.O_APPEND, 0),
-            (os.POSIX_SPAWN_DUP2, inherited[0], LOCK_FD),
-            (os.POSIX_SPAWN_DUP2, inherited[1], CONTROL_FD),
-        ]
-        # posix_spawn() and not subprocess: it takes a quarter of the time to import nothing.
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            environment(),
-            file_actions=actions,
-            setsid=True,
-            # A caller that blocks or ignores signals must not make the supervisor deaf.
-            setsigmask=(),
-            setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
-        )
-
-
-def _supervisor_argv(
-    state: StateDir, request: Request, programs: Binaries, user: Account, adopt: int
-) -> list[str]:
-    import sys
-
-    plan = {
-        "state_dir": state.root,
-        "data_dir": os.path.realpath(state.data_dir),
-        "run_dir": state.run_dir,
-        "port_file": state.port,
-        "postgres": programs.postgres,
-        "ports": ",".join(str(port) for port in _ports(state)),
-        "uid": user.uid,
-        "gid": user.gid,
-        "keep_alive": _KEEP_ALIVE if request.keep_alive is None else float(request.keep_alive),
-        "ephemeral": "yes" if request.ephemeral else "no",
-        "adopt": adopt,
-    }
-    # -I -S: nothing of the caller's environment, and no site-packages: 3 ms and 3 MB less.
-    main = (
-        "import sys; sys.path.insert(0, sys.argv[1]); "
-        "from oxy_pg.server.daemon import become_supervisor; become_supervisor()"
+    return Plan(
+        state_dir=state.root,
+        data_dir=os.path.realpath(state.data_dir),
+        run_dir=state.run_dir,
+        port_file=state.port,
+        postgres=programs.postgres,
+        ports=_ports(state),
+        uid=user.uid,
+        gid=user.gid,
+        keep_alive=_KEEP_ALIVE if request.keep_alive is None else float(request.keep_alive),
+        ephemeral=request.ephemeral,
+        adopt=adopt,
     )
-    package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    arguments = [f"{name}={value}" for name, value in plan.items()]
-    return [sys.executable, "-I", "-S", "-c", main, package_root, *arguments]
 
 
 def _ports(state: StateDir) -> list[int]:
@@ -263,25 +227,3 @@ def _ports(state: StateDir) -> list[int]:
     if remembered.isdecimal() and 1024 <= int(remembered) <= 65535:
         ports.insert(0, int(remembered))
     return ports
-
-
-def _listen(state: StateDir) -> socket.socket:
-    """Bind the control socket; what an earlier supervisor left is replaced."""
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(state.control)
-    control.bind(state.control)
-    os.chmod(state.control, 0o600)
-    control.listen(1024)
-    return control
-
-
-def _log_file(state: StateDir) -> str:
-    """Return the supervisor's log, cut when it has grown."""
-    path = f"{state.root}/supervisor.log"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    if os.fstat(descriptor).st_size > 1024 * 1024:
-        os.ftruncate(descriptor, 0)
-    os.close(descriptor)
-    return path

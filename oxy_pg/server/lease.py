@@ -23,6 +23,10 @@ class SupervisorGone(Exception):
     """Nobody answers at the control socket, or whoever does is about to go."""
 
 
+class SupervisorStopped(SupervisorGone):
+    """It has answered, and was told to go: no fault of its own."""
+
+
 class Line:
     """A connection to the supervisor that carries lines of text both ways."""
 
@@ -99,7 +103,7 @@ class Line:
         word, _, rest = line.decode(errors="replace").partition(" ")
         if word == "stopping":
             self._wait_for_the_end()
-            raise SupervisorGone
+            raise SupervisorStopped
         if word == "failed":
             reason = rest.encode("latin-1", "replace").decode("unicode_escape")
             raise StartFailed(self._state.data_dir, reason)
@@ -157,6 +161,10 @@ class Lease:
                 line = self._line.receive(deadline)
             except TimeoutError:
                 raise self._timeout(deadline, answered=answered) from None
+            except SupervisorGone as error:
+                if not answered:
+                    raise
+                raise SupervisorStopped from error
             answered = True
             if self._is_ready(line):
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 
 from oxy_pg.server import logs, postmaster
@@ -10,54 +11,54 @@ from oxy_pg.server import logs, postmaster
 class Plan:
     """What the supervisor was started to do; decided by whoever started it."""
 
-    __slots__ = (
-        "adopt",
-        "control",
-        "data_dir",
-        "ephemeral",
-        "gid",
-        "keep_alive",
-        "port_file",
-        "ports",
-        "postgres",
-        "run_dir",
-        "socket_dir",
-        "state_dir",
-        "uid",
-    )
-
     def __init__(
         self,
+        *,
         state_dir: str,
         data_dir: str,
         run_dir: str,
         port_file: str,
         postgres: str,
-        ports: str,
-        uid: str,
-        gid: str,
-        keep_alive: str,
-        ephemeral: str,
-        adopt: str,
+        ports: list[int],
+        uid: int,
+        gid: int,
+        keep_alive: float,
+        ephemeral: bool,
+        adopt: int,
     ) -> None:
         self.state_dir = state_dir
         self.data_dir = data_dir
         self.run_dir = run_dir
-        self.socket_dir = f"{run_dir}/s"
-        self.control = f"{run_dir}/control"
         self.port_file = port_file
         self.postgres = postgres
-        self.ports = [int(port) for port in ports.split(",")]
-        self.uid = int(uid)
-        self.gid = int(gid)
-        self.keep_alive = float(keep_alive)
-        self.ephemeral = ephemeral == "yes"
-        self.adopt = int(adopt)  # the pid of a postmaster that runs already, or 0
+        self.ports = ports
+        self.uid = uid
+        self.gid = gid
+        self.keep_alive = keep_alive
+        self.ephemeral = ephemeral
+        self.adopt = adopt  # the pid of a postmaster that runs already, or 0
+
+    @property
+    def socket_dir(self) -> str:
+        """PostgreSQL's socket directory."""
+        return f"{self.run_dir}/s"
+
+    @property
+    def control(self) -> str:
+        """The path of the control socket."""
+        return f"{self.run_dir}/control"
+
+    def encode(self) -> bytes:
+        """Return it as bytes, for a process of this same Python."""
+        return marshal.dumps(vars(self))
 
     @classmethod
-    def from_argv(cls, argv: list[str]) -> Plan:
-        """Read the plan from ``name=value`` arguments."""
-        return cls(**dict(argument.split("=", 1) for argument in argv))
+    def decode(cls, data: bytes) -> Plan | None:
+        """Read what ``encode()`` has returned; None if it is not there, or not all of it."""
+        try:
+            return cls(**marshal.loads(data))  # noqa: S302 - from whoever has spawned us
+        except (EOFError, ValueError, TypeError):
+            return None
 
 
 class Started:

@@ -68,6 +68,18 @@ def check(
     state: StateDir, settings: Mapping[str, str], binaries: Binaries, account: Account
 ) -> None:
     """Ask PostgreSQL whether it takes these settings; ConfigurationError with its words if not."""
+    words = refusal(os.path.realpath(state.data_dir), settings, binaries, account)
+    if words is not None:
+        raise ConfigurationError(
+            f"PostgreSQL rejects the settings {dict(settings)!r}. It said:\n{words}\n"
+            "Correct them; the server was not changed."
+        )
+
+
+def refusal(
+    data_dir: str, settings: Mapping[str, str], binaries: Binaries, account: Account
+) -> str | None:
+    """Return why PostgreSQL does not take these settings, in its own words; None if it does."""
     import subprocess
 
     from oxy_pg.server.postmaster import environment
@@ -76,14 +88,7 @@ def check(
     # looked at, and a running server does not mind (PostgreSQL 16 manual, "postgres").
     arguments = [f"-c{name}={value}" for name, value in settings.items()]
     result = subprocess.run(
-        [
-            binaries.postgres,
-            "-D",
-            os.path.realpath(state.data_dir),
-            "-C",
-            "data_directory",
-            *arguments,
-        ],
+        [binaries.postgres, "-D", data_dir, "-C", "data_directory", *arguments],
         env=environment(),
         cwd="/",
         stdin=subprocess.DEVNULL,
@@ -91,13 +96,7 @@ def check(
         check=False,
         **account.popen_arguments(),
     )
-    if result.returncode == 0:
-        return
-    words = result.stderr.decode(errors="replace").strip()
-    raise ConfigurationError(
-        f"PostgreSQL rejects the settings {dict(settings)!r}. It said:\n{words}\n"
-        "Correct them; the server was not changed."
-    )
+    return None if result.returncode == 0 else result.stderr.decode(errors="replace").strip()
 
 
 def apply(

@@ -11,10 +11,13 @@ from oxy_pg import url as urls
 from oxy_pg.deadline import Deadline
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.server import binaries, cluster
+from oxy_pg.server.activity import CLIENTS
 from oxy_pg.server.lease import Line, SupervisorGone
 from oxy_pg.server.query import Connection, QueryError
 
 if TYPE_CHECKING:
+    import psycopg
+
     from oxy_pg.paths import StateDir
 
 _PATIENCE = 5.0  # seconds for a server that runs but does not answer
@@ -124,12 +127,11 @@ def ask_supervisor(state: StateDir, deadline: Deadline) -> dict[str, str]:
 
 
 # Works for an ordinary role too, which sees the size of what it may connect to.
-_FACTS = """
+_FACTS = f"""
 SELECT current_setting('server_version'),
        extract(epoch FROM pg_postmaster_start_time()),
        extract(epoch FROM now() - pg_postmaster_start_time()),
-       (SELECT count(*) FROM pg_stat_activity
-         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
+       (SELECT count(*) FROM pg_stat_activity WHERE {CLIENTS}),
        current_setting('max_connections')
 """
 _DATABASES = """
@@ -160,13 +162,10 @@ def _installation() -> Installation | None:
     return Installation(found.provider, found.version, Path(found.bin_dir))
 
 
-def of_external(url: str, timeout: float) -> Status:
+def of_connection(connection: psycopg.Connection[Any], url: str) -> Status:
     """Return the status of somebody else's server, as far as our role may see it."""
-    from oxy_pg.server import external
-
-    with external.connect(url, Deadline(timeout)) as connection:
-        facts = connection.execute(_FACTS).fetchone()
-        assert facts is not None
-        known = _facts(facts, connection.execute(_DATABASES).fetchall())
-        info = connection.info
-        return Status("external", url=urls.mask(url), host=info.host, port=info.port, **known)
+    facts = connection.execute(_FACTS).fetchone()
+    assert facts is not None
+    known = _facts(facts, connection.execute(_DATABASES).fetchall())
+    info = connection.info
+    return Status("external", url=urls.mask(url), host=info.host, port=info.port, **known)

@@ -37,12 +37,15 @@ from oxy_pg import files
 from oxy_pg.deadline import Deadline
 from oxy_pg.paths import is_private_temp_dir
 from oxy_pg.server import logs, postmaster
+from oxy_pg.server.clients import Clients
 from oxy_pg.server.plan import Plan, Started, start_postmaster
 from oxy_pg.server.query import Connection, QueryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from oxy_pg.server.clients import Client
 
 _LONGEST_PAUSE = 1.0  # seconds between two attempts to bring back a crashed server
 _MOST_FAILURES = 30  # in a row, until it gives up
@@ -54,32 +57,19 @@ _NO_ROOM = 1 << 20  # bytes: less than a start needs
 _IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an immediate one
 
 
-class Client:
-    """One connection to the control socket."""
-
-    __slots__ = ("buffer", "keep_alive", "leased", "pid", "socket", "waits_for")
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.buffer = b""
-        self.leased = False
-        self.pid = 0
-        self.waits_for = ""  # "ready" or "stopped"
-
-    def send(self, line: str) -> None:
-        """Send one line; whoever does not read any more is found out by the selector."""
-        with contextlib.suppress(OSError):
-            self.socket.send(line.encode() + b"\n")
-
-
 class Supervisor:
     """The loop; its states: ``starting``, ``ready``, ``crashed``, ``failed``, ``stopping``."""
 
     def __init__(self, plan: Plan, control: socket.socket) -> None:
         self._plan = plan
-        self._control = control
         self._selector = selectors.DefaultSelector()
-        self._clients: set[Client] = set()
+        answers: dict[str, Callable[..., None]] = {
+            "lease": self._lease,
+            "status": self._status,
+            "stop": self._stop_request,
+            "restart": self._restart_request,
+        }
+        self._clients = Clients(control, self._selector, answers, self._released)
         self._keep_alive = plan.keep_alive
         self._was_leased = False
         self._failure = ""
@@ -102,8 +92,7 @@ class Supervisor:
 
     def run(self, started: Started | None) -> None:
         """Supervise what was started, or is to be adopted, until there is nothing left to do."""
-        self._control.setblocking(False)
-        self._selector.register(self._control, selectors.EVENT_READ, self._accept)
+        self._clients.listen()
         self._listen_for_signals()
         if started is None:
             self._adopt()
@@ -122,7 +111,7 @@ class Supervisor:
 
     def _next_due(self) -> float | None:
         if self._state == "ready":
-            if self._is_leased():
+            if self._clients.is_leased():
                 # A postmaster that is not our child cannot be waited for everywhere.
                 return None if self._watched() else time.monotonic() + 0.5
             return None if self._next_look == float("inf") else self._next_look
@@ -148,7 +137,7 @@ class Supervisor:
             postmaster.signal_stop(self._pid, "immediate")
         elif self._state == "failed" and now >= self._state_since + _FIRST_LEASE:
             self._stop("fast")
-        elif self._state == "ready" and now >= self._next_look and not self._is_leased():
+        elif self._state == "ready" and now >= self._next_look and not self._clients.is_leased():
             self._look_whether_used(now)
 
     def _enter(self, state: str) -> None:
@@ -276,12 +265,9 @@ class Supervisor:
         if not self._plan.ephemeral:
             with contextlib.suppress(OSError):  # a full disk: the next start finds another port
                 if files.read_text(self._plan.port_file) != f"{self._port}\n":
-                    files.write_text(self._plan.port_file, f"{self._port}\n")
+                    files.write_text(self._plan.port_file, f"{self._port}\n", sync=False)
         self._say(f"postmaster {self._pid} is ready on port {self._port}")
-        for client in self._clients:
-            if client.leased or client.waits_for == "ready":
-                client.waits_for = ""
-                client.send(self._ready_line())
+        self._clients.ready(self._ready_line())
 
     def _ready_line(self) -> str:
         return f"ready {self._port} {self._pid} {self._socket_dir}"
@@ -332,13 +318,7 @@ class Supervisor:
         self._enter("crashed")
         if self._failures > 1:
             self._next_look += min(0.05 * 2**self._failures, _LONGEST_PAUSE)
-        self._announce("down")
-
-    def _announce(self, line: str) -> None:
-        """Tell everybody who holds a lease."""
-        for client in self._clients:
-            if client.leased:
-                client.send(line)
+        self._clients.announce("down")
 
     def _stop(self, mode: str) -> None:
         if self._state == "stopping":
@@ -355,10 +335,7 @@ class Supervisor:
         """Give up, and tell everybody who waits why."""
         self._say(f"gives up: {reason}")
         self._failure = "failed " + reason.encode("unicode_escape").decode("ascii")
-        for client in self._clients:
-            if client.leased or client.waits_for == "ready":
-                client.send(self._failure)
-            client.leased = False
+        self._clients.failed(self._failure)
         if self._was_leased:
             self._stop("fast")
         else:
@@ -366,7 +343,7 @@ class Supervisor:
 
     def _go(self) -> None:
         """Leave nothing behind. The lock goes last, with this process."""
-        self._control.close()
+        self._clients.close()
         with contextlib.suppress(OSError):
             os.unlink(self._plan.control)
         with contextlib.suppress(OSError):
@@ -379,60 +356,17 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 files.remove_tree(self._plan.state_dir)
                 os.rmdir(os.path.dirname(self._plan.state_dir))  # only if it is empty
-        for client in self._clients:
-            if client.waits_for == "stopped":
-                client.send("stopped")
+        self._clients.stopped()
         self._state = "gone"
 
     # --- leases ---
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._control.accept()
-        except BlockingIOError:
-            return
-        except OSError:
-            time.sleep(0.05)  # no more files: whoever waits is accepted when another one has left
-            return
-        connection.setblocking(False)
-        client = Client(connection)
-        self._clients.add(client)
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(client))
-
-    def _receive(self, client: Client) -> None:
-        try:
-            received = client.socket.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            received = b""
-        if not received or len(client.buffer) > 4096:
-            self._drop(client)
-            return
-        client.buffer += received
-        while b"\n" in client.buffer:
-            line, client.buffer = client.buffer.split(b"\n", 1)
-            words = line.decode(errors="replace").split()
-            answer = _REQUESTS.get(words[0]) if words else None
-            try:
-                if answer is None:
-                    raise ValueError(line)  # noqa: TRY301
-                answer(self, client, *words[1:])
-            except (TypeError, ValueError):
-                client.send("failed not a request")
 
     def _patience(self) -> float:
         """Seconds that the server stays up unused; whoever has started it may be slow to come."""
         return self._keep_alive if self._was_leased else max(self._keep_alive, _FIRST_LEASE)
 
-    def _is_leased(self) -> bool:
-        return any(client.leased for client in self._clients)
-
-    def _drop(self, client: Client) -> None:
-        self._selector.unregister(client.socket)
-        client.socket.close()
-        self._clients.discard(client)
-        if client.leased and self._state == "ready" and not self._is_leased():
+    def _released(self) -> None:
+        if self._state == "ready" and not self._clients.is_leased():
             self._last_use = time.monotonic()
             self._next_look = self._last_use + self._patience()
 
@@ -453,7 +387,6 @@ class Supervisor:
         client.send(self._ready_line() if self._state == "ready" else "starting")
 
     def _status(self, client: Client) -> None:
-        leases = sorted(other.pid for other in self._clients if other.leased)
         fields = {
             "state": self._state,
             "pid": os.getpid(),
@@ -462,7 +395,7 @@ class Supervisor:
             "socket_dir": self._socket_dir,
             "keep_alive": self._keep_alive,
             "postgres": self._plan.postgres,
-            "leases": ",".join(str(pid) for pid in leases),
+            "leases": ",".join(map(str, self._clients.lease_pids())),
         }
         client.send("status " + "\t".join(f"{name}={value}" for name, value in fields.items()))
 
@@ -483,7 +416,7 @@ class Supervisor:
         client.send("restarting")
         if self._state == "ready":
             self._restart_wanted = True
-            self._announce("down")
+            self._clients.announce("down")
             self._stop("fast")
 
     def _look_whether_used(self, now: float) -> None:
@@ -540,13 +473,6 @@ _PASSING = (
     "pre-existing shared memory block",
     'lock file "',
 )
-
-_REQUESTS: dict[str, Callable[..., None]] = {
-    "lease": Supervisor._lease,  # noqa: SLF001
-    "status": Supervisor._status,  # noqa: SLF001
-    "stop": Supervisor._stop_request,  # noqa: SLF001
-    "restart": Supervisor._restart_request,  # noqa: SLF001
-}
 
 
 def _full_disk(data_dir: str) -> str:

@@ -16,9 +16,9 @@ import re
 import sqlite3
 import struct
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -26,20 +26,23 @@ from psycopg import sql
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from oxy_pg.migrate.report import MigrationReport
+
 
 class _NotThisError(ValueError):
     """The source's value cannot be what the target's type says."""
 
 
-# (table, "") and (table, column) to the names in PostgreSQL.
-Names: TypeAlias = "Mapping[tuple[str, str], str]"
+# (table, None) and (table, column) to the names in PostgreSQL.
+Names: TypeAlias = "Mapping[tuple[str, str | None], str]"
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
     name: str
     target: str  # its name in PostgreSQL
-    kind: str  # PostgreSQL's type without its arguments
+    full: str  # PostgreSQL's type
+    kind: str  # and without its arguments
     digits: int  # of a second's fraction that the type keeps
     unit: Decimal | None  # how many seconds one is, where numbers mean times; None: Julian days
 
@@ -52,6 +55,7 @@ def differences(
     tables: Iterable[str] | None = None,
     without: Mapping[str, Iterable[object]] | None = None,
     names: Names | None = None,
+    emptied: bool = False,
     limit: int = 20,
 ) -> list[str]:
     """
@@ -60,6 +64,7 @@ def differences(
     ``tables`` are the ones to look at (default: all that hold data of their
     own). ``without`` names rows, by the value of their first column, that were
     left out on purpose. ``names`` tells what is called otherwise in PostgreSQL.
+    ``emptied`` says that what PostgreSQL cannot hold was to become NULL there.
     """
     found: list[str] = []
     with (
@@ -73,7 +78,9 @@ def differences(
         conn.execute("SET extra_float_digits = 1")
         for table in own_tables(lite) if tables is None else tables:
             left_out = set((without or {}).get(table, ()))
-            found += _table_differences(lite, conn, schema, table, left_out, names or {})
+            found += _table_differences(
+                lite, conn, (schema, table), left_out, names or {}, emptied=emptied
+            )
             if len(found) >= limit:
                 return found[:limit]
     return found
@@ -94,6 +101,11 @@ def _open(source: str) -> sqlite3.Connection:
     return sqlite3.connect(source, isolation_level=None)
 
 
+def _folded(name: str) -> str:
+    """SQLite folds A to Z, and nothing else."""
+    return re.sub("[A-Z]", lambda letter: letter[0].lower(), name)
+
+
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -101,12 +113,14 @@ def _quote(name: str) -> str:
 def _table_differences(
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
-    schema: str,
-    table: str,
+    place: tuple[str, str],
     left_out: set[object],
     names: Names,
+    *,
+    emptied: bool,
 ) -> Iterator[str]:
-    target = _target_table(conn, schema, names.get((table, ""), table))
+    schema, table = place
+    target = _target_table(conn, schema, names.get((table, None), table))
     if target is None:
         yield f"{table}: no such table in PostgreSQL"
         return
@@ -115,7 +129,10 @@ def _table_differences(
     if missing:
         yield f"{table}: no column for {missing}"
         return
-    ours = list(_source_rows(lite, table, columns, left_out))
+    if emptied:
+        ours = list(_fitting_rows(lite, conn, table, columns))
+    else:
+        ours = list(_source_rows(lite, table, columns, left_out))
     theirs = list(_target_rows(conn, schema, target, columns))
     if len(ours) != len(theirs):
         yield f"{table}: {len(ours)} rows in SQLite, {len(theirs)} in PostgreSQL"
@@ -185,7 +202,7 @@ def _target_table(conn: psycopg.Connection[Any], schema: str, table: str) -> str
 def _named(name: str, names: list[str]) -> str | None:
     if name in names:
         return name
-    folded = [other for other in names if other.lower() == name.lower()]
+    folded = [other for other in names if _folded(other) == _folded(name)]
     return folded[0] if len(folded) == 1 else None
 
 
@@ -198,10 +215,10 @@ def _columns(
     names: Names,
 ) -> Iterator[_Column]:
     types = {
-        str(name): (str(kind), int(modifier))
-        for name, kind, modifier in conn.execute(
+        str(name): (str(full), str(kind), int(modifier))
+        for name, full, kind, modifier in conn.execute(
             """
-            SELECT attname, format_type(atttypid, NULL), atttypmod
+            SELECT attname, format_type(atttypid, atttypmod), format_type(atttypid, NULL), atttypmod
             FROM pg_attribute
             JOIN pg_class t ON t.oid = attrelid JOIN pg_namespace n ON n.oid = t.relnamespace
             WHERE nspname = %s AND relname = %s AND attnum > 0 AND NOT attisdropped
@@ -212,11 +229,11 @@ def _columns(
     lite.text_factory = str
     for _, name, *_ in lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall():
         place = _named(names.get((table, name), name), list(types)) or ""
-        kind, modifier = types.get(place, ("", -1))
+        full, kind, modifier = types.get(place, ("", "", -1))
         is_time = kind.startswith(("timestamp", "time", "date"))
         digits = modifier if is_time and modifier >= 0 else 6
         unit = _unit(lite, table, name) if is_time else None
-        yield _Column(name, place, kind, digits, unit)
+        yield _Column(name, place, full, kind, digits, unit)
 
 
 def _unit(lite: sqlite3.Connection, table: str, column: str) -> Decimal | None:
@@ -259,7 +276,7 @@ def schema_differences(
     found: list[str] = []
     with contextlib.closing(_open(source)) as lite, psycopg.connect(url) as conn:
         for table in own_tables(lite):
-            target = _target_table(conn, schema, (names or {}).get((table, ""), table))
+            target = _target_table(conn, schema, (names or {}).get((table, None), table))
             if target is None:
                 found.append(f"{table}: no such table in PostgreSQL")
                 continue
@@ -267,6 +284,9 @@ def schema_differences(
             if reason := (allowed or {}).get(("primary key", table)):
                 ours = _without_key(ours, reason)
             found += _facts_lost(table, ours, _target_facts(conn, schema, target))
+            left = frozenset(allowed or {})
+            found += _column_promises_lost(lite, conn, (schema, table, target), names or {}, left)
+            found += _indexes_lost(lite, conn, (schema, table, target), left)
     return [lost for lost in found if not _is_explained(lost, allowed or {})]
 
 
@@ -328,7 +348,7 @@ def _renamed(facts: _Facts, table: str, names: Names) -> _Facts:
         foreign_keys=frozenset(
             (
                 mine(*own),
-                names.get((parent, ""), parent),
+                names.get((parent, None), parent),
                 tuple(names.get((parent, column), column) for column in referred),
                 update,
                 delete,
@@ -392,24 +412,148 @@ def _source_foreign_keys(
     lite: sqlite3.Connection, table: str
 ) -> Iterator[tuple[tuple[str, ...], str, tuple[str, ...], str, str]]:
     rows = lite.execute(f"PRAGMA main.foreign_key_list({_quote(table)})").fetchall()
-    names = {name.lower(): name for name in own_tables(lite)}
+    names = {_folded(name): name for name in own_tables(lite)}
     for number in {row[0] for row in rows}:
         parts = sorted((row for row in rows if row[0] == number), key=lambda row: int(row[1]))
-        parent = names.get(parts[0][2].lower())
+        parent = names.get(_folded(parts[0][2]))
         if parent is None:
             continue  # refers to nothing
         columns = lite.execute(f"PRAGMA main.table_xinfo({_quote(parent)})").fetchall()
         if parts[0][4] is None:
             referred = tuple(row[1] for row in sorted(columns, key=lambda r: r[5]) if row[5])
         else:
-            spelled = {row[1].lower(): row[1] for row in columns}
-            referred = tuple(spelled[part[4].lower()] for part in parts)
+            spelled = {_folded(row[1]): row[1] for row in columns}
+            referred = tuple(spelled[_folded(part[4])] for part in parts)
         own = {
-            row[1].lower(): row[1]
+            _folded(row[1]): row[1]
             for row in lite.execute(f"PRAGMA main.table_xinfo({_quote(table)})").fetchall()
         }
-        mine = tuple(own[part[3].lower()] for part in parts)
+        mine = tuple(own[_folded(part[3])] for part in parts)
         yield mine, parent, referred, parts[0][5], parts[0][6]
+
+
+def _column_promises_lost(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    place: tuple[str, str, str],
+    names: Names,
+    left: frozenset[tuple[str, str]],
+) -> Iterator[str]:
+    """Defaults, generated columns, and keys that number themselves."""
+    schema, table, target = place
+    there = {
+        name: (identity, generated, default)
+        for name, identity, generated, default in conn.execute(
+            """
+            SELECT attname, attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid)
+            FROM pg_attribute
+            JOIN pg_class t ON t.oid = attrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+            LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+            WHERE nspname = %s AND relname = %s AND attnum > 0 AND NOT attisdropped
+            """,
+            [schema, target],
+        )
+    }
+    columns = {c.name: c for c in _columns(lite, conn, schema, table, target, names)}
+    lite.text_factory = str
+    rowid = _rowid_alias(lite, table)
+    for _, name, _, _, default, _, hidden in lite.execute(
+        f"PRAGMA main.table_xinfo({_quote(table)})"
+    ).fetchall():
+        column = columns[name]
+        identity, generated, theirs = there[column.target]
+        label = f"{table}.{name}"
+        if (name == rowid) != bool(identity):
+            yield f"{label}: numbered by itself in SQLite: {name == rowid}, not so in PostgreSQL"
+        if hidden in {2, 3}:
+            if not generated and ("generated column", label) not in left:
+                yield f"{label}: is generated no longer"
+        elif default is not None and name != rowid and ("default", label) not in left:
+            yield from _default_lost(lite, conn, column, label, (default, theirs))
+        elif default is None and theirs:
+            yield f"{label}: had no default, and has {theirs}"
+
+
+def _rowid_alias(lite: sqlite3.Connection, table: str) -> str | None:
+    """The column that SQLite itself calls the rowid; it is the only kind that it numbers."""
+    keys = [
+        row for row in lite.execute(f"PRAGMA main.table_info({_quote(table)})").fetchall() if row[5]
+    ]
+    indexed = lite.execute(f"PRAGMA main.index_list({_quote(table)})").fetchall()
+    has_index = any(row[3] == "pk" for row in indexed)
+    return keys[0][1] if len(keys) == 1 and not has_index else None
+
+
+def _default_lost(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    column: _Column,
+    label: str,
+    defaults: tuple[str, str | None],
+) -> Iterator[str]:
+    ours, theirs = defaults
+    try:
+        (value,) = lite.execute(f"SELECT {ours}").fetchone()
+    except sqlite3.OperationalError:
+        value = ours  # a word without quotes is a text here
+    if value is None and theirs is None:
+        return
+    if theirs is None:
+        yield f"{label}: has no default any more"
+        return
+    row = conn.execute("SELECT (" + theirs + ")::text").fetchone()
+    if re.search("now|current", ours, re.IGNORECASE):
+        return  # another moment each time
+    found = None if row is None or row[0] is None else _from_postgres(row[0], column)
+    if not _same(_from_sqlite(value, column), found):
+        yield f"{label}: the default {ours} became {theirs}"
+
+
+def _indexes_lost(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    place: tuple[str, str, str],
+    left: frozenset[tuple[str, str]],
+) -> Iterator[str]:
+    """Indexes of one's own: there, and about as many rows as before."""
+    schema, table, target = place
+    theirs = {
+        name: (unique, predicate)
+        for name, unique, predicate in conn.execute(
+            """
+            SELECT c.relname, indisunique, pg_get_expr(indpred, indrelid)
+            FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+            JOIN pg_namespace n ON n.oid = t.relnamespace
+            WHERE nspname = %s AND t.relname = %s
+            """,
+            [schema, target],
+        )
+    }
+    lite.text_factory = str
+    listed = lite.execute(f"PRAGMA main.index_list({_quote(table)})").fetchall()
+    for _, name, unique, origin, partial in listed:
+        if origin != "c" or {("index", name), ("unique index", name)} & left:
+            continue
+        if name not in theirs:
+            if len(name.encode()) <= 63:  # else it is called otherwise
+                yield f"{table}: the index {name} is gone"
+            continue
+        theirs_unique, theirs_where = theirs[name]
+        if bool(unique) != theirs_unique or bool(partial) != bool(theirs_where):
+            yield f"{table}: the index {name} is another one"
+        elif partial:
+            (text,) = lite.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", [name]
+            ).fetchone()
+            where = text.rpartition(" WHERE ")[2]
+            rows = lite.execute(f"SELECT count(*) FROM {_quote(table)} WHERE {where}").fetchone()
+            there = conn.execute(
+                sql.SQL("SELECT count(*) FROM {} WHERE " + theirs_where).format(
+                    sql.Identifier(schema, target)
+                )
+            ).fetchone()
+            if rows != there:
+                yield f"{table}: the index {name} had {rows} rows, and has {there}"
 
 
 _ACTIONS = {
@@ -482,19 +626,65 @@ def _target_facts(conn: psycopg.Connection[Any], schema: str, table: str) -> _Fa
 def _source_rows(
     lite: sqlite3.Connection, table: str, columns: list[_Column], left_out: set[object]
 ) -> Iterator[tuple[object, ...]]:
-    lite.text_factory = _Text
-    names = ", ".join(_quote(column.name) for column in columns)
-    for row in lite.execute(f"SELECT {names} FROM {_quote(table)}"):
-        first = row[0].decode() if isinstance(row[0], _Text) else row[0]
-        if left_out and first in left_out:
+    for row in _read(lite, table, [column.name for column in columns]):
+        if left_out and _readable(row[0]) in left_out:
             continue
         yield tuple(_from_sqlite(value, column) for value, column in zip(row, columns, strict=True))
+
+
+def _fitting_rows(
+    lite: sqlite3.Connection, conn: psycopg.Connection[Any], table: str, columns: list[_Column]
+) -> Iterator[tuple[object, ...]]:
+    for row in _read(lite, table, [column.name for column in columns]):
+        yield tuple(
+            None if value is None else kept(lite, conn, (table, column.name), column.full, value)
+            for value, column in zip(row, columns, strict=True)
+        )
+
+
+def _read(
+    lite: sqlite3.Connection, table: str, columns: list[str], where: str = "TRUE"
+) -> Iterator[tuple[object, ...]]:
+    """Read texts as the very bytes in the file: what SQLite makes of broken ones is no proof."""
+    lite.text_factory = str
+    encoding = str(lite.execute("PRAGMA encoding").fetchone()[0])
+    part = 500  # of them; SQLite gives at most 2,000 values
+    lists = [columns[start : start + part] for start in range(0, len(columns), part)]
+    cursors = []
+    for names in lists:
+        terms = ", ".join(
+            f"typeof({name}), CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) "
+            f"ELSE {name} END"
+            for name in map(_quote, names)
+        )
+        # An index that holds all of some columns would give them in an order of its own.
+        cursors.append(
+            lite.execute(f"SELECT {terms} FROM {_quote(table)} NOT INDEXED WHERE {where}")
+        )
+    for rows in zip(*cursors, strict=True):
+        row = [value for some in rows for value in some]
+        yield tuple(
+            _Text(value, encoding) if kind == "text" else value
+            for kind, value in zip(row[::2], row[1::2], strict=True)
+        )
 
 
 class _Text(bytes):
     """The bytes of a text, so that they are not mistaken for a BLOB."""
 
-    __slots__ = ()
+    encoding: str
+
+    def __new__(cls, raw: bytes, encoding: str) -> Self:
+        text = super().__new__(cls, raw)
+        text.encoding = encoding
+        return text
+
+    def __str__(self) -> str:
+        return self.decode(self.encoding)
+
+
+def _readable(value: object) -> object:
+    return str(value) if isinstance(value, _Text) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,8 +699,7 @@ def _from_sqlite(value: object, column: _Column) -> object:
     if value is None:
         return None
     try:
-        if isinstance(value, _Text):
-            value = value.decode("utf-8")
+        value = _readable(value)
         return _FROM_SQLITE.get(column.kind, _text)(value, column)
     except (ValueError, ArithmeticError) as error:
         return _Misfit(value, str(error))
@@ -555,12 +744,31 @@ def _floating(value: object, column: _Column) -> object:
     if isinstance(value, bytes):
         raise _NotThisError("bytes")
     if isinstance(value, str):
+        _refuse_other_digits(value)
         value = float(value) if Decimal(value) == Decimal(float(value)) else Decimal(value)
     if isinstance(value, int) and value == float(value):
         value = float(value)
     if column.kind == "real" and isinstance(value, float):
-        return _single(value)
-    return value
+        value = _single(value)
+    return _signed(value)
+
+
+class _NegativeZero:
+    """Equal to 0.0 for Python, and not the same."""
+
+
+_NEGATIVE_ZERO = _NegativeZero()
+
+
+def _signed(value: object) -> object:
+    is_negative = isinstance(value, float) and value == 0 and math.copysign(1, value) < 0
+    return _NEGATIVE_ZERO if is_negative else value
+
+
+def _refuse_other_digits(text: str) -> None:
+    # Python reads "1_000", and the digits of every script.
+    if not re.fullmatch(r"[-+.0-9eE]+|[-+]?(?i:inf|infinity)", text):
+        raise _NotThisError("not a number")
 
 
 def _single(value: float) -> float:
@@ -593,6 +801,7 @@ def _decimal(value: object, _: _Column) -> object:
     try:
         if isinstance(value, float):
             return _DoubleAsDecimal(repr(value))
+        _refuse_other_digits(str(value).strip())
         return Decimal(str(value).strip())
     except InvalidOperation as error:
         raise _NotThisError("not a number") from error
@@ -684,14 +893,23 @@ def _parsed_moment(text: str) -> Decimal:
     if match is None:
         raise _NotThisError("not a time")
     year, month, day, hour, minute, second, fraction, offset = match.groups()
-    whole = datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0), 0, tzinfo=UTC
-    )
-    since = whole - datetime(1970, 1, 1, tzinfo=UTC)
-    seconds = Decimal(since // timedelta(seconds=1)) + int(second or 0)
-    if int(second or 0) > 59:
+    since = date(int(year), int(month), int(day)) - date(1970, 1, 1)
+    of_day = _seconds_of_day(int(hour or 0), int(minute or 0), int(second or 0), fraction)
+    seconds = since.days * 86_400 + of_day - _offset(offset)
+    if not _FIRST <= seconds < _BEYOND:
+        raise _NotThisError("beyond the years that oxy_pg promises to move")
+    return seconds
+
+
+# The years 1 to 9999, in UTC.
+_FIRST, _BEYOND = -62_135_596_800, 253_402_300_800
+
+
+def _seconds_of_day(hour: int, minute: int, second: int, fraction: str | None) -> Decimal:
+    exact = Decimal(hour * 3600 + minute * 60 + second) + Decimal(f"0{fraction or ''}")
+    if minute > 59 or second > 59 or hour > 24 or (hour == 24 and round(exact, 6) > 86_400):
         raise _NotThisError("not a time")
-    return seconds + Decimal(f"0{fraction}" if fraction else 0) - _offset(offset)
+    return exact
 
 
 def _offset(text: str | None) -> int:
@@ -703,6 +921,8 @@ def _offset(text: str | None) -> int:
 
 
 def _day(value: object, column: _Column) -> object:
+    if isinstance(value, str) and re.search(r"[Zz]|[-+][0-9:]+$", value[10:]):
+        raise _NotThisError("a day somewhere else")
     seconds = _moment(value, column)
     if not isinstance(seconds, Decimal) or seconds % 86_400:
         raise _NotThisError("not a day")
@@ -713,9 +933,9 @@ def _hours(value: object, column: _Column) -> object:
     match = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?", str(value))
     if match is None:
         raise _NotThisError("not a time of day")
-    hours, minutes, seconds, fraction = match.groups()
-    total = int(hours) * 3600 + int(minutes) * 60 + int(seconds or 0)
-    return _held(total + Decimal(f"0{fraction}" if fraction else 0), column, Decimal(0))
+    hour, minute, second, fraction = match.groups()
+    exact = _seconds_of_day(int(hour), int(minute), int(second or 0), fraction)
+    return _held(exact, column, Decimal(0))
 
 
 _FROM_SQLITE: dict[str, Callable[[object, _Column], object]] = {
@@ -741,14 +961,14 @@ def _as_it_is(text: str) -> object:
     return text
 
 
-_UNUSED = _Column("", "", "", 6, None)
+_UNUSED = _Column("", "", "", "", 6, None)
 
 _FROM_POSTGRES: dict[str, Callable[[str], object]] = {
     "smallint": int,
     "integer": int,
     "bigint": int,
-    "real": lambda text: _single(float(text)),
-    "double precision": float,
+    "real": lambda text: _signed(_single(float(text))),
+    "double precision": lambda text: _signed(float(text)),
     "numeric": Decimal,
     "bytea": lambda text: bytes.fromhex(text.removeprefix("\\x")),
     "boolean": lambda text: text in {"t", "true"},
@@ -777,7 +997,7 @@ def _same(left: object, right: object) -> bool:
         if isinstance(left, _DoubleAsDecimal) and isinstance(right, Decimal):
             return math.isfinite(left) and math.isfinite(right) and float(left) == float(right)
         if isinstance(left, _DoubleAsText) and isinstance(right, str):
-            return float(left) == float(right)
+            return _signed(float(left)) == _signed(float(right))
     return False
 
 
@@ -786,19 +1006,17 @@ def _same(left: object, right: object) -> bool:
 
 def source_values(lite: sqlite3.Connection, table: str, column: str) -> list[object]:
     """Return a column's values; texts as bytes of a type of their own."""
-    lite.text_factory = _Text
-    query = f"SELECT {_quote(column)} FROM {_quote(table)}"
-    return [row[0] for row in lite.execute(query).fetchall()]
+    return [row[0] for row in _read(lite, table, [column])]
 
 
-def fits(
+def kept(
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],
     place: tuple[str, str],
     pg_type: str,
     value: object,
-) -> bool:
-    """Whether PostgreSQL takes this value of a column as ``pg_type``, and gives it back."""
+) -> object:
+    """Return what PostgreSQL makes of this value of a column as ``pg_type``; None: not the same."""
     conn.execute("SET TimeZone = 'UTC'")
     kind, digits = conn.execute(
         "SELECT format_type(%(t)s::text::regtype, NULL), "
@@ -806,19 +1024,71 @@ def fits(
         {"t": pg_type},
     ).fetchone() or ("", 6)
     unit = _unit(lite, *place) if kind.startswith(("time", "date")) else None
-    column = _Column(place[1], place[1], kind, digits, unit)
+    column = _Column(place[1], place[1], pg_type, kind, digits, unit)
     ours = _from_sqlite(value, column)
     if isinstance(ours, _Misfit):
-        return False
+        return None
     try:
-        spelled = _spelled(ours, value)
+        spelled = str(ours) if kind == "uuid" else _spelled(ours, value)
         with conn.transaction():
             row = conn.execute(
                 sql.SQL("SELECT CAST({} AS " + pg_type + ")::text").format(sql.Literal(spelled))
             ).fetchone()
     except (psycopg.Error, OverflowError):  # a time beyond the year 9999
-        return False
-    return row is not None and _same(ours, _from_postgres(row[0], column))
+        return None
+    if row is None:
+        return None
+    theirs = _from_postgres(row[0], column)
+    return theirs if _same(ours, theirs) else None
+
+
+def repeated(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    table: str,
+    columns: Mapping[str, str],
+    where: str = "TRUE",
+) -> int:
+    """Count the rows whose key, of columns with these types, another row has as well."""
+    keys: collections.Counter[tuple[object, ...]] = collections.Counter()
+    for row in _read(lite, table, list(columns), where):
+        key = [
+            None if value is None else kept(lite, conn, (table, name), pg_type, value)
+            for value, (name, pg_type) in zip(row, columns.items(), strict=True)
+        ]
+        if None not in key:
+            keys[tuple(0.0 if part is _NEGATIVE_ZERO else part for part in key)] += 1
+    return sum(count - 1 for count in keys.values())
+
+
+def unique_keys(lite: sqlite3.Connection, table: str) -> list[tuple[str, tuple[str, ...], str]]:
+    """Name the unique indexes over columns: name, columns, and which rows they hold."""
+    lite.text_factory = str
+    found = []
+    listed = lite.execute(f"PRAGMA main.index_list({_quote(table)})").fetchall()
+    for _, index, unique, _, partial in listed:
+        rows = lite.execute(f"PRAGMA main.index_xinfo({_quote(index)})").fetchall()
+        terms = [row for row in rows if row[5]]
+        if not unique or any(row[1] < 0 for row in terms):
+            continue
+        where = "TRUE"
+        if partial:
+            (text,) = lite.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", [index]
+            ).fetchone()
+            where = text.rpartition(" WHERE ")[2]
+        found.append((index, tuple(row[2] for row in terms), where))
+    return found
+
+
+def names_in(report: MigrationReport) -> dict[tuple[str, str | None], str]:
+    """Read what a report says about names that PostgreSQL does not take."""
+    names: dict[tuple[str, str | None], str] = {
+        (table.name, None): table.target for table in report.tables
+    }
+    for table in report.tables:
+        names |= {(table.name, column.name): column.target for column in table.columns}
+    return names
 
 
 def _spelled(ours: object, value: object) -> str:
@@ -830,6 +1100,8 @@ def _spelled(ours: object, value: object) -> str:
         return "\\x" + ours.hex()
     if isinstance(ours, float):
         return repr(ours)
+    if ours is _NEGATIVE_ZERO:
+        return "-0.0"
     if isinstance(value, _Text):
-        return value.decode()
+        return str(value)
     return str(ours)

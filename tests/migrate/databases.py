@@ -15,6 +15,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from hypothesis import strategies as st
 
@@ -58,19 +59,18 @@ STRICT = {
     "any": ("ANY",),
 }
 
+STRICT_WORDS = frozenset(word for words in STRICT.values() for word in words)
+
 NAMES = (
     *("id", "name", "select", "user", "order", "Mixed Case", 'quo"te', "üñïçødé", "a.b", "100%s"),
-    *(
-        "UPPER",
-        "references",
-        "it's",
-        "tab\there",
-        "desc",
-        "values",
-        "ключ",
-        "x" * 63,
-        "back\\slash",
-    ),
+    *("UPPER", "references", "it's", "tab\there", "desc", "values", "ключ", "back\\slash", ""),
+    # SQLite folds the letters A to Z alone: another name than the one in small letters.
+    "ÜÑÏÇØDÉ",
+    # PostgreSQL's names end after 63 bytes.
+    *("x" * 63, "y" * 63 + "1", "y" * 63 + "2", "ü" * 40),
+    # What PostgreSQL's own columns, and the indexes and sequences that it makes, are called.
+    *("ctid", "xmin", "tableoid", "id_pkey", "id_id_seq", "user_id_seq"),
+    *("rowid", "_rowid_", "oid"),
 )
 
 _characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -92,6 +92,9 @@ _texts = st.one_of(
             "🚀",
             "\ufeff",
             "\x01",
+            "\x01\x01a",
+            "x" * 21,
+            "🚀" * 20,
         )
     ),
 )
@@ -102,7 +105,9 @@ _integers = st.one_of(
 )
 _reals = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from((0.1, 1e22, 5e-324, 1.7976931348623157e308, -0.0, 1e16, 123456.789)),
+    st.sampled_from(
+        (0.1, 1e22, 5e-324, 2.2250738585072e-308, 1.7976931348623157e308, -0.0, 1e16, 123.456)
+    ),
 )
 _days = st.dates().map(str)
 _clocks = st.builds(
@@ -112,15 +117,20 @@ _clocks = st.builds(
     st.integers(0, 59),
     st.sampled_from(("", ".5", ".123", ".123456", ".123456789", ".9999996")),
 )
-_moments = st.builds(
-    "{}{}{}{}".format,
-    st.dates(
-        min_value=date(1900, 1, 2),
-        max_value=date(2999, 12, 30),
+_moments = st.one_of(
+    st.builds(
+        "{}{}{}{}".format,
+        st.dates(min_value=date(1, 1, 2), max_value=date(9999, 12, 30)),
+        st.sampled_from((" ", "T")),
+        _clocks,
+        st.sampled_from(("", "+00:00", "Z", "+05:30", "-08:00", " +01:00", "+14", "-0330")),
     ),
-    st.sampled_from((" ", "T")),
-    _clocks,
-    st.sampled_from(("", "+00:00", "Z", "+05:30", "-08:00")),
+    st.sampled_from(
+        (
+            *("0001-01-01 00:00:00", "9999-12-31 23:59:59", "9999-12-31T23:59:59.999999Z"),
+            *("1969-12-31 23:59:59", "2024-02-29 24:00:00", "2024-03-31 02:30", "2024-01-01"),
+        )
+    ),
 )
 _documents = st.one_of(
     st.sampled_from(
@@ -138,7 +148,7 @@ _documents = st.one_of(
         max_leaves=5,
     ).map(json.dumps),
 )
-_blobs = st.binary(max_size=20)
+_blobs = st.one_of(st.binary(max_size=20), st.sampled_from((b"", b"\x00", b"\x00a")))
 _uuid_blobs = st.binary(min_size=16, max_size=16)
 _uuid_texts = st.uuids().flatmap(
     lambda u: st.sampled_from((str(u), u.hex, "{" + str(u) + "}", str(u).upper()))
@@ -147,7 +157,7 @@ _uuid_texts = st.uuids().flatmap(
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "integer": _integers,
     "boolean": st.sampled_from((0, 1)),
-    "real": st.one_of(_reals, st.just(float("inf"))),
+    "real": st.one_of(_reals, st.sampled_from((float("inf"), float("-inf")))),
     "numeric": st.one_of(
         st.integers(-(10**6), 10**6), st.decimals(-(10**6), 10**6, places=2).map(str), _reals
     ),
@@ -155,7 +165,7 @@ VALUES: dict[str, st.SearchStrategy[object]] = {
     "uuid": st.one_of(_uuid_blobs, _uuid_texts),
     "time": st.one_of(_moments, _moments, st.integers(1_000_000_000, 1_900_000_000)),
     "date": _days,
-    "clock": _clocks,
+    "clock": st.one_of(_clocks, st.sampled_from(("24:00:00", "07:30"))),
     "json": _documents,
     "blob": _blobs,
     "any": st.one_of(_integers, _reals, _texts, _blobs),
@@ -163,18 +173,116 @@ VALUES: dict[str, st.SearchStrategy[object]] = {
 # What a text-typed time column is likely to hold: one form throughout.
 TIME_FORMS: tuple[st.SearchStrategy[object], ...] = (
     _moments,
+    _moments,
     st.integers(1_000_000_000, 1_900_000_000),
     st.integers(1_000_000_000_000, 1_900_000_000_000),
     st.floats(1_000_000_000, 1_900_000_000),
     st.floats(2_440_000, 2_470_000),
 )
+
+
+class Raw(bytes):
+    """The bytes of a text as SQLite keeps them, valid or not."""
+
+    __slots__ = ()
+
+
+_broken = st.sampled_from(
+    (
+        # Never UTF-8: a stray byte, a letter cut off, an overlong form, a surrogate, too great.
+        *(b"\xff", b"a\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"),
+        # Never UTF-16: a surrogate alone or the wrong way round; and a byte too many.
+        *(b"\x00\xd8", b"\xd8\x00A\x00", b"\x00\xdc\x00\xd8", b"A\x00B"),
+    )
+).map(Raw)
 NOISE = st.one_of(
     _integers,
     _reals,
     _texts,
     _blobs,
+    _broken,
     st.sampled_from(("nul\0inside", "n/a", "2024-13-45", "0000-00-00", "{not json", 2, b"\xff")),
 )
+# What looks like a value of the family: some are, in a way that one side knows and the other not.
+ODD: dict[str, Sequence[object]] = {
+    "integer": (
+        "9" * 5000,
+        "+5",
+        " 5",
+        "5 ",
+        "\uff11",
+        "0x10",
+        "1_0",
+        1e18,
+        9.3e18,
+        2.5,
+        "1e3",
+        "",
+    ),
+    "boolean": ("t", "YES", "oFf", " true", 1.0, -1, 2, "1", "", "y"),
+    "real": ("1.5", "nan", "inf", "0.1", "1e400", "\uff19", "1_0.5", 2**53 + 1, ""),
+    "numeric": (
+        *(
+            "9" * 5000,
+            "1_000",
+            "\uff11\uff12",
+            "nan",
+            "-inf",
+            "1e200000",
+            "1e-20000",
+            " 12 ",
+            "0x1F",
+        ),
+        *("+5", ".5", "5.", "1,5", "", "1e131071", "1" + "0" * 400 + ".5", float("inf")),
+    ),
+    "text": (5, 1e16, 0.1, -0.0, 2**62),
+    "uuid": ("urn:uuid:" + "0" * 32, "0" * 31, "{" + "a" * 32, "g" * 32, "a-" * 16 + "a" * 16, 7),
+    "time": (
+        *("0001-01-01 00:00:00+05:00", "9999-12-31 23:59:59-08:00", "2024-02-30 10:00:00"),
+        *("9999-12-31 23:59:59.9999999", "2024-06-30 23:59:60", "2024-01-01 10:00:00 UTC"),
+        *("10000-01-01 00:00:00", "-0044-03-15 00:00:00", "2024-01-01 10:00:00\n", "infinity", ""),
+        *("2024-01-01 10:00:00z", "2024-01-01 10:00:00+16:00", "2024-01-01 25:00:00", "now"),
+        *("2024-1-1 1:00:00", "20240101T100000", "0000-01-01 00:00:00", float("inf"), -1, 0),
+        *("2024-01-01 10:00:00.5.5", "2024-01-01 10:00:00+05:30:15", "12:30", 1e300),
+    ),
+    "date": (
+        *("0001-01-01", "9999-12-31", "2023-02-29", "2024-02-29 00:00:00", "2024-02-29T12:00"),
+        *(
+            "",
+            "\n",
+            "2024-01-01\0",
+            "24-02-29",
+            "2024-02-29Z",
+            "2024-060",
+            "today",
+            1700000000,
+            1700006400,
+            19782,
+        ),
+    ),
+    "clock": ("24:00:01", "23:59:60", "25:00", "12", "1:2:3", "12:00:00Z", "12:00 PM", 43200),
+    "json": (
+        *('"\\ud800"', '"\\ud83d\\ude80"', '{"a": 1e999}', "NaN", "[1,]", "9" * 5000, "1_0"),
+        *('"\\u0000"', "\ufeff{}", "[" * 2000 + "]" * 2000, ' {"a":1,"a":2} ', "'x'", "", 5, 0.5),
+        *("1e400000", '"\t"', '{"a":\x0b1}', "-0", "01", '"\\x"'),
+    ),
+    "blob": ("", "text", 5),
+    "any": (-0.0, float("inf"), 2**53 + 1),
+}
+# One value in several spellings: where PostgreSQL knows better, no longer unique.
+TWINS: dict[str, Sequence[object]] = {
+    "boolean": (1, "1", "t", "true", 1.0),
+    "numeric": (1, "1", "1.0", "1.00", "01", "1e0"),
+    "uuid": (bytes(range(16)), bytes(range(16)).hex(), str(UUID(bytes=bytes(range(16)))).upper()),
+    "time": (
+        *("2024-01-01 00:00:00", "2024-01-01T00:00:00Z", "2024-01-01", "2024-01-01 00:00"),
+        *("2024-01-01 00:00:00.0000001", "2024-01-01 01:00:00+01:00"),
+    ),
+    "date": ("2024-01-01", "2024-01-01 00:00:00", "2024-01-01T00:00"),
+    "clock": ("12:00:00", "12:00", "12:00:00.0", "12:00:00.0000001"),
+    "json": ('{"a": 1}', '{"a":1}', '{"a": 2, "a": 1}', '{"a": 1.0}'),
+    "any": (1, 1.0, "1"),
+}
 
 DEFAULTS = (
     *("0", "1", "-1", "1.5", "''", "'it''s'", "NULL", "TRUE", "false", "CURRENT_TIMESTAMP"),
@@ -202,6 +310,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def folded(name: str) -> str:
+    """Spell a name so that those which SQLite takes for one are equal."""
+    return "".join(c.lower() if c.isascii() else c for c in name)
+
+
 @dataclass
 class Column:
     name: str
@@ -209,6 +322,28 @@ class Column:
     declared: str
     clauses: str = ""
     generated: bool = False
+
+
+@dataclass
+class Table:
+    name: str
+    strict: bool
+    columns: list[Column]
+    key: tuple[Column, ...] = ()
+    constraints: list[str] = field(default_factory=list)
+    # How each row's references are drawn: the columns, the parent, its columns.
+    references: list[tuple[tuple[Column, ...], Table, tuple[Column, ...]]] = field(
+        default_factory=list
+    )
+    options: list[str] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def script(self) -> str:
+        # The type-less and the collated come with their clauses in the right order.
+        spelled = [f"{quote(c.name)} {c.declared}{c.clauses}" for c in self.columns]
+        body = ", ".join([*spelled, *self.constraints])
+        return f"CREATE TABLE {quote(self.name)} ({body}) {', '.join(self.options)}".rstrip()
 
 
 @dataclass
@@ -243,187 +378,225 @@ class Database:
                 db.execute("COMMIT")
 
 
-@st.composite
-def _columns(draw: Callable[..., Any], strict: bool) -> list[Column]:  # noqa: FBT001
-    vocabulary = STRICT if strict else DECLARED
-    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique_by=str.lower))
-    columns = []
-    for name in names:
-        family = str(draw(st.sampled_from(sorted(vocabulary))))
-        declared = str(draw(st.sampled_from(vocabulary[family])))
-        columns.append(Column(name, family, declared))
-    return columns
+class _Draw:
+    """Hypothesis's ``draw``, and what is said with it again and again."""
 
+    def __init__(self, draw: Callable[..., Any]) -> None:
+        self.draw = draw
 
-@st.composite
-def databases(draw: Callable[..., Any]) -> Database:  # noqa: C901, PLR0912, PLR0915  # one choice after another
-    """Draw one database of one to three tables."""
+    def chance(self, one_in: int) -> bool:
+        return bool(self.draw(st.integers(1, one_in)) == one_in)
 
-    def chance(one_in: int) -> bool:
-        return bool(draw(st.integers(1, one_in)) == one_in)
+    def one(self, choices: Sequence[str]) -> str:
+        return str(self.draw(st.sampled_from(choices)))
 
-    def one(choices: Sequence[str]) -> str:
-        return str(draw(st.sampled_from(choices)))
-
-    database = Database(one(("UTF-8", "UTF-8", "UTF-8", "UTF-16le", "UTF-16be")))
-    noisy = chance(3)
-    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique_by=str.lower))
-    keys: dict[str, Column] = {}  # tables with a key of one column
-    used: dict[str, list[object]] = {}
-    for name in names:
-        strict = chance(6)
-        columns: list[Column] = draw(_columns(strict))
-        constraints: list[str] = []
-        without_rowid = False
-        match draw(st.sampled_from(("none", "rowid", "auto", "own", "own", "composite"))):
-            case "rowid" | "auto" as kind:
-                first = columns[0]
-                first.family, first.declared = "integer", "INTEGER"
-                first.clauses = " PRIMARY KEY" + (" AUTOINCREMENT" if kind == "auto" else "")
-                keys[name] = first
-            case "own":
-                columns[0].clauses = " PRIMARY KEY" if chance(3) else " NOT NULL PRIMARY KEY"
-                keys[name] = columns[0]
-                without_rowid = chance(3)
-            case "composite" if len(columns) > 1:
-                parts = ", ".join(quote(c.name) for c in columns[:2])
-                constraints.append(f"PRIMARY KEY ({parts})")
-                without_rowid = chance(3)
-        for column in columns:
-            if "PRIMARY KEY" in column.clauses:
-                continue
-            if chance(4):
-                column.clauses += " NOT NULL"
-            if chance(6):
-                column.clauses += " UNIQUE"
-            if chance(5) and not strict:
-                column.clauses += f" DEFAULT {one(DEFAULTS)}"
-            if chance(8) and column.family == "text" and "COLLATE" not in column.declared:
-                column.clauses += " COLLATE NOCASE"
-            if chance(8):
-                check = one(
-                    (
-                        "{} IS NOT NULL",
-                        "length({}) < 1000",
-                        "{} <> ''",
-                        "typeof({}) <> 'blob'",
-                        "{} IN (0, 1, 2) OR {} IS NULL",
-                        "{} >= 0",
-                    )
-                )
-                column.clauses += f" CHECK ({check.replace('{}', quote(column.name))})"
-        generated = None
-        if chance(6):
-            of = columns[-1]
-            term = {
-                "integer": "{} % 1000 + 1",
-                "boolean": "NOT {}",
-                "text": "lower({})",
-                "real": "{} * 2",
-            }.get(of.family, "{}")
-            declared = "ANY" if strict else of.declared.partition(" COLLATE")[0]
-            generated = Column("generated", of.family, declared, generated=True)
-            generated.clauses = f" AS ({term.format(quote(of.name))}) {one(('STORED', 'VIRTUAL'))}"
-        if len(columns) > 2 and chance(5):
-            constraints.append(f"UNIQUE ({quote(columns[1].name)}, {quote(columns[2].name)})")
-        references: Column | None = None
-        parent = ""
-        if keys and chance(2):
-            parent = one(sorted(keys)) if not chance(12) else "gone"
-            target = keys.get(parent, columns[0])
-            references = Column("parent_id", target.family, target.declared.partition(" COLL")[0])
-            if strict and references.declared not in {
-                "INT",
-                "INTEGER",
-                "REAL",
-                "TEXT",
-                "BLOB",
-                "ANY",
-            }:
-                references = None
-        every = [
-            *columns,
-            *([references] if references else []),
-            *([generated] if generated else []),
-        ]
-        if references is not None:
-            constraints.append(
-                f"FOREIGN KEY ({quote('parent_id')}) REFERENCES {quote(parent)}"
-                + (f" ({quote(keys[parent].name)})" if parent in keys and not chance(3) else "")
-                + one(ACTIONS)
-            )
-        # The type-less and the collated come with their clauses in the right order.
-        spelled = ", ".join(
-            [*(f"{quote(c.name)} {c.declared}{c.clauses}" for c in every), *constraints]
+    def names(self, most: int) -> list[str]:
+        names: list[str] = self.draw(
+            st.lists(st.sampled_from(NAMES), min_size=1, max_size=most, unique_by=folded)
         )
-        options = ", ".join(["WITHOUT ROWID"] * without_rowid + ["STRICT"] * strict)
-        database.script.append(f"CREATE TABLE {quote(name)} ({spelled}) {options}".rstrip())
-        _draw_indexes(draw, database, name, columns)
-        _draw_rows(draw, database, name, every, used, parent if references else "", noisy)
-        if chance(10):
+        return names
+
+
+@st.composite
+def databases(draw: Callable[..., Any]) -> Database:
+    """Draw one database of one to three tables."""
+    at = _Draw(draw)
+    database = Database(at.one(("UTF-8", "UTF-8", "UTF-8", "UTF-16le", "UTF-16be")))
+    noisy = at.chance(3)
+    tables: list[Table] = []
+    for name in at.names(3):
+        table = _table(at, name)
+        tables.append(table)
+        if at.chance(2):
+            _refer(at, table, draw(st.sampled_from(tables)))
+        if at.chance(6):
+            _generate(at, table)
+        database.script.append(table.script)
+        _index(at, database, table)
+        _fill(at, database, table, noisy=noisy)
+        if at.chance(10):
             database.script.append(f"CREATE VIEW {quote('view of ' + name)} AS SELECT 1 AS one")
+    if at.chance(4):
+        _close_circle(database, tables[0], tables[-1])
     return database
 
 
-def _draw_indexes(
-    draw: Callable[..., Any], database: Database, table: str, columns: list[Column]
-) -> None:
-    for number in range(int(draw(st.sampled_from((0, 0, 0, 1, 2))))):
-        column = columns[number % len(columns)]
+def _table(at: _Draw, name: str) -> Table:
+    strict = at.chance(6)
+    vocabulary = STRICT if strict else DECLARED
+    columns = []
+    for named in at.names(6):
+        family = at.one(sorted(vocabulary))
+        columns.append(Column(named, family, at.one(vocabulary[family])))
+    table = Table(name, strict, columns, options=["STRICT"] * strict)
+    _key(at, table)
+    for column in columns:
+        if "PRIMARY KEY" not in column.clauses:
+            _promise(at, column, strict=strict)
+    if len(columns) > 2 and at.chance(5):
+        table.constraints.append(f"UNIQUE ({quote(columns[1].name)}, {quote(columns[2].name)})")
+    return table
+
+
+def _key(at: _Draw, table: Table) -> None:
+    first = table.columns[0]
+    kind = at.one(("none", "rowid", "auto", "descending", "own", "own", "composite", "composite"))
+    match kind:
+        case "rowid" | "auto" | "descending":
+            first.family, first.declared = "integer", "INTEGER"
+            first.clauses = " PRIMARY KEY"
+            first.clauses += {"rowid": "", "auto": " AUTOINCREMENT", "descending": " DESC"}[kind]
+            table.key = (first,)
+        case "own":
+            first.clauses = " PRIMARY KEY" if at.chance(3) else " NOT NULL PRIMARY KEY"
+            table.key = (first,)
+        case "composite" if len(table.columns) > 1:
+            # In any order, and not always the first ones.
+            count = 3 if len(table.columns) > 2 and at.chance(3) else 2
+            table.key = tuple(at.draw(st.permutations(table.columns))[:count])
+            table.constraints.append(f"PRIMARY KEY ({_spelled(table.key)})")
+        case _:
+            return
+    if kind in {"own", "composite"} and at.chance(3):
+        table.options.insert(0, "WITHOUT ROWID")
+
+
+def _spelled(columns: Sequence[Column]) -> str:
+    return ", ".join(quote(column.name) for column in columns)
+
+
+CHECKS = (
+    *("{} IS NOT NULL", "length({}) < 1000", "{} <> ''", "typeof({}) <> 'blob'"),
+    *("{} IN (0, 1, 2) OR {} IS NULL", "{} >= 0", "{} BETWEEN -5 AND 1e30", "NOT {} = 'x'"),
+)
+
+
+def _promise(at: _Draw, column: Column, *, strict: bool) -> None:
+    if at.chance(4):
+        column.clauses += " NOT NULL"
+    if at.chance(6):
+        column.clauses += " UNIQUE"
+    if at.chance(5) and not strict:
+        column.clauses += f" DEFAULT {at.one(DEFAULTS)}"
+    if at.chance(8) and column.family == "text" and "COLLATE" not in column.declared:
+        column.clauses += " COLLATE " + at.one(("NOCASE", "NOCASE", "RTRIM"))
+    if at.chance(8):
+        named = "CONSTRAINT " + quote(f"check {column.name}") + " " if at.chance(4) else ""
+        check = at.one(CHECKS).replace("{}", quote(column.name))
+        column.clauses += f" {named}CHECK ({check})"
+
+
+def _generate(at: _Draw, table: Table) -> None:
+    of = table.columns[-1]
+    term = {
+        "integer": "{} % 1000 + 1",
+        "boolean": "NOT {}",
+        "text": "lower({})",
+        "real": "{} * 2",
+    }.get(of.family, "{}")
+    if of.family == "integer" and at.chance(2):
+        term = "{} + 1"
+    declared = "ANY" if table.strict else of.declared.partition(" COLLATE")[0]
+    generated = Column("generated", of.family, declared, generated=True)
+    generated.clauses = f" AS ({term.format(quote(of.name))}) {at.one(('STORED', 'VIRTUAL'))}"
+    # PostgreSQL has a place of its own for each column, wherever it stands.
+    table.columns.insert(at.draw(st.integers(1, len(table.columns))), generated)
+
+
+def _refer(at: _Draw, table: Table, parent: Table) -> None:
+    """Let new columns of ``table`` refer to the key of ``parent``, which may be itself."""
+    if not parent.key:
+        return
+    copies = tuple(
+        Column(f"parent_{number}", of.family, of.declared.partition(" COLL")[0])
+        for number, of in enumerate(parent.key)
+    )
+    if table.strict and any(copy.declared not in STRICT_WORDS for copy in copies):
+        return
+    referred = f" ({_spelled(parent.key)})" if not at.chance(3) else ""
+    action = at.one(ACTIONS)
+    spelled = quote(parent.name) if not at.chance(12) else "gone"
+    at_end = len(table.columns)
+    table.columns[at_end:] = copies
+    table.constraints.append(
+        f"FOREIGN KEY ({_spelled(copies)}) REFERENCES {spelled}{referred}{action}"
+    )
+    if spelled != "gone":
+        table.references.append((copies, parent, parent.key))
+
+
+def _close_circle(database: Database, table: Table, parent: Table) -> None:
+    """Let the first table refer to the last, which may refer to the first."""
+    if len(parent.key) != 1 or table.strict:
+        return
+    (key,) = parent.key
+    name = quote("circle")
+    database.script.append(
+        f"ALTER TABLE {quote(table.name)} ADD COLUMN {name} {key.declared.partition(' COLL')[0]} "
+        f"REFERENCES {quote(parent.name)} ({quote(key.name)})"
+    )
+    some = f"SELECT max({quote(key.name)}) FROM {quote(parent.name)}"
+    database.rows.append((f"UPDATE {quote(table.name)} SET {name} = ({some})", ()))
+
+
+def _index(at: _Draw, database: Database, table: Table) -> None:
+    columns = [column for column in table.columns if not column.generated]
+    for number in range(int(at.draw(st.sampled_from((0, 0, 0, 1, 2))))):
+        column = at.draw(st.sampled_from(columns))
         name = quote(column.name)
-        term = draw(
-            st.sampled_from(
-                (
-                    name,
-                    f"{name} DESC",
-                    f"lower({name})",
-                    f"{name} COLLATE NOCASE",
-                    f"coalesce({name}, '')",
-                    f"abs({name})",
-                    ", ".join(quote(c.name) for c in columns),
-                )
+        term = at.one(
+            (
+                name,
+                f"{name} DESC",
+                f"lower({name})",
+                f"{name} COLLATE NOCASE",
+                f"coalesce({name}, '')",
+                f"abs({name})",
+                _spelled(table.columns),
             )
         )
-        where = draw(
-            st.sampled_from(
-                ("", "", f" WHERE {name} IS NOT NULL", f" WHERE {name} > 5", f" WHERE {name} <> ''")
-            )
-        )
-        unique = draw(st.sampled_from(("", "", "UNIQUE ")))
+        predicates = (f"{name} IS NOT NULL", f"{name} > 5", f"{name} <> ''", f"{name} = 1")
+        where = at.one(("", "", *(f" WHERE {predicate}" for predicate in predicates)))
+        index = quote(at.one((f"index {number} of {table.name}", f"{table.name}_pkey{number}")))
         database.script.append(
-            f"CREATE {unique}INDEX {quote(f'index {number} of {table}')} "
-            f"ON {quote(table)} ({term}){where}"
+            f"CREATE {at.one(('', '', 'UNIQUE '))}INDEX {index} "
+            f"ON {quote(table.name)} ({term}){where}"
         )
 
 
-def _draw_rows(
-    draw: Callable[..., Any],
-    database: Database,
-    table: str,
-    columns: list[Column],
-    used: dict[str, list[object]],
-    parent: str,
-    noisy: bool,  # noqa: FBT001
-) -> None:
-    written = [column for column in columns if not column.generated]
-    holes = ", ".join("?" * len(written))
-    names = ", ".join(quote(column.name) for column in written)
-    statement = f"INSERT INTO {quote(table)} ({names}) VALUES ({holes})"
+def _fill(at: _Draw, database: Database, table: Table, *, noisy: bool) -> None:
+    written = [column for column in table.columns if not column.generated]
     forms: dict[str, st.SearchStrategy[object]] = {
-        column.name: draw(st.sampled_from(TIME_FORMS))
+        column.name: at.draw(st.sampled_from(TIME_FORMS))
         for column in written
         if column.family == "time"
     }
-    for _ in range(int(draw(st.integers(0, 7)))):
-        values: list[object] = []
-        for column in written:
-            strategy = forms.get(column.name, VALUES[column.family])
-            if noisy and draw(st.integers(1, 8)) == 1:
-                strategy = NOISE
-            elif column.name == "parent_id" and not noisy:
-                strategy = st.sampled_from([None, *used.get(parent, [])])
-            elif draw(st.integers(1, 10)) == 1:
-                strategy = st.none()
-            values.append(draw(strategy))
-        used.setdefault(table, []).append(values[0])
-        database.rows.append((statement, tuple(values)))
+    for _ in range(int(at.draw(st.integers(0, 7)))):
+        row = {
+            column.name: at.draw(
+                _values(at, column, forms.get(column.name, VALUES[column.family]), noisy=noisy)
+            )
+            for column in written
+        }
+        for copies, parent, key in table.references:
+            if not noisy and parent.rows:
+                there = at.draw(st.sampled_from([None, *parent.rows]))
+                for copy, of in zip(copies, key, strict=True):
+                    row[copy.name] = there[of.name] if there else None
+        table.rows.append(row)
+        marks = ", ".join(
+            "CAST(? AS TEXT)" if isinstance(value, Raw) else "?" for value in row.values()
+        )
+        statement = f"INSERT INTO {quote(table.name)} ({_spelled(written)}) VALUES ({marks})"
+        database.rows.append((statement, tuple(row.values())))
+
+
+def _values(
+    at: _Draw, column: Column, usual: st.SearchStrategy[object], *, noisy: bool
+) -> st.SearchStrategy[object]:
+    if noisy and at.chance(8):
+        odd = ODD.get(column.family)
+        return NOISE if odd is None or at.chance(2) else st.sampled_from(odd)
+    if column.family in TWINS and at.chance(12):
+        return st.sampled_from(TWINS[column.family])
+    return st.none() if at.chance(10) else usual

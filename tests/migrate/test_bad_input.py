@@ -20,7 +20,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import postgres
 from oxy_pg.errors import (
     ConfigurationError,
     MigrationError,
@@ -101,7 +100,7 @@ def test_truncated_database_is_refused(tmp_path, pg_url, untouched, kept):
     os.truncate(path, kept)
     untouched()
 
-    with pytest.raises(SourceUnreadable):
+    with pytest.raises(SourceUnreadable, match="bytes are missing at its end"):
         migrate(path, pg_url)
 
 
@@ -350,22 +349,21 @@ def test_unreachable_server_is_said_to_be_so(tmp_path, pg_url, untouched):
     assert "hunter2" not in str(caught.value)
 
 
-def test_wrong_credentials_are_said_to_be_so(tmp_path):
+def test_wrong_credentials_are_said_to_be_so(tmp_path, pg_url):
     """
     A role, a password or a database that is not there.
     """
     path = filled(tmp_path / "a.db")
-    with postgres.temporary() as server:
-        for url in (
-            server.url(role="nobody_here"),
-            server.url().replace(server.password, "guessed"),
-            server.url("not_there"),
-        ):
-            with pytest.raises(TargetUnreachable) as caught:
-                migrate(path, url, timeout=2)
-
-            assert server.password not in str(caught.value)
-            assert "guessed" not in str(caught.value)
+    for url in (
+        pg_url.replace("oxy:", "nobody_here:"),
+        pg_url.replace("sesame", "guessed"),
+        pg_url + "_not_there",
+    ):
+        with pytest.raises(TargetUnreachable) as caught:
+            migrate(path, url, timeout=2)
+        assert ("not_there" in url) == ("CREATE DATABASE" in str(caught.value))
+        assert "sesame" not in str(caught.value)
+        assert "guessed" not in str(caught.value)
 
 
 def test_role_without_rights_is_told_which_grant(tmp_path, server_url, pg_url, untouched):
@@ -378,11 +376,55 @@ def test_role_without_rights_is_told_which_grant(tmp_path, server_url, pg_url, u
         conn.execute("DROP ROLE IF EXISTS stranger")
         conn.execute("CREATE ROLE stranger LOGIN PASSWORD 'sesame'")
     try:
-        with pytest.raises(MigrationError, match="GRANT ALL ON SCHEMA public TO"):
+        with pytest.raises(
+            MigrationError, match="GRANT ALL ON SCHEMA public TO stranger;"
+        ) as caught:
             migrate(path, pg_url.replace("oxy:", "stranger:"))
+        # Nobody has asked for the statement.
+        assert "CREATE TABLE" not in str(caught.value)
     finally:
         with psycopg.connect(server_url, autocommit=True) as conn:
             conn.execute("DROP ROLE stranger")
+
+
+def test_role_without_a_schema_is_told_what_to_do(tmp_path, server_url, pg_url):
+    """
+    No schema of the search path is there: the remedy makes one.
+    """
+    path = filled(tmp_path / "a.db")
+    url = server_url.rpartition("/")[0] + "/" + pg_url.rpartition("/")[2]
+    with psycopg.connect(url) as conn:
+        conn.execute("DROP SCHEMA public")
+
+    with pytest.raises(TargetUnreachable, match="GRANT ALL ON SCHEMA public TO oxy;"):
+        migrate(path, pg_url)
+
+
+def test_standby_is_said_to_take_no_writes(tmp_path, server_url, pg_url, untouched):
+    """
+    A server that only reads is no reason to correct the source.
+    """
+    path = filled(tmp_path / "a.db")
+    untouched()
+    name = pg_url.rpartition("/")[2]
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+    with pytest.raises(TargetRefused, match="takes no writes"):
+        migrate(path, pg_url)
+
+
+def test_server_without_room_for_another_is_said_to_have_none(tmp_path, server_url, pg_url):
+    """
+    Too many connections: neither the host nor the port is wrong.
+    """
+    path = filled(tmp_path / "a.db")
+    name = pg_url.rpartition("/")[2]
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+
+    with pytest.raises(TargetUnreachable, match="takes no more connections"):
+        migrate(path, pg_url, timeout=0.5)
 
 
 def test_second_run_says_that_the_target_is_not_empty(tmp_path, pg_url):

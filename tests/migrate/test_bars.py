@@ -28,16 +28,23 @@ TABLES = {
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def on_a_terminal(*arguments) -> tuple[int, str, str]:
-    """Run ``oxy-pg`` with a terminal as stderr; returns its code and both outputs."""
+def on_a_terminal(*arguments, whole: bool = False) -> tuple[int, str, str]:
+    """
+    Run ``oxy-pg`` with a terminal as stderr; returns its code and both outputs.
+
+    With ``whole``, stdout goes to the terminal too.
+    """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    # The workers of pytest-xdist set these, and then the terminal's own size would not count.
+    sizes = {"COLUMNS", "LINES"}
+    environment = {name: value for name, value in os.environ.items() if name not in sizes}
     process = subprocess.Popen(
         [sys.executable, "-m", "oxy_pg", *arguments],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=follower if whole else subprocess.PIPE,
         stderr=follower,
-        env={**os.environ, "TERM": "xterm-256color"},
+        env={**environment, "TERM": "xterm-256color"},
         text=True,
     )
     os.close(follower)
@@ -103,6 +110,21 @@ def test_bars_stop_where_it_failed(path, pg_url):
     assert "" == output
     assert "stopped" in shown
     assert shown.index("stopped") < shown.index("--if-not-empty")
+
+
+def test_both_sides_are_a_table_on_a_terminal(path, pg_url):
+    """
+    At the end the counts of both sides stand side by side, names as they are.
+    """
+    arguments = ("migrate-sqlite", "--quiet", "--from", path, "--to", pg_url)
+    code, _, shown = on_a_terminal(*arguments, whole=True)
+
+    assert 0 == code
+    lines = [line.split() for line in ESCAPES.sub("", shown).splitlines()]
+    assert ["[b]odd[/b]", "7", "7", "✓"] in lines
+    assert ["threads", "150,000", "150,000", "✓"] in lines
+    assert ["all", "4", "tables", "150,010", "150,010", "✓"] in lines
+    assert "─────" in shown
 
 
 def test_quiet_is_quiet_on_a_terminal_too(path, pg_url):

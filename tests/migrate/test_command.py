@@ -7,18 +7,26 @@ import hashlib
 import json
 import os
 import pickle
+import re
+import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
+import psycopg
 import pytest
 
+from oxy_pg.cli.migrate import migrate_sqlite as command
 from oxy_pg.errors import (
     BadValues,
     ConfigurationError,
     OrphanRows,
+    PreparationFailed,
     SchemaMismatch,
     SourceUnreadable,
     TargetNotEmpty,
@@ -62,7 +70,139 @@ def test_a_line_for_each_table_in_a_pipe(run):
     done = run()
     assert 0 == done.returncode
     assert "[1/1] threads: 2 rows → 2 ✓" in done.stderr
-    assert "Moved 2 rows of 1 tables" in done.stdout
+    assert "Moved 2 rows of 1 table in" in done.stdout
+
+
+CHILDREN = """
+CREATE TABLE p (id INTEGER PRIMARY KEY);
+CREATE TABLE 売上_children (id INTEGER PRIMARY KEY, p_id INTEGER NOT NULL REFERENCES p);
+"""
+FAMILY = {"p": [(1,)], "売上_children": [(1, 1), (2, 1), (3, 7)]}
+
+
+def test_both_sides_stand_side_by_side(run):
+    """
+    What was counted on either side, in columns; where they differ it says why.
+    """
+    done = run("--on-orphan", "skip", "--verify", "--quiet", script=CHILDREN, rows=FAMILY)
+    assert [
+        "table          rows in SQLite  rows in PostgreSQL",
+        "p                           1                   1  ✓",
+        "売上_children               3                   2  ✓  1 left out",
+        "all 2 tables                4                   3  ✓",
+    ] == done.stdout.splitlines()[:4]
+
+
+def test_rows_that_were_there_before_are_told(run, pg):
+    """
+    With --if-not-empty append the target has more than what came.
+    """
+    pg("CREATE TABLE threads (id bigint PRIMARY KEY, title text NOT NULL)")
+    pg("INSERT INTO threads VALUES (8, 'a'), (9, 'b')")
+    done = run("--if-not-empty", "append", "--verify", "full")
+    assert "threads                   2                   4  ✓  2 were there before" in done.stdout
+
+
+def test_without_verification_nothing_is_ticked(run):
+    """
+    --verify none shows the rows that were written, which nobody has counted again.
+    """
+    done = run("--verify", "none", "--quiet")
+    assert "rows written" in done.stdout
+    assert "✓" not in done.stdout
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--dry-run"]])
+def test_a_terminal_of_another_encoding_gets_question_marks(lite, pg_url, options):
+    """
+    What cannot be printed ends nothing; JSON is UTF-8 everywhere.
+    """
+    path = lite('CREATE TABLE "売上" (id INTEGER PRIMARY KEY)', {"売上": [(1,)]})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "oxy_pg",
+            "migrate-sqlite",
+            "--from",
+            path,
+            "--to",
+            pg_url,
+            *options,
+        ],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    assert b"Traceback" not in done.stderr
+    if options == ["--json"]:
+        assert "売上" == json.loads(done.stdout)["tables"][0]["name"]
+
+
+def test_interrupted_it_says_that_nothing_was_written(lite, pg_url, pg):
+    """
+    Ctrl-C ends with 130 and one clear message; the drivers' talk stays out of it.
+    """
+    script = "CREATE TABLE t (v); INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL "
+    path = lite(script + "SELECT i + 1 FROM n WHERE i < 1000000) SELECT 'text ' || i FROM n")
+    for after in (0.3, 0.5, 0.8):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "oxy_pg", "migrate-sqlite", "--from", path, "--to", pg_url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        if process.returncode == 130 and "the target is as it was" in said:
+            break
+    assert 130 == process.returncode, said
+    assert "Stopped before the commit: the target is as it was." in said
+    assert "error ignored" not in said
+    assert [] == pg("SELECT relname FROM pg_class WHERE relname = 't'")
+
+
+def test_a_dry_run_finds_missing_rights(lite, pg_url, pg, server_url):
+    """
+    What the real run would be refused is a problem of the dry run already.
+    """
+    path = lite(THREADS, ROWS)
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS guest")
+        connection.execute("CREATE ROLE guest LOGIN PASSWORD 'sesame'")
+    guest = pg_url.replace("oxy:", "guest:")
+    try:
+        done = oxy("--from", path, "--to", guest, "--dry-run")
+        assert 1 == done.returncode
+        assert "problem: rights: permission denied for schema public" in done.stdout
+        assert "GRANT ALL ON SCHEMA public TO guest;" in done.stdout
+
+        pg("CREATE TABLE threads (id bigint PRIMARY KEY, title text NOT NULL)")
+        pg("GRANT SELECT ON threads TO guest")
+        done = oxy("--from", path, "--to", guest)
+        assert 1 == done.returncode
+        assert "permission denied for table threads" in done.stderr
+        assert "no INSERT on it" in done.stderr
+        pg("DROP TABLE threads")
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute("DROP ROLE guest")
+
+
+def test_every_option_is_explained():
+    """
+    --help leaves none without a text, and its examples are commands that exist.
+    """
+    for parameter in command.params:
+        assert isinstance(parameter, click.Option)
+        assert parameter.help, parameter.name
+    shown = re.sub(r"\\\n *", "", oxy("--help").stdout)
+    examples = re.findall(r"^ +oxy-pg migrate-sqlite (.*)$", shown, re.MULTILINE)
+    assert len(examples) == 5
+    for example in examples:
+        command.make_context("migrate-sqlite", shlex.split(example))
 
 
 def test_json_is_all_that_stdout_holds(run):
@@ -72,7 +212,9 @@ def test_json_is_all_that_stdout_holds(run):
     done = run("--json", "--quiet", "--verify", "full")
     report = json.loads(done.stdout)
     assert [2] == [table["rows_written"] for table in report["tables"]]
-    assert {"mode": "full", "tables": 1, "rows": 2, "values": 4} == report["verification"]
+    counts = [{"table": "threads", "source": 2, "target": 2, "before": 0, "left": 0}]
+    verified = {"mode": "full", "tables": 1, "rows": 2, "values": 4, "counts": counts}
+    assert verified == report["verification"]
     assert "" == done.stderr
     assert "sesame" not in done.stdout + done.stderr
 
@@ -179,6 +321,8 @@ def test_prepare_runs_first_and_its_failure_ends_it(run, pg):
     assert 1 == done.returncode
     assert "Failed to run migrations on PostgreSQL" in done.stderr
     assert "no such revision" in done.stderr
+    # Nobody knows what the command did before.
+    assert "as it was" not in done.stderr
     assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'threads'")
 
 
@@ -241,10 +385,45 @@ def test_another_database_is_no_source():
         path_of("mysql://me:secret@host/db")
 
 
+def test_an_unused_cast_is_told(run, pg):
+    """
+    A column that is there keeps its type, and the user learns that the cast did nothing.
+    """
+    pg("CREATE TABLE threads (id bigint, title text NOT NULL)")
+
+    done = run("--cast", "threads.title=integer")
+
+    assert "threads.title stays text" in done.stdout
+
+
+def test_a_report_without_a_place_is_wrong_usage(run, pg):
+    """
+    It is noticed before the rows are moved, not after.
+    """
+    done = run("--report", "/no/such/place/report.json")
+
+    assert 2 == done.returncode
+    assert "/no/such/place" in done.stderr
+    assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'threads'")
+
+
+def test_an_unquoted_at_sign_is_said_to_be_one(run):
+    """
+    What stands behind it would be taken for the host, and be shown.
+    """
+    done = run("--to", "postgresql://oxy:hunter@two@127.0.0.1/app")
+
+    assert 1 == done.returncode
+    assert "%40" in done.stderr
+    assert "hunter" not in done.stderr
+    assert "two" not in done.stderr
+
+
 ERRORS = [
     SourceUnreadable("/a.db", "why", "what next"),
     TargetUnreachable("postgresql://h/d", "why", "what next"),
     TargetRefused("insert t into", "why", "what next"),
+    PreparationFailed("`make`", "why"),
     TargetNotEmpty((("t", 3),)),
     SchemaMismatch(("a", "b")),
     BadValues((BadValue("t", "c", "rowid 1", "'x'", "no"),), 7),

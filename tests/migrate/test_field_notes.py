@@ -22,7 +22,8 @@ from oxy_pg.errors import (
 )
 from oxy_pg.migrate.migration import migrate
 from oxy_pg.migrate.types import SIMPLE
-from oxy_pg.migrate.values import Unfit, to_text
+from oxy_pg.migrate.unfit import Unfit
+from oxy_pg.migrate.values import to_text
 
 
 def test_sequences_go_on_where_the_keys_ended(move, pg):
@@ -364,7 +365,7 @@ def test_orphans_are_listed(move, pg):
     """
     Field note 15: orphans are listed before the first write.
     """
-    with pytest.raises(OrphanRows, match=r"child \(parent_id\) → parent: 1 rows \(id 11\)"):
+    with pytest.raises(OrphanRows, match=r"child \(parent_id\) → parent: 1 row \(id 11\)"):
         move(FAMILY)
     assert [] == pg("SELECT relname FROM pg_class WHERE relname = 'child'")
 

@@ -7,6 +7,7 @@ OXY_PG_KILLS sets how often the migrating process is killed (default 6).
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import psycopg
@@ -42,11 +44,30 @@ DEFINITIONS = (
     """,
 )
 
+# Says which phase begins; that of the commit is everything after the last comparison.
+PHASES = ("plan", "check", "load", "index", "verify", "commit")
 PROGRAM = """
+import signal
 import sys
+# A shell lets what it starts in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from oxy_pg.migrate import transaction
 from oxy_pg.migrate.migration import migrate
+
+def tell(phase, seen=set()):
+    if phase not in seen:
+        seen.add(phase)
+        print(phase, flush=True)
+
+verify = transaction.Transaction._verify
+
+def verify_and_tell(self, *args):
+    verify(self, *args)
+    tell("commit")
+
+transaction.Transaction._verify = verify_and_tell
 print("ready", flush=True)
-migrate(sys.argv[1], sys.argv[2])
+migrate(sys.argv[1], sys.argv[2], schema=sys.argv[3], on_progress=lambda at: tell(at.phase))
 """
 
 
@@ -58,10 +79,10 @@ def source(tmp_path_factory):
     return path
 
 
-def started(source, url) -> subprocess.Popen[str]:
+def started(source, url, schema="auto") -> subprocess.Popen[str]:
     """A migration in a process group of its own, past its imports."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, source, url],
+        [sys.executable, "-c", PROGRAM, source, url, schema],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,35 +122,64 @@ def definitions(conn) -> list[tuple[str, ...]]:
     return sorted(rows)
 
 
+class Killer:
+    """Kills migrations at moments that are spread over all that they do."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.lasts: dict[str, float] = {}
+        self.killed_in: Counter[str] = Counter()
+
+    def measure(self, source, url, schema) -> None:
+        """See how long each phase lasts when nothing disturbs it."""
+        process = started(source, url, schema)
+        assert process.stdout is not None
+        began = [(line.strip(), time.monotonic()) for line in process.stdout]
+        finished(process)
+        assert 0 == process.returncode
+        began.append(("", time.monotonic()))
+        for (phase, start), (_, end) in itertools.pairwise(began):
+            self.lasts[phase] = end - start
+        assert {*PHASES} <= self.lasts.keys()
+
+    def kill(self, source, url, schema, number) -> None:
+        """Kill one; at a random moment of the phases in turn."""
+        phase = PHASES[number % len(PHASES)]
+        process = started(source, url, schema)
+        assert process.stdout is not None
+        while process.stdout.readline().strip() != phase:
+            assert process.poll() is None
+        time.sleep(self.lasts[phase] * self.random.random())
+        os.killpg(process.pid, signal.SIGKILL)
+        told, _ = process.communicate(timeout=60)
+        last = told.split()[-1] if told.split() else phase
+        self.killed_in["load" if last == "table" else last] += 1
+        alone(url)
+
+
 @pytest.mark.timeout(60 + 5 * KILLS)
 def test_killed_migration_leaves_nothing_or_everything(source, pg_url):
     """
     kill -9 at random moments: no table of ours, or all of them with every row.
     """
-    chosen = random.Random(9)
     before = hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    took = timed(source, pg_url)
-    outcomes = []
+    killer = Killer(9)
+    killer.measure(source, pg_url, "create")
+    outcomes: Counter[str] = Counter()
     for number in range(KILLS):
         emptied(pg_url)
-        process = started(source, pg_url)
-        # Spread over the whole run, the commit included.
-        time.sleep(took * (number + chosen.random()) / KILLS * 1.1)
-        os.killpg(process.pid, signal.SIGKILL)
-        finished(process)
-        alone(pg_url)
+        killer.kill(source, pg_url, "create", number)
 
         with psycopg.connect(pg_url) as conn:
-            tables = conn.execute(
+            relations = conn.execute(
                 "SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
                 "WHERE nspname !~ '^pg_|^information_schema'"
             ).fetchone()
-        outcomes.append(tables)
-        assert tables == (0,) or [] == differences(source, pg_url, tables=MOVED), number
+        outcomes["empty" if relations == (0,) else "complete"] += 1
+        assert relations == (0,) or [] == differences(source, pg_url), number
 
     assert before == hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    # A test in which every kill came too late, or none, would show nothing.
-    assert (0,) in outcomes
+    told(killer, outcomes)
 
 
 @pytest.mark.timeout(60 + 5 * KILLS)
@@ -137,19 +187,16 @@ def test_killed_migration_leaves_the_existing_schema_as_it_was(source, pg_url):
     """
     kill -9 while keys and indexes are put aside: they are all back, and the rows none or all.
     """
-    chosen = random.Random(10)
     with psycopg.connect(pg_url) as conn:
         conn.execute(oxy_database.POSTGRES_SCHEMA)
         oxy_database.record_migrations(conn)
         promised = definitions(conn)
-    took = timed(source, pg_url, clean=lambda: truncate(pg_url))
+    killer = Killer(10)
+    killer.measure(source, pg_url, "existing")
+    outcomes: Counter[str] = Counter()
     for number in range(KILLS):
         truncate(pg_url)
-        process = started(source, pg_url)
-        time.sleep(took * (number + chosen.random()) / KILLS * 1.1)
-        os.killpg(process.pid, signal.SIGKILL)
-        finished(process)
-        alone(pg_url)
+        killer.kill(source, pg_url, "existing", number)
 
         with psycopg.connect(pg_url) as conn:
             assert promised == definitions(conn)
@@ -158,7 +205,18 @@ def test_killed_migration_leaves_the_existing_schema_as_it_was(source, pg_url):
                 for table in MOVED
                 if conn.execute(f'SELECT FROM "{table}" LIMIT 1').fetchone() is not None
             ]
+        outcomes["complete" if full else "empty"] += 1
         assert full == [] or [] == differences(source, pg_url, tables=MOVED), number
+
+    told(killer, outcomes)
+
+
+def told(killer: Killer, outcomes: Counter[str]) -> None:
+    """Show when it was killed, and make sure that it was in every phase."""
+    print(dict(killer.killed_in), dict(outcomes))  # noqa: T201
+    # A test in which every kill came too late would show nothing.
+    assert outcomes["empty"]
+    assert KILLS < 2 * len(PHASES) or killer.killed_in.keys() >= {*PHASES}, killer.killed_in
 
 
 def test_reader_never_sees_half_of_it(source, pg_url):
@@ -180,7 +238,9 @@ def test_reader_never_sees_half_of_it(source, pg_url):
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        timed(source, pg_url, clean=None)
+        process = started(source, pg_url)
+        finished(process)
+        assert 0 == process.returncode
     finally:
         over.set()
         watcher.join()
@@ -205,18 +265,6 @@ def test_interrupt_leaves_nothing(source, pg_url):
         ).fetchall()
     assert rows == []
     assert 0 != process.returncode
-
-
-def timed(source, url, clean=None) -> float:
-    """How long an undisturbed migration takes; the target is empty again afterwards."""
-    process = started(source, url)
-    began = time.monotonic()
-    _, errors = process.communicate(timeout=100)
-    assert 0 == process.returncode, errors
-    took = time.monotonic() - began
-    if clean is not None:
-        clean()
-    return took
 
 
 def emptied(url) -> None:

@@ -96,6 +96,20 @@ def test_all_of_it_moves_into_an_empty_database(tmp_path, pg_url):
     assert any("_runs_old" in f"{skipped.name} {skipped.reason}" for skipped in report.skipped)
 
 
+def test_all_of_it_moves_to_a_newer_server(tmp_path, postgresql_18):
+    """
+    PostgreSQL 18, its tables made beforehand by an ordinary role.
+    """
+    url = postgresql_18.new_database()
+    with psycopg.connect(url) as conn:
+        conn.execute(oxy_database.POSTGRES_SCHEMA)
+    path = oxy(tmp_path)
+
+    migrate(path, url, schema="existing", verify="full")
+
+    assert [] == differences(path, url, tables=MOVED)
+
+
 @pytest.mark.parametrize("trap", sorted(oxy_database.HARMLESS))
 def test_harmless_trap_moves_as_it_is(tmp_path, schema, trap):
     """

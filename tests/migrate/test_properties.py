@@ -13,7 +13,7 @@ import hashlib
 import os
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -22,14 +22,25 @@ from psycopg import sql
 
 from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate.migration import migrate
-from tests.migrate.compare import differences, fits, schema_differences, source_values
+from tests.migrate.compare import (
+    differences,
+    kept,
+    names_in,
+    own_tables,
+    repeated,
+    schema_differences,
+    source_values,
+    unique_keys,
+)
 from tests.migrate.databases import databases, quote
+from tests.migrate.test_kill import definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oxy_pg.migrate.report import MigrationReport
 
+REPEATED = "has this key already"
 REQUIRED = "the column is NOT NULL in PostgreSQL"
 # Numbers among texts that are times could count anything.
 MIXED = "a number, and the other times in this column are text"
@@ -52,7 +63,14 @@ def target(server_url):
             conn.execute("CREATE SCHEMA public")
         return url
 
-    yield emptied
+    # As if every table were large: seen only in part at first, and moved in many pieces.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oxy_pg.migrate.survey._SAMPLE", 2)
+        patch.setattr("oxy_pg.migrate.preflight._BATCH", 2)
+        patch.setattr("oxy_pg.migrate.load._CHUNK", 100)
+        patch.setattr("oxy_pg.migrate.records._LARGEST", 500)
+        patch.setattr("oxy_pg.migrate.verify._FETCHED", 2)
+        yield emptied
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -84,28 +102,69 @@ def check_migration(path: str, url: str) -> str:
     """Migrate ``path`` into the empty ``url``; fail unless the outcome is right, and name it."""
     before = _digest(path)
     outcome = _outcome(path, url)
-    if isinstance(outcome, BadValues):
-        types = _planned_types(path, url)
-        wrong = list(_wrongly_refused(path, url, outcome, types))
-        assert not wrong, "\n".join(wrong)
-        assert [] == _tables(url)
-    elif isinstance(outcome, OrphanRows):
-        wrong = list(_wrongly_orphaned(path, outcome))
-        assert not wrong, "\n".join(wrong)
-        assert [] == _tables(url)
-    else:
-        explained = {(skipped.kind, skipped.name): skipped.reason for skipped in outcome.skipped}
-        wrong = [
-            *differences(path, url),
-            *schema_differences(path, url, allowed=explained),
-            *_used_up_sequences(url),
-        ]
-        assert not wrong, "\n".join([*wrong, repr(explained)])
     if isinstance(outcome, BadValues | OrphanRows):
-        wrong = list(_wrongly_skipped(path, url))
+        assert [] == _tables(url)
+        planned = migrate(path, url, dry_run=True)
+        wrong = (
+            [*_wrongly_refused(path, url, outcome, planned)]
+            if isinstance(outcome, BadValues)
+            else [*_wrongly_orphaned(path, outcome)]
+        )
         assert not wrong, "\n".join(wrong)
+        assert [] == _tables(url)
+        wrong = [*_wrongly_skipped(path, url), *_wrongly_emptied(path, url, outcome)]
+    else:
+        wrong = [*_wrongly_arrived(path, url, outcome), *_wrongly_filled(path, url, outcome)]
+    assert not wrong, "\n".join(wrong)
     assert before == _digest(path)
     return type(outcome).__name__
+
+
+def _wrongly_arrived(path: str, url: str, report: MigrationReport) -> Iterator[str]:
+    names = names_in(report)
+    explained = {(skipped.kind, skipped.name): skipped.reason for skipped in report.skipped}
+    wrong = [
+        *differences(path, url, names=names),
+        *schema_differences(path, url, allowed=explained, names=names),
+        *_used_up_sequences(url),
+        *_checks_lost(path, url, report),
+    ]
+    if wrong:
+        yield from [*wrong, repr(explained)]
+
+
+def _checks_lost(path: str, url: str, report: MigrationReport) -> Iterator[str]:
+    """Count the CHECKs of both sides, and those that were reported."""
+    with contextlib.closing(sqlite3.connect(path)) as lite, psycopg.connect(url) as conn:
+        texts = lite.execute("SELECT sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        found = conn.execute(
+            "SELECT count(*) FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid "
+            "WHERE contype = 'c' AND relnamespace = 'public'::regnamespace"
+        ).fetchone() or (0,)
+    ours = sum(text.count(" CHECK (") for (text,) in texts)
+    left = sum(skipped.kind == "check" for skipped in report.skipped)
+    if ours != found[0] + left:
+        yield f"{ours} CHECKs, of which {found[0]} arrived and {left} were left behind"
+
+
+def _wrongly_filled(path: str, url: str, first: MigrationReport) -> Iterator[str]:
+    """Fill the tables that are there now: the same rows, and nothing else has changed."""
+    with psycopg.connect(url) as conn:
+        promised = definitions(conn)
+    migrate(path, url, if_not_empty="truncate", verify="full")
+    for difference in differences(path, url, names=names_in(first)):
+        yield f"filled: {difference}"
+    with psycopg.connect(url) as conn:
+        for kind in set(promised) ^ set(definitions(conn)):
+            yield f"filled: {kind}"
+        (keys,) = conn.execute(
+            "SELECT count(*) FROM pg_index JOIN pg_class t ON t.oid = indrelid "
+            "WHERE indisunique AND relnamespace = 'public'::regnamespace"
+        ).fetchone() or (0,)
+    if not keys:
+        again = migrate(path, url, if_not_empty="append", verify="full")
+        if again.rows != first.rows:
+            yield f"appended: {again.rows} rows, not {first.rows}"
 
 
 def _outcome(path: str, url: str) -> MigrationReport | BadValues | OrphanRows:
@@ -129,22 +188,21 @@ def _tables(url: str) -> list[str]:
         ]
 
 
-def _planned_types(path: str, url: str) -> dict[tuple[str, str], str]:
-    report = migrate(path, url, dry_run=True)
-    return {
-        (table.name, column.name): column.type
-        for table in report.tables
-        for column in table.columns
-    }
-
-
 def _wrongly_refused(
-    path: str, url: str, error: BadValues, types: dict[tuple[str, str], str]
+    path: str, url: str, error: BadValues, planned: MigrationReport
 ) -> Iterator[str]:
     """Say which values would have fitted, and which unfit ones were not named."""
-    named: collections.Counter[tuple[str, str]] = collections.Counter(
-        (value.table, value.column) for value in error.values
-    )
+    if len(error.values) != len([p for p in planned.problems if p.kind == "bad value"]):
+        yield f"a dry run finds others: {planned.problems}"
+    types = {
+        (table.name, column.name): column.type
+        for table in planned.tables
+        for column in table.columns
+    }
+    named: collections.Counter[tuple[str, str]] = collections.Counter()
+    twice: collections.Counter[tuple[str, str]] = collections.Counter()
+    for value in error.values:
+        (twice if REPEATED in value.reason else named)[value.table, value.column] += 1
     with contextlib.closing(sqlite3.connect(path)) as lite, psycopg.connect(url) as conn:
         for (table, column), pg_type in types.items():
             reasons = {
@@ -154,7 +212,7 @@ def _wrongly_refused(
             }
             present = source_values(lite, table, column)
             verdicts = [
-                (value, fits(lite, conn, (table, column), pg_type, value))
+                (value, kept(lite, conn, (table, column), pg_type, value) is not None)
                 for value in present
                 if value is not None
             ]
@@ -169,6 +227,30 @@ def _wrongly_refused(
                     f"{table}.{column} {pg_type}: {named[table, column]} named, unfit are {bad!r}: "
                     f"{[v for v in error.values if (v.table, v.column) == (table, column)]}"
                 )
+        expected = _repeated_keys(lite, conn, types, {s.name for s in planned.skipped})
+        if twice != expected:
+            yield f"keys that are there twice: {twice} named, {expected} found"
+
+
+def _repeated_keys(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    types: dict[tuple[str, str], str],
+    left_behind: set[str],
+) -> collections.Counter[tuple[str, str]]:
+    found: collections.Counter[tuple[str, str]] = collections.Counter()
+    for table in own_tables(lite):
+        keys = {
+            (columns, where): name
+            for name, columns, where in unique_keys(lite, table)
+            if name not in left_behind
+        }
+        for columns, where in keys:
+            typed = {column: types[table, column] for column in columns}
+            if "json" not in typed.values():
+                count = repeated(lite, conn, table, typed, where)
+                found.update({(table, ", ".join(columns)): count} if count else {})
+    return found
 
 
 def _wrongly_orphaned(path: str, error: OrphanRows) -> Iterator[str]:
@@ -185,12 +267,27 @@ def _wrongly_orphaned(path: str, error: OrphanRows) -> Iterator[str]:
 def _wrongly_skipped(path: str, url: str) -> Iterator[str]:
     """Leave out what does not fit: say which of the other rows did not arrive as they were."""
     report = migrate(path, url, on_bad_value="skip", on_orphan="skip", verify="full")
-    for difference in differences(path, url, limit=1000):
+    for difference in differences(path, url, names=names_in(report), limit=1000):
         if " in SQLite only: " not in difference and " rows in SQLite, " not in difference:
             yield difference
     for table in report.tables:
         if table.rows_read - table.rows_skipped != table.rows_written:
             yield f"{table.name}: {table}"
+
+
+def _wrongly_emptied(path: str, url: str, error: BadValues | OrphanRows) -> Iterator[str]:
+    """Empty what does not fit, where that may be: say what else has changed."""
+    if isinstance(error, BadValues) and any(value.reason == MIXED for value in error.values):
+        return  # what fits depends on the other values
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("DROP SCHEMA public CASCADE")
+        conn.execute("CREATE SCHEMA public")
+    try:
+        report = migrate(path, url, on_bad_value="null", verify="full")
+    except (BadValues, OrphanRows):
+        return  # NOT NULL, or a key that is there twice
+    for difference in differences(path, url, names=names_in(report), emptied=True):
+        yield f"emptied: {difference}"
 
 
 def _used_up_sequences(url: str) -> Iterator[str]:

@@ -47,8 +47,24 @@ assert_type([database.size_bytes for database in status.databases], list[int])
 with oxy_pg.temporary(settings={"fsync": True}, extensions=("vector",)) as temporary:
     assert_type(temporary, oxy_pg.Server)
 
+backup = oxy_pg.backup(Path("backups"), keep=7, plain=True, on_progress=lambda step: step.phase)
+assert_type(backup, oxy_pg.BackupReport)
+assert_type(backup.manifest, oxy_pg.Manifest)
+assert_type([table.rows for table in backup.manifest.tables], list[int])
+restored = oxy_pg.restore(backup.path, database="shop", keep_old=True, confirm=lambda _: True)
+assert_type(restored, oxy_pg.RestoreReport)
+assert_type(restored.kept_as, str | None)
+assert_type(oxy_pg.check_backup(backup.path), oxy_pg.Manifest)
+pushed = oxy_pg.push("postgresql://u@h/d", schemas=["public"], if_not_empty="replace", swap=True)
+assert_type(pushed, oxy_pg.TransferReport)
+assert_type(pushed.rows, int)
+assert_type(oxy_pg.pull("postgresql://u@h/d", jobs=4, dry_run=True).problems, tuple[str, ...])
+assert_type(oxy_pg.upgrade("state", old_bin_dir=Path("bin"), discard_old=True).kept, str | None)
+
 try:
     oxy_pg.ensure()
+except oxy_pg.BackupDamaged as error:
+    assert_type(error.reason, str)
 except oxy_pg.StartFailed as error:
     assert_type(error.log_tail, str)
 except oxy_pg.LockTimeout as error:

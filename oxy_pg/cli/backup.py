@@ -1,0 +1,196 @@
+"""The commands that keep a database safe: backup, restore."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+import oxy_pg
+from oxy_pg.cli import steps
+from oxy_pg.cli.options import choose_state_dir, json_option, state_dir_option, timeout_option
+
+if TYPE_CHECKING:
+    from oxy_pg.cli.steps import Steps
+    from oxy_pg.transfer.backup import BackupReport
+    from oxy_pg.transfer.manifest import Manifest
+    from oxy_pg.transfer.restore import RestoreReport
+
+_BACKUP = {
+    "count": ("counting rows", "tables"),
+    "dump": ("dumping", "rows"),
+    "check": ("computing SHA-256", "bytes"),
+}
+_RESTORE = {
+    "check": ("checking SHA-256", "bytes"),
+    "load": ("loading", "bytes"),
+    "compare": ("comparing rows", "tables"),
+    "swap": ("putting it in place", ""),
+}
+
+
+@click.command()
+@click.argument("path", type=click.Path())
+@click.option("--from", "url", metavar="URL", help="The database; else the embedded server's.")
+@click.option("-d", "--database", default="oxy", show_default=True, metavar="NAME")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Delete older backups of this database in that directory, all but N.",
+)
+@click.option("--plain", is_flag=True, help="SQL, as .sql.gz, instead of pg_dump's format.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@timeout_option
+@state_dir_option
+def backup(
+    *,
+    path: str,
+    url: str | None,
+    database: str,
+    keep: int | None,
+    plain: bool,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+    timeout: float,
+) -> None:
+    """
+    Back a database up into PATH, while it is in use.
+
+    PATH is a new file, or a directory, in which the backup gets a name of its
+    own. It appears whole or not at all. Its path is printed.
+    """
+    choose_state_dir()
+    with steps.ended_by_sigterm(), steps.display(_BACKUP, quiet=quiet) as display:
+        report = oxy_pg.backup(
+            path,
+            url,
+            database=database,
+            keep=keep,
+            plain=plain,
+            force=force,
+            on_progress=display.show,
+            timeout=timeout,
+        )
+    if as_json:
+        click.echo(report.to_json())
+        return
+    if not quiet:
+        click.echo(_made(report), err=True)
+    click.echo(report.path)
+
+
+def _made(report: BackupReport) -> str:
+    found = report.manifest
+    made = (
+        f"Backed up {found.database!r} (PostgreSQL {found.server_version}): {found.rows:,} rows of "
+        f"{len(found.tables):,} tables, {found.size / 1e6:,.1f} MB, in {report.seconds:.1f} s."
+    )
+    return "\n".join([made, *(f"Deleted {path}" for path in report.deleted)])
+
+
+@click.command()
+@click.argument("path", type=click.Path())
+@click.option("--to", "url", metavar="URL", help="The database; else the embedded server's.")
+@click.option(
+    "-d", "--database", metavar="NAME", help="On the embedded server; default: the same name."
+)
+@click.option("--check", is_flag=True, help="Only say what is in it, and whether it is whole.")
+@click.option("--yes", is_flag=True, help="Do not ask before a database is replaced.")
+@click.option("--keep-old", is_flag=True, help="Keep the replaced database under another name.")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Into the database itself, for a role that cannot make one; it has to be empty.",
+)
+@click.option("--clean", is_flag=True, help="With --in-place: drop first what is in the backup.")
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="pg_restore's jobs.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@timeout_option
+@state_dir_option
+def restore(
+    *,
+    path: str,
+    url: str | None,
+    database: str | None,
+    check: bool,
+    yes: bool,
+    keep_old: bool,
+    in_place: bool,
+    clean: bool,
+    jobs: int | None,
+    quiet: bool,
+    as_json: bool,
+    timeout: float,
+) -> None:
+    """
+    Restore the backup PATH; the database is the old one or the new one, never neither.
+
+    It is checked, restored into a new database beside, and compared, before
+    that takes the old one's place. Everything belongs to the role that
+    restores it; privileges are not restored.
+    """
+    choose_state_dir()
+    with steps.ended_by_sigterm(), steps.display(_RESTORE, quiet=quiet) as display:
+        if check:
+            found = oxy_pg.check_backup(path, on_progress=display.show)
+        else:
+            report = oxy_pg.restore(
+                path,
+                url,
+                database=database,
+                keep_old=keep_old,
+                in_place=in_place,
+                clean=clean,
+                jobs=jobs,
+                confirm=None if yes else lambda question: _confirmed(question, display),
+                on_progress=display.show,
+                timeout=timeout,
+            )
+    if check:
+        text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
+        click.echo(text if as_json else _contents(path, found))
+        return
+    click.echo(report.to_json() if as_json else _restored(report))
+
+
+def _confirmed(question: str, display: Steps) -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} There is nobody to ask: add --yes to do it.")
+    with display.paused():
+        return click.confirm(f"{question}\nRestore it?", err=True, abort=True)
+
+
+def _restored(report: RestoreReport) -> str:
+    found = report.manifest
+    restored = (
+        f"Restored {report.database!r} as of {found.time}: {found.rows:,} rows of "
+        f"{len(found.tables):,} tables, in {report.seconds:.1f} s; row counts compared."
+    )
+    lines = [restored]
+    if report.kept_as:
+        lines.append(f"The database before is kept as {report.kept_as}.")
+    lines += [f"Removed {name}, which a killed restore had left." for name in report.removed]
+    lines += [f"warning: {warning}" for warning in report.warnings]
+    return "\n".join(lines)
+
+
+def _contents(path: str, found: Manifest) -> str:
+    width = max([len(str(table)) for table in found.tables], default=0)
+    extensions = ", ".join(f"{one.name} {one.version}" for one in found.extensions)
+    return "\n".join(
+        [
+            f"{path} is whole: SHA-256 {found.sha256}",
+            f"  database    {found.database}, as of {found.time}",
+            f"  PostgreSQL  {found.server_version}, dumped by pg_dump {found.tool_version}",
+            f"  size        {found.size:,} bytes; the database had {found.database_bytes:,}",
+            f"  extensions  {extensions or 'none'}",
+            *(f"  {table!s:<{width}}  {table.rows:>12,} rows" for table in found.tables),
+        ]
+    )

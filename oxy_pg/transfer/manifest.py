@@ -1,0 +1,197 @@
+"""
+What is in a backup: a value, written at the end of the file that it describes.
+
+Not into a file beside it: an operator copies one file, and a crash between two
+would leave a pair that does not fit together. At the end it does not disturb
+pg_restore, which reads from the beginning what the table of contents names, nor
+zcat: the manifest is one more gzip member, whose text is a comment of SQL. A last
+member, which is empty and of a fixed size, holds its length. A file that was
+copied half-way has no such end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from oxy_pg.errors import BackupDamaged, BackupTooNew, ConfigurationError, NotABackup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+FORMAT = 1
+
+_PREFIX = "-- oxy_pg backup manifest: "
+_LONGEST = 1 << 30  # bytes; a million tables make a tenth of it
+_BLOCK = 1 << 20
+# RFC 1952: gzip's header with a comment, no data, and the check sum and size of none.
+_FOOTER = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffoxy_pg manifest %012d\0\x03\0" + bytes(8)
+_FOOTER_SIZE = len(_FOOTER % 0)
+_HEADS = {b"PGDMP": "custom", b"\x1f\x8b": "plain"}
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """How many rows a table has."""
+
+    schema: str
+    name: str
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension, its version, and the schema that it is in."""
+
+    name: str
+    version: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup holds; all of one moment, that of the dump's snapshot."""
+
+    kind: Literal["custom", "plain"]  # pg_dump's format; plain is SQL, compressed with gzip
+    database: str
+    time: str  # ISO 8601, UTC, by the server's clock
+    server_version: str  # "16.14"
+    tool_version: str  # pg_dump's
+    oxy_pg_version: str
+    cluster: str  # what tells it from others; "" where the server does not tell
+    encoding: str
+    collate: str
+    ctype: str
+    database_bytes: int  # of the database
+    size: int  # bytes of the dump, without the manifest
+    sha256: str  # of the dump, without the manifest
+    tables: tuple[TableRows, ...]
+    large_objects: int
+    extensions: tuple[Extension, ...]
+    format: int = FORMAT
+
+    @property
+    def rows(self) -> int:
+        """The rows of all tables."""
+        return sum(table.rows for table in self.tables)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def trailer(manifest: Manifest) -> bytes:
+    """Return what has to stand at the end of the file."""
+    text = f"{_PREFIX}{json.dumps(manifest.to_dict())}\n"
+    member = gzip.compress(text.encode("ascii"), mtime=0)
+    return member + _FOOTER % len(member)
+
+
+def read(path: str) -> Manifest:
+    """
+    Return the manifest of a backup; what it says of the dump is not checked.
+
+    Raises NotABackup, BackupDamaged, BackupTooNew (of a newer oxy_pg), and
+    ConfigurationError for a file that cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _read(file, path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The backup {path} cannot be read: {error.strerror}. Check the path and its rights."
+        ) from error
+
+
+def _read(file: BinaryIO, path: str) -> Manifest:
+    head = file.read(5)
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        raise BackupDamaged(path, "it is empty")
+    if not any(head.startswith(magic) for magic in _HEADS):
+        raise NotABackup(path, "it begins with neither pg_dump's mark nor gzip's")
+    file.seek(max(0, size - _FOOTER_SIZE))
+    length = _length(file.read())
+    if length is None:
+        raise BackupDamaged(
+            path,
+            "its manifest is missing, so it was cut off (or pg_dump made it alone, and then "
+            "pg_restore or psql restores it)",
+        )
+    start = size - _FOOTER_SIZE - length
+    if start < 0:
+        raise BackupDamaged(path, "its end does not belong to it")
+    file.seek(start)
+    manifest = _parsed(file.read(length), path)
+    if manifest.size != start:
+        raise BackupDamaged(
+            path, f"the dump in it has {start:,} bytes, and {manifest.size:,} were written"
+        )
+    return manifest
+
+
+def _length(footer: bytes) -> int | None:
+    digits = footer[-_FOOTER_SIZE:][26:38]
+    if not digits.isdigit() or footer != _FOOTER % int(digits) or int(digits) > _LONGEST:
+        return None
+    return int(digits)
+
+
+def _parsed(member: bytes, path: str) -> Manifest:
+    try:
+        text = gzip.decompress(member).decode("ascii")
+        values = json.loads(text.removeprefix(_PREFIX))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise BackupDamaged(path, f"its manifest cannot be read ({error})") from error
+    if values.get("format", 0) > FORMAT:
+        raise BackupTooNew(
+            path,
+            f"a newer oxy_pg ({values.get('oxy_pg_version')})",
+            "an oxy_pg that does not know its format",
+        )
+    try:
+        values["tables"] = tuple(TableRows(**table) for table in values["tables"])
+        values["extensions"] = tuple(Extension(**found) for found in values["extensions"])
+        return Manifest(**values)
+    except (KeyError, TypeError) as error:
+        raise BackupDamaged(path, f"its manifest lacks something ({error})") from error
+
+
+def check(path: str, on_bytes: Callable[[int, int], object]) -> Manifest:
+    """
+    Return the manifest of a backup whose dump is, byte for byte, what was written.
+
+    ``on_bytes`` is called with how many bytes are done, and of how many.
+    Raises what ``read()`` raises.
+    """
+    manifest = read(path)
+    found = digest(path, manifest.size, on_bytes)
+    if found != manifest.sha256:
+        raise BackupDamaged(
+            path, f"its SHA-256 is {found}, and {manifest.sha256} was written into its manifest"
+        )
+    return manifest
+
+
+def digest(path: str, size: int, on_bytes: Callable[[int, int], object]) -> str:
+    """Return the SHA-256 of the first ``size`` bytes of a file."""
+    digested, done = hashlib.sha256(), 0
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while done < size and (block := file.read(min(_BLOCK, size - done))):
+                digested.update(block)
+                done += len(block)
+                on_bytes(done, size)
+    except OSError as error:
+        raise BackupDamaged(path, f"it cannot be read: {error.strerror}") from error
+    return digested.hexdigest()

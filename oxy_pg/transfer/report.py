@@ -1,0 +1,102 @@
+"""The outcome of a push, a pull or an upgrade, as a value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class MovedTable:
+    """A table and its rows; ``bytes`` are those on disk in the source, without indexes."""
+
+    schema: str
+    name: str
+    rows: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+class _Report:
+    """What all reports can do."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport(_Report):
+    """
+    A database that was pushed or pulled; with ``dry_run``, what would be.
+
+    URLs are masked. ``replaced`` are the tables of the target that had to make
+    room, with their rows. ``skipped`` is what stays behind on purpose,
+    ``problems`` what a dry run has found that would stop the transfer.
+    """
+
+    verb: Literal["push", "pull"]
+    source: str
+    target: str
+    source_version: str
+    target_version: str
+    dry_run: bool
+    tables: tuple[MovedTable, ...]
+    replaced: tuple[MovedTable, ...]
+    extensions: tuple[str, ...]
+    skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """All tables' rows."""
+        return sum(table.rows for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class MovedDatabase:
+    """A database of a cluster that was upgraded."""
+
+    name: str
+    owner: str
+    extensions: tuple[str, ...]
+    tables: tuple[MovedTable, ...]
+
+    @property
+    def rows(self) -> int:
+        """All tables' rows."""
+        return sum(table.rows for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeReport(_Report):
+    """
+    A cluster that was moved to another major version.
+
+    ``done`` is False where there was nothing to do. ``kept`` is where the old
+    cluster is, None when it was discarded, ``discarded`` what was deleted.
+    ``lost`` says what the new version could not take: settings and rights that
+    it does not know.
+    """
+
+    data_dir: str
+    done: bool
+    old_version: str
+    new_version: str
+    databases: tuple[MovedDatabase, ...] = ()
+    lost: tuple[str, ...] = ()
+    kept: str | None = None
+    discarded: tuple[str, ...] = ()
+    seconds: float = 0.0
