@@ -145,7 +145,7 @@ def test_interrupted_it_says_that_nothing_was_written(lite, pg_url, pg):
     Ctrl-C ends with 130 and one clear message; the drivers' talk stays out of it.
     """
     script = "CREATE TABLE t (v); INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL "
-    path = lite(script + "SELECT i + 1 FROM n WHERE i < 1000000) SELECT 'text ' || i FROM n")
+    path = lite(script + "SELECT i + 1 FROM n WHERE i < 3000000) SELECT 'text ' || i FROM n")
     for after in (0.3, 0.5, 0.8):
         process = subprocess.Popen(
             [sys.executable, "-m", "oxy_pg", "migrate-sqlite", "--from", path, "--to", pg_url],
