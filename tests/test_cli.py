@@ -307,7 +307,11 @@ def test_state_dir_works_before_and_after_the_command(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["url", "start", "stop", "restart", "status", "tune", "logs", "psql", "run", "reset"]
+    "command",
+    [
+        *("url", "start", "stop", "restart", "status", "tune", "logs", "psql", "run", "reset"),
+        *("push", "pull", "upgrade"),
+    ],
 )
 def test_every_command_explains_itself(cli, command):
     """

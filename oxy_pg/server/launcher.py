@@ -147,12 +147,12 @@ def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _St
 
 def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> _Started:
     """Prepare the cluster and hand over to a supervisor; we hold the lock."""
-    from oxy_pg.server import account, binaries, cluster, daemon, databases, settings
+    from oxy_pg.server import account, binaries, cluster, databases, settings, spawn
 
     durable = not request.ephemeral
     adopt = 0
     waiting_template = ""
-    with daemon.spawned(state, lock_fd) as supervisor:
+    with spawn.daemon(state, lock_fd) as supervisor:
         user = account.account_for(state)
         programs = binaries.reachable(binaries.find(), user)
         if not cluster.exists(state):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 # A new file begins at 8 MB (config.py), so this much may be kept besides it for 64 MB in all.
@@ -26,23 +25,29 @@ def prune(log_dir: str) -> None:
     total = 0
     # The newest is being written; counting it as full keeps the bound while it grows.
     for number, path in enumerate(reversed(names(log_dir)[:-1]), start=1):
-        with contextlib.suppress(OSError):
+        try:
             total += os.stat(path).st_size
             if total > _KEPT_BYTES or number > _KEPT_FILES:
                 os.unlink(path)
+        except OSError:
+            continue  # it has gone
 
 
 def sizes(log_dir: str) -> dict[str, int]:
     """Return how long each log file is now, for ``since()``."""
     found = {}
     for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
-        with contextlib.suppress(OSError):
+        try:
             found[path] = os.stat(path).st_size
+        except OSError:
+            continue  # it has gone
     return found
 
 
 def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
     """Return what was logged after ``before`` was taken: its last ``limit`` bytes."""
+    import contextlib  # not at the top: see daemon.py
+
     parts = []
     for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
         begin = before.get(path, 0) if not path.endswith(STARTUP_LOG) else 0
@@ -58,6 +63,8 @@ def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
 
 def tail(log_dir: str, lines: int) -> list[str]:
     """Return the last ``lines`` lines of the newest logs."""
+    import contextlib
+
     result: list[str] = []
     for path in reversed(names(log_dir)):
         with contextlib.suppress(OSError), open(path, "rb") as file:

@@ -95,7 +95,7 @@ def old_content(url: str) -> None:
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
-@pytest.mark.parametrize("way", ["in place", "swap"])
+@pytest.mark.parametrize("way", ["in place", pytest.param("swap", marks=pytest.mark.long)])
 def test_killed_push_leaves_the_old_or_the_new(home, postgresql_18, way):
     """
     kill -9 at random moments, the commit or the swap included: never half, never nothing.
@@ -126,6 +126,7 @@ def test_killed_push_leaves_the_old_or_the_new(home, postgresql_18, way):
     nothing_left(postgresql_18.superuser())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + 10 * KILLS)
 def test_killed_pull_leaves_the_old_or_the_new(home, postgresql_18):
     """

@@ -164,7 +164,7 @@ def test_pull_makes_the_database_and_the_server(postgresql_18, state_dir, monkey
 
     server = oxy_pg.Server(state_dir)
     assert [("far",)] == run(server.url("staging"), "SELECT away FROM t")
-    assert ["staging"] == server.databases()
+    assert "staging" in server.databases()
     assert [("oxy",)] == run(
         server.url("staging"), "SELECT relowner::regrole::text FROM pg_class WHERE relname = 't'"
     )

@@ -1,7 +1,7 @@
 """
 The SQLite database that migrations are measured with, in the shape of Oxy's.
 
-    python -m benchmarks.migration_database PATH [--messages N] [--seed S]
+    python -m benchmarks.source PATH [--messages N] [--seed S]
 
 N messages, N events, N/10 runs, N/50 threads and N/1000 users: N = 1,000,000
 makes 2.1 million rows and about 630 MB. The same N and seed make the same rows.

@@ -1,0 +1,71 @@
+"""
+What is to be reached: every bound of the benchmarks, in this one place.
+
+Nearly all are ratios to somebody else in the same run, because only those
+carry over to another machine. ``guard`` is the bound of the small form that
+runs with every change, where that has to have another one; ``why`` says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.result import OURS, Result
+
+TOLERANCE = 1.25  # the guard lets a noisy machine have this much
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    key: str  # of the result
+    beside: str  # whose figure is 1; "" for a bound in the result's own unit
+    reach: float
+    ours: str = OURS  # the contender that it is about
+    guard: float | None = None
+    why: str = ""
+
+    def value(self, result: Result) -> float | None:
+        """Return what is compared with ``reach``; None where it could not be measured."""
+        if self.beside:
+            return result.ratio(self.beside, self.ours)
+        return max(result.figures[self.ours]) if self.ours in result.figures else None
+
+
+BOUNDS = (
+    Bound("import", "pgserver", 0.4),
+    Bound(
+        "first-start",
+        "pgserver",
+        0.75,
+        guard=0.9,
+        why="in memory pgserver need not wait for what its initdb syncs; ours never did",
+    ),
+    Bound("new-cluster", "pgserver", 0.25),
+    Bound(
+        "warm-start",
+        "pgserver",
+        0.4,
+        guard=0.5,
+        why="on a busy machine: pg_ctl sleeps most of pgserver's time, and of ours nobody sleeps",
+    ),
+    Bound("attach", "pgserver", 0.4),
+    Bound("again", "pgserver", 0.5),
+    Bound("suite", "pytest-postgresql", 0.4),
+    Bound("migration", "pgloader", 0.33),
+    Bound(
+        "migration",
+        "PostgreSQL alone",
+        1.5,
+        guard=2.6,
+        why="of a tenth of the rows: an interpreter that starts and a plan take a third of it",
+    ),
+    Bound("growth", "", 4.4),
+    Bound("migration-memory", "", 150),
+    Bound("idle-memory", "", 12),
+    Bound("idle-wakeups", "", 0),
+)
+
+
+def of(key: str) -> list[Bound]:
+    """Return the bounds of one result."""
+    return [bound for bound in BOUNDS if bound.key == key]
