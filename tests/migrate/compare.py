@@ -404,13 +404,15 @@ def _source_facts(lite: sqlite3.Connection, table: str) -> _Facts:
         key=key,
         uniques=frozenset(uniques - {frozenset(key)}),
         folded=frozenset(folded),
-        foreign_keys=frozenset(_source_foreign_keys(lite, table)),
+        foreign_keys=frozenset(foreign_keys(lite, table)),
     )
 
 
-def _source_foreign_keys(
+def foreign_keys(
     lite: sqlite3.Connection, table: str
 ) -> Iterator[tuple[tuple[str, ...], str, tuple[str, ...], str, str]]:
+    """Read foreign keys: columns, parent, its columns, ON UPDATE, ON DELETE."""
+    lite.text_factory = str
     rows = lite.execute(f"PRAGMA main.foreign_key_list({_quote(table)})").fetchall()
     names = {_folded(name): name for name in own_tables(lite)}
     for number in {row[0] for row in rows}:
@@ -1059,6 +1061,27 @@ def repeated(
         if None not in key:
             keys[tuple(0.0 if part is _NEGATIVE_ZERO else part for part in key)] += 1
     return sum(count - 1 for count in keys.values())
+
+
+def missing(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    child: tuple[str, Mapping[str, str]],
+    parent: tuple[str, Mapping[str, str]],
+) -> int:
+    """Count the rows of one table whose key, in columns with these types, another lacks."""
+
+    def keys(table: str, types: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
+        for row in _read(lite, table, list(types)):
+            key = tuple(
+                None if value is None else kept(lite, conn, (table, name), pg_type, value)
+                for value, (name, pg_type) in zip(row, types.items(), strict=True)
+            )
+            if None not in key:
+                yield tuple(0.0 if part is _NEGATIVE_ZERO else part for part in key)
+
+    there = set(keys(*parent))
+    return sum(key not in there for key in keys(*child))
 
 
 def unique_keys(lite: sqlite3.Connection, table: str) -> list[tuple[str, tuple[str, ...], str]]:

@@ -24,7 +24,9 @@ from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate.migration import migrate
 from tests.migrate.compare import (
     differences,
+    foreign_keys,
     kept,
+    missing,
     names_in,
     own_tables,
     repeated,
@@ -32,7 +34,7 @@ from tests.migrate.compare import (
     source_values,
     unique_keys,
 )
-from tests.migrate.databases import databases, quote
+from tests.migrate.databases import databases
 from tests.migrate.test_kill import definitions
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def check_migration(path: str, url: str) -> str:
         wrong = (
             [*_wrongly_refused(path, url, outcome, planned)]
             if isinstance(outcome, BadValues)
-            else [*_wrongly_orphaned(path, outcome)]
+            else [*_wrongly_orphaned(path, url, outcome, planned)]
         )
         assert not wrong, "\n".join(wrong)
         assert [] == _tables(url)
@@ -253,15 +255,25 @@ def _repeated_keys(
     return found
 
 
-def _wrongly_orphaned(path: str, error: OrphanRows) -> Iterator[str]:
-    with contextlib.closing(sqlite3.connect(path)) as lite:
+def _wrongly_orphaned(
+    path: str, url: str, error: OrphanRows, planned: MigrationReport
+) -> Iterator[str]:
+    """Say where other rows refer to nothing, by what their keys become in PostgreSQL."""
+    types = {
+        (table.name, column.name): column.type
+        for table in planned.tables
+        for column in table.columns
+    }
+    with contextlib.closing(sqlite3.connect(path)) as lite, psycopg.connect(url) as conn:
         for orphans in error.orphans:
-            try:
-                found = lite.execute(f"PRAGMA foreign_key_check({quote(orphans.table)})").fetchall()
-            except sqlite3.OperationalError:
-                continue  # "foreign key mismatch": SQLite never looked at them
-            if not any(parent.lower() == orphans.parent.lower() for _, _, parent, _ in found):
-                yield str(orphans)
+            counts = []
+            for own, parent, theirs, *_ in foreign_keys(lite, orphans.table):
+                if (own, parent) == (orphans.columns, orphans.parent):
+                    child = {column: types[orphans.table, column] for column in own}
+                    keys = {column: types[parent, column] for column in theirs}
+                    counts.append(missing(lite, conn, (orphans.table, child), (parent, keys)))
+            if orphans.orphans not in counts:
+                yield f"{orphans}, but {counts} are missing"
 
 
 def _wrongly_skipped(path: str, url: str) -> Iterator[str]:

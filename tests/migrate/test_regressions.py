@@ -253,6 +253,24 @@ def test_orphans_in_decimal_columns_are_named(lite, pg_url):
     assert [("c", "p", 1)] == [(c.table, c.column, c.count) for c in report.changes]
 
 
+def test_keys_that_are_equal_as_numbers_alone_are_named(lite, pg_url):
+    """
+    1.0 and 1 are one key in SQLite, and among texts two: the row is named before anything moves.
+    """
+    path = lite(
+        """
+        CREATE TABLE p (id ANY PRIMARY KEY) STRICT;
+        CREATE TABLE c (id INTEGER PRIMARY KEY, p REFERENCES p (id));
+        INSERT INTO p VALUES (1.0), ('x'); INSERT INTO c VALUES (1, 'x'), (2, 1);
+        """
+    )
+
+    with pytest.raises(OrphanRows) as caught:
+        migrate(path, pg_url)
+
+    assert [("id 2",)] == [orphans.rows for orphans in caught.value.orphans]
+
+
 def test_orphans_among_documents_are_named(lite, pg_url):
     """
     jsonb compares documents by what they mean.
