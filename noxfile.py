@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -125,10 +126,8 @@ RIVALS = (
     "duckdb-extension-sqlite-scanner==1.5.5",
     "duckdb-extension-postgres-scanner==1.5.5",
 )
-# pgserver has no wheels for a later Python.
-WITH_PGSERVER = next(
-    (version for version in ("3.12", "3.11") if shutil.which(f"python{version}")), None
-)
+# pgserver has no wheels for a later Python; None is the one that runs nox.
+WITH_PGSERVER = None if sys.version_info < (3, 13) else "3.12"
 
 
 @nox.session(python=WITH_PGSERVER)

@@ -150,14 +150,15 @@ def test_a_killed_postmaster_leaves_no_shared_memory():
     assert wait_until(lambda: segment not in segments.read_text())
 
 
-def test_is_fast_because_of_the_template(base_dir):
+def test_is_fast_because_of_the_template(tmp_path, monkeypatch):
     """
     The second one is not initialised but copied: no initdb, less than half the time.
     """
+    monkeypatch.setenv("OXY_PG_CACHE_DIR", str(tmp_path))
     with oxy_pg.temporary():
         pass
-    template = next((base_dir / "cache").glob("template-*"))
-    moved = template.rename(base_dir / "cache" / "away")
+    (template,) = tmp_path.glob("template-*")
+    moved = template.rename(tmp_path / "away")
     started = time.perf_counter()
     with oxy_pg.temporary():
         initialised = time.perf_counter() - started

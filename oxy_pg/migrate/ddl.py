@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from oxy_pg.migrate import tokens
 from oxy_pg.migrate.expressions import Uncertain, translate, translate_default
 from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan import ForeignKey, Skipped, Statement, UniqueKey
@@ -18,7 +19,7 @@ from oxy_pg.migrate.target import ident
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.plan import ColumnPlan, TablePlan
+    from oxy_pg.migrate.plan import ColumnPlan, Options, TablePlan
     from oxy_pg.migrate.source_schema import SourceForeignKey, SourceIndex
     from oxy_pg.migrate.target import TargetSchema
     from oxy_pg.migrate.types import PgType
@@ -40,10 +41,12 @@ class _Writer:
         target: TargetSchema,
         skipped: list[Skipped],
         warnings: list[str],
+        options: Options,
         *,
         compute: bool,
     ) -> None:
         self.target = target
+        self.options = options
         self.compute = compute
         self.skipped = skipped
         self.warnings = warnings
@@ -66,6 +69,7 @@ def write(
     target: TargetSchema,
     skipped: list[Skipped],
     warnings: list[str],
+    options: Options,
     *,
     compute: bool = True,
 ) -> Written:
@@ -74,7 +78,7 @@ def write(
 
     Without ``compute``, generated columns become ordinary ones.
     """
-    writer = _Writer(target, skipped, warnings, compute=compute)
+    writer = _Writer(target, skipped, warnings, options, compute=compute)
     writer.taken |= {table.target for table in tables}
     writer.indexes = {index.name for table in tables for index in table.source.indexes}
     done = [
@@ -121,12 +125,25 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
     try:
         if writer is not None and not writer.compute:
             raise Uncertain("PostgreSQL cannot compute all of them")  # noqa: TRY301
+        if writer is not None and _may_be_emptied(table, source.generated, writer.options):
+            raise Uncertain("what they come from is emptied in some rows")  # noqa: TRY301
         return _generated_as(table, column, source.generated)
     except Uncertain as reason:
         if writer is not None:
             name = f"{table.source.name}.{column.source}"
             writer.leave("generated column", name, f"its values came along; {reason}")
         return None
+
+
+def _may_be_emptied(table: TablePlan, text: str, options: Options) -> bool:
+    """Whether SQLite computed it from values that PostgreSQL will not have."""
+    used = {folded(token.value) for token in tokens.tokenize(text)}
+    references = {folded(name) for key in table.source.foreign_keys for name in key.columns}
+    unfit = {folded(column.source) for column in table.columns if column.survey.unfit}
+    return bool(
+        (options.on_bad_value == "null" and used & unfit)
+        or (options.on_orphan == "null" and used & references)
+    )
 
 
 def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:

@@ -97,7 +97,7 @@ def make_plan(
     _warn_of_casts(tables, casts, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
-    planned = ddl.write(tables, target, notes.skipped, notes.warnings, compute=compute)
+    planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
     return Plan(
         source=source.path,
         target=url,

@@ -230,9 +230,11 @@ class Records:
                 # As large as it likes.
                 limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)
                 try:
-                    yield self._ask(reader, range_)
+                    piece = self._ask(reader, range_)
                 finally:
                     reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+                if piece[0]:
+                    yield piece
                 return
             rows = range_.rows // 2
             middle = min(self._end(reader, range_.first, rows), range_.last)
@@ -241,11 +243,11 @@ class Records:
             _Range(middle + 1, range_.last, range_.rows - rows),
         ):
             with self._reader() as reader:
-                piece = self._read(reader, half)
-            if piece is None:
+                found = self._read(reader, half)
+            if found is None:
                 yield from self._halves(half)
-            elif piece[0]:
-                yield piece
+            elif found[0]:
+                yield found
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:

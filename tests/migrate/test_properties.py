@@ -70,7 +70,7 @@ def target(server_url):
         patch.setattr("oxy_pg.migrate.survey._SAMPLE", 2)
         patch.setattr("oxy_pg.migrate.preflight._BATCH", 2)
         patch.setattr("oxy_pg.migrate.load._CHUNK", 100)
-        patch.setattr("oxy_pg.migrate.records._LARGEST", 500)
+        patch.setattr("oxy_pg.migrate.records._LARGEST", 4000)
         patch.setattr("oxy_pg.migrate.verify._FETCHED", 2)
         yield emptied
     with psycopg.connect(server_url, autocommit=True) as conn:

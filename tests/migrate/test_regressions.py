@@ -608,6 +608,26 @@ def test_generated_values_of_another_type_are_named_by_the_dry_run_too(lite, pg_
     assert 1 == len(migrate(path, pg_url, dry_run=True).problems)
 
 
+@pytest.mark.parametrize("reference", ["", "REFERENCES t (n)"])
+def test_generated_values_of_what_is_emptied_come_along(lite, pg_url, pg, reference):
+    """
+    SQLite computed 0.0 from a text, or 10.0 from a reference to nothing; PostgreSQL would get NULL.
+    """
+    path = lite(
+        f"""
+        CREATE TABLE t (
+          n REAL UNIQUE, other REAL {reference}, twice REAL AS (other * 2) STORED
+        );
+        INSERT INTO t VALUES (1.5, 1.5), (2.5, {5.0 if reference else "'nan'"});
+        """
+    )
+
+    migrate(path, pg_url, on_bad_value="null", on_orphan="null", verify="full")
+
+    wanted = 10.0 if reference else 0.0
+    assert [(1.5, 3.0), (None, wanted)] == pg("SELECT other, twice FROM t ORDER BY n")
+
+
 OTHERS = {
     "inet": ("192.168.0.1/32", "::0001"),
     "interval": ("1 day 02:00", "90 minutes"),
