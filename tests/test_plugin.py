@@ -46,9 +46,12 @@ def session(pytester):
 
 def servers_left():
     """What test servers of this run are still there: processes and directories."""
-    base = Path(tempfile.gettempdir())
-    directories = [str(path) for path in base.glob("oxy_pg-*/temporary-pytest-*")]
-    return directories + [words for words in processes_below(base).values() if "pytest-" in words]
+    processes = processes_below(Path(tempfile.gettempdir())).values()
+    return server_directories() + [words for words in processes if "pytest-" in words]
+
+
+def server_directories():
+    return list(Path(tempfile.gettempdir()).glob("oxy_pg-*/temporary-pytest-*"))
 
 
 def test_each_test_has_a_database_of_its_own(session):
@@ -341,7 +344,8 @@ def test_keeps_the_database_of_a_failing_test(session, workers):
         assert ("evidence",) == row
         subprocess.run([sys.executable, "-m", "oxy_pg", *stop[1].split()], check=True)
     finally:
-        stop_everything_below(Path(tempfile.gettempdir()))
+        for directory in server_directories():
+            stop_everything_below(directory)
 
 
 TRIVIAL = """
