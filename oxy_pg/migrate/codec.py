@@ -59,10 +59,11 @@ _CLOCK = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 # things: it knows the year 0, an hour after 24:00, and takes 30 February for 2 March. Most times
 # can be seen to be none of these at once. Nothing may stand after a NUL, which SQLite's functions
 # take for the end, and a fraction has 15 digits at most. Texts come before blobs, which takes less
-# time to see than typeof(); numbers do not look like a time.
+# time to see than typeof(); numbers do not look like a time. A substr() of every value would need
+# memory each time, and the threads of the survey would queue for it.
 TIME = "????-??-??[T ]??:??:??"
 _TIME = (
-    "({x} < x'' AND julianday({x}) > 1721427 AND substr({x}, 1, 35) = {x} COLLATE BINARY "
+    "({x} < x'' AND julianday({x}) > 1721427 AND {octets} < 36 AND {octets} = length({x}) "
     "AND ({x} GLOB '????-??-[0-2][0-8][T ][01]?:??:??*' "
     "OR {x} GLOB '????-??-[0-2][0-8][T ]2[0-3]:??:??*' "
     f"OR {{x}} GLOB '{TIME}*' AND substr({{x}}, 12, 2) < '24' "
@@ -142,7 +143,11 @@ _FAST: dict[tuple[str, str], Fast] = {
 def fast(type_: PgType, facts: Facts, cast: Cast | None, encoding: str = "UTF-8") -> Fast | None:
     """Choose the fast way for a column whose values are mostly of one storage class."""
     found = _fast(type_, facts, cast)
-    if found is not None and found.text == _QUOTED and encoding != "UTF-8":
+    if found is None:
+        return None
+    octets = "length(CAST({x} AS BLOB))" if encoding == "UTF-8" else "length(CAST({x} AS BLOB)) / 2"
+    found = replace(found, fits=found.fits.replace("{octets}", octets))
+    if found.text == _QUOTED and encoding != "UTF-8":
         # PostgreSQL looks at every byte of UTF-8; SQLite never looked at UTF-16.
         sound = "NOT oxy_is_broken(CAST({x} AS BLOB))"
         return Fast(f"{found.fits} AND {sound}", found.text)

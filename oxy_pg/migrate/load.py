@@ -2,7 +2,7 @@
 The rows: out of SQLite as COPY takes them, into PostgreSQL as they come.
 
 Records of binary COPY (records.py) where every value allows it, else lines of
-text. Threads of their own step through SQLite while this one sends, so that
+text. A thread of its own steps through SQLite while this one sends, so that
 both sides work at once; a short queue between them bounds the memory.
 """
 
@@ -25,7 +25,6 @@ from oxy_pg.migrate.unfit import Unfit
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Generator, Iterator, Sequence
-    from contextlib import AbstractContextManager
     from typing import LiteralString
 
     import psycopg
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan
 
 _CHUNK = 512 * 1024  # bytes to a write
-_CHUNKS = 16  # waiting between the threads
+_CHUNKS = 8  # waiting between the threads
 _TAB = " || '\t' || "
 _GROUP = 50  # columns to a concatenation: SQLite limits the depth of an expression to 1,000
 
@@ -52,7 +51,7 @@ class Reading(NamedTuple):
 
     columns: Sequence[ColumnPlan]
     options: LiteralString
-    pieces: AbstractContextManager[Iterator[tuple[int, bytes]]]
+    pieces: Generator[tuple[int, bytes]]
 
 
 class Loader:
@@ -60,19 +59,17 @@ class Loader:
     Reads the tables of a plan as COPY takes them.
 
     ``skipped`` names the temporary tables of rows that stay behind, ``nulled``
-    those of references that are emptied, by source table and column: both are
-    known to the first of the readers alone.
+    those of references that are emptied, by source table and column.
     """
 
     def __init__(
         self,
-        readers: list[sqlite3.Connection],
+        source: sqlite3.Connection,
         plan: Plan,
         skipped: dict[str, str],
         nulled: dict[tuple[str, str], list[str]],
     ) -> None:
-        self._readers = readers
-        self._source = readers[0]
+        self._source = source
         self._plan = plan
         self._skipped = skipped
         self._nulled = nulled
@@ -90,10 +87,10 @@ class Loader:
             and not exceptions
             and records.possible(self._source, table)
         ):
-            pieces = records.Records(self._readers, table)
+            pieces = records.Records(self._source, table).pieces()
             return Reading(records.columns(table), "FORMAT binary", pieces)
         options = f"FORMAT csv, DELIMITER '\t', QUOTE '{codec.QUOTE}'"
-        return Reading(table.loaded, options, _Ahead(self.chunks(table)))
+        return Reading(table.loaded, options, self.chunks(table))
 
     def _convert(self, number: int, kind: str, raw: Any) -> str | None:
         column = self._slow[number]
@@ -246,7 +243,7 @@ def copy_table(
         sql.Literal(fresh),
     )
     with connection.cursor() as cursor:
-        with reading.pieces as pieces, cursor.copy(statement) as copy:
+        with _Ahead(reading.pieces) as pieces, cursor.copy(statement) as copy:
             for count, piece in pieces:
                 copy.write(piece)
                 rows += count

@@ -10,26 +10,22 @@ before each field its length in bytes, -1 for NULL. SQLite has no function that
 turns a number into bytes: struct.pack() is called for all the numbers that
 stand together, and SQLite puts its result and the texts one after the other.
 
-A range of rows is one query that returns a single value, so that the work is
-done inside SQLite, which does it in several threads at once.
+A range of rows is one query that returns a single value: to step from row to
+row in Python would take half as long again. A second thread that reads does
+not help: both would wait for the interpreter's lock at each struct.pack().
 """
 
 from __future__ import annotations
 
-import queue
 import re
 import sqlite3
 import struct
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from oxy_pg.migrate.names import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
+    from collections.abc import Generator, Iterator
 
     from oxy_pg.migrate import codec
     from oxy_pg.migrate.plan import ColumnPlan, TablePlan
@@ -143,140 +139,81 @@ class _Range(NamedTuple):
 
 class Records:
     """
-    The records of a table, read by several threads; iterating gives rows and bytes, in order.
+    The records of a table; ``pieces`` gives them in the order of the rows.
 
-    Never more than a few pieces of some megabytes are in memory, unless a single row is larger.
+    No piece is larger than some megabytes, unless a single row is.
     """
 
-    def __init__(self, readers: Sequence[sqlite3.Connection], table: TablePlan) -> None:
-        self._readers = readers
+    def __init__(self, reader: sqlite3.Connection, table: TablePlan) -> None:
+        self._reader = reader
         ordered = columns(table)
         record = _Record(len(ordered))
         for column in ordered:
             field = _field(column)
             if field is not None:
                 record.add(field, f"t.{quoted(column.source)}", nulls=column.survey.nulls > 0)
+        made = record.sql()
+        _install(reader, record.formats)
         name, rowid = quoted(table.source.name), table.source.identity[0]
         self._query = (
-            f"SELECT group_concat({record.sql()}, ''), count(*) FROM {name} AS t NOT INDEXED "
+            f"SELECT count(*), group_concat({made}, '') FROM {name} AS t NOT INDEXED "
             f"WHERE t.{rowid} BETWEEN :first AND :last"
         )
-        for reader in readers:
-            _install(reader, record.formats)
         self._skip = (
             f"SELECT {rowid} FROM {name} NOT INDEXED WHERE {rowid} >= :first "
             f"ORDER BY {rowid} LIMIT 1 OFFSET :rows - 1"
         )
         self._rows = 200  # to a query, until it is known how large they are
-        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(len(readers), "oxy_pg-reader")
-        self._before: list[tuple[int, type]] = []
 
-    def __enter__(self) -> Iterator[Piece]:
-        for reader in self._readers:
-            limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
-            self._before.append((limit, reader.text_factory))
-            reader.text_factory = bytes
-            self._idle.put(reader)
-        return self._pieces()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        for reader, (limit, factory) in zip(self._readers, self._before, strict=True):
+    def pieces(self) -> Generator[Piece]:
+        """Yield the number of rows and the bytes of each piece; headers count no rows."""
+        reader = self._reader
+        limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
+        factory, reader.text_factory = reader.text_factory, bytes
+        try:
+            yield 0, HEADER
+            first = _FIRST
+            while first <= _LAST:
+                # The pages that are skipped now are in SQLite's cache when they are read.
+                last = self._end(first, self._rows)
+                yield from self._read(_Range(first, last, self._rows), limit)
+                first = last + 1
+            yield 0, TRAILER
+        finally:
             reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
             reader.text_factory = factory
 
-    def _pieces(self) -> Iterator[Piece]:
-        yield 0, HEADER
-        ahead: deque[Future[tuple[_Range, Piece | None]]] = deque()
-        start: Future[int] = Future()
-        start.set_result(_FIRST)
-        while True:
-            while len(ahead) < 2 * len(self._readers) + 1:
-                end: Future[int] = Future()
-                ahead.append(self._pool.submit(self._ahead, start, end))
-                start = end
-            range_, piece = ahead.popleft().result()
-            if piece is None:
-                yield from self._halves(range_)
-            elif piece[0]:
-                yield piece
-            else:
-                break
-        yield 0, TRAILER
-
-    def _ahead(self, start: Future[int], end: Future[int]) -> tuple[_Range, Piece | None]:
-        """Read the rows from where the piece before ends; say first where this one ends."""
-        with self._reader() as reader:
-            try:
-                first, rows = start.result(), self._rows
-                last = self._end(reader, first, rows)
-                end.set_result(last + 1)
-            except BaseException as error:
-                end.set_exception(error)
-                raise
-            range_ = _Range(first, last, rows)
-            return range_, self._read(reader, range_)
-
-    def _halves(self, range_: _Range) -> Iterator[Piece]:
-        """Read a range that gives too much, down to single rows, one after the other."""
-        with self._reader() as reader:
-            if range_.rows == 1:
-                # As large as it likes.
-                limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)
-                try:
-                    piece = self._ask(reader, range_)
-                finally:
-                    reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
-                if piece[0]:
-                    yield piece
-                return
-            rows = range_.rows // 2
-            middle = min(self._end(reader, range_.first, rows), range_.last)
-        for half in (
-            _Range(range_.first, middle, rows),
-            _Range(middle + 1, range_.last, range_.rows - rows),
-        ):
-            with self._reader() as reader:
-                found = self._read(reader, half)
-            if found is None:
-                yield from self._halves(half)
-            elif found[0]:
-                yield found
-
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        reader = self._idle.get()
-        try:
-            yield reader
-        finally:
-            self._idle.put(reader)
-
-    def _end(self, reader: sqlite3.Connection, first: int, rows: int) -> int:
-        if first > _LAST:
-            return _LAST
-        found = reader.execute(self._skip, {"first": first, "rows": rows}).fetchone()
+    def _end(self, first: int, rows: int) -> int:
+        found = self._reader.execute(self._skip, {"first": first, "rows": rows}).fetchone()
         return int(found[0]) if found else _LAST
 
-    def _read(self, reader: sqlite3.Connection, range_: _Range) -> Piece | None:
-        """Return the records of a range; None when they are too many bytes."""
-        if range_.first > range_.last:
-            return 0, b""
+    def _read(self, range_: _Range, limit: int) -> Iterator[Piece]:
+        """Read a range: as one piece, else in halves, down to a row as large as it likes."""
+        if range_.rows == 1:
+            self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
         try:
-            count, piece = self._ask(reader, range_)
+            count, piece = self._ask(range_)
         except sqlite3.DataError:
-            self._rows = max(1, range_.rows // 8)
-            return None
+            if range_.rows == 1:
+                raise
+            yield from self._halves(range_, limit)
+            return
+        finally:
+            self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
         if count:
             self._rows = max(1, min(4 * count, count * _PIECE // len(piece)))
-        return count, piece
+            yield count, piece
 
-    def _ask(self, reader: sqlite3.Connection, range_: _Range) -> Piece:
+    def _halves(self, range_: _Range, limit: int) -> Iterator[Piece]:
+        rows = range_.rows // 2
+        middle = self._end(range_.first, rows)
+        if middle >= range_.last:
+            yield from self._read(range_._replace(rows=rows), limit)
+            return
+        yield from self._read(_Range(range_.first, middle, rows), limit)
+        yield from self._read(_Range(middle + 1, range_.last, range_.rows - rows), limit)
+
+    def _ask(self, range_: _Range) -> Piece:
         parameters = {"first": range_.first, "last": range_.last}
-        piece, count = reader.execute(self._query, parameters).fetchone()
+        count, piece = self._reader.execute(self._query, parameters).fetchone()
         return count, piece

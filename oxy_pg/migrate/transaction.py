@@ -50,7 +50,7 @@ class Transaction:
         self.preflight = preflight
         self.on_progress = on_progress
         self.doing = "write to"
-        self.loader = Loader(readers, plan, preflight.rows.skipped, preflight.rows.nulled)
+        self.loader = Loader(self.lite, plan, preflight.rows.skipped, preflight.rows.nulled)
         self.loaded: dict[str, Loaded] = {}
         self.in_order: set[str] = set()  # tables whose rows lie as they were written
         self.left_behind: list[report.LeftBehind] = []
