@@ -44,8 +44,8 @@ def run(
     Run a program under ``account``; return None when it has worked, or else what it said.
 
     ``command`` begins with the program's full path, ``said_to_it`` is what it
-    reads. At the deadline it is killed, with all that it has started. Raises
-    OSError where it cannot be run.
+    reads. At the deadline it is killed. It stays in our process group: whoever
+    kills that means all of it. Raises OSError where it cannot be run.
     """
     name = os.path.basename(command[0])
     if account.demoted:
@@ -63,13 +63,12 @@ def run(
                 (os.POSIX_SPAWN_DUP2, answer.fileno(), 1),
                 (os.POSIX_SPAWN_DUP2, answer.fileno(), 2),
             ],
-            setpgroup=0,
             setsigmask=(),
             setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
         )
         try:
             code = _wait(pid, deadline)
-        except BaseException:  # Ctrl-C, too: it is in a process group of its own
+        except BaseException:
             _kill(pid)
             raise
         if code is None:
@@ -93,7 +92,7 @@ def _wait(pid: int, deadline: Deadline) -> int | None:
 
 def _kill(pid: int) -> None:
     try:
-        os.killpg(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
         return

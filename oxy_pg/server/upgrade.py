@@ -360,9 +360,12 @@ def _wait_for_survivors(state: StateDir, deadline: Deadline) -> None:
     names = directories(state)
     for _ in deadline.attempts(0.01, 0.1):
         running = set()
-        for place in (names.place, names.filling):
-            if os.path.isdir(place):
-                running |= {postmaster.running(place), *postmaster.launched(place)} - {0}
+        if os.path.isdir(names.place):
+            running |= {postmaster.running(names.place), *postmaster.launched(names.place)} - {0}
+        if os.path.isdir(names.filling):
+            # Not running(), which removes a pid file that lies: settle() reads there which shared
+            # memory has to go with the directory.
+            running |= {*postmaster.serving(names.filling), *postmaster.launched(names.filling)}
         if not running:
             return
         for pid in running:
