@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oxy_pg.paths import StateDir
 
 # PostgreSQL refuses to run as root. A distribution's own account for it comes first; "nobody" is
-# on every machine. What else runs under them cannot connect: see Account.may_connect.
+# on every machine. What else runs under them cannot connect: see Account.socket_users.
 _UNPRIVILEGED = ("postgres", "nobody")
 
 
@@ -31,15 +31,16 @@ class Account:
         self.demoted = demoted
 
     @property
-    def may_connect(self) -> bool:
+    def socket_users(self) -> tuple[str, ...]:
         """
-        Whether this account is a person's, who may use the private socket.
+        The users of this machine who may come in by the private socket: for pg_ident.conf.
 
-        What root has PostgreSQL run under for want of anybody else may be
-        shared with other programs. They could reach the socket, and get
-        nowhere: pg_ident.conf does not know them.
+        We ourselves, and this account if it is a person's. What root has
+        PostgreSQL run under for want of anybody else may be shared with other
+        programs: they could reach the socket, and get nowhere.
         """
-        return not self.demoted or self.name not in _UNPRIVILEGED
+        ours = user_name(os.geteuid())
+        return (ours,) if self.demoted and self.name in _UNPRIVILEGED else (self.name, ours)
 
     def can_enter(self, path: str) -> bool:
         """

@@ -208,12 +208,10 @@ def write_configuration(
     sync: bool = True,
 ) -> None:
     """Write postgresql.conf and who may connect, where they differ from what is there."""
-    ours = accounts.user_name(os.geteuid())
-    names = (account.name, ours) if account.may_connect else (ours,)
     wanted = {
         "postgresql.conf": config.postgresql_conf(settings, durable=durable),
         "pg_hba.conf": config.pg_hba_conf(),
-        "pg_ident.conf": config.pg_ident_conf(names),
+        "pg_ident.conf": config.pg_ident_conf(account.socket_users),
     }
     for name, text in wanted.items():
         path = f"{data_dir}/{name}"

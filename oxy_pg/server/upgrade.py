@@ -274,10 +274,8 @@ class Upgrade:
     def _running(
         self, programs: Binaries, data_dir: str, place: private.Place, overrides: dict[str, str]
     ) -> Iterator[None]:
-        ours = accounts.user_name(os.geteuid())
-        names = (self.account.name, ours) if self.account.may_connect else (ours,)
         # By name: before 16, "all" was the name of a role like any other.
-        ident = config.pg_ident_conf(names, "postgres")
+        ident = config.pg_ident_conf(self.account.socket_users, "postgres")
         files_named = private.hba_settings(place, config.pg_hba_conf(), ident)
         with private.running(
             programs.postgres,
