@@ -30,7 +30,7 @@ def measure(command: list[str], words: tuple[str, ...] = ()) -> Measured:
     """
     Run ``command``; CannotError if it fails, or says one of the ``words``.
 
-    Its memory is the sum over its process tree, looked at twenty times a second.
+    Its memory is the sum over its process tree, looked at five times a second.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         began = time.perf_counter()
@@ -65,7 +65,7 @@ class _Peak(threading.Thread):
         return self._bytes / 1e6
 
     def run(self) -> None:
-        while not self._over.wait(0.05):
+        while not self._over.wait(0.2):
             with contextlib.suppress(psutil.Error):
                 tree = [self._root, *self._root.children(recursive=True)]
                 self._bytes = max(self._bytes, sum(_resident(process) for process in tree))

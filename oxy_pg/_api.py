@@ -183,8 +183,8 @@ def migrate_sqlite(
     up first: a callable that gets the URL, or a shell command. ``verify``:
     compare counts, every value (``full``), or nothing, before the commit.
     ``dry_run`` writes nothing and reports every problem. ``on_progress`` is
-    called on the way. ``jobs`` is how many threads read the source while it is
-    looked at; ``timeout`` is how many seconds either side is waited for.
+    called on the way. ``jobs`` is how many processes read a source of more
+    than 32 MB; ``timeout`` is how many seconds either side is waited for.
 
     Killed or cancelled at any moment it leaves the target as it was. Raises
     MigrationError (SourceUnreadable, TargetUnreachable, TargetNotEmpty,

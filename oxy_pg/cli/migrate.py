@@ -163,7 +163,7 @@ Examples:
     type=click.IntRange(1, 16),
     default=2,
     show_default=True,
-    help="How many threads look at the SQLite file.",
+    help="How many processes read a large SQLite file.",
 )
 @click.option(
     "--timeout",

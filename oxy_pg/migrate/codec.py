@@ -88,8 +88,14 @@ _ROUND_UP = (
     "WHEN substr({x}, 27, 1) > '5' OR ltrim(substr({x}, 28), '0') GLOB '[1-9]*' THEN 1 "
     f"ELSE {_MICROS} > {_HALF} / 10.0 OR {_MICROS} = {_HALF} / 10.0 AND {_HALF} / 10 & 1 END"
 )
+# Most fractions are far from the next second, to which SQLite may round them, and from half a
+# microsecond: the seconds are what they are without them.
+_PLAIN = "substr({x}, 20, 5) BETWEEN '.' AND '.9994' AND substr({x}, 27, 1) <> '5'"
 _INSTANT = (
-    f"CASE WHEN substr({{x}}, 20, 1) = '.' "
+    f"CASE WHEN {_PLAIN} "
+    "THEN CAST((julianday({x}) - 1721059.5) * 86400.0 + 0.0002 AS INTEGER) * 1000000 "
+    "+ CAST(CAST(substr({x}, 20, 10) AS REAL) * 1000000 + 0.5 AS INTEGER) "
+    f"WHEN substr({{x}}, 20, 1) = '.' "
     f"THEN {_SECONDS.replace('{fraction}', _FRACTION)} * 1000000 "
     f"+ CAST({_FRACTION} * 1000000 + 0.5 AS INTEGER) + {_ROUND_UP} "
     f"ELSE {_WHOLE} * 1000000 END - 63113904000000000"

@@ -51,7 +51,7 @@ class _Writer:
         self.skipped = skipped
         self.warnings = warnings
         self.taken = set(target.names)
-        self.indexes: set[str] = set()  # of the source
+        self.indexes: dict[str, str] = {}  # of the source, and the target's tables they are on
         self.uniques: dict[str, list[UniqueKey]] = defaultdict(list)
 
     def leave(self, kind: str, name: str, reason: str) -> None:
@@ -80,7 +80,9 @@ def write(
     """
     writer = _Writer(target, skipped, warnings, options, compute=compute)
     writer.taken |= {table.target for table in tables}
-    writer.indexes = {index.name for table in tables for index in table.source.indexes}
+    writer.indexes = {
+        index.name: table.target for table in tables for index in table.source.indexes
+    }
     done = [
         _with_generated(table, writer) if table.action == "create" else table for table in tables
     ]
@@ -195,7 +197,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
 def _sequence(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
     """Name the sequence behind an identity, where something else is called as it would be."""
     usual = f"{table.target}_{column.target}_seq"
-    name = shorten(usual, writer.taken | writer.indexes)
+    name = shorten(usual, writer.taken | writer.indexes.keys())
     writer.taken.add(name)
     return f" (SEQUENCE NAME {writer.name(name)})" if name != usual else ""
 
@@ -241,7 +243,20 @@ def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
     unique = "UNIQUE " if index.unique else ""
     on = f"{writer.table_name(table)} ({', '.join(terms)})"
     sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
-    return Statement("index", index.name, sql, optional=not index.unique)
+    return Statement("index", index.name, sql, _after(table), optional=not index.unique)
+
+
+def _after(*tables: TablePlan) -> frozenset[str]:
+    return frozenset(table.target for table in tables)
+
+
+def _after_names(table: TablePlan, writer: _Writer) -> frozenset[str]:
+    # PostgreSQL chooses the names of keys, which begin as the table's does: whatever has such a
+    # name in the source comes first.
+    begins = table.target[:20]
+    return _after(table) | {
+        owner for name, owner in writer.indexes.items() if name.startswith(begins)
+    }
 
 
 def _note_unique(table: TablePlan, index: SourceIndex, writer: _Writer) -> None:
@@ -276,6 +291,7 @@ def _index_term(table: TablePlan, index: SourceIndex, position: int) -> str:
 
 def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
     name = writer.table_name(table)
+    after = _after_names(table, writer)
     for columns, what in unique_keys(table):
         planned = [table.column(column) for column in columns]
         if what == "UNIQUE" and columns == table.source.primary_key:
@@ -287,9 +303,8 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         spelled = ", ".join(ident(column.target) for column in planned if column is not None)
         label = "the primary key" if columns == table.source.primary_key else "a UNIQUE constraint"
         writer.uniques[table.source.name].append(UniqueKey(label, columns, (False,) * len(columns)))
-        yield Statement(
-            what.lower(), table.source.name, f"ALTER TABLE {name} ADD {what} ({spelled})"
-        )
+        sql = f"ALTER TABLE {name} ADD {what} ({spelled})"
+        yield Statement(what.lower(), table.source.name, sql, after)
     for index in table.source.indexes:
         if index.origin in {"u", "pk"} and "NOCASE" in index.collations:
             try:
@@ -302,7 +317,7 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
                 continue
             _note_unique(table, index, writer)
             create = f"CREATE UNIQUE INDEX ON {name} ({', '.join(terms)})"
-            yield Statement("unique", table.source.name, create)
+            yield Statement("unique", table.source.name, create, after)
 
 
 def unique_keys(table: TablePlan) -> list[tuple[tuple[str, ...], str]]:
@@ -329,7 +344,7 @@ def _checks(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
             continue
         named = f"CONSTRAINT {ident(shorten(name, set()))} " if name else ""
         sql = f"ALTER TABLE {writer.table_name(table)} ADD {named}CHECK ({condition})"
-        yield Statement("check", label, sql, optional=True)
+        yield Statement("check", label, sql, _after(table), optional=True)
 
 
 def _foreign_keys(
@@ -355,7 +370,7 @@ def _foreign_keys(
         found = ForeignKey(
             table.source.name, key.columns, parent.source.name, tuple(c.source for c in columns)
         )
-        yield found, Statement("foreign key", label, sql)
+        yield found, Statement("foreign key", label, sql, _after(table, parent))
 
 
 def _parent(

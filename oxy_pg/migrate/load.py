@@ -2,14 +2,11 @@
 The rows: out of SQLite as COPY takes them, into PostgreSQL as they come.
 
 Records of binary COPY (records.py) where every value allows it, else lines of
-text. A thread of its own steps through SQLite while this one sends, so that
-both sides work at once; a short queue between them bounds the memory.
+text. Others read while this thread sends, so that both sides work at once.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -18,21 +15,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg import sql
 
 from oxy_pg.migrate import codec, records, values
+from oxy_pg.migrate.ahead import Ahead
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.rowsets import is_among
 from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Generator, Iterator, Sequence
-    from typing import LiteralString
+    from collections.abc import Callable, Sequence
+    from typing import LiteralString, Self
 
     import psycopg
 
+    from oxy_pg.migrate.ahead import Maker
     from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan
+    from oxy_pg.migrate.readers import Readers
 
 _CHUNK = 512 * 1024  # bytes to a write
-_CHUNKS = 8  # waiting between the threads
 _TAB = " || '\t' || "
 _GROUP = 50  # columns to a concatenation: SQLite limits the depth of an expression to 1,000
 
@@ -47,11 +45,24 @@ class Loaded:
 
 
 class Reading(NamedTuple):
-    """A table on its way out of SQLite: its columns, the options of COPY, and the pieces."""
+    """
+    A table on its way out of SQLite: for COPY, its columns, the options and what it takes.
+
+    As a context manager, it is read meanwhile.
+    """
 
     columns: Sequence[ColumnPlan]
     options: LiteralString
-    pieces: Generator[tuple[int, bytes]]
+    pieces: Ahead
+    header: bytes = b""
+    trailer: bytes = b""
+
+    def __enter__(self) -> Self:
+        self.pieces.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pieces.__exit__(*error)
 
 
 class Loader:
@@ -64,12 +75,13 @@ class Loader:
 
     def __init__(
         self,
-        source: sqlite3.Connection,
+        readers: Readers,
         plan: Plan,
         skipped: dict[str, str],
         nulled: dict[tuple[str, str], list[str]],
     ) -> None:
-        self._source = source
+        self._readers = readers
+        self._source = readers.connection
         self._plan = plan
         self._skipped = skipped
         self._nulled = nulled
@@ -87,10 +99,12 @@ class Loader:
             and not exceptions
             and records.possible(self._source, table)
         ):
-            pieces = records.Records(self._source, table).pieces()
-            return Reading(records.columns(table), "FORMAT binary", pieces)
+            made = records.Records(self._readers.here, table)
+            makers = [made.make(reader) for reader in self._readers.all]
+            ends = (records.HEADER, records.TRAILER)
+            return Reading(records.columns(table), "FORMAT binary", Ahead(makers), *ends)
         options = f"FORMAT csv, DELIMITER '\t', QUOTE '{codec.QUOTE}'"
-        return Reading(table.loaded, options, self.chunks(table))
+        return Reading(table.loaded, options, Ahead([self.lines(table)]))
 
     def _convert(self, number: int, kind: str, raw: Any) -> str | None:
         column = self._slow[number]
@@ -145,65 +159,25 @@ class Loader:
         number = len(self._slow) - 1
         return f"oxy_slow({number}, typeof({name}), {raw})"
 
-    def chunks(self, table: TablePlan) -> Generator[tuple[int, bytes]]:
-        """Yield the table's rows as lines of COPY, with the number of rows in each piece."""
+    def lines(self, table: TablePlan) -> Maker:
+        """Make pieces of the table's rows as lines of COPY."""
         cursor = self._source.cursor()
         before, self._source.text_factory = self._source.text_factory, bytes
         try:
+            place = size = 0
             rows: list[bytes] = []
-            size = 0
             for (row,) in cursor.execute(self.query(table)):
                 rows.append(row)
                 size += len(row)
                 if size >= _CHUNK:
-                    yield len(rows), b"".join(rows)
+                    yield place, (len(rows), b"".join(rows))
+                    place += 1
                     rows, size = [], 0
             if rows:
-                yield len(rows), b"".join(rows)
+                yield place, (len(rows), b"".join(rows))
         finally:
             cursor.close()
             self._source.text_factory = before
-
-
-class _Ahead:
-    """An iterator that a thread of its own runs a little ahead."""
-
-    def __init__(self, iterator: Generator[tuple[int, bytes]]) -> None:
-        self._queue: queue.Queue[tuple[int, bytes] | BaseException | None] = queue.Queue(_CHUNKS)
-        self._stop = threading.Event()
-        self._iterator = iterator
-        self._thread = threading.Thread(target=self._run, name="oxy_pg-reader", daemon=True)
-
-    def __enter__(self) -> Iterator[tuple[int, bytes]]:
-        self._thread.start()
-        return iter(self._next, None)
-
-    def _next(self) -> tuple[int, bytes] | None:
-        item = self._queue.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        while self._thread.is_alive():
-            # Make room, so that a thread that waits to put something notices.
-            while not self._queue.empty():
-                self._queue.get_nowait()
-            self._thread.join(0.01)
-
-    def _run(self) -> None:
-        last: BaseException | None = None
-        try:
-            for item in self._iterator:
-                self._queue.put(item)
-                if self._stop.is_set():
-                    break
-        except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
-            last = error
-        finally:
-            self._iterator.close()
-        self._queue.put(last)
 
 
 def insert_defaults(
@@ -219,9 +193,8 @@ def insert_defaults(
 
 def copy_table(
     connection: psycopg.Connection[Any],
-    loader: Loader,
-    table: TablePlan,
-    schema: str,
+    reading: Reading,
+    target: sql.Identifier,
     on_rows: Callable[[int, int], None],
     *,
     fresh: bool,
@@ -233,22 +206,20 @@ def copy_table(
     """
     began = time.perf_counter()
     rows = size = 0
-    reading = loader.read(table)
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in reading.columns)
     # FREEZE spares every row a second write later; allowed only where nobody else can look yet.
     statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({}, FREEZE {})").format(
-        sql.Identifier(schema, table.target),
-        columns,
-        sql.SQL(reading.options),
-        sql.Literal(fresh),
+        target, columns, sql.SQL(reading.options), sql.Literal(fresh)
     )
     with connection.cursor() as cursor:
-        with _Ahead(reading.pieces) as pieces, cursor.copy(statement) as copy:
-            for count, piece in pieces:
+        with cursor.copy(statement) as copy:
+            copy.write(reading.header)
+            for count, piece in reading.pieces:
                 copy.write(piece)
                 rows += count
                 size += len(piece)
                 on_rows(rows, size)
+            copy.write(reading.trailer)
         # What the server counted, not what was sent.
         written = cursor.rowcount
     return Loaded(written, size, time.perf_counter() - began)

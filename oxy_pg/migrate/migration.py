@@ -35,9 +35,9 @@ from oxy_pg.migrate.plan import Options, Plan
 from oxy_pg.migrate.planner import bookkeeping_warnings, make_plan
 from oxy_pg.migrate.preflight import Preflight
 from oxy_pg.migrate.progress import Progress
+from oxy_pg.migrate.readers import Readers
 from oxy_pg.migrate.refusals import connection_lost, grant, refused
 from oxy_pg.migrate.source_schema import read_schema
-from oxy_pg.migrate.survey import install_functions
 from oxy_pg.migrate.transaction import Transaction
 from oxy_pg.problems import BadValue
 from oxy_pg.url import mask, plain
@@ -76,8 +76,8 @@ def migrate(
     (types.CAST_OPTIONS). ``prepare`` brings the target's schema up first: a
     callable that gets the URL, or a shell command that finds it in
     OXY_DATABASE_URL. ``dry_run`` writes nothing and reports every problem.
-    ``jobs`` is how many threads read the source while it is looked at, and
-    ``timeout`` how many seconds to wait until either side can be reached.
+    ``jobs`` is how many processes read a source that is large, and ``timeout``
+    how many seconds to wait until either side can be reached.
 
     Blocks until the rows are committed. Killed or cancelled at any moment it
     leaves the target as it was. Raises MigrationError's children and
@@ -98,15 +98,14 @@ def migrate(
     url = plain(target_url, "The target")
     deadline = Deadline(timeout)
     with ExitStack() as stack:
-        readers = source.connect_all(path, timeout, jobs)
-        for reader in readers:
-            stack.callback(reader.close)
+        readers = stack.enter_context(Readers(path, timeout, jobs))
         if dry_run:
-            source.check(readers[0], path)
+            source.check(readers.connection, path)
         elif prepare is not None:
             _prepare(prepare, url)
         (on_progress or _ignore)(Progress("connect"))
         server = stack.enter_context(closing(target.connect(url, deadline)))
+        readers.begin()
         run = _Run(readers, server, path, url, options, on_progress or _ignore)
         return run.guarded(dry_run=dry_run)
 
@@ -156,7 +155,7 @@ class _Run:
 
     def __init__(
         self,
-        readers: list[sqlite3.Connection],
+        readers: Readers,
         server: psycopg.Connection[Any],
         path: str,
         url: str,
@@ -164,7 +163,7 @@ class _Run:
         on_progress: Callable[[Progress], object],
     ) -> None:
         self.readers = readers
-        self.lite = readers[0]
+        self.lite = readers.connection
         self.server = server
         self.path = path
         self.url = url
@@ -174,8 +173,6 @@ class _Run:
         self.transaction: Transaction | None = None
         self.role = server.info.user
         self.schema = "public"
-        for reader in readers:
-            install_functions(reader)
 
     def guarded(self, *, dry_run: bool) -> report.MigrationReport:
         """Run, and turn what the two drivers raise into errors that say what to do."""

@@ -6,30 +6,26 @@ SQLite rarely enforces foreign keys, so that there are some in most old database
 
 from __future__ import annotations
 
-import queue
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.keys import Keys, comparable, is_plain
 from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.readers import Question
 from oxy_pg.migrate.survey import row_name
 from oxy_pg.problems import Orphans
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from oxy_pg.migrate.plan import ForeignKey, Plan, TablePlan
+    from oxy_pg.migrate.readers import Readers
     from oxy_pg.migrate.rowsets import RowSets
 
 
 class OrphanSearch:
     """Looks along the foreign keys of a plan; ``found`` has what nobody decided about."""
 
-    def __init__(
-        self, readers: list[sqlite3.Connection], plan: Plan, rows: RowSets, keys: Keys
-    ) -> None:
+    def __init__(self, readers: Readers, plan: Plan, rows: RowSets, keys: Keys) -> None:
         self._readers = readers
-        self._source = readers[0]
+        self._source = readers.connection
         self.plan = plan
         self._rows = rows
         self._keys = keys
@@ -74,24 +70,14 @@ class OrphanSearch:
         return table is not None and table.action == "fill"
 
     def _any_orphan(self, keys: tuple[ForeignKey, ...]) -> bool:
-        """Look at these keys at once, one in each thread: nearly always there is nothing."""
-        idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        for reader in self._readers:
-            idle.put(reader)
-
-        def one(key: ForeignKey) -> bool:
+        """Ask about these keys together: nearly always there is nothing."""
+        questions = []
+        for key in keys:
             table, parent = self.plan.table(key.table), self.plan.table(key.parent)
-            if table is None or parent is None or not self._alike(table, parent, key):
-                return False
-            reader = idle.get()
-            try:
+            if table is not None and parent is not None and self._alike(table, parent, key):
                 query = self._orphan_query(table, parent, key)
-                return reader.execute(f"{query} LIMIT 1").fetchone() is not None
-            finally:
-                idle.put(reader)
-
-        with ThreadPoolExecutor(len(self._readers)) as pool:
-            return any(list(pool.map(one, keys)))
+                questions.append(Question(f"SELECT EXISTS ({query})"))
+        return any(found for (found,) in self._readers.ask_all(questions))
 
     def _alike(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
         # Values that are spelled in several ways cannot be compared as they are.

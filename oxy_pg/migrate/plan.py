@@ -19,13 +19,15 @@ class Statement:
     """
     One statement.
 
-    When PostgreSQL rejects an ``optional`` one, the object is left behind with
-    that reason; any other rejection ends the migration.
+    ``after`` are the tables, by their names in the target, that are filled
+    before it. When PostgreSQL rejects an ``optional`` one, the object is left
+    behind with that reason; any other rejection ends the migration.
     """
 
     kind: str
     name: str
     sql: str
+    after: frozenset[str] = frozenset()
     optional: bool = False
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from oxy_pg.migrate.readers import Readers
     from oxy_pg.migrate.source_schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target import TargetColumn, TargetSchema
 
@@ -65,7 +66,7 @@ class _Notes:
 
 
 def make_plan(
-    connections: list[sqlite3.Connection],
+    readers: Readers,
     source: SourceSchema,
     target: TargetSchema,
     url: str,
@@ -89,7 +90,7 @@ def make_plan(
     names = _table_names(chosen, found, notes)
     existing = {t.name: _existing(t, found[t.name], target, options, notes) for t in chosen}
     jobs = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
-    surveys = survey_tables(connections, jobs)
+    surveys = survey_tables(readers, jobs)
     tables = [
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.migrate.plan import ColumnPlan, Plan, TablePlan, UniqueKey
+    from oxy_pg.migrate.readers import Readers
     from oxy_pg.migrate.unfit import Value
     from oxy_pg.problems import Orphans
 
@@ -36,11 +37,9 @@ _BATCH = 500
 class Preflight:
     """Everything that was found; ``decide`` raises or returns the plan to carry out."""
 
-    def __init__(
-        self, readers: list[sqlite3.Connection], target: psycopg.Connection[Any], plan: Plan
-    ) -> None:
+    def __init__(self, readers: Readers, target: psycopg.Connection[Any], plan: Plan) -> None:
         self._readers = readers
-        self._source = readers[0]
+        self._source = readers.connection
         self._target = target
         self.plan = plan
         self.bad: list[BadValue] = []

@@ -11,30 +11,40 @@ turns a number into bytes: struct.pack() is called for all the numbers that
 stand together, and SQLite puts its result and the texts one after the other.
 
 A range of rows is one query that returns a single value: to step from row to
-row in Python would take half as long again. A second thread that reads does
-not help: both would wait for the interpreter's lock at each struct.pack().
+row in Python would take half as long again. Several readers (readers.py) take
+the ranges in turn; as threads they would wait for each other at each
+struct.pack(), as processes they do not.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
 import sqlite3
 import struct
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
+from oxy_pg.errors import MigrationError
+from oxy_pg.migrate.functions import pack_function
 from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.readers import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from oxy_pg.migrate import codec
+    from oxy_pg.migrate.ahead import Maker, Piece
     from oxy_pg.migrate.plan import ColumnPlan, TablePlan
+    from oxy_pg.migrate.readers import ConnectionReader, Reader
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
 _PIECE = 1024 * 1024  # bytes wanted of a query
 _LARGEST = 4 * _PIECE  # a query that would give more fails, and is asked again for half of the rows
+_ROWS = 200  # to the first queries, until it is known how large they are
+_AT_ONCE = 2  # questions to a reader, so that it need not wait for the next one
 _FIRST, _LAST = -(2**63), 2**63 - 1  # rowids
 _MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
 _MOST_ARGUMENTS = 90  # of a function: 100 in older versions of SQLite
@@ -47,8 +57,7 @@ _PROBE = "SELECT CAST(group_concat(x || x'ff', '') AS BLOB) FROM (SELECT x'61006
 def possible(reader: sqlite3.Connection, table: TablePlan) -> bool:
     """Tell whether every row of a table can be a record made by SQLite."""
     return (
-        not table.source.without_rowid
-        and len(table.source.identity) == 1
+        table.source.has_rowid
         and 0 < len(table.loaded) <= _MOST_COLUMNS
         and all(_field(column) and not column.survey.unfit for column in table.loaded)
         and reader.execute(_PROBE).fetchone() == (b"a\0b\xff",)
@@ -108,25 +117,11 @@ class _Record:
 
     def _pack(self, codes: str, arguments: list[str]) -> str:
         self.formats.add(codes)
-        return f"{quoted(_PACK + codes)}({', '.join(arguments)})"
+        return f"{quoted(pack_function(codes))}({', '.join(arguments)})"
 
     def sql(self) -> str:
         self._flush()
         return " || ".join(self._terms)
-
-
-_PACK = "oxy_pack "
-
-
-def _install(reader: sqlite3.Connection, formats: set[str]) -> None:
-    for codes in formats:
-        # The bound method of a Struct: called from SQLite without a line of Python.
-        pack = struct.Struct(f">{codes}").pack
-        count = len(re.findall(r"[a-z?]", codes))
-        reader.create_function(_PACK + codes, count, pack, deterministic=True)
-
-
-Piece: TypeAlias = tuple[int, bytes]  # a number of rows, and their records
 
 
 class _Range(NamedTuple):
@@ -139,13 +134,12 @@ class _Range(NamedTuple):
 
 class Records:
     """
-    The records of a table; ``pieces`` gives them in the order of the rows.
+    The records of a table, made by as many as read; ``here`` tells where ranges end.
 
     No piece is larger than some megabytes, unless a single row is.
     """
 
-    def __init__(self, reader: sqlite3.Connection, table: TablePlan) -> None:
-        self._reader = reader
+    def __init__(self, here: ConnectionReader, table: TablePlan) -> None:
         ordered = columns(table)
         record = _Record(len(ordered))
         for column in ordered:
@@ -153,67 +147,96 @@ class Records:
             if field is not None:
                 record.add(field, f"t.{quoted(column.source)}", nulls=column.survey.nulls > 0)
         made = record.sql()
-        _install(reader, record.formats)
+        self._packs = frozenset(record.formats)
         name, rowid = quoted(table.source.name), table.source.identity[0]
         self._query = (
             f"SELECT count(*), group_concat({made}, '') FROM {name} AS t NOT INDEXED "
             f"WHERE t.{rowid} BETWEEN :first AND :last"
         )
         self._skip = (
-            f"SELECT {rowid} FROM {name} NOT INDEXED WHERE {rowid} >= :first "
-            f"ORDER BY {rowid} LIMIT 1 OFFSET :rows - 1"
+            f"SELECT (SELECT {rowid} FROM {name} NOT INDEXED WHERE {rowid} >= :first "
+            f"ORDER BY {rowid} LIMIT 1 OFFSET :rows - 1)"
         )
-        self._rows = 200  # to a query, until it is known how large they are
+        self._here = here
+        self._rows = _ROWS
+        self._next = _FIRST
+        self._place = 0
+        self._taking = threading.Lock()
+        self._using_here = threading.Lock()
 
-    def pieces(self) -> Generator[Piece]:
-        """Yield the number of rows and the bytes of each piece; headers count no rows."""
-        reader = self._reader
-        limit = reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
-        factory, reader.text_factory = reader.text_factory, bytes
+    def make(self, reader: Reader) -> Maker:
+        """Make pieces of ranges that no other reader has, until none is left."""
+        asked: deque[tuple[int, _Range]] = deque()
         try:
-            yield 0, HEADER
-            first = _FIRST
-            while first <= _LAST:
-                # The pages that are skipped now are in SQLite's cache when they are read.
-                last = self._end(first, self._rows)
-                yield from self._read(_Range(first, last, self._rows), limit)
-                first = last + 1
-            yield 0, TRAILER
+            while self._ask(reader, asked):
+                place, range_ = asked[0]
+                try:
+                    piece = self._piece(reader.receive())
+                except sqlite3.DataError:
+                    if range_.rows == 1:
+                        raise
+                    yield from ((place, half) for half in self._halves(range_))
+                else:
+                    yield place, piece
+                finally:
+                    asked.popleft()
         finally:
-            reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
-            reader.text_factory = factory
+            # Nobody wants them, but whoever asks next must not get them.
+            for _ in asked:
+                with contextlib.suppress(sqlite3.Error, MigrationError):
+                    reader.receive()
+
+    def _ask(self, reader: Reader, asked: deque[tuple[int, _Range]]) -> bool:
+        """Have a reader begin on its next ranges; False when there is nothing to wait for."""
+        while len(asked) < _AT_ONCE and (taken := self._take()) is not None:
+            reader.send(self._question(taken[1]))
+            asked.append(taken)
+        return bool(asked)
+
+    def _take(self) -> tuple[int, _Range] | None:
+        with self._taking:
+            if self._next > _LAST:
+                return None
+            last = self._end(self._next, self._rows)
+            taken = (self._place, _Range(self._next, last, self._rows))
+            self._place += 1
+            self._next = last + 1
+            return taken
 
     def _end(self, first: int, rows: int) -> int:
-        found = self._reader.execute(self._skip, {"first": first, "rows": rows}).fetchone()
-        return int(found[0]) if found else _LAST
+        with self._using_here:
+            (last,) = self._here.ask(Question(self._skip, {"first": first, "rows": rows}))
+        return _LAST if last is None else int(last)
 
-    def _read(self, range_: _Range, limit: int) -> Iterator[Piece]:
-        """Read a range: as one piece, else in halves, down to a row as large as it likes."""
-        if range_.rows == 1:
-            self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
-        try:
-            count, piece = self._ask(range_)
-        except sqlite3.DataError:
-            if range_.rows == 1:
-                raise
-            yield from self._halves(range_, limit)
-            return
-        finally:
-            self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
-        if count:
-            self._rows = max(1, min(4 * count, count * _PIECE // len(piece)))
-            yield count, piece
+    def _question(self, range_: _Range) -> Question:
+        limit = None if range_.rows == 1 else _LARGEST
+        parameters = {"first": range_.first, "last": range_.last}
+        return Question(self._query, parameters, self._packs, limit)
 
-    def _halves(self, range_: _Range, limit: int) -> Iterator[Piece]:
+    def _piece(self, row: tuple[int, bytes | None]) -> Piece:
+        count, piece = row
+        if not piece:
+            return 0, b""
+        self._rows = max(1, min(4 * count, count * _PIECE // len(piece)))
+        return count, piece
+
+    def _halves(self, range_: _Range) -> Iterator[Piece]:
+        """Read what is too much for one piece in two, down to a row as large as it likes."""
         rows = range_.rows // 2
         middle = self._end(range_.first, rows)
         if middle >= range_.last:
-            yield from self._read(range_._replace(rows=rows), limit)
+            yield from self._parts(range_._replace(rows=rows))
             return
-        yield from self._read(_Range(range_.first, middle, rows), limit)
-        yield from self._read(_Range(middle + 1, range_.last, range_.rows - rows), limit)
+        yield from self._parts(_Range(range_.first, middle, rows))
+        yield from self._parts(_Range(middle + 1, range_.last, range_.rows - rows))
 
-    def _ask(self, range_: _Range) -> Piece:
-        parameters = {"first": range_.first, "last": range_.last}
-        count, piece = self._reader.execute(self._query, parameters).fetchone()
-        return count, piece
+    def _parts(self, range_: _Range) -> Iterator[Piece]:
+        try:
+            with self._using_here:
+                piece = self._piece(self._here.ask(self._question(range_)))
+        except sqlite3.DataError:
+            if range_.rows == 1:
+                raise
+            yield from self._halves(range_)
+        else:
+            yield piece

@@ -59,8 +59,7 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
         )
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            begin(connection)
         except BaseException:
             connection.close()
             raise
@@ -69,41 +68,37 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def connect_all(path: str, timeout: float, count: int) -> list[sqlite3.Connection]:
-    """
-    Open the database ``count`` times, so that every connection sees the same moment.
-
-    Where another program writes without a pause, there is only one.
-    """
-    first = connect(path, timeout)
-    if count < 2:
-        return [first]
-    watch = sqlite3.connect(
-        f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, isolation_level=None
-    )
-    others: list[sqlite3.Connection] = []
-    try:
-        for _ in range(20):
-            # The number changes with every commit of anybody else (PRAGMA data_version): when it
-            # did not, all read transactions that began in between see the same rows.
-            before = _data_version(watch)
-            first.execute("ROLLBACK")
-            first.execute("BEGIN")
-            first.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            others = [connect(path, timeout) for _ in range(count - 1)]
-            if before == _data_version(watch):
-                return [first, *others]
-            for other in others:
-                other.close()
-    except sqlite3.Error as error:
-        raise unreadable(path, error) from error
-    finally:
-        watch.close()
-    return [first]
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin a read transaction, which sees what is there now."""
+    connection.execute("BEGIN")
+    # Only what is read makes it one (https://www.sqlite.org/lang_transaction.html).
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-def _data_version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+class Watch:
+    """Sees whether anybody else has changed the database."""
+
+    def __init__(self, path: str) -> None:
+        uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
+        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+
+    def version(self) -> int:
+        """
+        Return a number that is another one after each commit (PRAGMA data_version).
+
+        All read transactions that began while it stayed the same see the same rows.
+        """
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._connection.close()
+
+
+def size(path: str) -> int:
+    """Return how many bytes the database has, those that wait in its -wal file included."""
+    log = f"{path}-wal"
+    return os.path.getsize(path) + (os.path.getsize(log) if os.path.exists(log) else 0)
 
 
 # What the check says of values, not of pages. Of NULLs it is not even true where SQLite 3.40 meets

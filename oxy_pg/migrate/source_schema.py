@@ -101,6 +101,11 @@ class SourceTable:
         free = [name for name in _ROWID_NAMES if name not in taken]
         return (free[0],) if free else tuple(quoted(c.name) for c in self.columns)
 
+    @property
+    def has_rowid(self) -> bool:
+        """Whether a rowid names each row: the only part of ``identity`` then."""
+        return not self.without_rowid and len(self.identity) == 1
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSchema:

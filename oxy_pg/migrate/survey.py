@@ -7,15 +7,14 @@ expects. Only columns where some are not get a closer look.
 
 from __future__ import annotations
 
-import queue
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.migrate import codec, values
+from oxy_pg.migrate.functions import encoding_of
 from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.readers import Question
 from oxy_pg.migrate.times import instant, unit_of
 from oxy_pg.migrate.types import SIMPLE, Cast, Facts, PgType, choose
 from oxy_pg.migrate.unfit import Unfit, Value
@@ -23,11 +22,14 @@ from oxy_pg.problems import BadValue
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from oxy_pg.migrate.readers import Readers
     from oxy_pg.migrate.source_schema import SourceColumn, SourceTable
 
 _SAMPLE = 500
+_PART = 10_000  # rowids that a reader is asked about at once, at least
+_PARTS = 8  # of a table for each reader, at most
 _INSTANTS = {"timestamp", "timestamptz", "date"}
 
 _FACTS = """
@@ -71,36 +73,6 @@ class TableSurvey:
     columns: tuple[ColumnSurvey, ...]
 
 
-def install_functions(connection: sqlite3.Connection) -> None:
-    """Give SQLite the functions that the survey and the load use."""
-    encoding = encoding_of(connection)
-    connection.create_function("oxy_repr", 1, repr, deterministic=True)
-    connection.create_function("oxy_unhex", 1, bytes.fromhex, deterministic=True)
-    connection.create_function("oxy_decimals", 1, _decimals, deterministic=True)
-    connection.create_function("oxy_is_broken", 1, _is_broken_utf16(encoding), deterministic=True)
-
-
-def encoding_of(connection: sqlite3.Connection) -> str:
-    """Return the encoding of the texts in the file."""
-    before, connection.text_factory = connection.text_factory, str
-    try:
-        return str(connection.execute("PRAGMA main.encoding").fetchone()[0])
-    finally:
-        connection.text_factory = before
-
-
-def _is_broken_utf16(encoding: str) -> Callable[[bytes | None], bool]:
-    def is_broken(raw: bytes | None) -> bool:
-        try:
-            # SQLite may ask about what is no text before it looks at typeof().
-            (raw or b"").decode(encoding)
-        except UnicodeDecodeError:
-            return True
-        return False
-
-    return is_broken
-
-
 def exact(connection: sqlite3.Connection, name: str) -> str:
     """
     Return the term that reads a column so that a broken text is seen to be one.
@@ -114,55 +86,102 @@ def exact(connection: sqlite3.Connection, name: str) -> str:
     return f"CASE WHEN {broken} THEN CAST(x'd8d8' AS TEXT) ELSE {name} END"
 
 
-def _decimals(value: float) -> int:
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 99
-
-
 def survey_tables(
-    connections: list[sqlite3.Connection],
+    readers: Readers,
     tables: Sequence[tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]],
 ) -> list[TableSurvey]:
-    """Look at the values of all tables, with as many threads as there are connections."""
-    idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-    for connection in connections:
-        idle.put(connection)
+    """
+    Look at every value of these tables.
 
-    def one(job: tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]) -> TableSurvey:
-        connection = idle.get()
-        try:
-            return survey_table(connection, *job)
-        finally:
-            idle.put(connection)
+    Beside each stand the types of the columns that the target has already;
+    the others are chosen. Last come the casts, by column name too.
+    """
+    connection = readers.connection
+    proposals = [_propose_all(connection, *job) for job in tables]
+    # Asked together: the parts of a large table go to several readers.
+    counts = _sums(
+        readers,
+        [
+            (table, _fitting_terms(table, proposed))
+            for (table, *_), proposed in zip(tables, proposals, strict=True)
+        ],
+    )
+    surveys = []
+    for job, proposed, sums in zip(tables, proposals, counts, strict=True):
+        quick = _all_fitting(proposed, sums)
+        surveys.append(quick or _look_closely(readers, *job, proposed))
+    return surveys
 
-    with ThreadPoolExecutor(len(connections)) as pool:
-        return list(pool.map(one, tables))
+
+def _sums(readers: Readers, asked: Sequence[tuple[SourceTable, list[str]]]) -> list[list[Any]]:
+    """Return for each table the sums that are asked for, none where nothing is."""
+    questions: list[Question] = []
+    owners: list[int] = []
+    for number, (table, terms) in enumerate(asked):
+        if terms:
+            parts = _parts(readers, table)
+            questions += [_sum_question(table, terms, part) for part in parts]
+            owners += [number] * len(parts)
+    found: list[list[Any]] = [[] for _ in asked]
+    for number, row in zip(owners, readers.ask_all(questions), strict=True):
+        so_far = found[number]
+        numbers = [value or 0 for value in row]
+        found[number] = [a + b for a, b in zip(so_far, numbers, strict=True)] if so_far else numbers
+    return found
 
 
-def survey_table(
+def _sum_question(table: SourceTable, terms: list[str], part: tuple[int, int] | None) -> Question:
+    query = f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
+    if part is None:
+        return Question(query)
+    query += f" NOT INDEXED WHERE {table.identity[0]} BETWEEN :first AND :last"
+    return Question(query, {"first": part[0], "last": part[1]})
+
+
+def _parts(readers: Readers, table: SourceTable) -> list[tuple[int, int] | None]:
+    """Return the ranges of rowids in which a table is looked at; None for all of it at once."""
+    if len(readers.all) == 1 or not table.has_rowid:
+        return [None]
+    rowid, name = table.identity[0], quoted(table.name)
+    # Two queries: for one with both, SQLite would read the whole table.
+    query = f"SELECT (SELECT min({rowid}) FROM {name}), (SELECT max({rowid}) FROM {name})"
+    least, greatest = readers.connection.execute(query).fetchone()
+    if least is None or greatest - least < _PART:
+        return [None]
+    width = max(_PART, -(-(greatest - least + 1) // (_PARTS * len(readers.all))))
+    return [
+        (first, min(first + width - 1, greatest)) for first in range(least, greatest + 1, width)
+    ]
+
+
+def _propose_all(
     connection: sqlite3.Connection,
     table: SourceTable,
     wanted: Mapping[str, PgType],
     casts: Mapping[str, Cast],
-) -> TableSurvey:
-    """
-    Look at every value of a table.
-
-    ``wanted`` has the types of columns that the target has already; the others
-    are chosen. ``casts`` is by column name too.
-    """
+) -> list[ColumnSurvey]:
+    """Guess from the first rows."""
     columns = [column for column in table.columns if not column.hidden]
     encoding = encoding_of(connection)
     sample = f"(SELECT * FROM {quoted(table.name)} LIMIT {_SAMPLE})"
-    guesses = _all_facts(connection, sample, columns)
-    proposed = [
+    return [
         _propose(column, facts, wanted.get(column.name), casts.get(column.name), encoding=encoding)
-        for column, facts in zip(columns, guesses, strict=True)
+        for column, facts in zip(columns, _all_facts(connection, sample, columns), strict=True)
     ]
-    quick = _count_fitting(connection, table, proposed)
-    if quick is not None:
-        return quick
-    rows, counts = _count(connection, table, proposed)
+
+
+def _look_closely(
+    readers: Readers,
+    table: SourceTable,
+    wanted: Mapping[str, PgType],
+    casts: Mapping[str, Cast],
+    proposed: list[ColumnSurvey],
+) -> TableSurvey:
+    """Survey a table of which some values are not what the first rows promise."""
+    connection = readers.connection
+    columns = [column for column in table.columns if not column.hidden]
+    encoding = encoding_of(connection)
+    rows, counts = _count(readers, table, proposed)
     surveyed = []
     for column, proposal, (present, fitting, overlong) in zip(
         columns, proposed, counts, strict=True
@@ -177,7 +196,7 @@ def survey_table(
                 # Only texts that are times say that a number beside them is none.
                 times = _count_times(connection, table, column)
                 found = _propose(column, facts, *wish, encoding=encoding, times=times)
-            found = _recount(connection, table, replace(found, nulls=rows - present))
+            found = _recount(readers, table, replace(found, nulls=rows - present))
         surveyed.append(found)
     return TableSurvey(rows, tuple(surveyed))
 
@@ -267,16 +286,15 @@ def _is_rowid(column: SourceColumn) -> bool:
     return column.declared.upper() == "INTEGER"
 
 
-def _count_fitting(
-    connection: sqlite3.Connection, table: SourceTable, proposed: list[ColumnSurvey]
-) -> TableSurvey | None:
+def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str]:
     """
-    Survey a table in which every value fits, which is nearly always so; None if not.
+    Return what to sum in order to see whether every value fits, which is nearly always so.
 
     A single condition for all columns takes less time than a sum for each.
+    Nothing where it is known that some do not.
     """
     if len(proposed) > 300 or any(column.fast is None for column in proposed):
-        return None
+        return []
     terms, fits = ["count(*)"], []
     for column in proposed:
         name = quoted(column.name)
@@ -284,58 +302,51 @@ def _count_fitting(
         # What SQLite holds to be NOT NULL need not be counted.
         not_null = table.column(column.name).not_null
         fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
-        terms += ["NULL" if not_null else f"count({name})", _overlong(column, name)]
-    terms.append(f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)")
-    rows, *counts, unfit = connection.execute(
-        f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
-    ).fetchone()
-    if unfit:
+        terms += ["count(*)" if not_null else f"count({name})", _overlong(column, name)]
+    return [*terms, f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)"]
+
+
+def _all_fitting(proposed: list[ColumnSurvey], sums: list[int]) -> TableSurvey | None:
+    """Return the survey of a table in which every value fits; None if some do not."""
+    if not sums or sums[-1]:
         return None
+    rows, *counts, _ = sums
     surveyed = [
-        replace(
-            column,
-            nulls=0 if present is None else rows - present,
-            unfit=0,
-            overlong=overlong or 0,
-        )
+        replace(column, nulls=rows - present, unfit=0, overlong=overlong)
         for column, present, overlong in zip(proposed, counts[::2], counts[1::2], strict=True)
     ]
     return TableSurvey(rows, tuple(surveyed))
 
 
 def _count(
-    connection: sqlite3.Connection, table: SourceTable, proposed: list[ColumnSurvey]
+    readers: Readers, table: SourceTable, proposed: list[ColumnSurvey]
 ) -> tuple[int, list[tuple[int, int, int]]]:
+    """Return the rows, and of each column the values, those that fit, and the overlong times."""
     rows = 0
     counts: list[tuple[int, int, int]] = []
     for start in range(0, max(1, len(proposed)), 300):
-        part = proposed[start : start + 300]
         terms = ["count(*)"]
-        for column in part:
+        for column in proposed[start : start + 300]:
             name = quoted(column.name)
             fits = column.fast.fits.replace("{x}", name) if column.fast else "0"
             # What SQLite holds to be NOT NULL need not be counted.
             present = "count(*)" if table.column(column.name).not_null else f"count({name})"
             terms += [present, f"sum({fits})", _overlong(column, name)]
-        found = connection.execute(
-            f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
-        ).fetchone()
-        rows = found[0]
-        numbers = [value or 0 for value in found[1:]]
-        counts += [(numbers[i], numbers[i + 1], numbers[i + 2]) for i in range(0, 3 * len(part), 3)]
+        ((rows, *numbers),) = _sums(readers, [(table, terms)])
+        counts += zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
     return rows, counts
 
 
 def _overlong(column: ColumnSurvey, name: str) -> str:
     if column.type.kind not in {"timestamp", "timestamptz"}:
         return "0"
-    return f"sum({name} GLOB '{codec.TIME}.{'[0-9]' * 7}*')"
+    # Hardly any time has a digit there, and to look at one takes less time.
+    seventh = f"substr({name}, 27, 1) BETWEEN '0' AND '9'"
+    return f"sum(CASE WHEN {seventh} THEN {name} GLOB '{codec.TIME}.{'[0-9]' * 7}*' END)"
 
 
-def _recount(
-    connection: sqlite3.Connection, table: SourceTable, column: ColumnSurvey
-) -> ColumnSurvey:
-    _, ((present, fitting, overlong),) = _count(connection, table, [column])
+def _recount(readers: Readers, table: SourceTable, column: ColumnSurvey) -> ColumnSurvey:
+    _, ((present, fitting, overlong),) = _count(readers, table, [column])
     return replace(column, unfit=present - fitting, overlong=overlong)
 
 

@@ -7,10 +7,12 @@ Pre-data, COPY, post-data, verification: whatever ends it, the target is as it w
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import sql
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate import report, sequences, verify
@@ -19,12 +21,13 @@ from oxy_pg.migrate.progress import Progress
 from oxy_pg.migrate.target import ident
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
     from oxy_pg.migrate import target
+    from oxy_pg.migrate.load import Reading
     from oxy_pg.migrate.plan import Plan, Statement, TablePlan
     from oxy_pg.migrate.preflight import Preflight
+    from oxy_pg.migrate.readers import Readers
 
 _log = logging.getLogger("oxy_pg")
 
@@ -38,20 +41,22 @@ class Transaction:
 
     def __init__(
         self,
-        readers: list[sqlite3.Connection],
+        readers: Readers,
         server: psycopg.Connection[Any],
         plan: Plan,
         preflight: Preflight,
         on_progress: Callable[[Progress], object],
     ) -> None:
-        self.lite = readers[0]
+        self.lite = readers.connection
         self.server = server
         self.plan = plan
         self.preflight = preflight
         self.on_progress = on_progress
         self.doing = "write to"
-        self.loader = Loader(self.lite, plan, preflight.rows.skipped, preflight.rows.nulled)
+        self.loader = Loader(readers, plan, preflight.rows.skipped, preflight.rows.nulled)
         self.loaded: dict[str, Loaded] = {}
+        self._filled: set[str] = set()  # tables, by their names in the target
+        self._waiting = list(plan.post_data)
         self.in_order: set[str] = set()  # tables whose rows lie as they were written
         self.left_behind: list[report.LeftBehind] = []
         self.sequences: tuple[report.SequenceReport, ...] = ()
@@ -144,41 +149,62 @@ class Transaction:
         return True
 
     def _load(self) -> None:
-        for number, table in enumerate(self.plan.tables, 1):
-            self.doing = f"insert {table.source.name} into"
-            fresh = self._is_fresh(table)
-            if fresh:
-                self.in_order.add(table.source.name)
+        """Fill the tables, and build what is on a table as soon as that can be done."""
+        with ExitStack() as readings:
+            reading = None
+            for number, table in enumerate(self.plan.tables):
+                self.doing = f"insert {table.source.name} into"
+                if number == 0:
+                    reading = self._begin_reading(number, readings)
+                self._fill(number, table, reading)
+                # PostgreSQL builds indexes while the next table is read.
+                reading = self._begin_reading(number + 1, readings)
+                self._filled.add(table.target)
+                self.doing = "build indexes and constraints on"
+                self._post_statements()
 
-            def on_rows(
-                rows: int, size: int, table: TablePlan = table, number: int = number
-            ) -> None:
-                name, count = table.source.name, len(self.plan.tables)
-                self.on_progress(Progress("load", name, number, count, rows, table.rows, size))
+    def _begin_reading(self, number: int, readings: ExitStack) -> Reading | None:
+        if number >= len(self.plan.tables):
+            return None
+        table = self.plan.tables[number]
+        if not (table.loaded and table.rows):
+            return None
+        return readings.enter_context(self.loader.read(table))
 
-            on_rows(0, 0)
-            if table.loaded and table.rows:
-                loaded = copy_table(
-                    self.server, self.loader, table, self.plan.schema, on_rows, fresh=fresh
-                )
-            else:
-                rows = table.rows - self.preflight.rows.count(table)
-                loaded = insert_defaults(self.server, self.plan.schema, table, rows)
-            self.loaded[table.source.name] = loaded
-            name, count = table.source.name, len(self.plan.tables)
-            self.on_progress(
-                Progress("table", name, number, count, loaded.rows, table.rows, loaded.bytes)
-            )
+    def _fill(self, number: int, table: TablePlan, reading: Reading | None) -> None:
+        name, tables = table.source.name, len(self.plan.tables)
+        fresh = self._is_fresh(table)
+        if fresh:
+            self.in_order.add(name)
+
+        def on_rows(rows: int, size: int, phase: str = "load") -> None:
+            self.on_progress(Progress(phase, name, number + 1, tables, rows, table.rows, size))
+
+        on_rows(0, 0)
+        if reading is not None:
+            target = sql.Identifier(self.plan.schema, table.target)
+            loaded = copy_table(self.server, reading, target, on_rows, fresh=fresh)
+        else:
+            rows = table.rows - self.preflight.rows.count(table)
+            loaded = insert_defaults(self.server, self.plan.schema, table, rows)
+        self.loaded[name] = loaded
+        on_rows(loaded.rows, loaded.bytes, "table")
 
     def _post_data(self, aside: list[target.SetAside]) -> None:
         self.doing = "build indexes and constraints on"
         self.on_progress(Progress("index", tables=len(self.plan.tables)))
-        for statement in self.plan.post_data:
-            self._post_statement(statement)
+        self._post_statements()
         order = {3: 0, 2: 1, 1: 2, 0: 3}  # indexes, keys, foreign keys, triggers
         for put in sorted(aside, key=lambda put: order[put.phase]):
             for restore in put.restore:
                 self._execute(restore)
+
+    def _post_statements(self) -> None:
+        """Execute the statements, in their order, whose tables are filled."""
+        ready = [statement for statement in self._waiting if statement.after <= self._filled]
+        self._waiting = [statement for statement in self._waiting if statement not in ready]
+        for statement in ready:
+            self._post_statement(statement)
 
     def _post_statement(self, statement: Statement) -> None:
         if not statement.optional:

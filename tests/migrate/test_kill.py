@@ -6,6 +6,7 @@ OXY_PG_KILLS sets how often the migrating process is killed (default 6).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -18,6 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -51,8 +53,12 @@ import signal
 import sys
 # A shell lets what it starts in the background ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from oxy_pg.migrate import transaction
+from oxy_pg.migrate import readers, transaction
 from oxy_pg.migrate.migration import migrate
+
+# As if the source were large: other processes read it.
+readers._WORTH = 0
+readers.cpus = lambda: 2
 
 def tell(phase, seen=set()):
     if phase not in seen:
@@ -114,6 +120,22 @@ def alone(url) -> None:
     pytest.fail("the server still works for a client that was killed 30 s ago")
 
 
+def unread(path) -> None:
+    """Wait until the processes that were reading for a migration have seen that it is gone."""
+    deadline = time.monotonic() + 30
+    while any(reads(process, path) for process in psutil.process_iter()):
+        assert time.monotonic() < deadline, "the source is still read after 30 s"
+        time.sleep(0.02)
+
+
+def reads(process: psutil.Process, path) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "migrate.readers" in " ".join(process.cmdline()) and any(
+            file.path == str(path) for file in process.open_files()
+        )
+    return False
+
+
 def definitions(conn) -> list[tuple[str, ...]]:
     """Everything that a schema promises, as PostgreSQL spells it."""
     rows: list[tuple[str, ...]] = []
@@ -155,6 +177,7 @@ class Killer:
         last = told.split()[-1] if told.split() else phase
         self.killed_in["load" if last == "table" else last] += 1
         alone(url)
+        unread(source)
 
 
 @pytest.mark.timeout(60 + 5 * KILLS)

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, note, settings
+from hypothesis import strategies as st
 from psycopg import sql
 
 from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.migrate import readers
 from oxy_pg.migrate.migration import migrate
 from tests.migrate.compare import (
     differences,
@@ -71,7 +73,10 @@ def target(server_url):
         patch.setattr("oxy_pg.migrate.preflight._BATCH", 2)
         patch.setattr("oxy_pg.migrate.load._CHUNK", 100)
         patch.setattr("oxy_pg.migrate.records._LARGEST", 4000)
+        patch.setattr("oxy_pg.migrate.records._ROWS", 2)
+        patch.setattr("oxy_pg.migrate.survey._PART", 3)
         patch.setattr("oxy_pg.migrate.verify._FETCHED", 2)
+        patch.setattr(readers, "_WORTH", readers._WORTH)
         yield emptied
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -89,11 +94,14 @@ def target(server_url):
     # Explaining a failure takes minutes, and the smallest example says it already.
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
-@given(database=databases())
-def test_every_database_arrives_or_is_refused_for_a_reason(tmp_path_factory, target, database):
+@given(database=databases(), processes=st.booleans())
+def test_every_database_arrives_or_is_refused_for_a_reason(
+    tmp_path_factory, target, database, processes
+):
     """
     Verified in full, compared again by rules of our own, and the source is not touched.
     """
+    readers._WORTH = 0 if processes else 1 << 60
     path = str(tmp_path_factory.getbasetemp() / "random.db")
     database.create(path)
     note("\n".join([database.encoding, *database.script, *map(repr, database.rows)]))

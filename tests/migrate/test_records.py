@@ -19,7 +19,7 @@ def as_records(monkeypatch):
     def lines(*_):
         raise AssertionError("a table went as lines")
 
-    monkeypatch.setattr(load.Loader, "chunks", lines)
+    monkeypatch.setattr(load.Loader, "lines", lines)
 
 
 # As doubles, two of them each lie below the half that they spell, above it, and on it.
@@ -177,11 +177,11 @@ def test_one_unfit_value_makes_lines_of_its_table_alone(move, pg, monkeypatch):
     A number written as text takes the exact way, and its table that of lines.
     """
     went = []
-    chunks = load.Loader.chunks
+    lines = load.Loader.lines
     monkeypatch.setattr(
         load.Loader,
-        "chunks",
-        lambda self, table: went.append(table.source.name) or chunks(self, table),
+        "lines",
+        lambda self, table: went.append(table.source.name) or lines(self, table),
     )
     move(
         "CREATE TABLE a (at timestamptz); CREATE TABLE b (at timestamptz)",

@@ -1,0 +1,63 @@
+"""The functions that SQLite gets from Python, wherever it reads the source."""
+
+from __future__ import annotations
+
+import re
+import struct
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable
+
+_PACK = "oxy_pack "
+
+
+def install_functions(connection: sqlite3.Connection) -> None:
+    """Give SQLite the functions that the survey and the load use."""
+    encoding = encoding_of(connection)
+    connection.create_function("oxy_repr", 1, repr, deterministic=True)
+    connection.create_function("oxy_unhex", 1, bytes.fromhex, deterministic=True)
+    connection.create_function("oxy_decimals", 1, _decimals, deterministic=True)
+    connection.create_function("oxy_is_broken", 1, _is_broken_utf16(encoding), deterministic=True)
+
+
+def encoding_of(connection: sqlite3.Connection) -> str:
+    """Return the encoding of the texts in the file."""
+    before, connection.text_factory = connection.text_factory, str
+    try:
+        return str(connection.execute("PRAGMA main.encoding").fetchone()[0])
+    finally:
+        connection.text_factory = before
+
+
+def _is_broken_utf16(encoding: str) -> Callable[[bytes | None], bool]:
+    def is_broken(raw: bytes | None) -> bool:
+        try:
+            # SQLite may ask about what is no text before it looks at typeof().
+            (raw or b"").decode(encoding)
+        except UnicodeDecodeError:
+            return True
+        return False
+
+    return is_broken
+
+
+def _decimals(value: float) -> int:
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 99
+
+
+def pack_function(codes: str) -> str:
+    """Name the function that is struct.pack() with these codes, big end first."""
+    return _PACK + codes
+
+
+def install_packs(connection: sqlite3.Connection, formats: Iterable[str]) -> None:
+    """Give SQLite the pack_function() of each of these codes."""
+    for codes in formats:
+        # The bound method of a Struct: called from SQLite without a line of Python.
+        pack = struct.Struct(f">{codes}").pack
+        count = len(re.findall(r"[a-z?]", codes))
+        connection.create_function(pack_function(codes), count, pack, deterministic=True)
