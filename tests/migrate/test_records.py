@@ -58,15 +58,15 @@ def test_times_are_read_as_postgresql_reads_them(move, pg):
 @pytest.mark.usefixtures("as_records")
 def test_random_times(move, pg):
     """
-    Nine digits drawn at random, of any day of 300 years.
+    One to twelve digits drawn at random, of any day of 300 years.
     """
     rng = random.Random(8)
     times = [
         f"{rng.randint(1850, 2150)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
         f"T{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:{rng.randint(0, 59):02}"
         f".{rng.randint(0, 10**digits - 1):0{digits}}"
-        for digits in (3, 6, 7, 9)
-        for _ in range(5000)
+        for digits in (*range(1, 10), 12)
+        for _ in range(2000)
     ]
     move("CREATE TABLE t (at datetime, said text)", {"t": [(t, t) for t in times]})
     assert [] == pg("SELECT said, at FROM t WHERE at <> said::timestamp")
