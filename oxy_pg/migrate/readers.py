@@ -14,7 +14,6 @@ import logging
 import os
 import pickle
 import queue
-import signal
 import sqlite3
 import sys
 import threading
@@ -25,9 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from oxy_pg.errors import MigrationError
 from oxy_pg.migrate import source
 from oxy_pg.migrate.functions import install_functions, install_packs
-from oxy_pg.server import lock
+from oxy_pg.server import interpreter, lock, program
 from oxy_pg.server.machine import cpus
-from oxy_pg.server.postmaster import environment
 
 if TYPE_CHECKING:
     import io
@@ -106,13 +104,6 @@ class ConnectionReader:
         source.begin(self.connection)
 
 
-# -I -S: nothing of the caller's environment, and no site-packages, which it does not need.
-_MAIN = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from oxy_pg.migrate.readers import answer; answer()"
-)
-
-
 class ProcessReader:
     """Has a process of its own read; it ends when it is told to, or when we have gone."""
 
@@ -123,7 +114,10 @@ class ProcessReader:
             asked, self._to = _pipe(theirs, self._ours)
             self._from, answers = _pipe(self._ours, theirs)
             try:
-                self._pid = _spawn(asked.fileno(), answers.fileno())
+                self._pid = interpreter.spawn(
+                    interpreter.command(__name__, "answer()"),
+                    {0: asked.fileno(), 1: answers.fileno()},
+                )
             except OSError:
                 self._ours.close()
                 raise
@@ -161,10 +155,7 @@ class ProcessReader:
 
     def end(self) -> None:
         """End the process, whatever it is at: it only reads."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):  # an application that reaps all children
-            os.waitpid(self._pid, 0)
+        program.kill(self._pid)
         with contextlib.suppress(OSError):  # of a question that nobody has read
             self._to.close()
         self._ours.close()
@@ -182,29 +173,6 @@ def _pipe(
     reader.enter_context(lock.held_by_us(reading))
     writer.enter_context(lock.held_by_us(writing))
     return reader.enter_context(open(reading, "rb")), writer.enter_context(open(writing, "wb"))
-
-
-def _spawn(asked: int, answers: int) -> int:
-    # posix_spawn() and not subprocess, as in server/program.py.
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    argv = [sys.executable, "-I", "-S", "-c", _MAIN, root]
-    with contextlib.ExitStack() as stack:
-        actions: list[tuple[object, ...]] = []
-        for number, descriptor in enumerate((asked, answers)):
-            # Above the numbers that they get there, so that none overwrites another.
-            copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
-            stack.callback(os.close, copy)
-            actions.append((os.POSIX_SPAWN_DUP2, copy, number))
-        actions.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_RDWR, 0))
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            environment(),
-            file_actions=actions,
-            setpgroup=0,  # Ctrl-C in a terminal is for us
-            setsigmask=(),
-            setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
-        )
 
 
 def answer() -> None:
@@ -266,8 +234,7 @@ class Readers:
             for _ in range(count):
                 self._others.append(ProcessReader(self._path, self._timeout))
         except OSError as error:
-            _log.info("the source is read by this process alone: %s", error)
-            self._end_others()
+            self._read_alone(error)
 
     def begin(self) -> None:
         """
@@ -288,13 +255,11 @@ class Readers:
                     if before == watch.version():
                         self.all = self._others
                         return
-            _log.info("the source is read by this process alone: it changes all the time")
+            self._read_alone("it changes all the time")
         except sqlite3.Error as error:
             raise source.unreadable(self._path, error) from error
         except MigrationError as error:
-            _log.info("the source is read by this process alone: %s", error)
-            self.here.begin()
-        self._end_others()
+            self._read_alone(error)
 
     def ask_all(self, questions: Sequence[Question]) -> list[tuple[Any, ...]]:
         """Return the answers to all questions, in their order. Raises sqlite3.Error."""
@@ -319,6 +284,10 @@ class Readers:
             finally:
                 for answer in answers:
                     answer.cancel()
+
+    def _read_alone(self, reason: object) -> None:
+        _log.info("the source is read by this process alone: %s", reason)
+        self._end_others()
 
     def _end_others(self) -> None:
         self.all = [self.here]

@@ -13,12 +13,11 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg import files
 from oxy_pg.errors import StartFailed, StartTimeout
-from oxy_pg.server import postmaster
+from oxy_pg.server import interpreter, postmaster
 from oxy_pg.server.query import Connection, QueryError
 
 if TYPE_CHECKING:
@@ -94,15 +93,9 @@ def running(
 def _start_keeper(
     argv: list[str], log: str, account: Account, lock_fd: int
 ) -> subprocess.Popen[bytes]:
-    main = (
-        "import sys; sys.path.insert(0, sys.argv[1]); "
-        "from oxy_pg.server.private import keep; keep(sys.argv[2:])"
-    )
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    # -I -S: nothing of the caller's environment, and no site-packages.
     facts = [str(lock_fd), log, str(account.uid), str(account.gid)]
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", main, root, *facts, *argv],
+        interpreter.command("oxy_pg.server.private", "keep(sys.argv[2:])", *facts, *argv),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

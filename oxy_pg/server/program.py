@@ -69,10 +69,10 @@ def run(
         try:
             code = _wait(pid, deadline)
         except BaseException:
-            _kill(pid)
+            kill(pid)
             raise
         if code is None:
-            _kill(pid)
+            kill(pid)
             return f"{name} had not finished when the {deadline.timeout:g} s of `timeout` were over"
         answer.seek(0)
         return None if code == 0 else answer.read().decode(errors="replace")
@@ -90,7 +90,8 @@ def _wait(pid: int, deadline: Deadline) -> int | None:
     return None
 
 
-def _kill(pid: int) -> None:
+def kill(pid: int) -> None:
+    """Kill a child of ours, and reap it."""
     try:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

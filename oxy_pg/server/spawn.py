@@ -8,15 +8,11 @@ is ready, so that its interpreter starts while the cluster is made.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import signal
 import socket
-import sys
 
-from oxy_pg.server import lock
+from oxy_pg.server import interpreter, lock
 from oxy_pg.server.daemon import LOCK_FD
-from oxy_pg.server.postmaster import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,12 +20,6 @@ if TYPE_CHECKING:
 
     from oxy_pg.paths import StateDir
     from oxy_pg.server.plan import Plan
-
-# -I -S: nothing of the caller's environment, and no site-packages: 3 ms and 3 MB less.
-_MAIN = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from oxy_pg.server.daemon import become_supervisor; become_supervisor()"
-)
 
 
 class Daemon:
@@ -92,31 +82,10 @@ def daemon(state: StateDir, lock_fd: int) -> Iterator[Daemon]:
 
 
 def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:
-    package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    argv = [sys.executable, "-I", "-S", "-c", _MAIN, package_root, f"state_dir={state.root}"]
-    with contextlib.ExitStack() as stack:
-        actions: list[tuple[object, ...]] = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-            (os.POSIX_SPAWN_DUP2, 0, 1),
-            (os.POSIX_SPAWN_OPEN, 2, _log_file(state), os.O_WRONLY | os.O_APPEND, 0),
-        ]
-        for number, descriptor in enumerate(inherited, start=LOCK_FD):
-            # Above the numbers that they get there, so that none overwrites another.
-            copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
-            stack.callback(os.close, copy)
-            stack.enter_context(lock.held_by_us(copy))
-            actions.append((os.POSIX_SPAWN_DUP2, copy, number))
-        # posix_spawn() and not subprocess: it takes a quarter of the time to import nothing.
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            environment(),
-            file_actions=actions,
-            setsid=True,
-            # A caller that blocks or ignores signals must not make the supervisor deaf.
-            setsigmask=(),
-            setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
-        )
+    argv = interpreter.command(
+        "oxy_pg.server.daemon", "become_supervisor()", f"state_dir={state.root}"
+    )
+    return interpreter.spawn(argv, dict(enumerate(inherited, start=LOCK_FD)), _log_file(state))
 
 
 def _log_file(state: StateDir) -> str:
