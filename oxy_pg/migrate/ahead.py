@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -53,8 +55,7 @@ class Ahead:
             thread.join()
 
     def __iter__(self) -> Iterator[Piece]:
-        while (piece := self._take()) is not None:
-            yield piece
+        return iter(self._take, None)
 
     def _take(self) -> Piece | None:
         with self._changed:
@@ -77,21 +78,17 @@ class Ahead:
                     return None
 
     def _run(self, maker: Maker) -> None:
-        last: int | None = None
         try:
-            for place, piece in maker:
-                if last is not None and place != last:
-                    self._finish(last)
-                last = place
-                if not self._put(place, piece):
+            for place, made in groupby(maker, key=itemgetter(0)):
+                if not all(self._put(place, piece) for _, piece in made):
                     break
+                self._finish(place)
         except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
             self._error = error
         finally:
             maker.close()
             with self._changed:
                 self._running -= 1
-                self._done |= set() if last is None else {last}
                 self._changed.notify_all()
 
     def _finish(self, place: int) -> None:

@@ -22,7 +22,7 @@ from oxy_pg.migrate.unfit import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import LiteralString, Self
+    from typing import LiteralString
 
     import psycopg
 
@@ -45,24 +45,13 @@ class Loaded:
 
 
 class Reading(NamedTuple):
-    """
-    A table on its way out of SQLite: for COPY, its columns, the options and what it takes.
-
-    As a context manager, it is read meanwhile.
-    """
+    """A table on its way out of SQLite: for COPY, its columns, the options and what it takes."""
 
     columns: Sequence[ColumnPlan]
     options: LiteralString
     pieces: Ahead
     header: bytes = b""
     trailer: bytes = b""
-
-    def __enter__(self) -> Self:
-        self.pieces.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.pieces.__exit__(*error)
 
 
 class Loader:
@@ -164,17 +153,16 @@ class Loader:
         cursor = self._source.cursor()
         before, self._source.text_factory = self._source.text_factory, bytes
         try:
-            place = size = 0
             rows: list[bytes] = []
+            size = 0
             for (row,) in cursor.execute(self.query(table)):
                 rows.append(row)
                 size += len(row)
                 if size >= _CHUNK:
-                    yield place, (len(rows), b"".join(rows))
-                    place += 1
+                    yield 0, (len(rows), b"".join(rows))
                     rows, size = [], 0
             if rows:
-                yield place, (len(rows), b"".join(rows))
+                yield 0, (len(rows), b"".join(rows))
         finally:
             cursor.close()
             self._source.text_factory = before

@@ -23,7 +23,8 @@ import sqlite3
 import struct
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxy_pg.errors import MigrationError
 from oxy_pg.migrate.functions import pack_function
@@ -31,7 +32,7 @@ from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.readers import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from oxy_pg.migrate import codec
     from oxy_pg.migrate.ahead import Maker, Piece
@@ -171,13 +172,7 @@ class Records:
             while self._ask(reader, asked):
                 place, range_ = asked[0]
                 try:
-                    piece = self._piece(reader.receive())
-                except sqlite3.DataError:
-                    if range_.rows == 1:
-                        raise
-                    yield from ((place, half) for half in self._halves(range_))
-                else:
-                    yield place, piece
+                    yield from ((place, piece) for piece in self._pieces(range_, reader.receive))
                 finally:
                     asked.popleft()
         finally:
@@ -204,39 +199,38 @@ class Records:
             return taken
 
     def _end(self, first: int, rows: int) -> int:
-        with self._using_here:
-            (last,) = self._here.ask(Question(self._skip, {"first": first, "rows": rows}))
+        (last,) = self._ask_here(Question(self._skip, {"first": first, "rows": rows}))
         return _LAST if last is None else int(last)
+
+    def _ask_here(self, question: Question) -> tuple[Any, ...]:
+        with self._using_here:
+            return self._here.ask(question)
 
     def _question(self, range_: _Range) -> Question:
         limit = None if range_.rows == 1 else _LARGEST
         parameters = {"first": range_.first, "last": range_.last}
         return Question(self._query, parameters, self._packs, limit)
 
-    def _piece(self, row: tuple[int, bytes | None]) -> Piece:
-        count, piece = row
-        if not piece:
-            return 0, b""
-        self._rows = max(1, min(4 * count, count * _PIECE // len(piece)))
-        return count, piece
-
-    def _halves(self, range_: _Range) -> Iterator[Piece]:
-        """Read what is too much for one piece in two, down to a row as large as it likes."""
-        rows = range_.rows // 2
-        middle = self._end(range_.first, rows)
-        if middle >= range_.last:
-            yield from self._parts(range_._replace(rows=rows))
-            return
-        yield from self._parts(_Range(range_.first, middle, rows))
-        yield from self._parts(_Range(middle + 1, range_.last, range_.rows - rows))
-
-    def _parts(self, range_: _Range) -> Iterator[Piece]:
+    def _pieces(self, range_: _Range, receive: Callable[[], tuple[Any, ...]]) -> Iterator[Piece]:
+        """Give what is received: one piece, or if that is too much, the range in halves."""
         try:
-            with self._using_here:
-                piece = self._piece(self._here.ask(self._question(range_)))
+            count, made = receive()
         except sqlite3.DataError:
             if range_.rows == 1:
                 raise
             yield from self._halves(range_)
-        else:
-            yield piece
+            return
+        if count:
+            self._rows = max(1, min(4 * count, count * _PIECE // len(made)))
+        # Also where there is no row: every place has a piece (ahead.py).
+        yield count, made or b""
+
+    def _halves(self, range_: _Range) -> Iterator[Piece]:
+        rows = range_.rows // 2
+        middle = self._end(range_.first, rows)
+        halves = [_Range(range_.first, min(middle, range_.last), rows)]
+        if middle < range_.last:
+            halves.append(_Range(middle + 1, range_.last, range_.rows - rows))
+        for half in halves:
+            question = self._question(half)
+            yield from self._pieces(half, partial(self._ask_here, question))

@@ -51,12 +51,8 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
     seconds for a lock. Raises SourceUnreadable, which says why and what to do.
     """
     _refuse_what_is_no_database(path)
-    # Not "immutable": that would ignore the -wal file, where the newest rows may be.
-    uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
     try:
-        connection = sqlite3.connect(
-            uri, timeout=timeout, uri=True, isolation_level=None, check_same_thread=False
-        )
+        connection = _open(path, timeout)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
             begin(connection)
@@ -66,6 +62,14 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
     return connection
+
+
+def _open(path: str, timeout: float) -> sqlite3.Connection:
+    # Not "immutable": that would ignore the -wal file, where the newest rows may be.
+    uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
+    return sqlite3.connect(
+        uri, timeout=timeout, uri=True, isolation_level=None, check_same_thread=False
+    )
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -79,8 +83,7 @@ class Watch:
     """Sees whether anybody else has changed the database."""
 
     def __init__(self, path: str) -> None:
-        uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
-        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        self._connection = _open(path, 5.0)  # seconds: sqlite3's own default
 
     def version(self) -> int:
         """

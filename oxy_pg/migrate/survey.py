@@ -299,10 +299,9 @@ def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str
     for column in proposed:
         name = quoted(column.name)
         test = column.fast.fits.replace("{x}", name) if column.fast else ""
-        # What SQLite holds to be NOT NULL need not be counted.
         not_null = table.column(column.name).not_null
         fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
-        terms += ["count(*)" if not_null else f"count({name})", _overlong(column, name)]
+        terms += [_present(table, column), _overlong(column, name)]
     return [*terms, f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)"]
 
 
@@ -329,12 +328,16 @@ def _count(
         for column in proposed[start : start + 300]:
             name = quoted(column.name)
             fits = column.fast.fits.replace("{x}", name) if column.fast else "0"
-            # What SQLite holds to be NOT NULL need not be counted.
-            present = "count(*)" if table.column(column.name).not_null else f"count({name})"
-            terms += [present, f"sum({fits})", _overlong(column, name)]
+            terms += [_present(table, column), f"sum({fits})", _overlong(column, name)]
         ((rows, *numbers),) = _sums(readers, [(table, terms)])
         counts += zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
     return rows, counts
+
+
+def _present(table: SourceTable, column: ColumnSurvey) -> str:
+    # What SQLite holds to be NOT NULL need not be counted.
+    is_not_null = table.column(column.name).not_null
+    return "count(*)" if is_not_null else f"count({quoted(column.name)})"
 
 
 def _overlong(column: ColumnSurvey, name: str) -> str:

@@ -151,11 +151,9 @@ class Transaction:
     def _load(self) -> None:
         """Fill the tables, and build what is on a table as soon as that can be done."""
         with ExitStack() as readings:
-            reading = None
+            reading = self._begin_reading(0, readings)
             for number, table in enumerate(self.plan.tables):
                 self.doing = f"insert {table.source.name} into"
-                if number == 0:
-                    reading = self._begin_reading(number, readings)
                 self._fill(number, table, reading)
                 # PostgreSQL builds indexes while the next table is read.
                 reading = self._begin_reading(number + 1, readings)
@@ -169,7 +167,9 @@ class Transaction:
         table = self.plan.tables[number]
         if not (table.loaded and table.rows):
             return None
-        return readings.enter_context(self.loader.read(table))
+        reading = self.loader.read(table)
+        readings.enter_context(reading.pieces)
+        return reading
 
     def _fill(self, number: int, table: TablePlan, reading: Reading | None) -> None:
         name, tables = table.source.name, len(self.plan.tables)
@@ -202,7 +202,9 @@ class Transaction:
     def _post_statements(self) -> None:
         """Execute the statements, in their order, whose tables are filled."""
         ready = [statement for statement in self._waiting if statement.after <= self._filled]
-        self._waiting = [statement for statement in self._waiting if statement not in ready]
+        self._waiting = [
+            statement for statement in self._waiting if not statement.after <= self._filled
+        ]
         for statement in ready:
             self._post_statement(statement)
 
