@@ -152,13 +152,16 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
     durable = not request.ephemeral
     adopt = 0
     waiting_template = ""
+    user = account.account_for(state)
+    if not cluster.exists(state):
+        cluster.settle(state)
+    if is_there := cluster.exists(state):
+        # Before a process is spawned in vain: who asks again and again would hold the lock all the
+        # time, and an upgrade would not get it.
+        cluster.check(state, user)
     with spawn.daemon(state, lock_fd) as supervisor:
-        user = account.account_for(state)
         programs = binaries.reachable(binaries.find(), user)
-        if not cluster.exists(state):
-            cluster.settle(state)
-        if is_there := cluster.exists(state):
-            cluster.check(state, user)
+        if is_there:
             adopt = _survivor(state, deadline)
         # While nobody else can make another one; and before a new cluster is written, because
         # to sync a file is to wait for all that was written before it.
