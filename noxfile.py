@@ -76,7 +76,7 @@ def providers(session: nox.Session, provider: str) -> None:
 def versions(session: nox.Session) -> None:
     """What ``status`` asks, of PostgreSQL 14 and 17 as well."""
     install(session)
-    session.run("pytest", "--long", "tests/test_status.py", *session.posargs)
+    session.run("pytest", "--long", "tests/server/monitor/test_status.py", *session.posargs)
 
 
 @nox.session

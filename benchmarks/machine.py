@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import starting
-from oxy_pg.server import binaries
+from oxy_pg.server.cluster import binaries
 
 _OTHERS = ("pytest-postgresql", "testing.postgresql", "duckdb", "psycopg")
 

@@ -20,7 +20,7 @@ from benchmarks.movers import MOVERS, Case, Mover
 from benchmarks.process import CannotError, Measured
 from benchmarks.result import OURS, Result
 from oxy_pg.paths import StateDir
-from oxy_pg.server.account import account_for
+from oxy_pg.server.cluster.account import account_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

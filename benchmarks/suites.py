@@ -125,7 +125,7 @@ def _is_installed(module: str) -> bool:
 
 def _their_bin_dir() -> Path:
     """Return Debian's PostgreSQL where it is installed, as their users have it, else ours."""
-    from oxy_pg.server import binaries
+    from oxy_pg.server.cluster import binaries
 
     return _DEBIAN if _DEBIAN.exists() else Path(binaries.find().bin_dir)
 

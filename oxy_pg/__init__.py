@@ -57,12 +57,12 @@ if TYPE_CHECKING:
     from oxy_pg.errors import UpgradeFailed as UpgradeFailed
     from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
-    from oxy_pg.migrate.report import MigrationReport as MigrationReport
-    from oxy_pg.transfer.backup import BackupReport as BackupReport
-    from oxy_pg.transfer.manifest import Manifest as Manifest
+    from oxy_pg.migrate.report.report import MigrationReport as MigrationReport
+    from oxy_pg.transfer.backup.backup import BackupReport as BackupReport
+    from oxy_pg.transfer.backup.manifest import Manifest as Manifest
+    from oxy_pg.transfer.backup.restore import RestoreReport as RestoreReport
     from oxy_pg.transfer.report import TransferReport as TransferReport
     from oxy_pg.transfer.report import UpgradeReport as UpgradeReport
-    from oxy_pg.transfer.restore import RestoreReport as RestoreReport
 
 __version__ = "0.1.0"
 

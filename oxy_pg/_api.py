@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.server.handle import Server
+from oxy_pg.server.server import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from oxy_pg.migrate.progress import Progress
-    from oxy_pg.migrate.report import MigrationReport
-    from oxy_pg.server.config import Settings
-    from oxy_pg.server.status import Status
-    from oxy_pg.server.upgrade import Upgrade
-    from oxy_pg.transfer.backup import BackupReport
-    from oxy_pg.transfer.manifest import Manifest
+    from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.server.cluster.config import Settings
+    from oxy_pg.server.monitor.status import Status
+    from oxy_pg.server.upgrade.clusters import Upgrade
+    from oxy_pg.transfer.backup.backup import BackupReport
+    from oxy_pg.transfer.backup.manifest import Manifest
+    from oxy_pg.transfer.backup.restore import RestoreReport
     from oxy_pg.transfer.progress import Progress as TransferProgress
     from oxy_pg.transfer.report import TransferReport, UpgradeReport
-    from oxy_pg.transfer.restore import RestoreReport
 
 if os.name != "posix":
     raise ConfigurationError(
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> object:
     """Load Status when it is used: nobody needs it to get a URL."""
     if name != "Status":
         raise AttributeError(name)
-    from oxy_pg.server.status import Status
+    from oxy_pg.server.monitor.status import Status
 
     return Status
 
@@ -269,7 +269,7 @@ def backup(
     Raises TransferError (ToolsNotFound, BackupExists, TransferRefused),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg.transfer import backup as backups
+    from oxy_pg.transfer.backup import backup as backups
 
     given = os.environ.get("OXY_DATABASE_URL") if url is None else url
     if given is None:
@@ -335,12 +335,12 @@ def restore(
     ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
     server what ``ensure()`` raises.
     """
-    from oxy_pg.transfer import restore as restores
+    from oxy_pg.transfer.backup import restore as restores
 
     given = os.environ.get("OXY_DATABASE_URL") if url is None else url
     superuser_url = None
     if given is None:
-        from oxy_pg.transfer import manifest
+        from oxy_pg.transfer.backup import manifest
 
         name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
         server = _server(None, None, None)
@@ -371,7 +371,7 @@ def check_backup(
     Raises NotABackup, BackupDamaged, BackupTooNew, ToolsNotFound and
     ConfigurationError.
     """
-    from oxy_pg.transfer import restore as restores
+    from oxy_pg.transfer.backup import restore as restores
 
     return restores.check(os.fspath(path), on_progress)
 
@@ -415,10 +415,10 @@ def push(
     ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg.transfer import passage
+    from oxy_pg.transfer.copy import copy_database
 
     server = _existing_server("push")
-    order = passage.Order(
+    order = copy_database.Order(
         "push",
         server.superuser_url(database),
         target,
@@ -429,7 +429,7 @@ def push(
         jobs=jobs,
         timeout=timeout,
     )
-    return passage.run(order, dry_run=dry_run, on_progress=on_progress)
+    return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
 
 
 def pull(
@@ -458,13 +458,13 @@ def pull(
     those of ``push()``, and NotEnoughSpace. pg_dump must be of the source's
     version or newer, and the best one on this machine is used.
     """
-    from oxy_pg.transfer import passage
+    from oxy_pg.transfer.copy import copy_database
 
     server = _server(None, None, None)
     empty = dry_run and server.status().state == "uninitialized"
     # A dry run leaves nothing behind, not even an empty cluster: an empty one stands in.
     with temporary() if empty else contextlib.nullcontext(server) as chosen:
-        order = passage.Order(
+        order = copy_database.Order(
             "pull",
             source,
             chosen.url(database),
@@ -476,7 +476,7 @@ def pull(
             jobs=jobs,
             timeout=timeout,
         )
-        return passage.run(order, dry_run=dry_run, on_progress=on_progress)
+        return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
 
 
 def upgrade(
@@ -513,7 +513,7 @@ def upgrade(
     import time
 
     from oxy_pg import paths
-    from oxy_pg.server import upgrade as upgrades
+    from oxy_pg.server.upgrade import clusters as upgrades
 
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
@@ -535,7 +535,7 @@ def _upgraded(
     on_progress: Callable[[TransferProgress], object],
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
-    from oxy_pg.transfer.clusters import Move
+    from oxy_pg.transfer.copy.clusters import Move
     from oxy_pg.transfer.progress import Progress
     from oxy_pg.transfer.report import UpgradeReport
 

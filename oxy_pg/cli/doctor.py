@@ -13,7 +13,7 @@ from oxy_pg import paths
 from oxy_pg.cli.options import external_url, json_option, state_dir, state_dir_option
 
 if TYPE_CHECKING:
-    from oxy_pg.server.check import Check
+    from oxy_pg.server.doctor.check import Check
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -27,8 +27,8 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001
 
     Starts nothing and changes nothing. Exit code 1: something fails.
     """
-    from oxy_pg.server import doctor as doctors
-    from oxy_pg.server.check import FAIL
+    from oxy_pg.server.doctor import examine as doctors
+    from oxy_pg.server.doctor.check import FAIL
 
     found = doctors.examine(paths.StateDir(paths.state_dir(state_dir())), external_url())
     if as_json:

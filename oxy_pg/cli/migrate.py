@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from oxy_pg.cli.bars import Bars
     from oxy_pg.migrate.progress import Progress
-    from oxy_pg.migrate.report import MigrationReport
+    from oxy_pg.migrate.report.report import MigrationReport
 
 
 def _names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ def migrate_sqlite(
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
     if backup and not options["dry_run"]:
-        from oxy_pg.migrate.source import back_up, path_of
+        from oxy_pg.migrate.source.database import back_up, path_of
 
         back_up(path_of(path), backup, options["timeout"])
     watched = Watched(_display(quiet=quiet))

@@ -23,7 +23,7 @@ from oxy_pg.cli.options import (
 )
 from oxy_pg.cli.terminal import note, spinner
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.server.handle import Server
+from oxy_pg.server.server import Server
 
 
 def _server(keep_alive: float | None = None) -> Server:
@@ -117,7 +117,7 @@ def logs(lines: int, follow: bool) -> None:  # noqa: FBT001
     """Print the server's last log lines."""
     need_embedded("logs")
     from oxy_pg import paths
-    from oxy_pg.server import logs as files
+    from oxy_pg.server.cluster import logs as files
 
     log_dir = paths.StateDir(paths.state_dir(state_dir())).log_dir
     found = files.names(log_dir)
@@ -131,7 +131,7 @@ def logs(lines: int, follow: bool) -> None:  # noqa: FBT001
 
 
 def _follow(log_dir: str) -> NoReturn:
-    from oxy_pg.server import logs as files
+    from oxy_pg.server.cluster import logs as files
 
     at = files.sizes(log_dir)
     while True:
@@ -157,7 +157,7 @@ def _follow(log_dir: str) -> NoReturn:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, ...]) -> None:  # noqa: FBT001
     """Open psql; what follows `--` goes to psql."""
-    from oxy_pg.server import binaries
+    from oxy_pg.server.cluster import binaries
 
     # The bundled one cannot speak TLS, which another server may ask for.
     program = (external_url() and shutil.which("psql")) or f"{binaries.find().bin_dir}/psql"
@@ -257,9 +257,9 @@ def reset(yes: bool) -> None:  # noqa: FBT001
 
 def _kept_by_upgrades() -> list[str]:
     from oxy_pg import paths
-    from oxy_pg.server import upgrade
+    from oxy_pg.server.upgrade import clusters
 
-    return upgrade.directories(paths.StateDir(paths.state_dir(state_dir()))).kept()
+    return clusters.directories(paths.StateDir(paths.state_dir(state_dir()))).kept()
 
 
 RUN = (run, url, psql)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from oxy_pg.server.activity import Activity, Blocker
-    from oxy_pg.server.external_observer import ExternalObserver
-    from oxy_pg.server.observer import EmbeddedObserver, Observation
-    from oxy_pg.server.status import Status
+    from oxy_pg.server.monitor.activity import Activity, Blocker
+    from oxy_pg.server.monitor.embedded import EmbeddedObserver, Observation
+    from oxy_pg.server.monitor.external import ExternalObserver
+    from oxy_pg.server.monitor.status import Status
 
 _LONGEST_WAIT = 10.0  # seconds for somebody else's server that does not answer
 
@@ -86,10 +86,10 @@ def _observer(slow: float | None, timeout: float) -> EmbeddedObserver | External
     url = external_url()
     if url is not None:
         from oxy_pg import url as urls
-        from oxy_pg.server.external_observer import ExternalObserver
+        from oxy_pg.server.monitor.external import ExternalObserver
 
         return ExternalObserver(urls.plain(url), timeout, slow_ms)
-    from oxy_pg.server.observer import EmbeddedObserver
+    from oxy_pg.server.monitor.embedded import EmbeddedObserver
 
     return EmbeddedObserver(paths.StateDir(paths.state_dir(state_dir())), slow_ms)
 

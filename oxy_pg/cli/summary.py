@@ -15,7 +15,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.report import Count, MigrationReport
+    from oxy_pg.migrate.report.report import Count, MigrationReport
 
 
 def show(report: MigrationReport) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oxy_pg import machine as machines
 from oxy_pg import paths
 from oxy_pg import url as urls
 from oxy_pg.cli.options import (
@@ -24,9 +25,8 @@ from oxy_pg.cli.options import (
 from oxy_pg.cli.terminal import note, spinner
 from oxy_pg.deadline import Deadline
 from oxy_pg.errors import OxyPgError
-from oxy_pg.server import machine as machines
-from oxy_pg.server.handle import Server
-from oxy_pg.server.machine import Machine
+from oxy_pg.machine import Machine
+from oxy_pg.server.server import Server
 
 if TYPE_CHECKING:
     from oxy_pg.server.tuning import Comparison

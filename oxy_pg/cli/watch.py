@@ -22,7 +22,7 @@ from rich.text import Text
 from oxy_pg.cli import figures
 from oxy_pg.cli.status import STATE_COLOURS, Section, plain_lines, section_table, sections
 from oxy_pg.errors import ConfigurationError, OxyPgError, UnsupportedServer
-from oxy_pg.server import activity
+from oxy_pg.server.monitor import activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from oxy_pg.server.activity import Counters, Rates
-    from oxy_pg.server.external_observer import ExternalObserver
-    from oxy_pg.server.observer import EmbeddedObserver, Observation
+    from oxy_pg.server.monitor.activity import Counters, Rates
+    from oxy_pg.server.monitor.embedded import EmbeddedObserver, Observation
+    from oxy_pg.server.monitor.external import ExternalObserver
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLAIN_BARS = " .:-=+*#@"

@@ -29,16 +29,19 @@ from oxy_pg.errors import (
     TargetNotEmpty,
     TargetRefused,
 )
-from oxy_pg.migrate import report, source, target, verify
-from oxy_pg.migrate.outcome import outcome
-from oxy_pg.migrate.plan import Options, Plan
-from oxy_pg.migrate.planner import bookkeeping_warnings, make_plan
-from oxy_pg.migrate.preflight import Preflight
+from oxy_pg.migrate import target
+from oxy_pg.migrate.check.preflight import Preflight
+from oxy_pg.migrate.diagnosis import connection_lost, grant, refused
+from oxy_pg.migrate.load import verify
+from oxy_pg.migrate.load.transaction import Transaction
+from oxy_pg.migrate.plan.plan import Options, Plan
+from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
 from oxy_pg.migrate.progress import Progress
-from oxy_pg.migrate.readers import Readers
-from oxy_pg.migrate.refusals import connection_lost, grant, refused
-from oxy_pg.migrate.source_schema import read_schema
-from oxy_pg.migrate.transaction import Transaction
+from oxy_pg.migrate.report import report
+from oxy_pg.migrate.report.outcome import outcome
+from oxy_pg.migrate.source import database
+from oxy_pg.migrate.source.readers import Readers
+from oxy_pg.migrate.source.schema import read_schema
 from oxy_pg.problems import BadValue
 from oxy_pg.url import mask, plain
 
@@ -94,13 +97,13 @@ def migrate(
         verify=verify,
     )
     _check_options(options)
-    path = source.path_of(source_path)
+    path = database.path_of(source_path)
     url = plain(target_url, "The target")
     deadline = Deadline(timeout)
     with ExitStack() as stack:
         readers = stack.enter_context(Readers(path, timeout, jobs))
         if dry_run:
-            source.check(readers.connection, path)
+            database.check(readers.connection, path)
         elif prepare is not None:
             _prepare(prepare, url)
         (on_progress or _ignore)(Progress("connect"))
@@ -199,11 +202,11 @@ class _Run:
         return self.transaction.doing if self.transaction else "read the schema of"
 
     def _diagnose_source(self, error: sqlite3.Error) -> None:
-        source.check(self.lite, self.path)
+        database.check(self.lite, self.path)
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(
             error, sqlite3.OperationalError
         ):
-            raise source.damaged(self.path, str(error)) from error
+            raise database.damaged(self.path, str(error)) from error
 
     def run(self, *, dry_run: bool, compute: bool = True) -> report.MigrationReport:
         """

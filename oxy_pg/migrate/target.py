@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from oxy_pg.errors import TargetUnreachable
 from oxy_pg.migrate import names
-from oxy_pg.migrate.types import PgType, parse_type
+from oxy_pg.migrate.convert.types import PgType, parse_type
 from oxy_pg.url import check, mask, plain
 
 if TYPE_CHECKING:

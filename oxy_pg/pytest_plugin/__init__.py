@@ -236,7 +236,7 @@ def oxy_pg_transaction(
     use this one connection. A COMMIT in SQL text would get through: the test
     then fails, and the next one gets another database.
     """
-    from oxy_pg.server.savepoint import SavepointConnection
+    from oxy_pg.pytest_plugin.savepoint import SavepointConnection
 
     hosted = _oxy_pg_shared.hosted
     name = _oxy_pg_shared.take()

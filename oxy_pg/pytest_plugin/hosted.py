@@ -11,7 +11,7 @@ from oxy_pg.pytest_plugin import options, workers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.server.clones import Clones
+    from oxy_pg.pytest_plugin.clones import Clones
     from oxy_pg.server.external import ExternalServer
     from oxy_pg.server.temporary import TemporaryServer
 
@@ -23,7 +23,8 @@ class Hosted:
         import psycopg
 
         from oxy_pg.deadline import Deadline
-        from oxy_pg.server import clones, external
+        from oxy_pg.pytest_plugin import clones
+        from oxy_pg.server import external
 
         self.server = server
         self.keeps = options.is_on(config, "keep")

@@ -46,7 +46,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if url is None or not config.stash.get(_KILLED, False):
         return
     from oxy_pg.deadline import Deadline
-    from oxy_pg.server import clones, external
+    from oxy_pg.pytest_plugin import clones
+    from oxy_pg.server import external
     from oxy_pg.url import plain
 
     with external.connect(plain(url), Deadline(60)) as connection:

@@ -9,14 +9,15 @@ import time
 
 from oxy_pg import files, paths
 from oxy_pg.deadline import Deadline
-from oxy_pg.server import lock, logs, postmaster, shutdown
-from oxy_pg.server.handle import Server
+from oxy_pg.server.cluster import logs, postmaster
+from oxy_pg.server.server import Server
+from oxy_pg.server.supervisor import lock, shutdown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from oxy_pg.server.config import Settings
+    from oxy_pg.server.cluster.config import Settings
 
 _PREFIX = "temporary-"
 _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever started

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg.server import binaries
+from oxy_pg.server.cluster import binaries
 from tests.conftest import wait_until
 
 from .machine import is_zombie, postmasters, processes, supervisors
@@ -256,7 +256,7 @@ class started_by_hand:  # noqa: N801 - reads as a sentence
 
 
 def owner(path):
-    from oxy_pg.server import account
+    from oxy_pg.server.cluster import account
 
     uid = os.stat(path).st_uid
     return account.Account(uid, os.stat(path).st_gid, "owner", demoted=uid != os.geteuid())

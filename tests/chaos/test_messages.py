@@ -16,7 +16,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg import errors
-from oxy_pg.server import binaries
+from oxy_pg.server.cluster import binaries
 
 from .machine import processes, supervisors
 

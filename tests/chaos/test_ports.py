@@ -62,7 +62,7 @@ def test_every_port_that_is_chosen_is_taken(stopped):
     Field note 11: all that would be tried first are taken; any free one will do.
     """
     from oxy_pg import paths
-    from oxy_pg.server import launcher
+    from oxy_pg.server.supervisor import launcher
 
     with contextlib.ExitStack() as stack:
         for port in dict.fromkeys(launcher._ports(paths.StateDir(str(stopped)))):
@@ -80,7 +80,7 @@ def test_a_thief_between_the_choice_and_the_bind(stopped):
     it shows, and lets go of it when somebody else was faster.
     """
     from oxy_pg import paths
-    from oxy_pg.server import launcher
+    from oxy_pg.server.supervisor import launcher
 
     ports = launcher._ports(paths.StateDir(str(stopped)))
     over, caught = threading.Event(), []

@@ -26,7 +26,7 @@ from psycopg import sql
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from oxy_pg.migrate.report import MigrationReport
+    from oxy_pg.migrate.report.report import MigrationReport
 
 
 class _NotThisError(ValueError):

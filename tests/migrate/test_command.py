@@ -34,7 +34,7 @@ from oxy_pg.errors import (
     TargetUnreachable,
     VerificationFailed,
 )
-from oxy_pg.migrate.source import path_of
+from oxy_pg.migrate.source.database import path_of
 from oxy_pg.problems import BadValue, Orphans
 
 THREADS = "CREATE TABLE threads (id INTEGER PRIMARY KEY, title TEXT NOT NULL)"

@@ -20,10 +20,10 @@ from oxy_pg.errors import (
     SchemaMismatch,
     TargetNotEmpty,
 )
+from oxy_pg.migrate.convert.types import SIMPLE
+from oxy_pg.migrate.convert.unfit import Unfit
+from oxy_pg.migrate.convert.values import to_text
 from oxy_pg.migrate.migration import migrate
-from oxy_pg.migrate.types import SIMPLE
-from oxy_pg.migrate.unfit import Unfit
-from oxy_pg.migrate.values import to_text
 
 
 def test_sequences_go_on_where_the_keys_ended(move, pg):
@@ -700,7 +700,7 @@ def test_a_value_beyond_the_limit_is_named(monkeypatch, value, kind):
     """
     Field note 29: what PostgreSQL cannot hold is found before the write (with a lower limit here).
     """
-    monkeypatch.setattr("oxy_pg.migrate.values.LARGEST", 1000)
+    monkeypatch.setattr("oxy_pg.migrate.convert.values.LARGEST", 1000)
     with pytest.raises(Unfit, match="limit of 1 GB"):
         to_text(value, SIMPLE[kind])
 

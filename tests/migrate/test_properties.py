@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from oxy_pg.errors import BadValues, OrphanRows
-from oxy_pg.migrate import readers
 from oxy_pg.migrate.migration import migrate
+from oxy_pg.migrate.source import readers
 from tests.migrate.compare import (
     differences,
     foreign_keys,
@@ -42,7 +42,7 @@ from tests.migrate.test_kill import definitions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.report import MigrationReport
+    from oxy_pg.migrate.report.report import MigrationReport
 
 REPEATED = "has this key already"
 REQUIRED = "the column is NOT NULL in PostgreSQL"
@@ -69,13 +69,13 @@ def target(server_url):
 
     # As if every table were large: seen only in part at first, and moved in many pieces.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("oxy_pg.migrate.survey._SAMPLE", 2)
-        patch.setattr("oxy_pg.migrate.preflight._BATCH", 2)
-        patch.setattr("oxy_pg.migrate.load._CHUNK", 100)
-        patch.setattr("oxy_pg.migrate.records._LARGEST", 4000)
-        patch.setattr("oxy_pg.migrate.records._ROWS", 2)
-        patch.setattr("oxy_pg.migrate.survey._PART", 3)
-        patch.setattr("oxy_pg.migrate.verify._FETCHED", 2)
+        patch.setattr("oxy_pg.migrate.plan.survey._SAMPLE", 2)
+        patch.setattr("oxy_pg.migrate.check.preflight._BATCH", 2)
+        patch.setattr("oxy_pg.migrate.load.load._CHUNK", 100)
+        patch.setattr("oxy_pg.migrate.load.records._LARGEST", 4000)
+        patch.setattr("oxy_pg.migrate.load.records._ROWS", 2)
+        patch.setattr("oxy_pg.migrate.plan.survey._PART", 3)
+        patch.setattr("oxy_pg.migrate.load.verify._FETCHED", 2)
         patch.setattr(readers, "_WORTH", readers._WORTH)
         yield emptied
     with psycopg.connect(server_url, autocommit=True) as conn:

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from oxy_pg.errors import BadValues, OrphanRows, TargetNotEmpty
-from oxy_pg.migrate import source
 from oxy_pg.migrate.migration import migrate
+from oxy_pg.migrate.source import database
 from tests.migrate.test_properties import check_migration
 
 
@@ -328,7 +328,7 @@ def test_sound_file_is_not_called_damaged(lite):
     for kind in (bytearray, bytes, str):
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.text_factory = kind
-            source.check(db, path)
+            database.check(db, path)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 63, "user_id_seq"])

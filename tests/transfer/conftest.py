@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg.transfer import backup, restore
+from oxy_pg.transfer.backup import backup, restore
 from tests import oxy_database
 from tests.other_servers import postgresql_18_bin
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from oxy_pg import process
 from oxy_pg.paths import StateDir, digest
-from oxy_pg.server import account, cluster, databases, postmaster
+from oxy_pg.server.cluster import account, databases, directory
 from oxy_pg.url import socket_url
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class OldCluster:
         self._run("initdb", "-D", self.place, *OPTIONS)
         (self.place / "oxy_pg.txt").write_text("made by oxy_pg\n")
         self.user.own(str(self.place / "oxy_pg.txt"))
-        cluster.write_configuration(str(self.place), self.user, {})
+        directory.write_configuration(str(self.place), self.user, {})
         self.password = databases.password(self.state)
         with self.running() as url, psycopg.connect(url("postgres"), autocommit=True) as connection:
             connection.execute("CREATE ROLE oxy LOGIN CREATEDB")
@@ -70,7 +71,7 @@ class OldCluster:
             check=True,
             capture_output=True,
             cwd="/",
-            env=postmaster.environment(),
+            env=process.environment(),
             **self.user.popen_arguments(),
         )
 

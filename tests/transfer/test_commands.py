@@ -18,7 +18,8 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg.transfer import backup, manifest, restore, tools
+from oxy_pg.transfer import tools
+from oxy_pg.transfer.backup import backup, manifest, restore
 from tests.transfer.compare import contents
 
 DOC = (Path(__file__).parents[2] / "docs/backups.md").read_text()

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg.transfer import backup, restore, tools
+from oxy_pg.transfer import tools
+from oxy_pg.transfer.backup import backup, restore
 from tests.migrate.test_real_databases import PYTHON, fetch
 from tests.transfer.compare import contents, differences
 from tests.transfer.conftest import KINDS, superuser

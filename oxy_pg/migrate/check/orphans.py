@@ -1,0 +1,146 @@
+"""
+Rows that refer to nothing: listed, emptied or left behind, as the user asked.
+
+SQLite rarely enforces foreign keys, so that there are some in most old databases.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg.migrate.check.keys import Keys, comparable, is_plain
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.plan.survey import row_name
+from oxy_pg.migrate.source.readers import Question
+from oxy_pg.problems import Orphans
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.check.rowsets import RowSets
+    from oxy_pg.migrate.plan.plan import ForeignKey, Plan, TablePlan
+    from oxy_pg.migrate.source.readers import Readers
+
+
+class OrphanSearch:
+    """Looks along the foreign keys of a plan; ``found`` has what nobody decided about."""
+
+    def __init__(self, readers: Readers, plan: Plan, rows: RowSets, keys: Keys) -> None:
+        self._readers = readers
+        self._source = readers.connection
+        self.plan = plan
+        self._rows = rows
+        self._keys = keys
+        self.found: list[Orphans] = []
+
+    def run(self, *, exact: bool) -> None:
+        """
+        Find the rows that refer to nothing.
+
+        Keys that are spelled in several ways are compared only if ``exact`` or
+        if there is something to do about them: PostgreSQL does it faster.
+        """
+        policy = self.plan.options.on_orphan
+        exact = exact or policy != "error"
+        if not exact and not self._rows.skipped:
+            # PostgreSQL itself checks every row when a key is created; should it refuse, there is
+            # a thorough look afterwards.
+            filled = tuple(key for key in self.plan.foreign_keys if self._is_filled(key))
+            if not self._any_orphan(filled):
+                return
+        again = True
+        while again:
+            again = False
+            for key in self.plan.foreign_keys:
+                table, parent = self.plan.table(key.table), self.plan.table(key.parent)
+                if table is None or parent is None:
+                    continue
+                if parent.existing is not None and self.plan.options.if_not_empty == "append":
+                    continue  # the parent may be in the target already; PostgreSQL checks it
+                if self._alike(table, parent, key):
+                    query = self._orphan_query(table, parent, key)
+                elif exact and comparable(table, parent, key):
+                    query = self._exact_orphan_query(table, parent, key)
+                else:
+                    continue
+                again |= self._orphans_of(table, key, query, policy)
+            if policy != "skip":
+                break
+
+    def _is_filled(self, key: ForeignKey) -> bool:
+        table = self.plan.table(key.table)
+        return table is not None and table.action == "fill"
+
+    def _any_orphan(self, keys: tuple[ForeignKey, ...]) -> bool:
+        """Ask about these keys together: nearly always there is nothing."""
+        questions = []
+        for key in keys:
+            table, parent = self.plan.table(key.table), self.plan.table(key.parent)
+            if table is not None and parent is not None and self._alike(table, parent, key):
+                query = self._orphan_query(table, parent, key)
+                questions.append(Question(f"SELECT EXISTS ({query})"))
+        return any(found for (found,) in self._readers.ask_all(questions))
+
+    def _alike(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
+        # Values that are spelled in several ways cannot be compared as they are.
+        pairs = zip(key.columns, key.parent_columns, strict=True)
+        for own, other in pairs:
+            columns = (table.column(own), parent.column(other))
+            if not all(column is not None and is_plain(column) for column in columns):
+                return False
+        return True
+
+    def _orphans_of(self, table: TablePlan, key: ForeignKey, query: str, policy: str) -> bool:
+        nullable = [c for c in key.columns if not _not_null(table, c)]
+        if policy == "skip":
+            return self._rows.skip_all(table, query) > 0
+        if policy == "null" and nullable:
+            self._rows.empty_all(table, nullable, query, "emptied: it referred to nothing")
+            return False
+        self._list(table, key, self._source.cursor().execute(query))
+        return False
+
+    def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
+        identity = ", ".join(f"t.{part}" for part in table.source.identity)
+        present = " AND ".join(f"t.{quoted(column)} NOTNULL" for column in key.columns)
+        same = " AND ".join(
+            f"p.{quoted(other)} = t.{quoted(own)}{_binary(parent, other)}"
+            for own, other in zip(key.columns, key.parent_columns, strict=True)
+        )
+        there = f"SELECT 1 FROM {quoted(parent.source.name)} AS p WHERE {same}"
+        there += f" AND {self._rows.moving(parent, 'p')}"
+        return (
+            f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
+            f"WHERE {present} AND NOT EXISTS ({there}) AND {self._rows.moving(table, 't')}"
+        )
+
+    def _exact_orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
+        identity = ", ".join(f"t.{part}" for part in table.source.identity)
+        missing = self._keys.missing(table, parent, key, self._rows.moving(parent, "p"))
+        return (
+            f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
+            f"WHERE {missing} AND {self._rows.moving(table, 't')}"
+        )
+
+    def _list(self, table: TablePlan, key: ForeignKey, found: Any) -> None:
+        count = 0
+        rows: list[str] = []
+        for row in found:
+            count += 1
+            if len(rows) < 100:
+                rows.append(row_name(table.source, row))
+        if count:
+            note = ""
+            if self.plan.options.on_orphan == "null":
+                note = f"{', '.join(key.columns)} is NOT NULL, and cannot be emptied"
+            self.found.append(
+                Orphans(table.source.name, key.columns, key.parent, count, tuple(rows), note)
+            )
+
+
+def _binary(parent: TablePlan, column: str) -> str:
+    collation = parent.source.column(column).collation
+    return "" if collation == "BINARY" else " COLLATE BINARY"
+
+
+def _not_null(table: TablePlan, column: str) -> bool:
+    planned = table.column(column)
+    return planned is None or planned.not_null

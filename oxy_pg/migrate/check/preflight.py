@@ -1,0 +1,221 @@
+"""
+What would stop the migration, found before the first write.
+
+Values that do not fit, keys that are there twice, and rows that refer to
+nothing (orphans.py): each is listed, or decided as the user asked.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.migrate.check.keys import Keys, is_plain
+from oxy_pg.migrate.check.orphans import OrphanSearch
+from oxy_pg.migrate.check.rowsets import RowSets
+from oxy_pg.migrate.convert.equality import family
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
+from oxy_pg.problems import BadValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from oxy_pg.migrate.convert.unfit import Value
+    from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan, UniqueKey
+    from oxy_pg.migrate.source.readers import Readers
+    from oxy_pg.problems import Orphans
+
+_KEPT = 10_000  # problems listed one by one; all are counted
+_BATCH = 500
+
+
+class Preflight:
+    """Everything that was found; ``decide`` raises or returns the plan to carry out."""
+
+    def __init__(self, readers: Readers, target: psycopg.Connection[Any], plan: Plan) -> None:
+        self._readers = readers
+        self._source = readers.connection
+        self._target = target
+        self.plan = plan
+        self.bad: list[BadValue] = []
+        self.bad_total = 0
+        self.orphans: list[Orphans] = []
+        self.rows = RowSets(self._source)
+        self._keys = Keys(self._source, plan.encoding)
+
+    def run(self, *, thorough: bool) -> None:
+        """
+        Look for every problem.
+
+        ``thorough`` looks at every single value; else what SQLite's own scan
+        found unusual is enough, and PostgreSQL checks the rest as it arrives.
+        """
+        options = self.plan.options
+        thorough = thorough or options.on_bad_value != "error"
+        if options.on_bad_value == "skip":
+            # Made beforehand: a new table would abort the queries that are still being read.
+            for table in self.plan.tables:
+                self.rows.skip_table(table)
+        tables = []
+        for table in self.plan.tables:
+            columns = tuple(self._values(table, column, thorough) for column in table.columns)
+            tables.append(replace(table, columns=columns))
+            self._nulls(table)
+            self._duplicates(replace(table, columns=columns), exact=thorough)
+        self.plan = replace(self.plan, tables=tuple(tables))
+        search = OrphanSearch(self._readers, self.plan, self.rows, self._keys)
+        search.run(exact=thorough)
+        self.orphans = search.found
+        for table in self.plan.tables:
+            self.rows.forget_empty(table)
+
+    def raise_problems(self) -> None:
+        """Raise BadValues or OrphanRows when anything was found that nobody decided about."""
+        if self.bad_total:
+            raise BadValues(tuple(self.bad), self.bad_total)
+        if self.orphans:
+            raise OrphanRows(tuple(self.orphans))
+
+    # --- values ---------------------------------------------------------------
+
+    def _values(self, table: TablePlan, column: ColumnPlan, thorough: bool) -> ColumnPlan:  # noqa: FBT001
+        survey = column.survey
+        if column.generated or (not survey.unfit and not thorough):
+            return column
+        found = unfit_values(self._source, table.source, survey, everything=thorough)
+        # Of the types that Python knows wholly, PostgreSQL need not be asked.
+        ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
+        empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
+        # What Python knows to be unfit is emptied on its way; what PostgreSQL refuses, by its row.
+        refused = self.rows.temporary(table) if empty else None
+        bad = count = 0
+        for key, problem, by_postgres in self._checked(found, column, ask=ask):
+            bad += 1
+            if by_postgres and refused is not None:
+                self.rows.keep(refused, key)
+                count += 1
+            else:
+                self._decide(table, column, key, problem)
+        if refused is not None:
+            self.rows.empty(table, column.source, refused, count, "emptied: it did not fit")
+        if not bad:
+            return column
+        # The fast way lets some of them through, for PostgreSQL to refuse; the exact way does not.
+        return replace(column, survey=replace(survey, fast=None))
+
+    def _checked(
+        self, found: Iterator[Any], column: ColumnPlan, *, ask: bool
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
+        batch: list[tuple[str, tuple[Any, ...], Value, str]] = []
+        for where, key, value, result in found:
+            if isinstance(result, BadValue):
+                yield key, result, False
+            elif ask:
+                batch.append((where, key, value, result))
+                if len(batch) >= _BATCH or len(result) > 100_000:
+                    yield from self._refused(batch, column)
+                    batch = []
+        yield from self._refused(batch, column)
+
+    def _refused(
+        self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
+        if not batch or self._target.info.server_version < 160000:
+            return
+        rows = self._target.execute(
+            "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
+            "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
+            [[text for *_, text in batch], column.type.sql],
+        )
+        for number, message in rows.fetchall():
+            where, key, value, _ = batch[number - 1]
+            name = self._table_of(column)
+            yield key, BadValue(name, column.source, where, show(value), message), True
+
+    def _table_of(self, column: ColumnPlan) -> str:
+        return next(t.source.name for t in self.plan.tables if column in t.columns)
+
+    def _decide(
+        self, table: TablePlan, column: ColumnPlan, key: tuple[Any, ...], bad: BadValue
+    ) -> None:
+        policy = self.plan.options.on_bad_value
+        if policy == "skip":
+            self.rows.skip(table, key)
+        elif policy == "error" or column.not_null:
+            self._add(bad)
+
+    def _add(self, bad: BadValue) -> None:
+        self.bad_total += 1
+        if len(self.bad) < _KEPT:
+            self.bad.append(bad)
+
+    def _nulls(self, table: TablePlan) -> None:
+        for column in table.columns:
+            source = table.source.column(column.source)
+            if not column.not_null or not column.survey.nulls:
+                continue
+            if table.source.rowid_alias == source.name:
+                continue
+            identity = ", ".join(table.source.identity)
+            nulls = f"{quoted(table.source.name)} WHERE {quoted(source.name)} ISNULL"
+            query = f"SELECT {identity} FROM {nulls}"
+            if self.plan.options.on_bad_value == "skip":
+                self.rows.skip_all(table, query)
+                continue
+            for key in self._source.cursor().execute(query):
+                where = row_name(table.source, key)
+                reason = "the column is NOT NULL in PostgreSQL"
+                self._add(BadValue(table.source.name, source.name, where, "NULL", reason))
+
+    # --- keys that are there twice ----------------------------------------------
+
+    def _duplicates(self, table: TablePlan, *, exact: bool) -> None:
+        """Keys that are spelled in several ways are compared only if ``exact``."""
+        # A key that is promised twice is looked at once.
+        for unique in {(u.columns, u.folds, u.predicate): u for u in table.uniques}.values():
+            planned = [table.column(name) for name in unique.columns]
+            columns = [column for column in planned if column is not None]
+            plain = all(is_plain(column) for column in columns)
+            if any(family(column.type) is None for column in columns):
+                continue  # PostgreSQL alone knows
+            if exact if not plain else not _is_unique_already(table, unique):
+                self._find_duplicates(table, unique)
+
+    def _find_duplicates(self, table: TablePlan, unique: UniqueKey) -> None:
+        there = self.rows.moving(table, "t")
+        if unique.predicate is not None:
+            there += f" AND ({unique.predicate})"
+        count = len(table.source.identity)
+        with exact_text(self._source):
+            try:
+                rows = self._source.cursor().execute(self._keys.repeated(table, unique, there))
+            except sqlite3.OperationalError:
+                return  # a predicate that SQLite cannot read; PostgreSQL checks it
+            for row in rows:
+                if self.plan.options.on_bad_value == "skip":
+                    self.rows.skip(table, row[:count])
+                    continue
+                found = tuple(readable(part) for part in row)
+                value = ", ".join(show(part) for part in found[count:])
+                where = row_name(table.source, found[:count])
+                label = ", ".join(unique.columns)
+                reason = f"{unique.name} has this key already"
+                self._add(BadValue(table.source.name, label, where, value, reason))
+
+
+def _is_unique_already(table: TablePlan, unique: UniqueKey) -> bool:
+    """Whether SQLite itself vouches for it."""
+    wanted = set(unique.columns)
+    if table.source.rowid_alias in wanted or set(table.source.primary_key) == wanted:
+        return True
+    return any(
+        index.unique
+        and index.predicate in {None, unique.predicate}
+        and set(index.columns) <= wanted
+        for index in table.source.indexes
+    )

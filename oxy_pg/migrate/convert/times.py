@@ -1,0 +1,176 @@
+"""
+Times as PostgreSQL reads them, exactly or not at all (manual: 8.5, Date/Time Types).
+
+A time without an offset is UTC. Digits beyond those that the column holds are
+rounded to the nearest, half to even, as PostgreSQL rounds text.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from oxy_pg.migrate.convert.unfit import Unfit, Value
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.convert.types import PgType
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_JULIAN_EPOCH = 2_440_587.5  # 1970-01-01 00:00
+_TIMESTAMP = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?"
+    r"\s*(Z|z|UTC|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?\s*\Z",
+    re.ASCII,
+)
+_CLOCK = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\Z", re.ASCII)
+
+
+def unit_of(least: float, greatest: float, *, reals: bool) -> str:
+    """
+    Guess what numbers in a time column count.
+
+    Julian days of years 1 to 9999 are reals between 1.7 and 5.4 million; the
+    other units are told apart by size, so that each covers the years from
+    1970 to beyond 5000.
+    """
+    if reals and least >= 1_721_425.5 and greatest < 5_373_484.5:
+        return "julian"
+    size = max(abs(least), abs(greatest))
+    if size < 1e11:
+        return "s"
+    if size < 1e14:
+        return "ms"
+    return "us" if size < 1e17 else "ns"
+
+
+def _micros(digits: str | None) -> int:
+    # The same arithmetic as PostgreSQL's: a double, rounded half to even.
+    return round(float(f"0.{digits}") * 1_000_000) if digits else 0
+
+
+def _parse_offset(text: str | None) -> timezone | None:
+    if text is None:
+        return None
+    if text in {"Z", "z", "UTC"}:
+        return UTC
+    digits = text[1:].replace(":", "").ljust(6, "0")
+    hours, minutes, seconds = (int(digits[i : i + 2]) for i in (0, 2, 4))
+    if hours > 15 or minutes > 59 or seconds > 59:
+        raise Unfit("not an offset from UTC")
+    delta = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    return timezone(-delta if text[0] == "-" else delta)
+
+
+def instant(value: Value, option: str | None) -> datetime:
+    """Return the point in time that a value means. Raises Unfit."""
+    if isinstance(value, bytes):
+        raise Unfit("bytes are not a time")
+    try:
+        if isinstance(value, str):
+            return _from_text(value)
+        return _from_number(value, option)
+    except (OverflowError, OSError) as error:
+        raise Unfit("out of the range of years 1 to 9999") from error
+
+
+def _from_text(text: str) -> datetime:
+    match = _TIMESTAMP.match(text)
+    if match is None:
+        raise Unfit("not a time" if text else "an empty text is not a time")
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    micros = _micros(match[7])
+    # Midnight of the next day, in PostgreSQL as in ISO 8601.
+    midnight = (hour, minute, second, micros) == (24, 0, 0, 0)
+    hour = 0 if midnight else hour
+    try:
+        whole = datetime(
+            year, month, day, hour, minute, second, tzinfo=_parse_offset(match[8]) or UTC
+        )
+    except Unfit:
+        raise
+    except ValueError as error:
+        raise Unfit(f"not a time: {error}") from error
+    moment = whole.astimezone(UTC) + timedelta(microseconds=micros)
+    return moment + timedelta(days=1) if midnight else moment
+
+
+def _from_number(value: float, option: str | None) -> datetime:
+    if option == "julian":
+        # Julian days as doubles are exact to some 40 µs; SQLite itself keeps milliseconds.
+        milliseconds = round((value - _JULIAN_EPOCH) * 86_400_000)
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    if option == "ns":
+        # Not as a double: it has too few digits for today's nanoseconds.
+        exact = Decimal(value) if isinstance(value, int) else value
+        return _EPOCH + timedelta(microseconds=round(exact / 1000))
+    if option not in _UNITS:
+        raise Unfit("a number, and the other times in this column are text")
+    if value in {float("inf"), float("-inf")}:
+        raise Unfit("infinite")
+    if isinstance(value, int):
+        return _EPOCH + timedelta(microseconds=value * _UNITS[option])
+    return _EPOCH + timedelta(microseconds=round(value * _UNITS[option]))
+
+
+def rounded(moment: datetime, digits: int | None) -> datetime:
+    """Round to the fraction digits that a column holds."""
+    if digits is None or digits >= 6:
+        return moment
+    step = 10 ** (6 - digits)
+    return moment + timedelta(
+        microseconds=round(moment.microsecond / step) * step - moment.microsecond
+    )
+
+
+def timestamptz_text(value: Value, type_: PgType, option: str | None) -> str:
+    """Spell an instant as timestamptz reads it. Raises Unfit."""
+    return f"{_spell_instant(value, type_, option)}+00"
+
+
+def timestamp_text(value: Value, type_: PgType, option: str | None) -> str:
+    """Spell an instant, in UTC, as timestamp reads it. Raises Unfit."""
+    return _spell_instant(value, type_, option)
+
+
+def _spell_instant(value: Value, type_: PgType, option: str | None) -> str:
+    # As PostgreSQL writes it too, so that the verification finds equal texts.
+    moment = rounded(instant(value, option), type_.size).replace(tzinfo=None)
+    text = moment.isoformat(" ")
+    return text.rstrip("0") if moment.microsecond else text
+
+
+def date_text(value: Value, _: PgType, option: str | None) -> str:
+    """Spell a day as date reads it. Raises Unfit."""
+    if isinstance(value, str) and re.search(r"[Zz]|\d[+-]\d\d:?\d\d\Z", value[10:]):
+        raise Unfit("a time with an offset, and the column is date")
+    moment = instant(value, option)
+    if moment.time() != time(0):
+        raise Unfit("has a time of day, and the column is date")
+    return moment.date().isoformat()
+
+
+def time_text(value: Value, type_: PgType, _: str | None) -> str:
+    """Spell a time of day as time reads it. Raises Unfit."""
+    match = _CLOCK.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise Unfit("not a time of day")
+    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+    micros = _micros(match[4])
+    # PostgreSQL knows 24:00, Python does not.
+    if (hour, minute, second, micros) == (24, 0, 0, 0):
+        return "24:00:00"
+    try:
+        whole = datetime(2000, 1, 1, hour, minute, second)  # noqa: DTZ001
+    except ValueError as error:
+        raise Unfit(f"not a time of day: {error}") from error
+    moment = rounded(whole + timedelta(microseconds=micros), type_.size)
+    return moment.time().isoformat() if moment.day == 1 else "24:00:00"
+
+
+def spelled_instant(text: str) -> object:
+    """Return the instant that PostgreSQL spelled, or the text where Python has no such year."""
+    return _from_text(text) if _TIMESTAMP.match(text) else text

@@ -1,0 +1,236 @@
+"""
+A whole table the fast way: records of binary COPY, put together by SQLite.
+
+PostgreSQL reads them in a third of the time that lines of text take. They are
+for tables in which every value takes its column's fast way (codec.py); every
+other table goes as lines (load.py).
+
+The format (PostgreSQL manual: COPY, Binary Format): the number of fields, and
+before each field its length in bytes, -1 for NULL. SQLite has no function that
+turns a number into bytes: struct.pack() is called for all the numbers that
+stand together, and SQLite puts its result and the texts one after the other.
+
+A range of rows is one query that returns a single value: to step from row to
+row in Python would take half as long again. Several readers (readers.py) take
+the ranges in turn; as threads they would wait for each other at each
+struct.pack(), as processes they do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import struct
+import threading
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from oxy_pg.errors import MigrationError
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.source.functions import pack_function
+from oxy_pg.migrate.source.readers import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from oxy_pg.migrate.convert import codec
+    from oxy_pg.migrate.load.prefetch import Maker, Piece
+    from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
+    from oxy_pg.migrate.source.readers import ConnectionReader, Reader
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+
+_PIECE = 1024 * 1024  # bytes wanted of a query
+_LARGEST = 4 * _PIECE  # a query that would give more fails, and is asked again for half of the rows
+_ROWS = 200  # to the first queries, until it is known how large they are
+_AT_ONCE = 2  # questions to a reader, so that it need not wait for the next one
+_FIRST, _LAST = -(2**63), 2**63 - 1  # rowids
+_MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
+_MOST_ARGUMENTS = 90  # of a function: 100 in older versions of SQLite
+_NULL = "x'ffffffff'"
+
+# Some versions of SQLite end the outcome of group_concat() at a NUL.
+_PROBE = "SELECT CAST(group_concat(x || x'ff', '') AS BLOB) FROM (SELECT x'610062' AS x)"
+
+
+def possible(reader: sqlite3.Connection, table: TablePlan) -> bool:
+    """Tell whether every row of a table can be a record made by SQLite."""
+    return (
+        table.source.has_rowid
+        and 0 < len(table.loaded) <= _MOST_COLUMNS
+        and all(_field(column) and not column.survey.unfit for column in table.loaded)
+        and reader.execute(_PROBE).fetchone() == (b"a\0b\xff",)
+    )
+
+
+def _field(column: ColumnPlan) -> codec.Field | None:
+    return column.survey.fast.field if column.survey.fast else None
+
+
+def columns(table: TablePlan) -> list[ColumnPlan]:
+    """
+    Return the columns in the order in which the records have them.
+
+    First what struct.pack() can take together; texts last, because SQLite copies what it has so
+    far with each of them.
+    """
+
+    def place(column: ColumnPlan) -> tuple[bool, bool]:
+        field = _field(column)
+        return field is None or field.code is None, column.survey.nulls > 0
+
+    return sorted(table.loaded, key=place)
+
+
+class _Record:
+    """SQL that makes a record, out of the fields in their order."""
+
+    def __init__(self, count: int) -> None:
+        self.formats: set[str] = set()
+        self._terms: list[str] = []
+        self._codes = "h"
+        self._arguments = [str(count)]
+
+    def add(self, field: codec.Field, name: str, *, nulls: bool) -> None:
+        value = field.sql.replace("{x}", name)
+        codes, arguments, text = f"i{field.code}", ["", value], ""
+        if field.code is None:
+            codes, arguments, text = "i", [f"length(CAST({value} AS BLOB))"], f" || {value}"
+        else:
+            arguments[0] = str(struct.calcsize(f">{field.code}"))
+        if nulls:
+            self._flush()
+            packed = self._pack(codes, arguments)
+            self._terms.append(f"CASE WHEN {name} ISNULL THEN {_NULL} ELSE {packed}{text} END")
+            return
+        self._codes += codes
+        self._arguments += arguments
+        if text or len(self._arguments) > _MOST_ARGUMENTS:
+            self._flush()
+            self._terms += [value] * bool(text)
+
+    def _flush(self) -> None:
+        if self._codes:
+            self._terms.append(self._pack(self._codes, self._arguments))
+            self._codes, self._arguments = "", []
+
+    def _pack(self, codes: str, arguments: list[str]) -> str:
+        self.formats.add(codes)
+        return f"{quoted(pack_function(codes))}({', '.join(arguments)})"
+
+    def sql(self) -> str:
+        self._flush()
+        return " || ".join(self._terms)
+
+
+class _Range(NamedTuple):
+    """Rowids from ``first`` to ``last``, and how many there are at most."""
+
+    first: int
+    last: int
+    rows: int
+
+
+class Records:
+    """
+    The records of a table, made by as many as read; ``here`` tells where ranges end.
+
+    No piece is larger than some megabytes, unless a single row is.
+    """
+
+    def __init__(self, here: ConnectionReader, table: TablePlan) -> None:
+        ordered = columns(table)
+        record = _Record(len(ordered))
+        for column in ordered:
+            field = _field(column)
+            if field is not None:
+                record.add(field, f"t.{quoted(column.source)}", nulls=column.survey.nulls > 0)
+        made = record.sql()
+        self._packs = frozenset(record.formats)
+        name, rowid = quoted(table.source.name), table.source.identity[0]
+        self._query = (
+            f"SELECT count(*), group_concat({made}, '') FROM {name} AS t NOT INDEXED "
+            f"WHERE t.{rowid} BETWEEN :first AND :last"
+        )
+        self._skip = (
+            f"SELECT (SELECT {rowid} FROM {name} NOT INDEXED WHERE {rowid} >= :first "
+            f"ORDER BY {rowid} LIMIT 1 OFFSET :rows - 1)"
+        )
+        self._here = here
+        self._rows = _ROWS
+        self._next = _FIRST
+        self._place = 0
+        self._taking = threading.Lock()
+        self._using_here = threading.Lock()
+
+    def make(self, reader: Reader) -> Maker:
+        """Make pieces of ranges that no other reader has, until none is left."""
+        asked: deque[tuple[int, _Range]] = deque()
+        try:
+            while self._ask(reader, asked):
+                place, range_ = asked[0]
+                try:
+                    yield from ((place, piece) for piece in self._pieces(range_, reader.receive))
+                finally:
+                    asked.popleft()
+        finally:
+            # Nobody wants them, but whoever asks next must not get them.
+            for _ in asked:
+                with contextlib.suppress(sqlite3.Error, MigrationError):
+                    reader.receive()
+
+    def _ask(self, reader: Reader, asked: deque[tuple[int, _Range]]) -> bool:
+        """Have a reader begin on its next ranges; False when there is nothing to wait for."""
+        while len(asked) < _AT_ONCE and (taken := self._take()) is not None:
+            reader.send(self._question(taken[1]))
+            asked.append(taken)
+        return bool(asked)
+
+    def _take(self) -> tuple[int, _Range] | None:
+        with self._taking:
+            if self._next > _LAST:
+                return None
+            last = self._end(self._next, self._rows)
+            taken = (self._place, _Range(self._next, last, self._rows))
+            self._place += 1
+            self._next = last + 1
+            return taken
+
+    def _end(self, first: int, rows: int) -> int:
+        (last,) = self._ask_here(Question(self._skip, {"first": first, "rows": rows}))
+        return _LAST if last is None else int(last)
+
+    def _ask_here(self, question: Question) -> tuple[Any, ...]:
+        with self._using_here:
+            return self._here.ask(question)
+
+    def _question(self, range_: _Range) -> Question:
+        limit = None if range_.rows == 1 else _LARGEST
+        parameters = {"first": range_.first, "last": range_.last}
+        return Question(self._query, parameters, self._packs, limit)
+
+    def _pieces(self, range_: _Range, receive: Callable[[], tuple[Any, ...]]) -> Iterator[Piece]:
+        """Give what is received: one piece, or if that is too much, the range in halves."""
+        try:
+            count, made = receive()
+        except sqlite3.DataError:
+            if range_.rows == 1:
+                raise
+            yield from self._halves(range_)
+            return
+        if count:
+            self._rows = max(1, min(4 * count, count * _PIECE // len(made)))
+        # Also where there is no row: every place has a piece (ahead.py).
+        yield count, made or b""
+
+    def _halves(self, range_: _Range) -> Iterator[Piece]:
+        rows = range_.rows // 2
+        middle = self._end(range_.first, rows)
+        halves = [_Range(range_.first, min(middle, range_.last), rows)]
+        if middle < range_.last:
+            halves.append(_Range(middle + 1, range_.last, range_.rows - rows))
+        for half in halves:
+            question = self._question(half)
+            yield from self._pieces(half, partial(self._ask_here, question))

@@ -1,0 +1,255 @@
+"""
+The writing half of a migration: one transaction of the target.
+
+Pre-data, COPY, post-data, verification: whatever ends it, the target is as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from oxy_pg.errors import TargetNotEmpty, VerificationFailed
+from oxy_pg.migrate.load import sequences, verify
+from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
+from oxy_pg.migrate.progress import Progress
+from oxy_pg.migrate.report import report
+from oxy_pg.migrate.target import ident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oxy_pg.migrate import target
+    from oxy_pg.migrate.check.preflight import Preflight
+    from oxy_pg.migrate.load.load import Reading
+    from oxy_pg.migrate.plan.plan import Plan, Statement, TablePlan
+    from oxy_pg.migrate.source.readers import Readers
+
+_log = logging.getLogger("oxy_pg")
+
+
+class Transaction:
+    """
+    Carries a plan out; ``run`` does it, once.
+
+    ``doing`` says what it is at, for the message when it fails.
+    """
+
+    def __init__(
+        self,
+        readers: Readers,
+        server: psycopg.Connection[Any],
+        plan: Plan,
+        preflight: Preflight,
+        on_progress: Callable[[Progress], object],
+    ) -> None:
+        self.lite = readers.connection
+        self.server = server
+        self.plan = plan
+        self.preflight = preflight
+        self.on_progress = on_progress
+        self.doing = "write to"
+        self.loader = Loader(readers, plan, preflight.rows.skipped, preflight.rows.nulled)
+        self.loaded: dict[str, Loaded] = {}
+        self._filled: set[str] = set()  # tables, by their names in the target
+        self._waiting = list(plan.post_data)
+        self.in_order: set[str] = set()  # tables whose rows lie as they were written
+        self.left_behind: list[report.LeftBehind] = []
+        self.sequences: tuple[report.SequenceReport, ...] = ()
+        self.verified = report.Verification(plan.options.verify, 0, 0, 0)
+
+    def run(self) -> None:
+        """Write, compare, commit. Raises what PostgreSQL says, and MigrationError's children."""
+        with self.server.transaction():
+            self._write()
+            self.doing = "commit to"
+
+    def _write(self) -> None:
+        before = self._open_tables()
+        self.doing = "run migrations on"
+        for statement in self.plan.pre_data:
+            self._execute(statement.sql)
+        aside = self._put_aside()
+        if self.plan.options.if_not_empty == "truncate":
+            self._truncate()
+        self._load()
+        self._post_data(aside)
+        self.doing = "set the sequences of"
+        self.sequences = sequences.advance(self.server, self.plan)
+        self._verify(before)
+
+    def _execute(self, statement: str) -> None:
+        self.server.execute(statement)
+
+    def _open_tables(self) -> dict[str, tuple[int, int]]:
+        """Lock the tables that are there, and look again whether they are empty."""
+        self.doing = "lock the tables of"
+        before: dict[str, tuple[int, int]] = {}
+        full = []
+        for table in self.plan.tables:
+            if table.existing is None:
+                continue
+            mode = "ACCESS EXCLUSIVE" if table.existing.owned else "ROW EXCLUSIVE"
+            self._execute(f"LOCK TABLE {ident(self.plan.schema, table.target)} IN {mode} MODE")
+            rows = verify.count(self.server, self.plan.schema, table.target)
+            if rows and self.plan.options.if_not_empty == "error":
+                full.append((table.target, rows))
+            kept = rows if self.plan.options.if_not_empty == "append" else 0
+            sum_ = (
+                verify.digests_arrived(self.server, self.plan.schema, table)
+                if kept and self.plan.options.verify == "full"
+                else 0
+            )
+            before[table.target] = (kept, sum_)
+        if full:
+            raise TargetNotEmpty(tuple(full))
+        return before
+
+    def _put_aside(self) -> list[target.SetAside]:
+        self.doing = "set aside the constraints of"
+        done = []
+        for aside in self.plan.set_aside:
+            try:
+                with self.server.transaction():
+                    self._execute(aside.remove)
+            except (pg.DependentObjectsStillExist, pg.InsufficientPrivilege) as error:
+                # Something stands on it (a view grouped by the key): the load is slower, no more.
+                _log.info("%s stays in place: %s", aside.what, error.diag.message_primary)
+            else:
+                done.append(aside)
+        return done
+
+    def _truncate(self) -> None:
+        self.doing = "empty the tables of"
+        names = [
+            ident(self.plan.schema, t.target) for t in self.plan.tables if t.existing is not None
+        ]
+        if names:
+            self._execute(f"TRUNCATE {', '.join(names)}")
+
+    def _is_fresh(self, table: TablePlan) -> bool:
+        if table.existing is None:
+            return True
+        if not (table.existing.owned and table.existing.ordinary):
+            return False
+        if self.plan.options.if_not_empty == "truncate":
+            return True
+        if self.plan.options.if_not_empty == "append" and table.existing.has_rows:
+            return False
+        try:
+            # Empty as it is: a new file that needs no write-ahead log until the commit.
+            with self.server.transaction():
+                self._execute(f"TRUNCATE {ident(self.plan.schema, table.target)}")
+        except (pg.FeatureNotSupported, pg.InsufficientPrivilege):
+            return False
+        return True
+
+    def _load(self) -> None:
+        """Fill the tables, and build what is on a table as soon as that can be done."""
+        with ExitStack() as readings:
+            reading = self._begin_reading(0, readings)
+            for number, table in enumerate(self.plan.tables):
+                self.doing = f"insert {table.source.name} into"
+                self._fill(number, table, reading)
+                # PostgreSQL builds indexes while the next table is read.
+                reading = self._begin_reading(number + 1, readings)
+                self._filled.add(table.target)
+                self.doing = "build indexes and constraints on"
+                self._post_statements()
+
+    def _begin_reading(self, number: int, readings: ExitStack) -> Reading | None:
+        if number >= len(self.plan.tables):
+            return None
+        table = self.plan.tables[number]
+        if not (table.loaded and table.rows):
+            return None
+        reading = self.loader.read(table)
+        readings.enter_context(reading.pieces)
+        return reading
+
+    def _fill(self, number: int, table: TablePlan, reading: Reading | None) -> None:
+        name, tables = table.source.name, len(self.plan.tables)
+        fresh = self._is_fresh(table)
+        if fresh:
+            self.in_order.add(name)
+
+        def on_rows(rows: int, size: int, phase: str = "load") -> None:
+            self.on_progress(Progress(phase, name, number + 1, tables, rows, table.rows, size))
+
+        on_rows(0, 0)
+        if reading is not None:
+            target = sql.Identifier(self.plan.schema, table.target)
+            loaded = copy_table(self.server, reading, target, on_rows, fresh=fresh)
+        else:
+            rows = table.rows - self.preflight.rows.count(table)
+            loaded = insert_defaults(self.server, self.plan.schema, table, rows)
+        self.loaded[name] = loaded
+        on_rows(loaded.rows, loaded.bytes, "table")
+
+    def _post_data(self, aside: list[target.SetAside]) -> None:
+        self.doing = "build indexes and constraints on"
+        self.on_progress(Progress("index", tables=len(self.plan.tables)))
+        self._post_statements()
+        order = {3: 0, 2: 1, 1: 2, 0: 3}  # indexes, keys, foreign keys, triggers
+        for put in sorted(aside, key=lambda put: order[put.phase]):
+            for restore in put.restore:
+                self._execute(restore)
+
+    def _post_statements(self) -> None:
+        """Execute the statements, in their order, whose tables are filled."""
+        ready = [statement for statement in self._waiting if statement.after <= self._filled]
+        self._waiting = [
+            statement for statement in self._waiting if not statement.after <= self._filled
+        ]
+        for statement in ready:
+            self._post_statement(statement)
+
+    def _post_statement(self, statement: Statement) -> None:
+        if not statement.optional:
+            self._execute(statement.sql)
+            return
+        try:
+            with self.server.transaction():
+                self._execute(statement.sql)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            reason = f"PostgreSQL refuses it: {error.diag.message_primary}"
+            self.left_behind.append(report.LeftBehind(statement.kind, statement.name, reason))
+
+    def _verify(self, before: dict[str, tuple[int, int]]) -> None:
+        self.doing = "verify the rows of"
+        self.on_progress(Progress("verify", tables=len(self.plan.tables)))
+        if self.plan.options.verify == "none":
+            return
+        differences = []
+        counts = []
+        rows = cells = 0
+        comparison = verify.Comparison(self.lite, self.preflight.rows)
+        for table in self.plan.tables:
+            kept, digest = before.get(table.target, (0, 0))
+            left = self.preflight.rows.count(table)
+            wanted = kept + table.rows - left
+            found = verify.count(self.server, self.plan.schema, table.target)
+            counts.append(report.Count(table.source.name, table.rows, found, kept, left))
+            rows += found - kept
+            if found != wanted:
+                differences.append(
+                    f"{table.source.name}: {wanted:,} rows expected, {found:,} found"
+                )
+            elif self.plan.options.verify == "full" and table.columns:
+                if table.source.name in self.in_order:
+                    verify.compare_rows(self.server, self.plan, comparison, table)
+                else:
+                    verify.compare_digests(self.server, self.plan, comparison, table, digest)
+                cells += (found - kept) * len(table.columns)
+        if differences:
+            raise VerificationFailed(tuple(differences))
+        self.verified = report.Verification(
+            self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
+        )

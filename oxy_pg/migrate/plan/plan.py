@@ -1,0 +1,149 @@
+"""What a migration will do: a value that can be printed, tested and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from oxy_pg.migrate.names import folded
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.convert.types import PgType
+    from oxy_pg.migrate.plan.survey import ColumnSurvey
+    from oxy_pg.migrate.source.schema import SourceTable
+    from oxy_pg.migrate.target import SetAside, TargetTable
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """
+    One statement.
+
+    ``after`` are the tables, by their names in the target, that are filled
+    before it. When PostgreSQL rejects an ``optional`` one, the object is left
+    behind with that reason; any other rejection ends the migration.
+    """
+
+    kind: str
+    name: str
+    sql: str
+    after: frozenset[str] = frozenset()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key that the target will have, in the names of the source."""
+
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """
+    Columns that may hold no key twice in the target, in the names of the source.
+
+    ``folds`` says of which columns the case of A to Z does not count, ``predicate``
+    which rows it is about, in SQLite's language.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    folds: tuple[bool, ...]
+    predicate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for."""
+
+    tables: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    schema: Literal["auto", "create", "existing"] = "auto"
+    casts: tuple[tuple[str, str], ...] = ()
+    on_bad_value: Literal["error", "null", "skip"] = "error"
+    on_orphan: Literal["error", "null", "skip"] = "error"
+    if_not_empty: Literal["error", "append", "truncate"] = "error"
+    verify: Literal["counts", "full", "none"] = "counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that stays behind, and why."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """One column on its way."""
+
+    source: str
+    target: str
+    declared: str
+    type: PgType
+    survey: ColumnSurvey
+    not_null: bool  # in the target
+    generated: bool = False  # PostgreSQL computes it
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """One table on its way."""
+
+    source: SourceTable
+    target: str
+    action: Literal["create", "fill"]
+    rows: int
+    columns: tuple[ColumnPlan, ...]
+    existing: TargetTable | None = None
+    uniques: tuple[UniqueKey, ...] = ()
+
+    @property
+    def loaded(self) -> tuple[ColumnPlan, ...]:
+        """The columns that are written; the others PostgreSQL computes."""
+        return tuple(column for column in self.columns if not column.generated)
+
+    def column(self, name: str) -> ColumnPlan | None:
+        """Return the column that has this name in the source."""
+        return next((c for c in self.columns if folded(c.source) == folded(name)), None)
+
+    def by_target(self, name: str) -> ColumnPlan | None:
+        """Return the column that has this name in the target."""
+        return next((c for c in self.columns if c.target == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will happen, in order."""
+
+    source: str
+    target: str  # masked
+    schema: str
+    encoding: str
+    tables: tuple[TablePlan, ...]
+    pre_data: tuple[Statement, ...]
+    post_data: tuple[Statement, ...]
+    set_aside: tuple[SetAside, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+    options: Options = Options()
+
+    @property
+    def rows(self) -> int:
+        """All rows of all tables."""
+        return sum(table.rows for table in self.tables)
+
+    def table(self, name: str) -> TablePlan | None:
+        """Return the plan of the source's table of this name."""
+        return next((t for t in self.tables if folded(t.source.name) == folded(name)), None)
+
+    def by_target(self, name: str) -> TablePlan | None:
+        """Return the plan of the target's table of this name."""
+        return next((t for t in self.tables if t.target == name), None)

@@ -1,0 +1,440 @@
+"""
+Decide what a migration will do.
+
+Making a plan reads both sides and changes neither.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg.errors import ConfigurationError, SchemaMismatch
+from oxy_pg.migrate.convert.types import Cast, PgType, parse_cast
+from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
+from oxy_pg.migrate.plan import ddl
+from oxy_pg.migrate.plan.plan import (
+    ColumnPlan,
+    ForeignKey,
+    Options,
+    Plan,
+    Skipped,
+    TablePlan,
+    UniqueKey,
+)
+from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
+from oxy_pg.migrate.source import tokens
+from oxy_pg.migrate.target import MOST_COLUMNS, SetAside, TargetTable, ident
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import psycopg
+
+    from oxy_pg.migrate.source.readers import Readers
+    from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
+    from oxy_pg.migrate.target import TargetColumn, TargetSchema
+
+# The tables in which migration tools keep their books, and the column that tells the version.
+BOOKKEEPING = {
+    "seaql_migrations": "version",
+    "alembic_version": "version_num",
+    "django_migrations": "name",
+    "schema_migrations": "version",
+    "ar_internal_metadata": "key",
+    "_prisma_migrations": "migration_name",
+    "_sqlx_migrations": "version",
+    "__diesel_schema_migrations": "version",
+    "refinery_schema_history": "version",
+    "flyway_schema_history": "version",
+    "knex_migrations": "name",
+    "knex_migrations_lock": "index",
+    "goose_db_version": "version_id",
+    "SequelizeMeta": "name",
+    "__EFMigrationsHistory": "MigrationId",
+    "migrations": "migration",
+}
+
+
+class _Notes:
+    """What is found while planning."""
+
+    def __init__(self) -> None:
+        self.skipped: list[Skipped] = []
+        self.warnings: list[str] = []
+        self.problems: list[str] = []
+
+
+def make_plan(
+    readers: Readers,
+    source: SourceSchema,
+    target: TargetSchema,
+    url: str,
+    options: Options,
+    *,
+    compute: bool = True,
+) -> Plan:
+    """
+    Decide everything.
+
+    Without ``compute``, PostgreSQL computes no generated columns: their values come along.
+
+    Raises SchemaMismatch with every way in which the two schemas do not fit,
+    and ConfigurationError for options that name what is not there.
+    """
+    notes = _Notes()
+    notes.skipped += [Skipped(*left) for left in source.left_behind]
+    chosen = _choose_tables(source, target, options, notes)
+    casts = _casts(source, options)
+    found = _find_tables(chosen, target)
+    names = _table_names(chosen, found, notes)
+    existing = {t.name: _existing(t, found[t.name], target, options, notes) for t in chosen}
+    jobs = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
+    surveys = survey_tables(readers, jobs)
+    tables = [
+        _plan_table(table, existing[table.name], names[table.name], survey, notes)
+        for table, survey in zip(chosen, surveys, strict=True)
+    ]
+    _warn_of_casts(tables, casts, notes)
+    if notes.problems:
+        raise SchemaMismatch(tuple(notes.problems))
+    planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
+    return Plan(
+        source=source.path,
+        target=url,
+        schema=target.name,
+        encoding=source.encoding,
+        tables=_parents_first(planned.tables, planned.foreign_keys),
+        pre_data=tuple(planned.pre_data),
+        post_data=tuple(planned.post_data),
+        set_aside=_all_set_aside(tables),
+        foreign_keys=tuple(planned.foreign_keys),
+        skipped=tuple(notes.skipped),
+        warnings=tuple(notes.warnings),
+        options=options,
+    )
+
+
+def _choose_tables(
+    source: SourceSchema, target: TargetSchema, options: Options, notes: _Notes
+) -> list[SourceTable]:
+    every = [table.name for table in source.tables]
+    for pattern in (*(options.tables or ()), *options.exclude):
+        if not _matches(every, [pattern]):
+            raise ConfigurationError(
+                f"No table of the source is called {pattern!r}. "
+                f"There are: {', '.join(every) or 'none'}."
+            )
+    wanted = set(every if options.tables is None else _matches(every, options.tables))
+    wanted -= set(_matches(every, options.exclude))
+    chosen = []
+    for table in source.tables:
+        books = table.name in BOOKKEEPING and options.tables is None
+        if table.name not in wanted:
+            notes.skipped.append(Skipped("table", table.name, "left out as asked"))
+        elif books and (target.table(table.name) or options.schema == "existing"):
+            reason = "a migration tool's own table; the target has its own"
+            notes.skipped.append(Skipped("table", table.name, reason))
+        elif not [c for c in table.columns if not c.hidden]:
+            notes.skipped.append(Skipped("table", table.name, "it has no columns"))
+        else:
+            if books:
+                notes.warnings.append(
+                    f"{table.name} came along, because the target has no such table and its other "
+                    "tables are created as they stand in the source"
+                )
+            chosen.append(table)
+    return chosen
+
+
+def _matches(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    wanted = [folded(pattern) for pattern in patterns]
+    return [n for n in names if any(folded(n) == p or fnmatchcase(folded(n), p) for p in wanted)]
+
+
+def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast]:
+    casts = {}
+    for name, spelled in options.casts:
+        table_name, _, column_name = name.rpartition(".")
+        table = source.table(table_name)
+        columns = {folded(c.name): c.name for c in table.columns} if table else {}
+        if table is None or folded(column_name) not in columns:
+            raise ConfigurationError(
+                f"The cast {name}={spelled} names no column of the source; write table.column=type."
+            )
+        casts[table.name, columns[folded(column_name)]] = parse_cast(spelled)
+    return casts
+
+
+def _warn_of_casts(
+    tables: list[TablePlan], casts: Mapping[tuple[str, str], Cast], notes: _Notes
+) -> None:
+    for table in tables:
+        for column in table.columns:
+            cast = casts.get((table.source.name, column.source))
+            if cast is not None and cast.type != column.type:
+                notes.warnings.append(
+                    f"{table.source.name}.{column.source} stays {column.type}, as the target has "
+                    f"it: the cast to {cast.type} is for tables that are created"
+                )
+
+
+def _find_tables(tables: list[SourceTable], target: TargetSchema) -> dict[str, TargetTable | None]:
+    """Find each table in the target, also where an earlier run had to shorten its name."""
+    taken: set[str] = set()
+    found = {}
+    for table in tables:
+        short = shorten(table.name, taken)
+        taken.add(short)
+        found[table.name] = target.table(table.name) or (
+            target.table(short) if short != table.name else None
+        )
+    return found
+
+
+def _table_names(
+    tables: list[SourceTable], found: Mapping[str, TargetTable | None], notes: _Notes
+) -> dict[str, str]:
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for table in tables:
+        existing = found[table.name]
+        names[table.name] = existing.name if existing else shorten(table.name, taken)
+        if not existing and names[table.name] != table.name:
+            notes.warnings.append(
+                f"table {table.name} is called {names[table.name]} (PostgreSQL's names have 1 to "
+                f"{LONGEST} bytes)"
+            )
+        taken.add(names[table.name])
+    return names
+
+
+def _existing(
+    table: SourceTable,
+    existing: TargetTable | None,
+    target: TargetSchema,
+    options: Options,
+    notes: _Notes,
+) -> TargetTable | None:
+    if existing is None and options.schema == "existing":
+        notes.problems.append(f"table {table.name} does not exist in the target")
+    if existing is None and table.name in target.names:
+        notes.problems.append(
+            f"{table.name} is a view or something else in the target, not a table"
+        )
+    if existing is not None and options.schema == "create":
+        notes.problems.append(
+            f"table {table.name} exists in the target already, and --schema create was asked for "
+            "(--schema auto fills it)"
+        )
+    return existing
+
+
+def _wanted(table: SourceTable, existing: TargetTable | None) -> dict[str, PgType]:
+    if existing is None:
+        return {}
+    matches = _find_columns(table, existing)
+    return {name: match.type for name, match in matches.items() if match is not None}
+
+
+def _find_columns(table: SourceTable, existing: TargetTable) -> dict[str, TargetColumn | None]:
+    names = _column_names(table)
+    return {name: existing.column(name) or existing.column(names[name]) for name in names}
+
+
+def _column_names(table: SourceTable) -> dict[str, str]:
+    """Return the names that the columns get in a table that is to be created."""
+    names: dict[str, str] = {}
+    taken = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+    for column in table.columns:
+        if not column.hidden:
+            names[column.name] = shorten(column.name, taken)
+            taken.add(names[column.name])
+    return names
+
+
+def _casts_of(table: SourceTable, casts: Mapping[tuple[str, str], Cast]) -> dict[str, Cast]:
+    return {column: cast for (owner, column), cast in casts.items() if owner == table.name}
+
+
+def _plan_table(
+    table: SourceTable,
+    existing: TargetTable | None,
+    name: str,
+    survey: TableSurvey,
+    notes: _Notes,
+) -> TablePlan:
+    for column_survey in survey.columns:
+        notes.warnings += [f"{table.name}.{column_survey.name}: {n}" for n in column_survey.notes]
+        if column_survey.overlong:
+            notes.warnings.append(
+                f"{table.name}.{column_survey.name}: {column_survey.overlong:,} times have more "
+                "than six fraction digits and are rounded to microseconds"
+            )
+    if existing is None:
+        return TablePlan(table, name, "create", survey.rows, _new_columns(table, survey, notes))
+    columns = _matched_columns(table, existing, survey, notes)
+    uniques = tuple(_existing_uniques(columns, existing))
+    return TablePlan(table, name, "fill", survey.rows, columns, existing, uniques)
+
+
+def _existing_uniques(
+    columns: tuple[ColumnPlan, ...], existing: TargetTable
+) -> Iterator[UniqueKey]:
+    sources = {column.target: column.source for column in columns}
+    for unique in existing.uniques:
+        if unique.nulls_distinct and set(unique.columns) <= sources.keys():
+            names = tuple(sources[column] for column in unique.columns)
+            predicate = unique.predicate and _for_sqlite(unique.predicate)
+            label = f"the unique index {unique.name}"
+            yield UniqueKey(label, names, (False,) * len(names), predicate)
+
+
+def _for_sqlite(predicate: str) -> str:
+    """Turn PostgreSQL's spelling of a simple predicate into SQLite's: without its casts."""
+    found = tokens.tokenize(predicate)
+    kept: list[str] = []
+    skip = 0
+    for position, token in enumerate(found):
+        if skip:
+            skip -= 1
+        elif token.text == ":" and found[position + 1].text == ":":
+            skip = 2
+        else:
+            kept.append(token.text)
+    return " ".join(kept)
+
+
+def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tuple[ColumnPlan, ...]:
+    if len(survey.columns) > MOST_COLUMNS:
+        notes.problems.append(
+            f"table {table.name} has {len(survey.columns):,} columns; PostgreSQL takes "
+            f"{MOST_COLUMNS:,}"
+        )
+    planned: list[ColumnPlan] = []
+    names = _column_names(table)
+    for found in survey.columns:
+        column = table.column(found.name)
+        name = names[column.name]
+        if name != column.name:
+            notes.warnings.append(f"column {table.name}.{column.name} is called {name}")
+        # SQLite lets NULL into most primary keys. Such a key becomes UNIQUE, which means the same.
+        in_key = column.name in table.primary_key and not found.nulls
+        planned.append(
+            ColumnPlan(
+                column.name, name, column.declared, found.type, found, column.not_null or in_key
+            )
+        )
+    return tuple(planned)
+
+
+def _matched_columns(
+    table: SourceTable, existing: TargetTable, survey: TableSurvey, notes: _Notes
+) -> tuple[ColumnPlan, ...]:
+    planned: list[ColumnPlan] = []
+    matches = _find_columns(table, existing)
+    for found in survey.columns:
+        column = table.column(found.name)
+        match = matches[column.name]
+        if match is None:
+            if found.nulls == survey.rows:
+                reason = "the target has no such column, and there are no values in it"
+                notes.skipped.append(Skipped("column", f"{table.name}.{column.name}", reason))
+            else:
+                values = survey.rows - found.nulls
+                notes.problems.append(
+                    f"column {table.name}.{column.name} has {values:,} values and no column in the "
+                    "target"
+                )
+            continue
+        planned.append(
+            ColumnPlan(
+                column.name, match.name, column.declared, match.type, found, match.not_null,
+                match.generated,
+            )
+        )  # fmt: skip
+    filled = {column.target for column in planned}
+    for wanted in existing.columns:
+        if wanted.name not in filled and not wanted.generated:
+            if wanted.has_default or not wanted.not_null:
+                notes.warnings.append(
+                    f"{existing.name}.{wanted.name} does not exist in the source and gets "
+                    + ("its default" if wanted.has_default else "NULL")
+                )
+            elif survey.rows:
+                notes.problems.append(
+                    f"column {existing.name}.{wanted.name} needs a value (NOT NULL, no default), "
+                    "and the source has no such column"
+                )
+    return tuple(planned)
+
+
+def _parents_first(
+    tables: list[TablePlan], foreign_keys: list[ForeignKey]
+) -> tuple[TablePlan, ...]:
+    """Order by foreign keys, for targets whose constraints must stay; cycles as they come."""
+    parents: dict[str, list[str]] = {table.source.name: [] for table in tables}
+    for key in foreign_keys:
+        parents[key.table].append(key.parent)
+    by_name = {table.source.name: table for table in tables}
+    ordered: dict[str, TablePlan] = {}
+    for name in by_name:
+        # Not by recursion: a chain of parents may be longer than the stack.
+        waiting, seen = [name], set()
+        while waiting:
+            current = waiting[-1]
+            missing = [p for p in parents[current] if p not in ordered and p not in seen]
+            seen.add(current)
+            missing = [p for p in missing if p != current]
+            if missing:
+                waiting.append(missing[0])
+            else:
+                waiting.pop()
+                ordered.setdefault(current, by_name[current])
+    return tuple(ordered.values())
+
+
+def _all_set_aside(tables: list[TablePlan]) -> tuple[SetAside, ...]:
+    unique = {
+        aside.remove: aside
+        for table in tables
+        if table.existing is not None and table.rows
+        for aside in table.existing.set_aside
+    }
+    return tuple(sorted(unique.values(), key=_phase))
+
+
+def _phase(aside: SetAside) -> int:
+    return aside.phase
+
+
+def bookkeeping_warnings(
+    lite: sqlite3.Connection,
+    server: psycopg.Connection[Any],
+    source: SourceSchema,
+    target: TargetSchema,
+) -> list[str]:
+    """Compare the versions that the migration tools of both sides have written down."""
+    warnings = []
+    for table in source.tables:
+        existing = target.table(table.name)
+        column = BOOKKEEPING.get(table.name)
+        if column is None or existing is None or existing.column(column) is None:
+            continue
+        names = {folded(c.name) for c in table.columns}
+        if folded(column) not in names:
+            continue
+        query = f"SELECT {ident(column)} FROM {ident(target.name, existing.name)}"
+        theirs = {str(row[0]) for row in server.execute(query)}
+        ours = {
+            str(row[0])
+            for row in lite.execute(f"SELECT {quoted(column)} FROM {quoted(table.name)}")
+        }
+        for missing, where in ((ours - theirs, "target"), (theirs - ours, "source")):
+            if missing:
+                listed = ", ".join(sorted(missing)[:5]) + (", …" if len(missing) > 5 else "")
+                warnings.append(
+                    f"{table.name}: the {where} lacks {len(missing)} versions: {listed}"
+                )
+    return warnings

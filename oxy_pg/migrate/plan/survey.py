@@ -1,0 +1,423 @@
+"""
+What the columns of the source really hold, looked at before the first write.
+
+One pass over each table counts the values that are what their column's type
+expects. Only columns where some are not get a closer look.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from oxy_pg.migrate.convert import codec, values
+from oxy_pg.migrate.convert.times import instant, unit_of
+from oxy_pg.migrate.convert.types import SIMPLE, Cast, Facts, PgType, choose
+from oxy_pg.migrate.convert.unfit import Unfit, Value
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.source.functions import encoding_of
+from oxy_pg.migrate.source.readers import Question
+from oxy_pg.problems import BadValue
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from oxy_pg.migrate.source.readers import Readers
+    from oxy_pg.migrate.source.schema import SourceColumn, SourceTable
+
+_SAMPLE = 500
+_PART = 10_000  # rowids that a reader is asked about at once, at least
+_PARTS = 8  # of a table for each reader, at most
+_INSTANTS = {"timestamp", "timestamptz", "date"}
+
+_FACTS = """
+    sum({x} ISNULL), sum(typeof({x}) = 'integer'), sum(typeof({x}) = 'real'),
+    sum(typeof({x}) = 'text'), sum(typeof({x}) = 'blob'),
+    max(CASE WHEN typeof({x}) = 'text' THEN length({x}) END),
+    min(CASE WHEN typeof({x}) IN ('integer', 'real') THEN {x} END),
+    max(CASE WHEN typeof({x}) IN ('integer', 'real') THEN {x} END),
+    sum(typeof({x}) = 'text' AND length({x}) < 50 AND (substr({x}, 20) GLOB '*[-+Z]*'
+        OR {x} GLOB '????-??-??T??:??*[-+Z]*')),
+    sum(typeof({x}) = 'integer' AND {x} NOT IN (0, 1)),
+    sum(typeof({x}) = 'integer' AND {x} NOT BETWEEN -9007199254740992 AND 9007199254740992),
+    max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals({x}) END)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSurvey:
+    """
+    What one column holds, the type it gets, and how its values travel.
+
+    ``unfit`` values are not of the fast way's form and go through values.to_text().
+    """
+
+    name: str
+    type: PgType
+    nulls: int
+    facts: Facts
+    fast: codec.Fast | None
+    unfit: int
+    option: str | None  # one of CAST_OPTIONS
+    notes: tuple[str, ...] = ()
+    overlong: int = 0  # times with more than six fraction digits
+
+
+@dataclass(frozen=True, slots=True)
+class TableSurvey:
+    """What one table holds."""
+
+    rows: int
+    columns: tuple[ColumnSurvey, ...]
+
+
+def exact(connection: sqlite3.Connection, name: str) -> str:
+    """
+    Return the term that reads a column so that a broken text is seen to be one.
+
+    SQLite turns UTF-16 into UTF-8 and makes some other letter of a lone surrogate.
+    It then reads as one that UTF-8 cannot have.
+    """
+    if encoding_of(connection) == "UTF-8":
+        return name
+    broken = f"typeof({name}) = 'text' AND oxy_is_broken(CAST({name} AS BLOB))"
+    return f"CASE WHEN {broken} THEN CAST(x'd8d8' AS TEXT) ELSE {name} END"
+
+
+def survey_tables(
+    readers: Readers,
+    tables: Sequence[tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]],
+) -> list[TableSurvey]:
+    """
+    Look at every value of these tables.
+
+    Beside each stand the types of the columns that the target has already;
+    the others are chosen. Last come the casts, by column name too.
+    """
+    connection = readers.connection
+    proposals = [_propose_all(connection, *job) for job in tables]
+    # Asked together: the parts of a large table go to several readers.
+    counts = _sums(
+        readers,
+        [
+            (table, _fitting_terms(table, proposed))
+            for (table, *_), proposed in zip(tables, proposals, strict=True)
+        ],
+    )
+    surveys = []
+    for job, proposed, sums in zip(tables, proposals, counts, strict=True):
+        quick = _all_fitting(proposed, sums)
+        surveys.append(quick or _look_closely(readers, *job, proposed))
+    return surveys
+
+
+def _sums(readers: Readers, asked: Sequence[tuple[SourceTable, list[str]]]) -> list[list[Any]]:
+    """Return for each table the sums that are asked for, none where nothing is."""
+    questions: list[Question] = []
+    owners: list[int] = []
+    for number, (table, terms) in enumerate(asked):
+        if terms:
+            parts = _parts(readers, table)
+            questions += [_sum_question(table, terms, part) for part in parts]
+            owners += [number] * len(parts)
+    found: list[list[Any]] = [[] for _ in asked]
+    for number, row in zip(owners, readers.ask_all(questions), strict=True):
+        so_far = found[number]
+        numbers = [value or 0 for value in row]
+        found[number] = [a + b for a, b in zip(so_far, numbers, strict=True)] if so_far else numbers
+    return found
+
+
+def _sum_question(table: SourceTable, terms: list[str], part: tuple[int, int] | None) -> Question:
+    query = f"SELECT {', '.join(terms)} FROM {quoted(table.name)}"
+    if part is None:
+        return Question(query)
+    query += f" NOT INDEXED WHERE {table.identity[0]} BETWEEN :first AND :last"
+    return Question(query, {"first": part[0], "last": part[1]})
+
+
+def _parts(readers: Readers, table: SourceTable) -> list[tuple[int, int] | None]:
+    """Return the ranges of rowids in which a table is looked at; None for all of it at once."""
+    if len(readers.all) == 1 or not table.has_rowid:
+        return [None]
+    rowid, name = table.identity[0], quoted(table.name)
+    # Two queries: for one with both, SQLite would read the whole table.
+    query = f"SELECT (SELECT min({rowid}) FROM {name}), (SELECT max({rowid}) FROM {name})"
+    least, greatest = readers.connection.execute(query).fetchone()
+    if least is None or greatest - least < _PART:
+        return [None]
+    width = max(_PART, -(-(greatest - least + 1) // (_PARTS * len(readers.all))))
+    return [
+        (first, min(first + width - 1, greatest)) for first in range(least, greatest + 1, width)
+    ]
+
+
+def _propose_all(
+    connection: sqlite3.Connection,
+    table: SourceTable,
+    wanted: Mapping[str, PgType],
+    casts: Mapping[str, Cast],
+) -> list[ColumnSurvey]:
+    """Guess from the first rows."""
+    columns = [column for column in table.columns if not column.hidden]
+    encoding = encoding_of(connection)
+    sample = f"(SELECT * FROM {quoted(table.name)} LIMIT {_SAMPLE})"
+    return [
+        _propose(column, facts, wanted.get(column.name), casts.get(column.name), encoding=encoding)
+        for column, facts in zip(columns, _all_facts(connection, sample, columns), strict=True)
+    ]
+
+
+def _look_closely(
+    readers: Readers,
+    table: SourceTable,
+    wanted: Mapping[str, PgType],
+    casts: Mapping[str, Cast],
+    proposed: list[ColumnSurvey],
+) -> TableSurvey:
+    """Survey a table of which some values are not what the first rows promise."""
+    connection = readers.connection
+    columns = [column for column in table.columns if not column.hidden]
+    encoding = encoding_of(connection)
+    rows, counts = _count(readers, table, proposed)
+    surveyed = []
+    for column, proposal, (present, fitting, overlong) in zip(
+        columns, proposed, counts, strict=True
+    ):
+        if proposal.fast is not None and fitting == present:
+            found = replace(proposal, nulls=rows - present, unfit=0, overlong=overlong)
+        else:
+            (facts,) = _all_facts(connection, quoted(table.name), [column])
+            wish = (wanted.get(column.name), casts.get(column.name))
+            found = _propose(column, facts, *wish, encoding=encoding)
+            if found.type.kind in _INSTANTS and facts.texts and facts.integers + facts.reals:
+                # Only texts that are times say that a number beside them is none.
+                times = _count_times(connection, table, column)
+                found = _propose(column, facts, *wish, encoding=encoding, times=times)
+            found = _recount(readers, table, replace(found, nulls=rows - present))
+        surveyed.append(found)
+    return TableSurvey(rows, tuple(surveyed))
+
+
+def _all_facts(
+    connection: sqlite3.Connection, relation: str, columns: list[SourceColumn]
+) -> list[Facts]:
+    found: list[Facts] = []
+    # A result may have 2,000 columns.
+    for start in range(0, len(columns), 100):
+        part = columns[start : start + 100]
+        terms = ", ".join(_FACTS.replace("{x}", quoted(column.name)) for column in part)
+        row = connection.execute(f"SELECT {terms} FROM {relation}").fetchone()
+        found.extend(_facts(row[12 * i : 12 * i + 12]) for i in range(len(part)))
+    return found
+
+
+def _facts(row: tuple[float | None, ...]) -> Facts:
+    numbers = [value or 0 for value in row]
+    nulls, integers, reals, texts, blobs, longest = (int(number) for number in numbers[:6])
+    return Facts(
+        nulls=nulls,
+        integers=integers,
+        reals=reals,
+        texts=texts,
+        blobs=blobs,
+        longest=longest,
+        least=numbers[6],
+        greatest=numbers[7],
+        offsets=int(numbers[8]),
+        bits=numbers[9] == 0,
+        whole=numbers[10] == 0,
+        decimals=int(numbers[11]),
+    )
+
+
+def _propose(
+    column: SourceColumn,
+    facts: Facts,
+    wanted: PgType | None,
+    cast_: Cast | None,
+    *,
+    encoding: str,
+    times: int | None = None,
+) -> ColumnSurvey:
+    notes: list[str] = []
+    type_ = wanted or (cast_.type if cast_ else choose(column.declared, facts))
+    if wanted is None and column.generated is None and column.key_position and _is_rowid(column):
+        type_ = cast_.type if cast_ else SIMPLE["bigint"]
+    option = cast_.option if cast_ else None
+    if option is None and type_.kind in _INSTANTS:
+        numbers = facts.integers + facts.reals
+        # A stray text among numbers is a bad value; a stray number among texts is one too.
+        if numbers > (facts.texts if times is None else times):
+            unit = unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
+            option = unit
+            notes.append(f"{numbers:,} numbers are read as {_UNIT_NAMES[unit]}")
+    fast = codec.fast(type_, facts, Cast(type_, option) if option else None, encoding)
+    return ColumnSurvey(column.name, type_, facts.nulls, facts, fast, 0, option, tuple(notes))
+
+
+_UNIT_NAMES = {
+    "s": "seconds since 1970 (UTC)",
+    "ms": "milliseconds since 1970 (UTC)",
+    "us": "microseconds since 1970 (UTC)",
+    "ns": "nanoseconds since 1970 (UTC)",
+    "julian": "Julian days (UTC)",
+}
+
+
+def _count_times(connection: sqlite3.Connection, table: SourceTable, column: SourceColumn) -> int:
+    name = quoted(column.name)
+    query = f"SELECT {exact(connection, name)} FROM {quoted(table.name)} "
+    query += f"WHERE typeof({name}) = 'text'"
+    count = 0
+    with exact_text(connection):
+        for (raw,) in connection.execute(query):
+            try:
+                instant(values.decode(raw), None)
+            except Unfit:
+                continue
+            count += 1
+    return count
+
+
+def _is_rowid(column: SourceColumn) -> bool:
+    return column.declared.upper() == "INTEGER"
+
+
+def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str]:
+    """
+    Return what to sum in order to see whether every value fits, which is nearly always so.
+
+    A single condition for all columns takes less time than a sum for each.
+    Nothing where it is known that some do not.
+    """
+    if len(proposed) > 300 or any(column.fast is None for column in proposed):
+        return []
+    terms, fits = ["count(*)"], []
+    for column in proposed:
+        name = quoted(column.name)
+        test = column.fast.fits.replace("{x}", name) if column.fast else ""
+        not_null = table.column(column.name).not_null
+        fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
+        terms += [_present(table, column), _overlong(column, name)]
+    return [*terms, f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)"]
+
+
+def _all_fitting(proposed: list[ColumnSurvey], sums: list[int]) -> TableSurvey | None:
+    """Return the survey of a table in which every value fits; None if some do not."""
+    if not sums or sums[-1]:
+        return None
+    rows, *counts, _ = sums
+    surveyed = [
+        replace(column, nulls=rows - present, unfit=0, overlong=overlong)
+        for column, present, overlong in zip(proposed, counts[::2], counts[1::2], strict=True)
+    ]
+    return TableSurvey(rows, tuple(surveyed))
+
+
+def _count(
+    readers: Readers, table: SourceTable, proposed: list[ColumnSurvey]
+) -> tuple[int, list[tuple[int, int, int]]]:
+    """Return the rows, and of each column the values, those that fit, and the overlong times."""
+    rows = 0
+    counts: list[tuple[int, int, int]] = []
+    for start in range(0, max(1, len(proposed)), 300):
+        terms = ["count(*)"]
+        for column in proposed[start : start + 300]:
+            name = quoted(column.name)
+            fits = column.fast.fits.replace("{x}", name) if column.fast else "0"
+            terms += [_present(table, column), f"sum({fits})", _overlong(column, name)]
+        ((rows, *numbers),) = _sums(readers, [(table, terms)])
+        counts += zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+    return rows, counts
+
+
+def _present(table: SourceTable, column: ColumnSurvey) -> str:
+    # What SQLite holds to be NOT NULL need not be counted.
+    is_not_null = table.column(column.name).not_null
+    return "count(*)" if is_not_null else f"count({quoted(column.name)})"
+
+
+def _overlong(column: ColumnSurvey, name: str) -> str:
+    if column.type.kind not in {"timestamp", "timestamptz"}:
+        return "0"
+    # Hardly any time has a digit there, and to look at one takes less time.
+    seventh = f"substr({name}, 27, 1) BETWEEN '0' AND '9'"
+    return f"sum(CASE WHEN {seventh} THEN {name} GLOB '{codec.TIME}.{'[0-9]' * 7}*' END)"
+
+
+def _recount(readers: Readers, table: SourceTable, column: ColumnSurvey) -> ColumnSurvey:
+    _, ((present, fitting, overlong),) = _count(readers, table, [column])
+    return replace(column, unfit=present - fitting, overlong=overlong)
+
+
+def row_name(table: SourceTable, identity: tuple[Value | None, ...]) -> str:
+    """Name one row in a message."""
+    if not table.without_rowid and len(identity) == 1:
+        return f"{table.rowid_alias or 'rowid'} {identity[0]!r}"
+    names = table.primary_key if table.without_rowid else [c.name for c in table.columns]
+    return ", ".join(f"{name} {show(value)}" for name, value in zip(names, identity, strict=True))
+
+
+def show(value: Value | None) -> str:
+    """Spell a value for a message, shortened."""
+    text = f"x'{value[:40].hex()}'" if isinstance(value, bytes) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def unfit_values(
+    connection: sqlite3.Connection,
+    table: SourceTable,
+    column: ColumnSurvey,
+    *,
+    everything: bool = False,
+) -> Iterator[tuple[str, tuple[Any, ...], Value, str | BadValue]]:
+    """
+    Stream the values that cannot take the fast way, or all of them.
+
+    Yields the row's name and its identity as it was read, the value, and
+    either its text for PostgreSQL or the reason why there is none.
+    """
+    name = quoted(column.name)
+    identity = table.identity
+    terms = [*identity, exact(connection, name)]
+    query = f"SELECT {', '.join(terms)} FROM {quoted(table.name)} WHERE {name} NOTNULL"
+    if column.fast is not None and not everything:
+        # Not NOT: a function that cannot make anything of a value gives NULL.
+        query += f" AND ({column.fast.fits.replace('{x}', name)}) IS NOT TRUE"
+    with exact_text(connection):
+        for *found, raw in connection.cursor().execute(query):
+            key = tuple(found)
+            where = row_name(table, tuple(readable(part) for part in key))
+            try:
+                value = values.decode(raw) if isinstance(raw, bytearray) else raw
+                yield where, key, value, values.to_text(value, column.type, column.option)
+            except Unfit as reason:
+                shown = show(readable(raw))
+                yield where, key, raw, BadValue(table.name, column.name, where, shown, str(reason))
+
+
+@contextmanager
+def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """
+    Read text as bytearray: it may not be valid, and a blob stays told apart from it.
+
+    It is UTF-8, whatever the encoding of the database; see exact().
+    """
+    before, connection.text_factory = connection.text_factory, bytearray
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def readable(raw: Any) -> Value | None:
+    """Return a text that was read exactly as text where that is possible, else as bytes."""
+    if not isinstance(raw, bytearray):
+        return cast("Value | None", raw)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return bytes(raw)

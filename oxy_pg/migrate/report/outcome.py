@@ -1,0 +1,78 @@
+"""The reporting half of a migration: what was planned, found and done becomes one value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from oxy_pg.migrate.load.load import Loaded
+from oxy_pg.migrate.report import report
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.check.preflight import Preflight
+    from oxy_pg.migrate.load.transaction import Transaction
+    from oxy_pg.migrate.plan.plan import Plan, TablePlan
+
+
+def outcome(
+    plan: Plan, preflight: Preflight, transaction: Transaction | None, seconds: float
+) -> report.MigrationReport:
+    """Report; without a ``transaction`` it was a dry run."""
+    problems = [report.Problem("bad value", str(bad)) for bad in preflight.bad]
+    problems += [report.Problem("orphans", str(orphan)) for orphan in preflight.orphans]
+    left = [report.LeftBehind(s.kind, s.name, s.reason) for s in plan.skipped]
+    nothing = report.Verification("none", 0, 0, 0)
+    return report.MigrationReport(
+        source=plan.source,
+        target=plan.target,
+        dry_run=transaction is None,
+        seconds=seconds,
+        tables=tuple(_table(table, preflight, transaction) for table in plan.tables),
+        changes=tuple(_changes(plan, preflight, transaction)),
+        skipped=tuple(left + (transaction.left_behind if transaction else [])),
+        sequences=transaction.sequences if transaction else (),
+        warnings=plan.warnings,
+        verification=transaction.verified if transaction else nothing,
+        problems=tuple(problems),
+        statements=tuple(s.sql for s in (*plan.pre_data, *plan.post_data)),
+    )
+
+
+def _table(
+    table: TablePlan, preflight: Preflight, transaction: Transaction | None
+) -> report.TableReport:
+    found = transaction.loaded.get(table.source.name) if transaction else None
+    loaded = found or Loaded(0, 0, 0.0)
+    columns = tuple(
+        report.ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
+        for c in table.columns
+    )
+    return report.TableReport(
+        name=table.source.name,
+        target=table.target,
+        action=table.action,
+        rows_read=table.rows,
+        rows_written=loaded.rows,
+        rows_skipped=preflight.rows.count(table),
+        bytes=loaded.bytes,
+        seconds=loaded.seconds,
+        columns=columns,
+    )
+
+
+def _changes(
+    plan: Plan, preflight: Preflight, transaction: Transaction | None
+) -> list[report.Change]:
+    counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
+    found = [
+        report.Change(table, column, count, what) for (table, column, what), count in counts.items()
+    ]
+    found += [
+        report.Change(
+            table.source.name, column.source, column.survey.overlong, "rounded to microseconds"
+        )
+        for table in plan.tables
+        for column in table.columns
+        if column.survey.overlong
+    ]
+    return found

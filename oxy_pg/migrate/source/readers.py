@@ -1,0 +1,296 @@
+"""
+Who reads the source: this process and, where it is large, others beside it.
+
+All of them see the database as it was at one moment. Processes, because
+threads hardly help: SQLite's memory has one lock, and whatever it asks Python
+needs the interpreter's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import pickle
+import queue
+import sqlite3
+import sys
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from oxy_pg import process
+from oxy_pg.errors import MigrationError
+from oxy_pg.machine import cpus
+from oxy_pg.migrate.source import database
+from oxy_pg.migrate.source.functions import install_functions, install_packs
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+_log = logging.getLogger("oxy_pg")
+
+_WORTH = 32 * 1024 * 1024  # bytes of a source from which on the other processes save time
+_PIPE = 1024 * 1024  # bytes: the most that Linux lets everybody have (pipe(7))
+_ATTEMPTS = 20  # to see one moment, where another program writes all the time
+
+
+class Question(NamedTuple):
+    """
+    A query that gives one row, texts as bytes.
+
+    ``packs`` are the functions.pack_function() that it calls; no value in it
+    may have more than ``limit`` bytes: sqlite3.DataError else.
+    """
+
+    query: str
+    parameters: Mapping[str, int] = {}
+    packs: frozenset[str] = frozenset()
+    limit: int | None = None
+
+
+class Reader(Protocol):
+    """Somebody who answers questions about the source, in the order in which they are sent."""
+
+    def send(self, question: Question) -> None:
+        """Ask; one more question may wait while another is answered."""
+
+    def receive(self) -> tuple[Any, ...]:
+        """Return the row that answers the oldest open question. Raises sqlite3.Error."""
+
+
+class ConnectionReader:
+    """Reads with a connection of this process."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._open: deque[Question] = deque()
+        self._packs: set[str] = set()
+        self._most = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+        install_functions(connection)
+
+    def send(self, question: Question) -> None:
+        """Ask; it is answered when it is received."""
+        self._open.append(question)
+
+    def receive(self) -> tuple[Any, ...]:
+        """Answer the oldest open question."""
+        return self.ask(self._open.popleft())
+
+    def ask(self, question: Question) -> tuple[Any, ...]:
+        """Return the row. Raises sqlite3.Error."""
+        connection = self.connection
+        install_packs(connection, question.packs - self._packs)
+        self._packs |= question.packs
+        factory, connection.text_factory = connection.text_factory, bytes
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, question.limit or self._most)
+        try:
+            row: tuple[Any, ...] = connection.execute(
+                question.query, question.parameters
+            ).fetchone()
+            return row
+        finally:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._most)
+            connection.text_factory = factory
+
+    def begin(self) -> None:
+        """End the read transaction, and begin another."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        database.begin(self.connection)
+
+
+class ProcessReader:
+    """Has a process of its own read; it ends when it is told to, or when we have gone."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        """Start it. Raises OSError."""
+        self._ours = contextlib.ExitStack()
+        with contextlib.ExitStack() as theirs:
+            asked, self._to = _pipe(theirs, self._ours)
+            self._from, answers = _pipe(self._ours, theirs)
+            try:
+                self._pid = process.spawn(
+                    process.command(__name__, "answer()"),
+                    {0: asked.fileno(), 1: answers.fileno()},
+                )
+            except OSError:
+                self._ours.close()
+                raise
+        self.send((os.path.abspath(path), timeout))
+
+    def send(self, question: object) -> None:
+        """Ask."""
+        # A process that has gone is found out when its answer is read.
+        with contextlib.suppress(OSError):
+            pickle.dump(question, self._to)
+            self._to.flush()
+
+    def receive(self) -> tuple[Any, ...]:
+        """Wait for an answer. Raises MigrationError when the process has gone."""
+        row: tuple[Any, ...] = self._receive()
+        return row
+
+    def begin(self) -> None:
+        """See the source as it is now. Raises sqlite3.Error."""
+        self.send(None)
+        self._receive()
+
+    def _receive(self) -> Any:
+        try:
+            # It comes from our own process, to which nobody else can write.
+            answer = pickle.load(self._from)  # noqa: S301
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            raise MigrationError(
+                "A process that was reading the source for this one has gone; nothing was written. "
+                "Try again; --jobs 1 does without."
+            ) from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """End the process, whatever it is at: it only reads."""
+        process.kill(self._pid)
+        with contextlib.suppress(OSError):  # of a question that nobody has read
+            self._to.close()
+        self._ours.close()
+
+
+def _pipe(
+    reader: contextlib.ExitStack, writer: contextlib.ExitStack
+) -> tuple[io.BufferedReader, io.BufferedWriter]:
+    """Open a pipe whose two ends are closed with these stacks."""
+    reading, writing = os.pipe()
+    with contextlib.suppress(OSError, AttributeError):  # macOS has no such thing
+        # So that an answer is out of the way of the next one, and nobody waits to be woken.
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+    # Held: else a process that another thread forks would keep it open.
+    reader.enter_context(process.ClosedInChildren(reading))
+    writer.enter_context(process.ClosedInChildren(writing))
+    return reader.enter_context(open(reading, "rb")), writer.enter_context(open(writing, "wb"))
+
+
+def answer() -> None:
+    """Be the other process: answer questions until nobody asks any more."""
+    path, timeout = pickle.load(sys.stdin.buffer)  # noqa: S301
+    reader = ConnectionReader(database.connect(path, timeout))
+    questions: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(questions,), daemon=True).start()
+    while True:
+        question = questions.get()
+        found: object = None
+        try:
+            if question is None:
+                reader.begin()
+            else:
+                found = reader.ask(question)
+        except sqlite3.Error as error:
+            found = error
+        pickle.dump(found, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _listen(questions: queue.SimpleQueue[Question | None]) -> None:
+    """Hear at once that whoever asks has gone, also in the middle of a query."""
+    try:
+        while True:
+            questions.put(pickle.load(sys.stdin.buffer))  # noqa: S301
+    except (EOFError, OSError, pickle.UnpicklingError):
+        os._exit(0)
+
+
+class Readers:
+    """
+    The readers of one source: ``here`` with its ``connection``, and ``all`` who share the work.
+
+    Use it as a context manager, and begin() before anything is read.
+    """
+
+    def __init__(self, path: str, timeout: float, jobs: int) -> None:
+        self._path = path
+        self._timeout = timeout
+        self.connection = database.connect(path, timeout)
+        self.here = ConnectionReader(self.connection)
+        self._others: list[ProcessReader] = []
+        self.all: Sequence[Reader] = [self.here]
+        jobs = min(jobs, cpus())
+        if jobs > 1 and database.size(path) >= _WORTH and sys.executable:
+            self._start_others(jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_others()
+        self.connection.close()
+
+    def _start_others(self, count: int) -> None:
+        try:
+            for _ in range(count):
+                self._others.append(ProcessReader(self._path, self._timeout))
+        except OSError as error:
+            self._read_alone(error)
+
+    def begin(self) -> None:
+        """
+        Let all see one moment.
+
+        Where another program writes without a pause, or no process can be
+        started, this process reads alone. Raises SourceUnreadable.
+        """
+        if not self._others:
+            return
+        try:
+            with contextlib.closing(database.Watch(self._path)) as watch:
+                for _ in range(_ATTEMPTS):
+                    before = watch.version()
+                    self.here.begin()
+                    for other in self._others:
+                        other.begin()
+                    if before == watch.version():
+                        self.all = self._others
+                        return
+            self._read_alone("it changes all the time")
+        except sqlite3.Error as error:
+            raise database.unreadable(self._path, error) from error
+        except MigrationError as error:
+            self._read_alone(error)
+
+    def ask_all(self, questions: Sequence[Question]) -> list[tuple[Any, ...]]:
+        """Return the answers to all questions, in their order. Raises sqlite3.Error."""
+        if len(self.all) == 1 or len(questions) == 1:
+            return [self.here.ask(question) for question in questions]
+        idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
+        for reader in self.all:
+            idle.put(reader)
+
+        def ask(question: Question) -> tuple[Any, ...]:
+            reader = idle.get()
+            try:
+                reader.send(question)
+                return reader.receive()
+            finally:
+                idle.put(reader)
+
+        with ThreadPoolExecutor(len(self.all)) as pool:
+            answers = [pool.submit(ask, question) for question in questions]
+            try:
+                return [answer.result() for answer in answers]
+            finally:
+                for answer in answers:
+                    answer.cancel()
+
+    def _read_alone(self, reason: object) -> None:
+        _log.info("the source is read by this process alone: %s", reason)
+        self._end_others()
+
+    def _end_others(self) -> None:
+        self.all = [self.here]
+        for other in self._others:
+            other.end()
+        self._others = []

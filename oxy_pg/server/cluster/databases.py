@@ -1,0 +1,210 @@
+"""The role ``oxy`` and its databases: create, clone, drop, list."""
+
+from __future__ import annotations
+
+import os
+
+from oxy_pg import files
+from oxy_pg.errors import ConfigurationError, ServerError
+from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oxy_pg.deadline import Deadline
+    from oxy_pg.paths import StateDir
+    from oxy_pg.server.cluster.socket_connection import Connection
+
+ROLE = "oxy"
+
+_DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing for one name
+_UNDEFINED = "42704"
+_IN_USE = "55006"
+_SCRAM_ITERATIONS = 4096
+_ADVISORY_LOCK = 0x6F78795F7067  # "oxy_pg"
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if PostgreSQL takes it as it is; ConfigurationError if not."""
+    size = len(name.encode("utf-8", "replace"))
+    if not 0 < size < 64 or "\0" in name:
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a database: PostgreSQL takes 1 to 63 bytes, and this "
+            f"is {size}."
+        )
+    return name
+
+
+def password(state: StateDir) -> str:
+    """Return the role's password, made anew when its file is missing or damaged."""
+    known = _read_password(state)
+    if known is None:
+        import binascii  # secrets would import random, and that takes longer than all of this
+
+        token = binascii.b2a_base64(os.urandom(32), newline=False).decode().rstrip("=")
+        known = token.replace("+", "-").replace("/", "_")
+        files.write_text(state.password, known + "\n", mode=0o600)
+    return known
+
+
+def _read_password(state: StateDir) -> str | None:
+    found = (files.read_text(state.password) or "").strip()
+    is_ours = len(found) == 43 and found.replace("-", "").replace("_", "").isalnum()
+    return found if is_ours and found.isascii() else None
+
+
+def set_up(
+    connection: Connection,
+    state: StateDir,
+    name: str | None,
+    deadline: Deadline,
+    *,
+    verify: bool,
+) -> str:
+    """
+    Leave the role and, unless it is None, the database ``name``; return the role's password.
+
+    With ``verify`` the stored password is compared with the file's, which
+    takes a few milliseconds; without, only whether there is one.
+    """
+    known, is_there = _look(connection, state, name, verify=verify)
+    if known is not None and is_there:
+        return known
+    # One at a time: of all that have just found a new cluster, one makes what is missing.
+    connection.query(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+    known, is_there = _look(connection, state, name, verify=True)
+    if known is None:
+        known = password(state)
+        _set_password(connection, known)
+    if name is not None and not is_there:
+        create(connection, name, deadline, exist_ok=True)
+    return known
+
+
+def _look(
+    connection: Connection, state: StateDir, name: str | None, *, verify: bool
+) -> tuple[str | None, bool]:
+    """
+    Return the role's password, if the role has it, and whether the database is there.
+
+    The same question proves who answers it: a pid, a port and a socket's name prove nothing.
+    """
+    wanted = "NULL" if name is None else literal(check_name(name))
+    rows = connection.query(
+        f"SELECT (SELECT rolpassword FROM pg_authid WHERE rolname = {literal(ROLE)}),"
+        f" EXISTS (SELECT FROM pg_database WHERE datname = {wanted}),"
+        " current_setting('data_directory')"
+    )
+    verifier, is_there, data_dir = rows[0]
+    if not os.path.samefile(str(data_dir), state.data_dir):
+        raise ServerError(
+            f"The server that answers on the socket of {state.data_dir} serves {data_dir}. "
+            "Stop it, and call again."
+        )
+    known = _read_password(state)
+    if known is None or verifier is None or (verify and not _matches(verifier, known)):
+        known = None
+    return known, name is None or is_there == "t"
+
+
+def _set_password(connection: Connection, secret: str) -> None:
+    # The verifier and not the password: it would stand in the log of a server that logs
+    # statements (PostgreSQL 16 manual, CREATE ROLE).
+    verifier = _verifier(secret, os.urandom(16), _SCRAM_ITERATIONS)
+    rights = f"{identifier(ROLE)} LOGIN CREATEDB PASSWORD {literal(verifier)}"
+    unlogged = "SET log_min_duration_statement = -1"  # however slow the disk is
+    try:
+        connection.query(
+            f"{unlogged}; ALTER ROLE {rights}"
+        )  # a new cluster has it, without a password
+    except QueryError as error:
+        if error.sqlstate != _UNDEFINED:
+            raise
+        connection.query(f"{unlogged}; CREATE ROLE {rights}")
+
+
+def _verifier(secret: str, salt: bytes, iterations: int) -> str:
+    """Compute what PostgreSQL stores for a password (RFC 5803; the password is plain ASCII)."""
+    import binascii
+    import hashlib
+    import hmac
+
+    salted = hashlib.pbkdf2_hmac("sha256", secret.encode(), salt, iterations)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    parts = (binascii.b2a_base64(part, newline=False).decode() for part in (salt, stored, server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(iterations, *parts)
+
+
+def _matches(verifier: str, secret: str) -> bool:
+    import binascii  # base64 would import re on the way to a running server
+
+    try:
+        _, parameters, _ = verifier.split("$")
+        iterations, salt = parameters.split(":")
+        return verifier == _verifier(secret, binascii.a2b_base64(salt), int(iterations))
+    except ValueError:
+        return False
+
+
+def create(
+    connection: Connection,
+    name: str,
+    deadline: Deadline,
+    *,
+    template: str | None = None,
+    exist_ok: bool = False,
+) -> None:
+    """
+    Create a database that belongs to the role, a copy of ``template`` if given.
+
+    Waits while somebody is connected to the template. Raises ConfigurationError
+    when the name is taken or the template does not exist, and ServerError.
+    """
+    statement = f"CREATE DATABASE {identifier(check_name(name))} OWNER {identifier(ROLE)}"
+    if template is not None:
+        statement += f" TEMPLATE {identifier(check_name(template))}"
+    for remaining in deadline.attempts(0.005, 0.1):
+        try:
+            connection.query(statement)
+        except QueryError as error:
+            if error.sqlstate in _DUPLICATE and exist_ok:
+                return
+            if error.sqlstate in {"42P04", "3D000"}:
+                raise ConfigurationError(f"The database cannot be made: {error}.") from error
+            if error.sqlstate == _IN_USE and remaining:
+                continue
+            raise ServerError(f"The database {name!r} could not be made: {error}") from error
+        return
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Drop a database, whoever is connected to it; one that is not there is no error."""
+    try:
+        connection.query(f"DROP DATABASE IF EXISTS {identifier(check_name(name))} WITH (FORCE)")
+    except QueryError as error:
+        raise ServerError(f"The database {name!r} could not be dropped: {error}") from error
+
+
+def names(connection: Connection) -> list[str]:
+    """Return the names of the role's databases."""
+    rows = connection.query(
+        "SELECT datname FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba"
+        f" WHERE rolname = {literal(ROLE)} ORDER BY datname"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def ensure_extensions(connection: Connection, names: Iterable[str]) -> None:
+    """Leave these extensions in the connection's database; ConfigurationError if one is unknown."""
+    for name in names:
+        try:
+            connection.query(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} CASCADE")
+        except QueryError as error:
+            rows = connection.query("SELECT name FROM pg_available_extensions ORDER BY name")
+            known = ", ".join(str(row[0]) for row in rows)
+            raise ConfigurationError(
+                f"The extension {name!r} cannot be used: {error.message}\n"
+                f"This PostgreSQL has: {known}. One that has more can be named with OXY_PG_BIN_DIR."
+            ) from error

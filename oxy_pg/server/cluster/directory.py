@@ -1,0 +1,273 @@
+"""One data directory: whose it is, how it comes to be, what it is configured to do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+from oxy_pg import files, paths
+from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
+from oxy_pg.installations import major_of
+from oxy_pg.server.cluster import account as accounts
+from oxy_pg.server.cluster import config, logs, template
+from oxy_pg.server.cluster.binaries import MAJOR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oxy_pg.deadline import Deadline
+    from oxy_pg.paths import StateDir
+    from oxy_pg.server.cluster.account import Account
+    from oxy_pg.server.cluster.binaries import Binaries
+
+_MARK = "oxy_pg.txt"
+_MARK_TEXT = (
+    "This cluster was made by oxy_pg and is started by it. postgresql.conf, pg_hba.conf and\n"
+    "pg_ident.conf are written anew at every start. Remove it with `oxy-pg reset`.\n"
+)
+
+
+def make_state_dir(state: StateDir) -> None:
+    """Make the state directory if need be; ConfigurationError when it cannot be used."""
+    try:
+        # As root the server's own user has to pass; it sees no more than the names it knows.
+        os.makedirs(state.root, mode=0o700 if os.geteuid() else 0o711, exist_ok=True)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"The state directory {state.root} is a file. Choose a directory with OXY_STATE_DIR."
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"The state directory {state.root} cannot be made: {error.strerror}. "
+            "Choose another place with OXY_STATE_DIR."
+        ) from error
+    if not os.access(state.root, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"The state directory {state.root} is not writable for "
+            f"{accounts.user_name(os.geteuid())}. Correct its owner or mode, or choose another "
+            "place with OXY_STATE_DIR."
+        )
+
+
+def version(state: StateDir) -> str | None:
+    """Return the major version of the cluster ("16"); None where there is no cluster."""
+    text = files.read_text(f"{state.data_dir}/PG_VERSION")
+    return text.strip() if text is not None else None
+
+
+def exists(state: StateDir) -> bool:
+    """Whether there is anything where the cluster belongs."""
+    try:
+        return bool(os.listdir(state.data_dir))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def check_mark(state: StateDir) -> None:
+    """Make sure that oxy_pg made the cluster; ForeignDataDirectory if not. Touches nothing."""
+    data_dir = state.data_dir
+    try:
+        content = os.listdir(data_dir)
+    except NotADirectoryError:
+        raise ForeignDataDirectory(data_dir, "it is not a directory") from None
+    except OSError as error:
+        raise ForeignDataDirectory(data_dir, f"it cannot be read ({error.strerror})") from error
+    if _MARK not in content:
+        reason = "oxy_pg did not make it" if "PG_VERSION" in content else "it is no cluster"
+        raise ForeignDataDirectory(data_dir, f"{reason} ({_MARK} is missing)")
+
+
+def check(state: StateDir, account: Account) -> None:
+    """
+    Make sure that the cluster is ours and can be used; touches nothing.
+
+    Raises ForeignDataDirectory or VersionMismatch.
+    """
+    major = check_ours(state, account)
+    if major != MAJOR:
+        raise VersionMismatch(state.data_dir, str(version(state)), str(MAJOR))
+
+
+def check_ours(state: StateDir, account: Account) -> int:
+    """Return the cluster's major version; ForeignDataDirectory if it is not ours to use."""
+    check_mark(state)
+    data_dir = state.data_dir
+    owner = os.stat(data_dir).st_uid
+    if owner != account.uid:
+        raise ForeignDataDirectory(
+            data_dir,
+            f"it belongs to the user {accounts.user_name(owner)}, "
+            f"and PostgreSQL would run as {account.name}",
+        )
+    major = version(state)
+    if major is None:
+        raise ForeignDataDirectory(data_dir, "its PG_VERSION is missing or unreadable")
+    if not os.access(data_dir, os.W_OK):
+        raise ForeignDataDirectory(data_dir, "it is read-only")
+    return major_of(major)
+
+
+def create(
+    state: StateDir,
+    binaries: Binaries,
+    account: Account,
+    deadline: Deadline,
+    *,
+    durable: bool,
+) -> str:
+    """
+    Make the cluster: beside its place, then put there whole by a rename.
+
+    Nothing is synced; for a ``durable`` one ``sync_if_new()`` does that, all
+    at once. Returns what ``template.publish()`` is to be called with. Raises
+    InitdbFailed, or OSError when the disk is full. A crash leaves at most a
+    directory ``postgres_data.new-*``, which the next call removes.
+    """
+    home = _home_for(state, account)
+    _remove_leftovers(home)
+    aside = f"{home}/postgres_data.new-{os.getpid()}"
+    marks = (_MARK, os.path.basename(state.unsynced)) if durable else (_MARK,)
+    try:
+        waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
+        mark(aside, account, marks)
+        os.rename(aside, f"{home}/postgres_data")
+    except BaseException:
+        files.remove_tree(aside if home == state.root else home)
+        raise
+    if home != state.root:
+        os.symlink(f"{home}/postgres_data", f"{aside}.link")
+        os.rename(f"{aside}.link", state.data_dir)
+    return waiting
+
+
+def mark(data_dir: str, account: Account, marks: tuple[str, ...] = (_MARK,)) -> None:
+    """Make a new cluster, which nothing has been synced of yet, recognisable as ours."""
+    owner = (account.uid, account.gid)
+    for name in marks:
+        files.write_text(f"{data_dir}/{name}", _MARK_TEXT, owner=owner, sync=False)
+    os.mkdir(f"{data_dir}/log", 0o700)
+    account.own(f"{data_dir}/log")
+
+
+def _home_for(state: StateDir, account: Account) -> str:
+    """Return where the cluster is to stand: elsewhere if root's server could not reach it."""
+    if os.path.islink(state.data_dir) and not os.path.exists(state.data_dir):
+        os.unlink(state.data_dir)  # what it pointed to has been removed
+    if account.can_enter(state.data_dir):
+        return state.root
+    import secrets
+
+    base = accounts.shared_base(state.root, account)
+    home = f"{base}/cluster-{paths.digest(state.root)[:8]}-{secrets.token_hex(4)}"
+    os.mkdir(home, 0o711)
+    os.chmod(home, 0o711)  # noqa: S103 - it can be passed, not listed
+    files.write_text(f"{home}/state_dir", f"{state.root}\n")
+    return home
+
+
+def _remove_leftovers(home: str) -> None:
+    for name in os.listdir(home):
+        if name.startswith("postgres_data.new-"):
+            files.remove_tree(f"{home}/{name}")
+
+
+def sync_if_new(state: StateDir) -> None:
+    """Make sure that a cluster that was made just now has reached the disk."""
+    if not os.path.exists(state.unsynced):
+        return
+    files.sync_tree(state.data_dir)
+    files.sync_file(state.home)
+    with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+        os.unlink(state.unsynced)
+
+
+def configure(
+    state: StateDir, account: Account, settings: Mapping[str, str], *, durable: bool
+) -> None:
+    """Write the configuration files, where they differ from what is there."""
+    # Each sync would wait for all that was written so far.
+    sync = durable and not os.path.exists(state.unsynced)
+    write_configuration(state.data_dir, account, settings, durable=durable, sync=sync)
+    log_dir = state.log_dir
+    if not os.path.isdir(log_dir):
+        os.mkdir(log_dir, 0o700)
+        account.own(log_dir)
+    logs.prune(log_dir)
+
+
+def write_configuration(
+    data_dir: str,
+    account: Account,
+    settings: Mapping[str, str],
+    *,
+    durable: bool = True,
+    sync: bool = True,
+) -> None:
+    """Write postgresql.conf and who may connect, where they differ from what is there."""
+    wanted = {
+        "postgresql.conf": config.postgresql_conf(settings, durable=durable),
+        "pg_hba.conf": config.pg_hba_conf(),
+        "pg_ident.conf": config.pg_ident_conf(account.socket_users),
+    }
+    for name, text in wanted.items():
+        path = f"{data_dir}/{name}"
+        if files.read_text(path) != text:
+            files.write_text(path, text, owner=(account.uid, account.gid), sync=sync)
+
+
+def make_run_dir(state: StateDir, account: Account) -> None:
+    """Make the directories of the sockets, closed to other users."""
+    run_dir = state.run_dir
+    # As root we must let the server's user pass; what is inside is closed all the same.
+    mode = 0o711 if account.demoted else 0o700
+    parent = os.path.dirname(run_dir)
+    if paths.is_private_temp_dir(parent):
+        os.makedirs(parent, mode, exist_ok=True)
+    for path, owner_only in ((run_dir, False), (state.socket_dir, True)):
+        os.makedirs(path, 0o700, exist_ok=True)
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), account.uid}:
+            raise ServerError(
+                f"The directory {path} for the sockets belongs to somebody else. Remove it."
+            )
+        os.chmod(path, 0o700 if owner_only else mode)
+    account.own(state.socket_dir)
+
+
+def settle(state: StateDir) -> None:
+    """
+    Put the new cluster of an upgrade in its place, if it was killed between two renames.
+
+    Only where the system cannot exchange two names at once, and only for
+    whoever holds the lock; see server/upgrade.py.
+    """
+    place = os.path.realpath(state.data_dir)
+    if not os.path.lexists(place) and os.path.isdir(f"{place}.upgraded"):
+        os.rename(f"{place}.upgraded", place)
+        files.sync_file(os.path.dirname(place))
+
+
+def destroy(state: StateDir) -> None:
+    """Remove the cluster and what belongs to it; only for whoever holds the lock."""
+    home = state.home
+    doomed = f"{home}/postgres_data.new-removed"
+    files.remove_tree(doomed)
+    try:
+        os.rename(f"{home}/postgres_data", doomed)  # gone at once, whatever happens next
+    except FileNotFoundError:
+        pass
+    else:
+        files.remove_tree(doomed)
+    if home != state.root:
+        os.unlink(state.data_dir)
+        files.remove_tree(home)
+    for name in os.listdir(state.root):  # of an upgrade
+        if name.startswith(("postgres_data.upgrad", "postgres_data.dump", "postgres_data.old-")):
+            files.remove_tree(f"{state.root}/{name}")
+    for path in (state.password, state.port, state.settings):
+        if os.path.lexists(path):
+            os.unlink(path)

@@ -1,0 +1,111 @@
+"""
+The queries that took long.
+
+An embedded server logs each that takes longer than log_min_duration_statement
+(1 s unless set otherwise); the values of parameters are not in it. Elsewhere
+pg_stat_statements counts them, where an administrator has installed it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from typing import TYPE_CHECKING
+
+from oxy_pg.server.cluster import logs
+from oxy_pg.server.monitor import redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READ = 2 * 1024 * 1024  # bytes of the log's end
+_MOST = 10
+
+# log_line_prefix as config.py has it; what belongs to the same entry begins with a tab.
+_ENTRY = re.compile(
+    r"^(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ (?P<zone>\S+) \[\d+\] "
+    r"(?P<role>.*?)@(?P<database>.*?) LOG:  duration: (?P<ms>[\d.]+) ms  "
+    r"(?:statement|parse|bind|execute|fastpath)\b[^:]*: (?P<query>.*(?:\n\t.*)*)",
+    re.MULTILINE,
+)
+
+# For servers that have it; {} is the schema it stands in. The times are those of all calls.
+STATEMENTS = """
+SELECT coalesce(json_agg(t), '[]') FROM (
+SELECT s.query, d.datname AS database, r.rolname AS role, s.calls,
+       s.mean_exec_time AS mean_ms, s.max_exec_time AS max_ms, NULL AS last_at
+  FROM {}.pg_stat_statements s
+  LEFT JOIN pg_database d ON d.oid = s.dbid LEFT JOIN pg_roles r ON r.oid = s.userid
+ WHERE s.max_exec_time >= {}
+ ORDER BY s.total_exec_time DESC LIMIT 10) t
+"""
+STATEMENTS_SCHEMA = """
+SELECT to_json((SELECT quote_ident(nspname) FROM pg_extension e
+                  JOIN pg_namespace n ON n.oid = e.extnamespace
+                 WHERE extname = 'pg_stat_statements'))
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlowQuery:
+    """
+    One query that took long.
+
+    From the log, ``calls`` are those that were slow; from pg_stat_statements
+    they are all, and ``last_at`` is not known.
+    """
+
+    query: str
+    database: str | None
+    role: str | None
+    calls: int
+    mean_ms: float
+    max_ms: float
+    last_at: str | None
+
+
+def from_log(log_dir: str, at_least_ms: float) -> tuple[SlowQuery, ...]:
+    """Return what the log's last megabytes have; those first that took most time in all."""
+    found: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
+    for entry in _ENTRY.finditer(_end_of_log(log_dir)):
+        took = float(entry["ms"])
+        if took >= at_least_ms:
+            key = (redaction.shown(entry["query"]), entry["database"], entry["role"])
+            found.setdefault(key, []).append((took, f"{entry['at']} {entry['zone']}"))
+    grouped = [
+        SlowQuery(
+            query,
+            redaction.printable(database),
+            redaction.printable(role),
+            len(calls),
+            round(sum(took for took, _ in calls) / len(calls), 3),
+            max(took for took, _ in calls),
+            max(at for _, at in calls),
+        )
+        for (query, database, role), calls in found.items()
+    ]
+    return tuple(sorted(grouped, key=lambda one: one.calls * -one.mean_ms)[:_MOST])
+
+
+def _end_of_log(log_dir: str) -> str:
+    parts: list[bytes] = []
+    left = _READ
+    for part in _backwards(log_dir, left):
+        parts.insert(0, part)
+        left -= len(part)
+        if left <= 0:
+            break
+    return b"".join(parts).decode(errors="replace")
+
+
+def _backwards(log_dir: str, most: int) -> Iterator[bytes]:
+    """Give the ends of the log files, newest first."""
+    for path in reversed(logs.names(log_dir)):
+        try:
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - most))
+                yield file.read(most)
+        except OSError:  # removed to keep the logs within bounds, or not ours to read
+            continue

@@ -1,0 +1,171 @@
+"""``Status``: what is known of a server at one moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg import url as urls
+from oxy_pg.deadline import Deadline
+from oxy_pg.errors import BinariesNotFound, ConfigurationError
+from oxy_pg.server.cluster import binaries, directory
+from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+from oxy_pg.server.monitor.activity import CLIENTS
+from oxy_pg.server.supervisor.lease import Line, SupervisorGone
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from oxy_pg.paths import StateDir
+
+_PATIENCE = 5.0  # seconds for a server that runs but does not answer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Database:
+    """A database and its size on disk."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Installation:
+    """The PostgreSQL that is used, or would be."""
+
+    provider: str
+    version: str
+    path: Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Status:
+    """
+    What is known of a server at one moment; the password is masked.
+
+    ``state`` is ``uninitialized`` (no cluster yet), ``stopped``, ``starting``,
+    ``running``, or ``external`` (OXY_DATABASE_URL). What is not known is None.
+    """
+
+    state: str
+    url: str | None = None
+    host: str | None = None
+    port: int | None = None
+    pid: int | None = None
+    supervisor_pid: int | None = None
+    server_version: str | None = None
+    data_dir: Path | None = None
+    log_dir: Path | None = None
+    started_at: dt.datetime | None = None
+    uptime_s: float | None = None
+    clients: int = 0
+    connections: int | None = None
+    max_connections: int | None = None
+    databases: tuple[Database, ...] = ()
+    binaries: Installation | None = None
+    keep_alive_s: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, ready for ``json.dumps``; an infinite time becomes "inf"."""
+        plain = dataclasses.asdict(self)
+        for name in ("data_dir", "log_dir"):
+            plain[name] = plain[name] and str(plain[name])
+        if plain["binaries"]:
+            plain["binaries"]["path"] = str(plain["binaries"]["path"])
+        plain["started_at"] = self.started_at and self.started_at.isoformat()
+        if self.keep_alive_s == float("inf"):
+            plain["keep_alive_s"] = "inf"
+        return plain
+
+
+def of_embedded(state: StateDir) -> Status:
+    """Return the status of a state directory's server; starts nothing and changes nothing."""
+    known: dict[str, Any] = {"binaries": _installation()}
+    if not directory.exists(state):
+        return Status("uninitialized", **known)
+    known |= {"data_dir": Path(state.data_dir), "log_dir": Path(state.log_dir)}
+    deadline = Deadline(_PATIENCE)
+    try:
+        answers = ask_supervisor(state, deadline)
+    except TimeoutError:  # it is there, and does not answer
+        return Status("starting", **known)
+    except SupervisorGone:
+        return Status("stopped", **known)
+    known |= {
+        "supervisor_pid": int(answers["pid"]),
+        "clients": len(answers["leases"].split(",")) if answers["leases"] else 0,
+        "keep_alive_s": float(answers["keep_alive"]),
+    }
+    port = int(answers["port"])
+    if answers["state"] != "ready":
+        return Status("starting", **known)
+    known |= {
+        "pid": int(answers["postmaster_pid"]),
+        "host": "127.0.0.1",
+        "port": port,
+        "url": urls.mask(urls.tcp_url("oxy", "x", port, "oxy")),
+    }
+    try:
+        with Connection(answers["socket_dir"], port, deadline) as connection:
+            known |= _facts(connection.query(_FACTS)[0], connection.query(_DATABASES))
+    except (OSError, QueryError):
+        return Status("starting", **known)
+    return Status("running", **known)
+
+
+def ask_supervisor(state: StateDir, deadline: Deadline) -> dict[str, str]:
+    """Return what the supervisor says of itself; raises SupervisorGone, or LockTimeout."""
+    line = Line(state, deadline)
+    try:
+        line.send("status")
+        answer = line.receive(deadline).removeprefix("status ")
+        return dict(field.split("=", 1) for field in answer.split("\t"))
+    finally:
+        line.close()
+
+
+# Works for an ordinary role too, which sees the size of what it may connect to.
+_FACTS = f"""
+SELECT current_setting('server_version'),
+       extract(epoch FROM pg_postmaster_start_time()),
+       extract(epoch FROM now() - pg_postmaster_start_time()),
+       (SELECT count(*) FROM pg_stat_activity WHERE {CLIENTS}),
+       current_setting('max_connections')
+"""
+_DATABASES = """
+SELECT datname, pg_database_size(oid) FROM pg_database
+ WHERE NOT datistemplate AND datname <> 'postgres' AND datallowconn
+   AND has_database_privilege(oid, 'CONNECT')
+ ORDER BY datname
+"""
+
+
+def _facts(row: tuple[Any, ...], databases: list[tuple[Any, ...]]) -> dict[str, Any]:
+    version, started_at, uptime, connections, max_connections = row
+    return {
+        "server_version": str(version).split()[0],
+        "started_at": dt.datetime.fromtimestamp(float(started_at), dt.UTC),
+        "uptime_s": round(float(uptime), 3),
+        "connections": int(connections),
+        "max_connections": int(max_connections),
+        "databases": tuple(Database(str(name), int(size)) for name, size in databases),
+    }
+
+
+def _installation() -> Installation | None:
+    try:
+        found = binaries.find()
+    except (BinariesNotFound, ConfigurationError):
+        return None
+    return Installation(found.provider, found.version, Path(found.bin_dir))
+
+
+def of_connection(connection: psycopg.Connection[Any], url: str) -> Status:
+    """Return the status of somebody else's server, as far as our role may see it."""
+    facts = connection.execute(_FACTS).fetchone()
+    assert facts is not None
+    known = _facts(facts, connection.execute(_DATABASES).fetchall())
+    info = connection.info
+    return Status("external", url=urls.mask(url), host=info.host, port=info.port, **known)

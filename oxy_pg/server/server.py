@@ -1,0 +1,396 @@
+"""``Server``: a handle on the PostgreSQL of one state directory."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import threading
+import weakref
+
+from oxy_pg import paths
+from oxy_pg.deadline import Deadline
+from oxy_pg.errors import ConfigurationError, LockTimeout, ServerError, StartTimeout
+from oxy_pg.server.cluster.socket_connection import QueryError
+from oxy_pg.server.supervisor import launcher
+from oxy_pg.server.supervisor.lease import Lease, SupervisorGone
+from oxy_pg.url import socket_url, tcp_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from os import PathLike
+    from types import TracebackType
+    from typing import Self, TypeVar
+
+    from oxy_pg.server.cluster.config import Settings
+    from oxy_pg.server.cluster.socket_connection import Connection
+    from oxy_pg.server.monitor.status import Status
+
+    T = TypeVar("T")
+
+_ROLE = "oxy"
+_TIMEOUT = 60.0
+_LAST_ATTEMPT = 0.25  # seconds left that are not enough to try again
+_STOP_TIMEOUT = 120.0  # a fast shutdown writes a checkpoint, and a disk may be slow
+
+
+class Server:
+    """
+    The PostgreSQL of one state directory; making a handle touches nothing.
+
+    A handle that has started the server holds it: it stays up until
+    ``stop()``, or until ``keep_alive`` seconds after its last user has gone.
+    Users are all processes that hold it, and all clients that are connected.
+    As a context manager it starts the server, and lets go of it at the end.
+
+    ``state_dir``: where the data is; default OXY_STATE_DIR, or the user's data
+    directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
+    None keeps those of last time. ``keep_alive``: seconds; default
+    OXY_PG_KEEP_ALIVE, or 5; ``math.inf`` keeps it until it is stopped.
+
+    A handle is safe to use from any number of threads, and after a fork.
+    Raises ConfigurationError for what cannot be a setting, a path or a time.
+    """
+
+    def __init__(
+        self,
+        state_dir: str | PathLike[str] | None = None,
+        *,
+        settings: Settings | None = None,
+        keep_alive: float | None = None,
+    ) -> None:
+        self._state = paths.StateDir(paths.state_dir(state_dir))
+        self._request = launcher.Request(_checked(settings), _checked_keep_alive(keep_alive))
+        self._lease: Lease | None = None
+        self._known_databases: set[str] = set()
+        self._password = ""
+        self._lock = threading.RLock()
+        _handles.add(self)
+
+    def __repr__(self) -> str:
+        return f"Server({self._state.root!r})"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    # --- start and stop ---
+
+    def start(self, timeout: float = _TIMEOUT) -> None:
+        """
+        Leave the server running and held by this process, whoever has to start it.
+
+        Returns at once when that is so already. ``timeout`` is in seconds.
+        Raises ServerError (StartFailed, StartTimeout, LockTimeout,
+        BinariesNotFound, InitdbFailed, VersionMismatch, ForeignDataDirectory)
+        or ConfigurationError. A server that is still starting at the end of
+        the time is left to it.
+        """
+        deadline = Deadline(timeout)
+        with self._exclusive(deadline):
+            self._hold(deadline)
+
+    def release(self) -> None:
+        """Let go of the server; it stops when nobody else uses it."""
+        with self._lock:
+            if self._lease is not None:
+                self._lease.release()
+            self._lease = None
+            self._known_databases.clear()
+
+    def keep_through_exec(self) -> None:
+        """Let the hold pass to the program that takes this process's place (execve(2))."""
+        with self._lock:
+            self._hold(Deadline(_TIMEOUT)).keep_through_exec()
+
+    def stop(self, mode: str = "fast") -> None:
+        """
+        Stop the server for everybody, and return when it has gone.
+
+        ``mode`` is PostgreSQL's: ``fast`` ends the sessions, ``smart`` waits
+        for them to end, ``immediate`` does without a checkpoint (PostgreSQL 16
+        manual, 19.5). A server that is not running is no error. Raises
+        LockTimeout when it does not go within two minutes.
+        """
+        from oxy_pg.server.supervisor import shutdown
+
+        with self._lock:
+            self.release()
+            shutdown.stop(self._state, mode, Deadline(_STOP_TIMEOUT))
+
+    def restart(self, timeout: float = _TIMEOUT) -> None:
+        """
+        Stop the server and start it again, with the settings that only a start applies.
+
+        Processes that hold it keep their hold, and its port stays if it can.
+        Raises what ``start()`` raises.
+        """
+        from oxy_pg.server.supervisor import shutdown
+
+        with self._lock:
+            shutdown.restart(self._state, Deadline(timeout + _STOP_TIMEOUT))
+            self._hold(Deadline(timeout))
+
+    def destroy(self) -> None:
+        """
+        Stop the server and delete its data directory, with all databases in it.
+
+        Raises ForeignDataDirectory for one that oxy_pg did not make, and then
+        leaves it as it is.
+        """
+        from oxy_pg.server.supervisor import shutdown
+
+        with self._lock:
+            self.release()
+            shutdown.destroy(self._state, Deadline(_STOP_TIMEOUT))
+
+    # --- what is there ---
+
+    def status(self) -> Status:
+        """Return what is known of the server; starts nothing and changes nothing."""
+        from oxy_pg.server.monitor import status
+
+        return status.of_embedded(self._state)
+
+    def url(self, database: str = "oxy") -> str:
+        """
+        Return the URL of a database for any driver; starts the server if need be.
+
+        The database is not made: see ``create_database()``, ``ensure_database()``.
+        """
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            return self._url(self._hold(deadline), database)
+
+    def socket_url(self, database: str = "oxy") -> str:
+        """Return the URL of a database by way of the private Unix socket, without a password."""
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            lease = self._hold(deadline)
+            return socket_url(_ROLE, lease.socket_dir, lease.port, database)
+
+    def superuser_url(self, database: str = "postgres") -> str:
+        """Return the URL of a database for the superuser, by way of the private Unix socket."""
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            lease = self._hold(deadline)
+            return socket_url("postgres", lease.socket_dir, lease.port, database)
+
+    def _url(self, lease: Lease, database: str) -> str:
+        return tcp_url(_ROLE, self._password, lease.port, database)
+
+    # --- databases ---
+
+    def ensure_database(
+        self,
+        name: str = "oxy",
+        *,
+        extensions: Iterable[str] = (),
+        timeout: float = _TIMEOUT,
+    ) -> str:
+        """
+        Return the URL of a database that is there, whoever has to make it.
+
+        Costs microseconds once it is known to be there. ``extensions`` are
+        created in it by the superuser. Raises what ``start()`` raises, and
+        ConfigurationError for a name or an extension that PostgreSQL refuses.
+        """
+        deadline = Deadline(timeout)
+        with self._exclusive(deadline):
+            lease = self._hold(deadline, name)
+            if extensions:
+                from oxy_pg.server.cluster import databases
+
+                with self._connect(deadline, name) as connection:
+                    databases.ensure_extensions(connection, extensions)
+            return self._url(lease, name)
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """
+        Create a database that belongs to the role ``oxy``.
+
+        ``template`` is the database to copy; nobody may be connected to it.
+        Raises ConfigurationError when the name is taken or not possible or the
+        template does not exist, and ServerError.
+        """
+        from oxy_pg.server.cluster import databases
+
+        self._administer(
+            lambda connection, deadline: databases.create(
+                connection, name, deadline, template=template
+            )
+        )
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected to it; one that is not there is no error."""
+        from oxy_pg.server.cluster import databases
+
+        self._known_databases.discard(name)
+        self._administer(lambda connection, _: databases.drop(connection, name))
+
+    def databases(self) -> list[str]:
+        """Return the names of the databases that belong to the role ``oxy``, in order."""
+        from oxy_pg.server.cluster import databases
+
+        return self._administer(lambda connection, _: databases.names(connection))
+
+    def _administer(self, action: Callable[[Connection, Deadline], T]) -> T:
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            self._hold(deadline)
+            try:
+                with self._connect(deadline) as connection:
+                    return action(connection, deadline)
+            except (OSError, QueryError) as error:
+                raise self._typed(error, deadline) from error
+
+    def _connect(self, deadline: Deadline, database: str = "postgres") -> Connection:
+        from oxy_pg.server.cluster.socket_connection import Connection
+
+        assert self._lease is not None
+        return Connection(self._lease.socket_dir, self._lease.port, deadline, database)
+
+    # --- the hold ---
+
+    @contextlib.contextmanager
+    def _exclusive(self, deadline: Deadline) -> Iterator[None]:
+        """Keep other threads out; LockTimeout when one of them keeps us out until the deadline."""
+        lock = self._lock  # a forked child gets another one
+        if not lock.acquire(timeout=deadline.remaining()):
+            raise LockTimeout(self._state.lock, "another thread of this process", deadline.timeout)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _hold(self, deadline: Deadline, database: str | None = None) -> Lease:
+        """Return a lease on a server that is ready, and in which ``database`` is there."""
+        for remaining in deadline.attempts(0.005, 0.2):
+            try:
+                return self._hold_now(deadline, database)
+            except (OSError, QueryError) as error:
+                self.release()  # what was not set up to its end is not held
+                if isinstance(error, ServerError):  # a TimeoutError is an OSError
+                    raise
+                # It was stopped, or crashed, just after it was ready: somebody brings it back.
+                if remaining < _LAST_ATTEMPT or not _passes(error):
+                    raise self._typed(error, deadline) from error
+        raise AssertionError  # the last attempt has returned or raised
+
+    def _typed(self, error: Exception, deadline: Deadline) -> Exception:
+        """Return the error to raise for one that the server, or the way to it, has caused."""
+        if isinstance(error, ServerError):
+            return error
+        if isinstance(error, TimeoutError):
+            from oxy_pg.server.cluster import logs
+
+            last_words = "\n".join(logs.tail(self._state.log_dir, 5))
+            return StartTimeout(self._state.data_dir, deadline.timeout, last_words)
+        return ServerError(
+            f"The PostgreSQL in {self._state.data_dir} cannot be used: {error}. "
+            "Your data is untouched. Call again once the cause is gone; `oxy-pg status` and "
+            "`oxy-pg logs` tell more."
+        )
+
+    def _hold_now(self, deadline: Deadline, database: str | None) -> Lease:
+        lease, attached = self._lease, False
+        # A forked child has inherited its parent's, and may not speak on it.
+        if lease is None or lease.owner_pid != os.getpid() or not _is_good(lease, deadline):
+            self.release()
+            lease, started = launcher.acquire(self._state, self._request, deadline)
+            self._lease, attached = lease, not started
+            self._set_up(database, deadline, started=started)
+        elif database is not None and database not in self._known_databases:
+            self._set_up(database, deadline, started=False)
+        # Who shares a temporary server has asked for the same settings as who started it.
+        if attached and self._request.settings is not None and not self._request.ephemeral:
+            from oxy_pg.server.cluster import settings
+
+            settings.apply(self._state, self._request.settings, self._connect, deadline)
+        return lease
+
+    def _set_up(self, database: str | None, deadline: Deadline, *, started: bool) -> None:
+        """Leave the role, its password and the database as they have to be."""
+        from oxy_pg.server.cluster import databases
+
+        if os.path.exists(self._state.unsynced):  # whoever made the cluster was killed
+            from oxy_pg.server.cluster import directory
+
+            directory.sync_if_new(self._state)
+        with self._connect(deadline) as connection:
+            self._password = databases.set_up(
+                connection, self._state, database, deadline, verify=started
+            )
+        if database is not None:
+            self._known_databases.add(database)
+
+
+def _passes(error: OSError | QueryError) -> bool:
+    """Whether it may be different in a moment: no server just now, or no connection left."""
+    if isinstance(error, QueryError):
+        return error.sqlstate.startswith("57P") or error.sqlstate == "53300"
+    return isinstance(error, (ConnectionError, FileNotFoundError))
+
+
+def _is_good(lease: Lease, deadline: Deadline) -> bool:
+    try:
+        lease.check(deadline)
+    except SupervisorGone:
+        lease.release()
+        return False
+    return True
+
+
+def _checked(settings: Settings | None) -> dict[str, str] | None:
+    if settings is None:
+        return None
+    from oxy_pg.server.cluster import config
+
+    return config.checked(settings)
+
+
+def _checked_keep_alive(keep_alive: float | None) -> float | None:
+    given: object = keep_alive
+    if given is None:
+        given = os.environ.get("OXY_PG_KEEP_ALIVE") or None
+    if given is None:
+        return None
+    try:
+        seconds = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not seconds >= 0:
+        raise ConfigurationError(
+            f"keep_alive (OXY_PG_KEEP_ALIVE) is {given!r}; a number of seconds is needed, 0 or "
+            'more, or "inf" to keep the server until it is stopped.'
+        )
+    return seconds
+
+
+_handles: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held a lock at that moment, and is not here to let go.
+    for handle in _handles:
+        handle._lock = threading.RLock()  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@atexit.register
+def _release_at_exit() -> None:
+    # The kernel would do it a moment later; Python would first complain of open sockets.
+    for handle in _handles:
+        handle.release()

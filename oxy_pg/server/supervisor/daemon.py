@@ -1,0 +1,78 @@
+"""
+The supervisor's process, from its first line on; ``spawn.py`` has started it.
+
+What it imports before PostgreSQL runs, a start waits for: no contextlib here,
+in ``plan.py``, nor in what that imports.
+"""
+
+from __future__ import annotations
+
+import os
+
+# What it inherits.
+LOCK_FD = 3
+CONTROL_FD = 4
+PLAN_FD = 5
+
+
+def become_supervisor() -> None:
+    """Wait for the plan; become a daemon, and supervise."""
+    for name in os.listdir("/dev/fd"):
+        if int(name) > PLAN_FD:
+            try:
+                os.close(int(name))  # a pipe of the caller's that it had not closed on exec
+            except OSError:
+                continue  # the one that listed them
+    os.umask(0o077)
+    os.chdir("/")
+
+    from oxy_pg.server.supervisor.order import Plan, start_postmaster
+
+    plan = Plan.decode(_read(PLAN_FD))
+    if plan is None:
+        return  # we are not needed, or whoever has spawned us was killed
+    os.close(PLAN_FD)
+    if os.fork():
+        os._exit(0)  # so that nobody has to wait for us
+    os.set_inheritable(LOCK_FD, False)
+    os.set_inheritable(CONTROL_FD, False)
+    _sign_the_lock()
+    _allow_many_files()
+    # PostgreSQL starts while we import what supervising takes.
+    started = None if plan.adopt else start_postmaster(plan, plan.ports[0])
+
+    import socket
+
+    from oxy_pg.server.supervisor.loop import Supervisor
+
+    control = socket.socket(fileno=CONTROL_FD)
+    control.listen(1024)  # again: the peer that clients see is now this process
+    Supervisor(plan, control).run(started)
+
+
+def _read(descriptor: int) -> bytes:
+    """Read one message with its size before it; as much as there is when the writer is gone."""
+    size = int.from_bytes(os.read(descriptor, 4))
+    message = b""
+    while len(message) < size and (part := os.read(descriptor, size - len(message))):
+        message += part
+    return message
+
+
+def _sign_the_lock() -> None:
+    try:
+        os.ftruncate(LOCK_FD, 0)
+        os.pwrite(LOCK_FD, f"{os.getpid()} supervisor\n".encode(), 0)
+    except OSError:
+        return  # a full disk: only a message would have named us
+
+
+def _allow_many_files() -> None:
+    """Every lease takes one."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (OSError, ValueError):
+        return  # macOS: "unlimited" is more than it grants

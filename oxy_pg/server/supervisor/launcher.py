@@ -1,0 +1,236 @@
+"""Get a lease on a state directory's server, whoever has to start it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from oxy_pg import files
+from oxy_pg.errors import (
+    ConfigurationError,
+    InitdbFailed,
+    LockTimeout,
+    OxyPgError,
+    ServerError,
+    StartFailed,
+)
+from oxy_pg.server.supervisor.lease import Lease, SupervisorGone, SupervisorStopped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oxy_pg.deadline import Deadline
+    from oxy_pg.paths import StateDir
+    from oxy_pg.server.cluster.account import Account
+    from oxy_pg.server.cluster.binaries import Binaries
+    from oxy_pg.server.supervisor.order import Plan
+
+_KEEP_ALIVE = 5.0
+_PATIENCE = 4.0  # seconds for the fast shutdown of a server that has lost its supervisor
+_MOST_FAILURES = 5  # supervisors of our own that end before they have granted a lease
+
+
+class Request:
+    """What whoever starts the server wants it to be."""
+
+    __slots__ = ("ephemeral", "keep_alive", "settings")
+
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        keep_alive: float | None = None,
+        *,
+        ephemeral: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.keep_alive = keep_alive
+        self.ephemeral = ephemeral
+
+
+class _Started:
+    """A supervisor on its way, and what whoever started it has still to do."""
+
+    __slots__ = ("pid", "waiting_template")
+
+    def __init__(self, pid: int, waiting_template: str) -> None:
+        self.pid = pid  # of our child, which forks the supervisor and goes
+        self.waiting_template = waiting_template  # for template.publish()
+
+
+def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Lease, bool]:
+    """
+    Return a lease on a running server, and whether it was started for it.
+
+    Safe from any number of threads and processes: one starts the server, the
+    rest wait for it, never longer than the deadline. Raises ServerError and
+    ConfigurationError.
+    """
+    failures = 0
+    for _ in deadline.attempts(0.002, 0.05):
+        if failures == _MOST_FAILURES:
+            last_words = (files.read_text(f"{state.root}/supervisor.log") or "")[-2000:]
+            raise StartFailed(state.data_dir, f"The supervisor has gone at once:\n{last_words}")
+        with contextlib.suppress(SupervisorGone):
+            return Lease(state, request.keep_alive, deadline), False
+        started = _start_if_free(state, request, deadline)
+        if started is None:
+            continue
+        try:
+            _prepare_meanwhile(state, started)
+            lease = Lease(state, request.keep_alive, deadline)
+            _keep_settings(state, request)
+        except SupervisorStopped:
+            failures = 0  # somebody stops what we start: that is for the deadline to end
+        except SupervisorGone:
+            failures += 1
+        except StartFailed as error:
+            raise _blame_settings(state, request, error) from None
+        else:
+            return lease, True
+        finally:
+            with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+                os.waitpid(started.pid, 0)  # it has forked the supervisor, and gone
+    from oxy_pg.server.supervisor import lock
+
+    raise LockTimeout(state.lock, lock.holder(state), deadline.timeout)
+
+
+def _prepare_meanwhile(state: StateDir, started: _Started) -> None:
+    """Do what can be done while PostgreSQL starts."""
+    from oxy_pg.server.cluster import directory, template
+
+    try:
+        directory.sync_if_new(state)
+        template.publish(started.waiting_template)
+    except OSError as error:
+        raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
+    import hashlib  # noqa: F401 - the password will be checked with these
+    import hmac  # noqa: F401
+
+
+def _keep_settings(state: StateDir, request: Request) -> None:
+    """Remember settings that a server has been seen to start with."""
+    if request.settings is not None and not request.ephemeral:
+        from oxy_pg.server.cluster import settings
+
+        settings.save(state, request.settings)
+
+
+def _blame_settings(state: StateDir, request: Request, error: StartFailed) -> OxyPgError:
+    """Return what to raise when a start has failed that was the first with new settings."""
+    from oxy_pg.server.cluster import settings
+
+    if not request.settings or dict(request.settings) == settings.load(state):
+        return error
+    return ConfigurationError(
+        f"PostgreSQL does not start with the settings {dict(request.settings)!r}. It said:\n"
+        f"{error.log_tail}\nThey were not kept. Correct them; your data is untouched."
+    )
+
+
+def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _Started | None:
+    """Start the supervisor if nobody else is about to."""
+    from oxy_pg.server.cluster import directory
+    from oxy_pg.server.supervisor import lock
+
+    directory.make_state_dir(state)
+    try:
+        with lock.attempt(state) as descriptor:
+            if descriptor is None:
+                return None
+            return _start(state, request, descriptor, deadline)
+    except OSError as error:
+        if isinstance(error, ServerError):  # a LockTimeout is a TimeoutError, which is an OSError
+            raise
+        raise StartFailed(state.data_dir, str(error)) from error
+
+
+def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> _Started:
+    """Prepare the cluster and hand over to a supervisor; we hold the lock."""
+    from oxy_pg.server.cluster import account, binaries, databases, directory, settings
+    from oxy_pg.server.supervisor import spawn
+
+    durable = not request.ephemeral
+    adopt = 0
+    waiting_template = ""
+    user = account.account_for(state)
+    if not directory.exists(state):
+        directory.settle(state)
+    if is_there := directory.exists(state):
+        # Before a process is spawned in vain: who asks again and again would hold the lock all the
+        # time, and an upgrade would not get it.
+        directory.check(state, user)
+    with spawn.daemon(state, lock_fd) as supervisor:
+        programs = binaries.reachable(binaries.find(), user)
+        if is_there:
+            adopt = _survivor(state, deadline)
+        # While nobody else can make another one; and before a new cluster is written, because
+        # to sync a file is to wait for all that was written before it.
+        databases.password(state)
+        if not is_there:
+            try:
+                waiting_template = directory.create(
+                    state, programs, user, deadline, durable=durable
+                )
+            except OSError as error:
+                raise InitdbFailed(state.data_dir, str(error)) from error
+        directory.make_run_dir(state, user)
+        if not adopt:
+            wanted = settings.for_start(state, request.settings, programs, user)
+            directory.configure(state, user, wanted, durable=durable)
+        supervisor.go(_plan(state, request, programs, user, adopt))
+    return _Started(supervisor.pid, waiting_template)
+
+
+def _survivor(state: StateDir, deadline: Deadline) -> int:
+    """Return a postmaster that has lost its supervisor, or 0; wait for one that is going."""
+    from oxy_pg.server.cluster import postmaster
+
+    told_at = 0.0
+    for remaining in deadline.attempts(0.005, 0.05):
+        pid = postmaster.running(state.data_dir)
+        found = postmaster.read_pid_file(state.data_dir)
+        if pid and postmaster.dies_with_supervisor(pid, state.socket_dir):
+            # The kernel has told it to go, or is about to. It may look ready all the same.
+            told_at = told_at or remaining
+            # PostgreSQL 16 hangs for ever in a fast shutdown that comes while it recovers from a
+            # backend's crash. An immediate one loses nothing: the next start recovers.
+            patient = told_at - remaining < _PATIENCE
+            postmaster.signal_stop(pid, "fast" if patient else "immediate")
+            continue
+        if not pid or found is None or found.status != "stopping":
+            return pid
+    return 0  # the supervisor waits on, longer than our caller
+
+
+def _plan(state: StateDir, request: Request, programs: Binaries, user: Account, adopt: int) -> Plan:
+    from oxy_pg.server.supervisor.order import Plan
+
+    return Plan(
+        state_dir=state.root,
+        data_dir=os.path.realpath(state.data_dir),
+        run_dir=state.run_dir,
+        port_file=state.port,
+        postgres=programs.postgres,
+        ports=_ports(state),
+        uid=user.uid,
+        gid=user.gid,
+        keep_alive=_KEEP_ALIVE if request.keep_alive is None else float(request.keep_alive),
+        ephemeral=request.ephemeral,
+        adopt=adopt,
+    )
+
+
+def _ports(state: StateDir) -> list[int]:
+    """Return the ports to try: that of last time, then some that depend on the place alone."""
+    from oxy_pg import paths
+
+    remembered = (files.read_text(state.port) or "").strip()
+    # Below the range that systems hand out for outgoing connections (from 32768 on Linux), so
+    # that the port is likely to be free again next time.
+    first = 20000 + int(paths.digest(state.root), 16) % 12000
+    ports = [20000 + (first - 20000 + step * 37) % 12000 for step in range(5)]
+    if remembered.isdecimal() and 1024 <= int(remembered) <= 65535:
+        ports.insert(0, int(remembered))
+    return ports

@@ -1,0 +1,207 @@
+"""
+A client's hold on a running server.
+
+A lease is one open connection to the supervisor, so it ends with the process
+that holds it, however that process ends. The supervisor's requests and
+answers are described in ``supervisor.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from oxy_pg.errors import LockTimeout, ServerError, StartFailed, StartTimeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from oxy_pg.deadline import Deadline
+    from oxy_pg.paths import StateDir
+
+
+class SupervisorGone(Exception):
+    """Nobody answers at the control socket, or whoever does is about to go."""
+
+
+class SupervisorStopped(SupervisorGone):
+    """It has answered, and was told to go: no fault of its own."""
+
+
+class Line:
+    """A connection to the supervisor that carries lines of text both ways."""
+
+    __slots__ = ("_buffer", "_socket", "_state")
+
+    def __init__(self, state: StateDir, deadline: Deadline) -> None:
+        """Connect; raises SupervisorGone when nobody listens, LockTimeout when nobody answers."""
+        self._state = state
+        self._buffer = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(deadline.remaining() or 0.001)
+            self._socket.connect(state.control)
+        except TimeoutError:
+            self.close()
+            raise self._no_answer(deadline) from None
+        except OSError as error:
+            self.close()
+            raise SupervisorGone from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def __del__(self) -> None:
+        # Whoever forgets a handle lets go of it: that is no resource to be warned of.
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
+    def keep_through_exec(self) -> None:
+        """Do not hang up when this process executes another program."""
+        self._socket.set_inheritable(True)
+
+    def send(self, line: str) -> None:
+        """Send a request; raises SupervisorGone."""
+        try:
+            self._socket.sendall(line.encode() + b"\n")
+        except OSError as error:
+            raise SupervisorGone from error
+
+    def receive(self, deadline: Deadline) -> str:
+        """Wait for one line; raises SupervisorGone, TimeoutError, or what the supervisor says."""
+        while b"\n" not in self._buffer:
+            self._socket.settimeout(deadline.remaining() or 0.001)
+            try:
+                received = self._socket.recv(65536)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise SupervisorGone from error
+            if not received:
+                raise SupervisorGone
+            self._buffer += received
+        return self._next()
+
+    def poll(self) -> str | None:
+        """Return a line that has come in, or None; raises SupervisorGone. Never waits."""
+        if b"\n" in self._buffer:
+            return self._next()
+        self._socket.settimeout(0)
+        try:
+            received = self._socket.recv(65536)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise SupervisorGone from error
+        if not received:
+            raise SupervisorGone
+        self._buffer += received
+        return self._next() if b"\n" in self._buffer else None
+
+    def _next(self) -> str:
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        word, _, rest = line.decode(errors="replace").partition(" ")
+        if word == "stopping":
+            self._wait_for_the_end()
+            raise SupervisorStopped
+        if word == "failed":
+            reason = rest.encode("latin-1", "replace").decode("unicode_escape")
+            raise StartFailed(self._state.data_dir, reason)
+        return f"{word} {rest}" if rest else word
+
+    def _wait_for_the_end(self) -> None:
+        """The supervisor hangs up when it goes; the caller's deadline was set before."""
+        try:
+            while self._socket.recv(4096):
+                pass
+        except OSError:
+            pass
+
+    def _no_answer(self, deadline: Deadline) -> LockTimeout:
+        from oxy_pg.server.supervisor.lock import holder
+
+        return LockTimeout(self._state.lock, holder(self._state), deadline.timeout)
+
+
+class Lease:
+    """
+    The server stays up as long as one of these is held.
+
+    ``port``, ``postmaster_pid`` and ``socket_dir`` are those of the server that
+    was last known to be ready; ``check()`` brings them up to date.
+    """
+
+    __slots__ = ("_line", "_state", "owner_pid", "port", "postmaster_pid", "socket_dir")
+
+    def __init__(self, state: StateDir, keep_alive: float | None, deadline: Deadline) -> None:
+        """
+        Take a lease and wait until the server is ready.
+
+        Raises SupervisorGone when there is nobody to grant one, StartFailed
+        when the server does not start, StartTimeout when it is still starting
+        at the deadline, and LockTimeout when the supervisor does not answer.
+        """
+        self._state = state
+        self.owner_pid = os.getpid()
+        self.port = 0
+        self.postmaster_pid = 0
+        self.socket_dir = ""
+        self._line = Line(state, deadline)
+        try:
+            wanted = "-" if keep_alive is None else repr(float(keep_alive))
+            self._line.send(f"lease {self.owner_pid} {wanted}")
+            self._wait_until_ready(deadline)
+        except BaseException:
+            self._line.close()
+            raise
+
+    def _wait_until_ready(self, deadline: Deadline, *, answered: bool = False) -> None:
+        while True:
+            try:
+                line = self._line.receive(deadline)
+            except TimeoutError:
+                raise self._timeout(deadline, answered=answered) from None
+            except SupervisorGone as error:
+                if not answered:
+                    raise
+                raise SupervisorStopped from error
+            answered = True
+            if self._is_ready(line):
+                return
+
+    def _is_ready(self, line: str) -> bool:
+        """Take over what the supervisor says of a ready server; False: it said something else."""
+        word, *fields = line.split(" ", 3)
+        if word != "ready":
+            return False
+        self.port, self.postmaster_pid = int(fields[0]), int(fields[1])
+        self.socket_dir = fields[2]
+        return True
+
+    def _timeout(self, deadline: Deadline, *, answered: bool) -> ServerError:
+        from oxy_pg.server.cluster import logs
+        from oxy_pg.server.supervisor import lock
+
+        if not answered:
+            return LockTimeout(self._state.lock, lock.holder(self._state), deadline.timeout)
+        last_words = "\n".join(logs.tail(self._state.log_dir, 5))
+        return StartTimeout(self._state.data_dir, deadline.timeout, last_words)
+
+    def check(self, deadline: Deadline) -> None:
+        """
+        Return when the server is ready; at once if it never ceased to be.
+
+        Costs one system call unless something has happened. Waits while a
+        crashed server is brought back. Raises what the constructor raises.
+        """
+        while (line := self._line.poll()) is not None:
+            if not self._is_ready(line):
+                self._wait_until_ready(deadline, answered=True)
+
+    def keep_through_exec(self) -> None:
+        """Leave the connection open in a program that takes this process's place."""
+        self._line.keep_through_exec()
+
+    def release(self) -> None:
+        """Give the lease back."""
+        self._line.close()

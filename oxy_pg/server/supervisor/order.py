@@ -1,0 +1,87 @@
+"""What a supervisor was started to do, and its first act: to start the postmaster."""
+
+from __future__ import annotations
+
+import marshal
+import os
+
+from oxy_pg.server.cluster import logs, postmaster
+
+
+class Plan:
+    """What the supervisor was started to do; decided by whoever started it."""
+
+    def __init__(
+        self,
+        *,
+        state_dir: str,
+        data_dir: str,
+        run_dir: str,
+        port_file: str,
+        postgres: str,
+        ports: list[int],
+        uid: int,
+        gid: int,
+        keep_alive: float,
+        ephemeral: bool,
+        adopt: int,
+    ) -> None:
+        self.state_dir = state_dir
+        self.data_dir = data_dir
+        self.run_dir = run_dir
+        self.port_file = port_file
+        self.postgres = postgres
+        self.ports = ports
+        self.uid = uid
+        self.gid = gid
+        self.keep_alive = keep_alive
+        self.ephemeral = ephemeral
+        self.adopt = adopt  # the pid of a postmaster that runs already, or 0
+
+    @property
+    def socket_dir(self) -> str:
+        """PostgreSQL's socket directory."""
+        return f"{self.run_dir}/s"
+
+    @property
+    def control(self) -> str:
+        """The path of the control socket."""
+        return f"{self.run_dir}/control"
+
+    def encode(self) -> bytes:
+        """Return it as bytes, for a process of this same Python."""
+        return marshal.dumps(vars(self))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Plan | None:
+        """Read what ``encode()`` has returned; None if it is not there, or not all of it."""
+        try:
+            return cls(**marshal.loads(data))  # noqa: S302 - from whoever has spawned us
+        except (EOFError, ValueError, TypeError):
+            return None
+
+
+class Started:
+    """A postmaster that was started just now."""
+
+    __slots__ = ("logged_before", "pid", "port")
+
+    def __init__(self, pid: int, port: int, logged_before: dict[str, int]) -> None:
+        self.pid = pid
+        self.port = port
+        self.logged_before = logged_before  # for logs.since()
+
+
+def start_postmaster(plan: Plan, port: int) -> Started:
+    """Start PostgreSQL on ``port``; whether it can bind it, it says itself."""
+    argv = postmaster.command(plan.postgres, plan.data_dir, plan.socket_dir, port)
+    postmaster.running(plan.data_dir)  # removes a pid file that would be in the way
+    # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
+    # better than the pid that nobody serves here: it may be alive, in somebody else.
+    for name in os.listdir(plan.socket_dir):
+        os.unlink(f"{plan.socket_dir}/{name}")
+    log_dir = f"{plan.data_dir}/log"
+    logs.prune(log_dir)
+    logged_before = logs.sizes(log_dir)
+    pid = postmaster.spawn(argv, f"{log_dir}/{logs.STARTUP_LOG}", plan.uid, plan.gid)
+    return Started(pid, port, logged_before)

@@ -1,0 +1,99 @@
+"""
+Spawn the supervisor's process, and tell it to go.
+
+Whoever starts a server spawns it first and hands it its plan when the cluster
+is ready, so that its interpreter starts while the cluster is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+from oxy_pg import process
+from oxy_pg.server.supervisor.daemon import LOCK_FD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oxy_pg.paths import StateDir
+    from oxy_pg.server.supervisor.order import Plan
+
+
+class Daemon:
+    """A process that becomes the supervisor when it is told to go."""
+
+    def __init__(self, pid: int, control: socket.socket, plan_fd: int) -> None:
+        self.pid = pid  # of our child, which then forks the supervisor and ends
+        self.has_gone = False
+        self._control = control
+        self._plan_fd = plan_fd
+
+    def go(self, plan: Plan) -> None:
+        """Listen on the control socket, and hand over; raises OSError."""
+        # What an earlier supervisor left is replaced.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(plan.control)
+        self._control.bind(plan.control)
+        os.chmod(plan.control, 0o600)
+        self._control.listen(1024)
+        self._tell(plan.encode())
+        self.has_gone = True
+
+    def dismiss(self) -> None:
+        """Let it end, since it is not needed."""
+        self._tell(b"")
+        with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+            os.waitpid(self.pid, 0)
+
+    def _tell(self, message: bytes) -> None:
+        # With its size, and not until we hang up: a process that another thread forks may hold
+        # the pipe for longer.
+        with contextlib.suppress(BrokenPipeError):  # killed; whoever asks for a lease finds out
+            os.write(self._plan_fd, len(message).to_bytes(4) + message)
+
+
+@contextlib.contextmanager
+def daemon(state: StateDir, lock_fd: int) -> Iterator[Daemon]:
+    """
+    Give a daemon that waits for its plan.
+
+    It holds the lock of the state directory, too, from its beginning. If it is
+    not told to go, it has ended on leaving; it also ends when we are killed.
+    """
+    with contextlib.ExitStack() as stack:
+        control = stack.enter_context(socket.socket(socket.AF_UNIX))
+        reader, writer = os.pipe()
+        stack.callback(os.close, writer)
+        for descriptor in (control.fileno(), writer):
+            stack.enter_context(process.ClosedInChildren(descriptor))
+        try:
+            pid = _spawn(state, (lock_fd, control.fileno(), reader))
+        finally:
+            os.close(reader)
+        spawned = Daemon(pid, control, writer)
+        try:
+            yield spawned
+        finally:
+            if not spawned.has_gone:
+                spawned.dismiss()
+
+
+def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:
+    argv = process.command(
+        "oxy_pg.server.supervisor.daemon", "become_supervisor()", f"state_dir={state.root}"
+    )
+    return process.spawn(argv, dict(enumerate(inherited, start=LOCK_FD)), _log_file(state))
+
+
+def _log_file(state: StateDir) -> str:
+    """Return the supervisor's log, cut when it has grown."""
+    path = f"{state.root}/supervisor.log"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    if os.fstat(descriptor).st_size > 1024 * 1024:
+        os.ftruncate(descriptor, 0)
+    os.close(descriptor)
+    return path

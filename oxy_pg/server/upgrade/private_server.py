@@ -1,0 +1,170 @@
+"""
+A postmaster of our own for the length of a ``with`` block: the private socket is the only way in.
+
+It runs below a keeper: a small process that stops it when we are done, and
+also when we are gone, however we went. The keeper holds the state directory's
+lock as long as the postmaster runs, so that nobody starts anything beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg import files, process
+from oxy_pg.errors import StartFailed, StartTimeout
+from oxy_pg.server.cluster import postmaster
+from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from oxy_pg.deadline import Deadline
+    from oxy_pg.server.cluster.account import Account
+
+LOG = "upgrade.log"
+_PATIENCE = 20.0  # seconds for a fast shutdown that nobody waits for
+
+# Whatever the cluster's own configuration says.
+_SETTINGS = {
+    "listen_addresses": "",
+    "ssl": "off",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "lc_messages": "C",
+    "autovacuum": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+
+class Place:
+    """Where a private postmaster has its sockets, its port that names them, and its account."""
+
+    __slots__ = ("account", "port", "socket_dir")
+
+    def __init__(self, socket_dir: str, port: int, account: Account) -> None:
+        self.socket_dir = socket_dir
+        self.port = port  # nobody listens on it; it is part of the socket's name
+        self.account = account
+
+
+@contextlib.contextmanager
+def running(
+    postgres: str,
+    data_dir: str,
+    place: Place,
+    settings: Mapping[str, str],
+    lock_fd: int,
+    deadline: Deadline,
+) -> Iterator[None]:
+    """
+    Run the cluster in ``data_dir`` until the end of the block, and then shut it down cleanly.
+
+    After an exception it is stopped without a checkpoint. Raises StartFailed
+    or StartTimeout, and nothing is running then. ``postgres`` is a full path;
+    ``settings`` win over the cluster's own.
+    """
+    log = f"{data_dir}/log/{LOG}"
+    if not os.path.isdir(f"{data_dir}/log"):
+        os.mkdir(f"{data_dir}/log", 0o700)
+        place.account.own(f"{data_dir}/log")
+    argv = postmaster.command(postgres, data_dir, place.socket_dir, place.port)
+    for name, value in {**_SETTINGS, **settings}.items():
+        argv += ["-c", f"{name}={value}"]
+    keeper = _start_keeper(argv, log, place.account, lock_fd)
+    try:
+        _wait_until_ready(keeper, data_dir, place, deadline)
+        yield
+    except BaseException:
+        _end(keeper, "immediate")
+        raise
+    if _end(keeper, "fast") != 0:
+        raise StartFailed(data_dir, f"It did not shut down cleanly.\n{_last_words(data_dir)}")
+
+
+def _start_keeper(
+    argv: list[str], log: str, account: Account, lock_fd: int
+) -> subprocess.Popen[bytes]:
+    facts = [str(lock_fd), log, str(account.uid), str(account.gid)]
+    return subprocess.Popen(
+        process.command(
+            "oxy_pg.server.upgrade.private_server", "keep(sys.argv[2:])", *facts, *argv
+        ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=process.environment(),
+        cwd="/",
+        pass_fds=(lock_fd,),
+        start_new_session=True,  # Ctrl-C in a terminal is for us, and we tell it
+    )
+
+
+def keep(arguments: list[str]) -> None:
+    """Be the keeper: start the postmaster, and stop it when told to or when our parent has gone."""
+    lock_fd, log, uid, gid, *argv = arguments
+    os.set_inheritable(int(lock_fd), False)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(writing)
+    pid = postmaster.spawn(argv, log, int(uid), int(gid))
+    if 0 in select.select([0, reading], [], [])[0]:
+        mode = os.read(0, 16).decode().strip()  # nothing: our parent was killed
+        postmaster.signal_stop(pid, mode or "fast")
+        if not select.select([reading], [], [], None if mode else _PATIENCE)[0]:
+            postmaster.signal_stop(pid, "immediate")
+    _, status = os.waitpid(pid, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _end(keeper: subprocess.Popen[bytes], mode: str) -> int:
+    """Have the postmaster stopped, and return its exit code."""
+    assert keeper.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        keeper.stdin.write(f"{mode}\n".encode())
+        keeper.stdin.close()
+    return keeper.wait()
+
+
+def _wait_until_ready(
+    keeper: subprocess.Popen[bytes], data_dir: str, place: Place, deadline: Deadline
+) -> None:
+    """Return when it answers, and is the one that serves this directory."""
+    for remaining in deadline.attempts(0.01, 0.1):
+        if keeper.poll() is not None:
+            raise StartFailed(data_dir, _last_words(data_dir))
+        try:
+            with Connection(place.socket_dir, place.port, deadline) as connection:
+                served = connection.query("SELECT current_setting('data_directory')")[0][0]
+        except QueryError as error:
+            if not error.sqlstate.startswith("57P"):  # it is starting, or recovers
+                raise StartFailed(data_dir, f"{error}\n{_last_words(data_dir)}") from error
+        except OSError:
+            pass  # it does not listen yet
+        else:
+            if os.path.samefile(str(served), data_dir):
+                return
+        if not remaining:
+            raise StartTimeout(data_dir, deadline.timeout, _last_words(data_dir))
+
+
+def _last_words(data_dir: str) -> str:
+    return "\n".join((files.read_text(f"{data_dir}/log/{LOG}") or "").splitlines()[-12:])
+
+
+def hba_settings(place: Place, hba: str, ident: str) -> dict[str, Any]:
+    """Write who may come in beside the socket, and return the settings that name these files."""
+    owner = (place.account.uid, place.account.gid)
+    paths = {"hba_file": f"{place.socket_dir}/hba", "ident_file": f"{place.socket_dir}/ident"}
+    for path, text in zip(paths.values(), (hba, ident), strict=True):
+        files.write_text(path, text, owner=owner)
+    return paths

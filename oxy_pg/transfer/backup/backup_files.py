@@ -1,0 +1,166 @@
+"""Where backups lie: their names, how a file appears there, and which ones are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from oxy_pg import files
+from oxy_pg.errors import BackupExists, ConfigurationError, OxyPgError, TransferRefused
+from oxy_pg.transfer.backup import manifest as manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oxy_pg.transfer.backup.manifest import Manifest
+
+_ENDINGS = {"custom": ".dump", "plain": ".sql.gz"}
+_STAMP = r"-\d{8}T\d{6}Z(-\d+)?(\.dump|\.sql\.gz)"
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.oxy-part")
+_NO_SPACE = "Make room there, or choose another place. Nothing of it was left behind."
+
+
+def stem(database: str) -> str:
+    """Return a database's name as it stands in the names of its backups."""
+    # What a file's name cannot hold, or a shell would stumble on; the rest is for people to read.
+    return "".join(
+        quote(letter, safe="") if letter in "/\\%*?[]\"'" or not letter.isprintable() else letter
+        for letter in database
+    ).replace(".", "%2E", 1 if database.startswith(".") else 0)
+
+
+def name(database: str, time: str, kind: str, number: int = 1) -> str:
+    """Return a backup's own name; ``time`` is ISO 8601 in UTC."""
+    stamp = re.sub(r"[-:]", "", time[:19]) + "Z"
+    return f"{stem(database)}-{stamp}" + (f"-{number}" if number > 1 else "") + _ENDINGS[kind]
+
+
+@contextlib.contextmanager
+def written_aside(directory: str, label: str) -> Iterator[str]:
+    """
+    Give the path of a new, empty file in ``directory``, which is gone afterwards.
+
+    It can be read by its owner alone, and is locked as long as it is ours:
+    what a killed process has left there is removed.
+    """
+    _sweep(directory)
+    path, descriptor = _new_file(directory, label)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.close(descriptor)
+
+
+def _new_file(directory: str, label: str) -> tuple[str, int]:
+    while True:
+        path = f"{directory}/.{label[:60]}.{secrets.token_hex(4)}.oxy-part"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"No backup can be written into {directory}: {error.strerror}. Create the "
+                "directory, or choose one that you can write to."
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody's sweep has come in between, and removes it
+            os.close(descriptor)
+            continue
+        except OSError:  # a file system without locks; there nothing is swept
+            return path, descriptor
+        if os.path.lexists(path):
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _sweep(directory: str) -> None:
+    """Remove what killed backups have left; a running one holds a lock on its file."""
+    try:
+        names = [found for found in os.listdir(directory) if _PART.fullmatch(found)]
+    except OSError:
+        return
+    for found in names:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(f"{directory}/{found}", os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(f"{directory}/{found}")
+            finally:
+                os.close(descriptor)
+
+
+def finish(part: str, manifest: Manifest) -> None:
+    """Write the manifest at the end of a file, and make sure that all of it is on the disk."""
+    try:
+        with open(part, "ab") as file:
+            file.write(manifests.trailer(manifest))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise TransferRefused(f"write {part}", str(error.strerror), _NO_SPACE) from error
+
+
+def put(part: str, path: str, *, force: bool) -> None:
+    """Give a finished file its name, in one go; BackupExists unless ``force``."""
+    try:
+        if force:
+            os.replace(part, path)
+        else:
+            _link(part, path)
+        files.sync_file(os.path.dirname(path))
+    except FileExistsError as error:
+        raise BackupExists(path) from error
+    except OSError as error:
+        remedy = "Check the path and its rights."
+        raise TransferRefused(f"write {path}", str(error.strerror), remedy) from error
+
+
+def _link(part: str, path: str) -> None:
+    """Rename without replacing: link(2) refuses a name that is taken, rename(2) does not."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        os.rename(part, path)
+    else:
+        os.unlink(part)
+
+
+def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
+    """
+    Delete the oldest backups of a database, all but ``keep``; return their paths.
+
+    Only files count that have the name which a backup gets by itself and, in
+    their manifest, this database of this cluster.
+    """
+    ours = []
+    pattern = re.compile(re.escape(stem(newest.database)) + _STAMP)
+    for found in os.listdir(directory):
+        path = f"{directory}/{found}"
+        if not pattern.fullmatch(found) or os.path.islink(path):
+            continue
+        try:
+            other = manifests.read(path)
+        except OxyPgError:
+            continue  # whatever it is, it is not known to be ours
+        if (other.database, other.cluster) == (
+            newest.database,
+            newest.cluster,
+        ):
+            ours.append((other.time, found, path))
+    deleted = [path for _, _, path in sorted(ours)[:-keep]]
+    for path in deleted:
+        with contextlib.suppress(FileNotFoundError):  # another backup's rotation was faster
+            os.unlink(path)
+    files.sync_file(directory)
+    return deleted

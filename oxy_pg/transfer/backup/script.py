@@ -1,0 +1,109 @@
+"""SQL as pg_dump writes it, for psql."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import secrets
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from oxy_pg import installations
+from oxy_pg.transfer import tools as programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    import psycopg
+
+    from oxy_pg.transfer.backup.manifest import TableRows
+    from oxy_pg.transfer.tools import Tools
+
+PROBE = "oxy_pg: "  # how an error of verify() begins
+
+_HEADER = re.compile(rb"-- (?:Data for )?Name: (.+); Type: ([A-Z ]+); Schema: ")
+_COPY = re.compile(rb"COPY .+ FROM stdin;\n")
+# Since these, psql knows a command that forbids all others (CVE-2025-8714), and pg_dump writes it.
+_RESTRICT = re.compile(rb"\\(un)?restrict [0-9A-Za-z]+\n")
+_RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
+_TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;\n"  # a setting of 17
+
+
+def knows_restrict(version: str) -> bool:
+    """Whether psql of this version can be kept from running commands that a script contains."""
+    major = installations.major_of(version)
+    return installations.minor_of(version) >= _RESTRICTS.get(major, 0) and major >= 14
+
+
+def for_server(
+    lines: Iterable[bytes], server_major: int, skip: Collection[tuple[str, str]] = ()
+) -> Iterator[bytes]:
+    """
+    Yield the lines that this server, and every psql, understand.
+
+    ``skip`` are entries to leave out: name and type, as their headings have it.
+    """
+    copying = skipping = commented = False
+    for line in lines:
+        heading = _HEADER.match(line) if commented else None
+        commented = not copying and line.startswith(b"--")
+        if copying:
+            copying = line != b"\\.\n"
+        elif heading:
+            skipping = (heading[1].decode(errors="replace"), heading[2].decode()) in skip
+        elif skipping and not commented:
+            skipping = not line.endswith(b";\n")  # to the end of the statement
+            continue
+        elif _RESTRICT.fullmatch(line) or (server_major < 17 and line == _TRANSACTION_TIMEOUT):
+            continue
+        else:
+            copying = _COPY.fullmatch(line) is not None
+        yield line
+
+
+def verify(connection: psycopg.Connection[Any], tables: Iterable[TableRows]) -> Iterator[bytes]:
+    """Yield statements that fail unless every table has its rows."""
+    for table in tables:
+        body = sql.SQL(
+            "DECLARE found bigint; BEGIN SELECT count(*) INTO found FROM ONLY {};"
+            " IF found <> {} THEN"
+            " RAISE EXCEPTION '{}%: % rows, and % in the backup', {}, found, {};"
+            " END IF; END"
+        ).format(
+            sql.Identifier(table.schema, table.name),
+            table.rows,
+            sql.SQL(PROBE),
+            sql.Literal(str(table)),
+            table.rows,
+        )
+        text = sql.SQL("DO {};\n").format(sql.Literal(body.as_string(connection)))
+        yield text.as_bytes(connection)
+
+
+def feed(tools: Tools, url: str, parts: Iterable[bytes]) -> None:
+    """
+    Have psql run a script until its end or its first error.
+
+    It runs SQL alone, and none of psql's own commands, where it can be kept
+    from that. When we are killed psql sees the end of the script early; without the
+    COMMIT in ``parts`` nothing of it remains. Raises ToolFailed.
+    """
+    arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"]
+    with programs.Running(tools, "psql", arguments, url=url, stdin=subprocess.PIPE) as running:
+        key = secrets.token_hex(16).encode() if knows_restrict(tools.version) else b""
+        running.stdin.write(b"\\restrict %s\n" % key if key else b"")
+        for part in parts:
+            running.stdin.write(part)
+        running.stdin.write(b"\\unrestrict %s\n" % key if key else b"")
+        running.stdin.close()
+
+
+def unpacked(path: str, on_bytes: Callable[[int], object]) -> Iterator[bytes]:
+    """Yield the lines of a compressed script; ``on_bytes`` gets how much of the file is read."""
+    with open(path, "rb") as file, gzip.open(file) as unpacking:
+        for number, line in enumerate(unpacking):
+            if not number % 1000:
+                on_bytes(file.tell())
+            yield line

@@ -1,0 +1,119 @@
+"""Which PostgreSQL type a SQLite column becomes."""
+
+from __future__ import annotations
+
+import pytest
+
+from oxy_pg.errors import ConfigurationError
+from oxy_pg.migrate.convert.types import Facts, choose, parse_cast, parse_type
+
+NOTHING = Facts()
+INTEGERS = Facts(integers=9, greatest=7, bits=False)
+TEXTS = Facts(texts=9, longest=12)
+BLOBS = Facts(blobs=9)
+REALS = Facts(reals=9, greatest=1.25, decimals=2)
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("INTEGER", "bigint"),  # SQLite's integers have 64 bits
+        ("INT UNSIGNED", "bigint"),
+        ("smallint", "bigint"),
+        ("uuid", "uuid"),  # affinity alone would say NUMERIC
+        ("uuid_text", "uuid"),  # SeaORM
+        ("timestamp_with_timezone_text", "timestamptz"),  # SeaORM
+        ("datetime", "timestamp"),  # Django, Rails
+        ("DATETIME", "timestamp"),
+        ("datetime(6)", "timestamp"),  # Rails
+        ("bool", "boolean"),  # Django
+        ("BOOLEAN", "boolean"),
+        ("tinyint(1)", "boolean"),  # Laravel
+        ("VARCHAR(20)", "varchar(20)"),
+        ("character varying (20)", "varchar(20)"),
+        ("char(32)", "varchar(32)"),  # PostgreSQL's char would pad with blanks
+        ("varchar", "text"),
+        ("DECIMAL(10, 2)", "numeric(10,2)"),
+        ("decimal", "numeric"),
+        ("JSON", "json"),
+        ("json_text", "json"),
+        ("jsonb_text", "jsonb"),
+        ("JSONB", "jsonb"),  # Prisma
+        ("DOUBLE PRECISION", "double precision"),
+        ("float", "double precision"),
+        ("BLOB", "bytea"),
+        ("varbinary(16)", "bytea"),
+        ("date", "date"),
+        ("time", "time"),
+        ("", "text"),
+        ("WHATEVER", "text"),
+    ],
+)
+def test_declared_type_becomes(declared, expected):
+    """
+    Every SQLite declaration has exactly one PostgreSQL type.
+    """
+    assert expected == str(choose(declared, NOTHING))
+
+
+@pytest.mark.parametrize(
+    ("declared", "facts", "expected"),
+    [
+        ("", INTEGERS, "bigint"),
+        ("", TEXTS, "text"),
+        ("", BLOBS, "bytea"),
+        ("", REALS, "double precision"),
+        ("", Facts(integers=1, reals=1), "double precision"),
+        ("", Facts(integers=1, reals=1, whole=False), "numeric"),
+        ("", Facts(integers=1, texts=1), "text"),
+        ("varchar(10)", TEXTS, "text"),  # one value is longer
+        ("varchar(12)", TEXTS, "varchar(12)"),
+        ("text", BLOBS, "bytea"),
+        ("blob", TEXTS, "text"),
+        ("datetime", INTEGERS, "timestamptz"),  # a count since 1970 in UTC
+        ("datetime", Facts(texts=2, offsets=1), "timestamptz"),
+        ("datetime", TEXTS, "timestamp"),
+        ("decimal(10,2)", REALS, "numeric(10,2)"),
+        ("decimal(10,1)", REALS, "numeric"),  # would round
+        ("decimal(2,2)", REALS, "numeric"),  # would not fit
+        ("tinyint(1)", INTEGERS, "bigint"),
+        ("integer", TEXTS, "bigint"),  # and every text is a bad value
+        ("uuid_text", TEXTS, "uuid"),
+    ],
+)
+def test_content_decides(declared, facts, expected):
+    """
+    What a column holds decides where the declaration does not, or is too narrow.
+    """
+    assert expected == str(choose(declared, facts))
+
+
+@pytest.mark.parametrize(
+    ("spelled", "kind", "size", "scale"),
+    [
+        ("character varying(20)", "varchar", 20, None),
+        ("character(40)", "char", 40, None),
+        ("timestamp(3) without time zone", "timestamp", 3, None),
+        ("timestamp with time zone", "timestamptz", None, None),
+        ("numeric(10,2)", "numeric", 10, 2),
+        ("double precision", "double", None, None),
+        ("integer[]", "other", None, None),
+        ("inet", "other", None, None),
+        ('"Mood"', "other", None, None),
+    ],
+)
+def test_types_of_the_target_are_read(spelled, kind, size, scale):
+    """
+    A type is read as format_type() spells it.
+    """
+    found = parse_type(spelled)
+    assert (kind, size, scale) == (found.kind, found.size, found.scale)
+
+
+def test_an_unknown_cast_option_is_refused():
+    """
+    A cast's option is one that is known.
+    """
+    assert "ms" == parse_cast("timestamptz:ms").option
+    with pytest.raises(ConfigurationError, match="hours"):
+        parse_cast("timestamptz:hours")

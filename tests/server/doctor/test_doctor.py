@@ -1,0 +1,399 @@
+"""``oxy-pg doctor``: each verdict provoked by the real thing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import oxy_pg
+from oxy_pg import paths
+from oxy_pg.server.cluster import binaries, logs
+from oxy_pg.server.doctor import environment
+from oxy_pg.server.doctor import examine as doctor
+from tests.conftest import processes_below, wait_until
+
+
+def examine(state_dir, external_url=None):
+    """All checks by name; of several with one name, the worst."""
+    order = ("pass", "warn", "fail")
+    found = {}
+    for check in doctor.examine(paths.StateDir(str(state_dir)), external_url):
+        known = found.get(check.name)
+        if known is None or order.index(check.verdict) > order.index(known.verdict):
+            found[check.name] = check
+    return found
+
+
+def verdict(state_dir, name):
+    check = examine(state_dir)[name]
+    assert check.finding
+    assert "pass" == check.verdict or len(check.remedy) > 3 or "." in check.finding
+    return check.verdict
+
+
+@pytest.fixture
+def stopped(state_dir):
+    oxy_pg.Server(state_dir).ensure_database()
+    oxy_pg.Server(state_dir).stop()
+    return state_dir
+
+
+def test_a_running_server(server, state_dir):
+    """
+    Nothing fails with a healthy server; it answers, and the port is its own.
+    """
+    found = examine(state_dir)
+
+    assert [] == [check for check in found.values() if check.verdict == "fail"]
+    assert "pass" == found["server"].verdict
+    assert str(server.status().pid) in found["server"].finding
+    assert "ours" in found["port"].finding
+    assert found["data directory"].finding.endswith("PostgreSQL 16")
+
+
+def test_before_the_first_start(state_dir):
+    """
+    It starts nothing and writes nothing, not even the state directory.
+    """
+    found = examine(state_dir)
+
+    assert not state_dir.exists()
+    assert [] == [check for check in found.values() if check.verdict == "fail"]
+    assert "not there yet" in found["state dir"].finding
+    assert {"python", "binaries", "locale", "shared memory", "free space"} <= set(found)
+
+
+def test_it_changes_nothing(stopped):
+    """
+    A stopped server's files are the same afterwards.
+    """
+    before = [(path, path.lstat().st_mtime_ns) for path in sorted(stopped.rglob("*"))]
+
+    assert "pass" == verdict(stopped, "server")
+
+    assert before == [(path, path.lstat().st_mtime_ns) for path in sorted(stopped.rglob("*"))]
+
+
+def test_missing_binaries_fail(state_dir, monkeypatch):
+    """
+    No PostgreSQL 16: the places that were looked at, and how to get one.
+    """
+    monkeypatch.setenv("OXY_PG_BIN_DIR", "/nonexistent")
+
+    check = examine(state_dir)["binaries"]
+
+    assert "fail" == check.verdict
+    assert "/nonexistent" in check.remedy
+    assert "oxy-pg[current]" in check.remedy
+
+
+def test_an_old_minor_version_is_a_warning(state_dir):
+    """
+    A known newer minor version is named, with the command that brings it.
+    """
+    found = binaries.find()
+    check = examine(state_dir)["binaries"]
+
+    is_old = int(found.version.partition(".")[2]) < environment._NEWEST_MINOR
+    assert found.version in check.finding
+    assert ("warn" if is_old else "pass") == check.verdict
+
+
+def test_a_newer_one_is_installed_beside_the_chosen_one(state_dir, tmp_path, monkeypatch):
+    """
+    OXY_PG_BIN_DIR decides alone; that a newer one stands beside it is worth a line.
+    """
+    older = tmp_path / "older/bin"
+    shutil.copytree(Path(binaries.find().bin_dir), older, symlinks=True)
+    (tmp_path / "older/include").mkdir()
+    (tmp_path / "older/include/pg_config.h").write_text('#define PG_VERSION "16.0"\n')
+    monkeypatch.setenv("OXY_PG_BIN_DIR", str(older))
+
+    check = examine(state_dir)["binaries"]
+
+    assert "warn" == check.verdict
+    assert "Unset OXY_PG_BIN_DIR" in check.remedy
+
+
+def test_a_state_dir_that_others_may_write_fails(stopped):
+    """
+    Whoever may write there may replace the password.
+    """
+    stopped.chmod(0o777)
+
+    assert "fail" == verdict(stopped, "state dir")
+
+
+def test_a_state_dir_that_is_a_file_fails(tmp_path):
+    """
+    No directory at all.
+    """
+    (tmp_path / "file").write_text("")
+
+    assert "fail" == verdict(tmp_path / "file", "state dir")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_state_dir_of_somebody_else_is_a_warning(stopped):
+    """
+    Another user's directory, which we may enter all the same.
+    """
+    os.chown(stopped, 65534, 65534)
+
+    assert "warn" == verdict(stopped, "state dir")
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="this machine has no /dev/shm")
+def test_a_state_dir_in_memory_is_a_warning():
+    """
+    Field note 27: what kind of file system the data is on, and what that means.
+    """
+    path = tempfile.mkdtemp(dir="/dev/shm")
+    try:
+        check = examine(path)["file system"]
+        assert "warn" == check.verdict
+        assert "tmpfs" in check.finding
+    finally:
+        os.rmdir(path)
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "fuse.sshfs", "9p"])
+def test_a_network_file_system_is_a_warning(state_dir, monkeypatch, kind):
+    """
+    Field note 27: locks and fsync may not hold over a network. No such mount can be made here.
+    """
+    monkeypatch.setattr(environment, "_file_system_type", lambda _: kind)
+
+    check = examine(state_dir)["file system"]
+
+    assert "warn" == check.verdict
+    assert "OXY_STATE_DIR" in check.remedy
+
+
+def test_a_foreign_data_directory_fails(stopped):
+    """
+    The same words as the error of a start.
+    """
+    (stopped / "postgres_data/oxy_pg.txt").unlink()
+
+    check = examine(stopped)["data directory"]
+
+    assert "fail" == check.verdict
+    assert "oxy_pg did not make it" in check.finding
+
+
+def test_another_major_version_fails(stopped):
+    """
+    So is the data directory of another major version.
+    """
+    (stopped / "postgres_data/PG_VERSION").write_text("15\n")
+
+    assert "fail" == verdict(stopped, "data directory")
+
+
+def test_a_taken_port_is_a_warning(stopped):
+    """
+    Field note 12: the port of last time is taken, and by whom.
+    """
+    port = int((stopped / "port").read_text())
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("127.0.0.1", port))
+        thief.listen()
+        check = examine(stopped)["port"]
+    assert "warn" == check.verdict
+    assert f"process {os.getpid()}" in check.finding
+
+    assert "pass" == verdict(stopped, "port")
+
+
+def test_logs_that_have_grown_are_a_warning(stopped):
+    """
+    Field note 19: the logs' size, and where they are.
+    """
+    path = Path(logs.names(str(stopped / "postgres_data/log"))[0])
+    with path.open("r+b") as file:
+        file.truncate(100 * 1024 * 1024)
+
+    assert "warn" == verdict(stopped, "logs")
+
+
+def test_a_supervisor_that_hangs_fails(server, state_dir, monkeypatch):
+    """
+    It is named, and what ending it means.
+    """
+    monkeypatch.setattr(doctor, "_PATIENCE", 1.0)
+    supervisor = server.status().supervisor_pid
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        check = examine(state_dir)["server"]
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+    assert "fail" == check.verdict
+    assert f"process {supervisor} (stopped)" in check.finding
+
+
+def test_a_supervisor_that_was_killed_leaves_traces(stopped):
+    """
+    Its sockets are shown, and that the next start replaces them.
+    """
+    run_dir = Path(paths.StateDir(str(stopped)).run_dir)
+    run_dir.mkdir(exist_ok=True)
+    (run_dir / "control").touch()
+
+    check = examine(stopped)["left over"]
+
+    assert "warn" == check.verdict
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /dev/shm to look at")
+def test_memory_that_was_left_is_shown(state_dir):
+    """
+    Field note 26: shared memory of a killed server, and the command that removes it.
+    """
+    path = Path(f"/dev/shm/PostgreSQL.{os.getpid()}")
+    path.write_bytes(b"\0" * 4096)
+    try:
+        found = doctor.examine(paths.StateDir(str(state_dir)))
+    finally:
+        path.unlink()
+
+    assert any("warn" == check.verdict and str(path) in check.remedy for check in found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no list of the segments")
+def test_segments_that_were_left_are_shown(state_dir):
+    """
+    Field note 26: so are System V segments.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    pid, read = _made_by_a_dead_process(libc)
+    try:
+        found = doctor.examine(paths.StateDir(str(state_dir)))
+    finally:
+        assert 0 == libc.shmctl(read, 0, None)
+
+    assert pid
+    assert any("warn" == check.verdict and f"-m {read}" in check.remedy for check in found)
+
+
+def _made_by_a_dead_process(libc):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(writer, str(libc.shmget(0, 56, 0o1600)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        return pid, int(file.read())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root puts clusters elsewhere")
+def test_a_cluster_whose_state_dir_has_gone_is_shown(base_dir):
+    """
+    Root's clusters may stand elsewhere; one that nothing points to any more is named.
+    """
+    base = Path(paths.private_temp_dir(tempfile.gettempdir()))
+    home = base / "cluster-00000000-00000000"
+    home.mkdir(parents=True)
+    (home / "state_dir").write_text("/nonexistent\n")
+    try:
+        found = doctor.examine(paths.StateDir(str(base_dir / "nothing")))
+    finally:
+        shutil.rmtree(home)
+
+    assert any(str(home) in check.finding and "/nonexistent" in check.finding for check in found)
+
+
+def test_an_external_server(server, state_dir, base_dir):
+    """
+    OXY_DATABASE_URL is tried, too; its password is not shown.
+    """
+    url = server.url()
+    good = examine(base_dir / "none", url)["external server"]
+    wrong = examine(base_dir / "none", url.replace("oxy:", "oxy:x"))["external server"]
+
+    assert "pass" == good.verdict
+    assert "fail" == wrong.verdict
+    password = (state_dir / "password").read_text().strip()
+    assert password not in f"{good} {wrong}"
+
+
+def test_the_command_in_a_pipe(cli, stopped):
+    """
+    Plain lines and exit code 0; 1 as soon as anything fails.
+    """
+    good = cli("doctor", "--state-dir", stopped)
+    (stopped / "postgres_data/PG_VERSION").write_text("15\n")
+    bad = cli("doctor", "--state-dir", stopped)
+
+    assert (0, 1) == (good.returncode, bad.returncode)
+    assert "pass  server: not running" in good.stdout.splitlines()
+    assert "fail  data directory:" in bad.stdout
+    assert "" == good.stderr + bad.stderr
+
+
+def test_the_command_for_programs(cli, stopped):
+    """
+    ``--json``: a list of checks.
+    """
+    done = cli("doctor", "--json", OXY_STATE_DIR=stopped)
+
+    found = json.loads(done.stdout)
+    assert {"name", "verdict", "finding", "remedy"} == set(found[0])
+    assert {"pass", "warn"} >= {check["verdict"] for check in found}
+
+
+def test_the_command_on_a_terminal(stopped):
+    """
+    A table, in colours.
+    """
+    import pty
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oxy_pg", "doctor"],
+        env={**os.environ, "OXY_STATE_DIR": str(stopped), "TERM": "xterm", "COLUMNS": "120"},
+        stdout=follower,
+        stdin=subprocess.DEVNULL,
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while data := os.read(leader, 65536):
+            shown += data
+    except OSError:  # the other end is closed
+        pass
+    os.close(leader)
+
+    assert 0 == process.wait()
+    assert b"\x1b[32mpass" in shown
+    assert b"not running" in shown
+
+
+def test_a_postmaster_without_supervisor_is_a_warning(server, state_dir):
+    """
+    As after a kill -9 of the supervisor, until PostgreSQL has shut down.
+    """
+    found = server.status()
+    os.kill(found.pid, signal.SIGSTOP)
+    os.kill(found.supervisor_pid, signal.SIGKILL)
+    try:
+        base = state_dir.parent
+        assert wait_until(lambda: found.supervisor_pid not in processes_below(base))
+        assert "warn" == verdict(state_dir, "server")
+    finally:
+        os.kill(found.pid, signal.SIGCONT)
