@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Literal
 
-    from oxy_pg.migrate.progress import Progress
     from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.progress import Progress
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.monitor.status import Status
     from oxy_pg.server.upgrade.clusters import Upgrade
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
-    from oxy_pg.transfer.progress import Progress as TransferProgress
     from oxy_pg.transfer.report import TransferReport, UpgradeReport
 
 if os.name != "posix":
@@ -244,7 +243,7 @@ def backup(
     keep: int | None = None,
     plain: bool = False,
     force: bool = False,
-    on_progress: Callable[[TransferProgress], object] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
 ) -> BackupReport:
     """
@@ -309,7 +308,7 @@ def restore(
     clean: bool = False,
     jobs: int | None = None,
     confirm: Callable[[str], bool] | None = None,
-    on_progress: Callable[[TransferProgress], object] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
 ) -> RestoreReport:
     """
@@ -363,7 +362,7 @@ def restore(
 def check_backup(
     path: str | PathLike[str],
     *,
-    on_progress: Callable[[TransferProgress], object] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
 ) -> Manifest:
     """
     Return the manifest of a backup that is whole and readable; needs no server.
@@ -388,7 +387,7 @@ def push(
     swap: bool = False,
     jobs: int = 2,
     dry_run: bool = False,
-    on_progress: Callable[[TransferProgress], object] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
 ) -> TransferReport:
     """
@@ -440,7 +439,7 @@ def pull(
     if_not_empty: Literal["error", "replace"] = "error",
     jobs: int = 2,
     dry_run: bool = False,
-    on_progress: Callable[[TransferProgress], object] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
 ) -> TransferReport:
     """
@@ -485,7 +484,7 @@ def upgrade(
     old_bin_dir: str | PathLike[str] | None = None,
     discard_old: bool = False,
     jobs: int = 2,
-    on_progress: Callable[[TransferProgress], object] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 60.0,
 ) -> UpgradeReport:
     """
@@ -532,11 +531,11 @@ def _upgraded(
     data_dir: str,
     work: Upgrade | None,
     jobs: int,
-    on_progress: Callable[[TransferProgress], object],
+    on_progress: Callable[[Progress], object],
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
+    from oxy_pg.progress import Progress
     from oxy_pg.transfer.copy.clusters import Move
-    from oxy_pg.transfer.progress import Progress
     from oxy_pg.transfer.report import UpgradeReport
 
     if work is None:

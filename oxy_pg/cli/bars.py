@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Task, TaskID
 
-    from oxy_pg.migrate import progress as moved
+    from oxy_pg import progress as moved
 
 _WAITS = {
     "connect": "connecting",
@@ -94,7 +94,7 @@ class Bars:
         self._whole = self._progress.add_task(description, total=rows, whole=True)
 
     def _begin_table(self, progress: moved.Progress) -> None:
-        if progress.number == 1:
+        if progress.done == 1:
             self._done = 0
             self._began = time.monotonic()
             self._replace_whole("all tables", self._rows)

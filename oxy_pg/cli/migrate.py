@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from oxy_pg.cli.bars import Bars
-    from oxy_pg.migrate.progress import Progress
     from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.progress import Progress
 
 
 def _names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -292,7 +292,7 @@ class Lines(Silent):
         """Print the table that is done."""
         if progress.phase == "table":
             click.echo(
-                f"[{progress.number}/{progress.tables}] {progress.table}: "
+                f"[{progress.done}/{progress.of}] {progress.table}: "
                 f"{progress.of_rows:,} rows → {progress.rows:,} ✓",
                 err=True,
             )

@@ -36,13 +36,13 @@ from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.plan.plan import Options, Plan
 from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
-from oxy_pg.migrate.progress import Progress
 from oxy_pg.migrate.report import report
 from oxy_pg.migrate.report.outcome import outcome
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.readers import Readers
 from oxy_pg.migrate.source.schema import read_schema
 from oxy_pg.problems import BadValue
+from oxy_pg.progress import Progress
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class _Run:
         if not schema.tables:
             warnings.append("the source has no tables")
         plan = replace(plan, warnings=tuple(warnings))
-        self.on_progress(Progress("check", tables=len(plan.tables), of_rows=plan.rows))
+        self.on_progress(Progress("check", of=len(plan.tables), of_rows=plan.rows))
         if not dry_run:
             self._refuse_rights(plan)
         preflight = Preflight(self.readers, self.server, plan)
@@ -251,9 +251,7 @@ class _Run:
             # The transaction is gone; now there is time to find every value that it stumbled on.
             self._explain(plan, error)
             raise
-        self.on_progress(
-            Progress("done", tables=len(plan.tables), rows=plan.rows, of_rows=plan.rows)
-        )
+        self.on_progress(Progress("done", of=len(plan.tables), rows=plan.rows, of_rows=plan.rows))
         return outcome(plan, preflight, transaction, time.perf_counter() - self.began)
 
     def _refuse_rows(self, plan: Plan) -> None:

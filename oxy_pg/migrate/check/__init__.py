@@ -1,1 +1,1 @@
-"""TODO."""
+"""What would stop the migration, found before the first write: values, keys, orphans."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The one transaction that writes: tables, rows, indexes, sequences, and their verification."""

@@ -17,9 +17,9 @@ from psycopg import sql
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
-from oxy_pg.migrate.progress import Progress
 from oxy_pg.migrate.report import report
 from oxy_pg.migrate.target import ident
+from oxy_pg.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +179,7 @@ class Transaction:
             self.in_order.add(name)
 
         def on_rows(rows: int, size: int, phase: str = "load") -> None:
-            self.on_progress(Progress(phase, name, number + 1, tables, rows, table.rows, size))
+            self.on_progress(Progress(phase, number + 1, tables, name, rows, table.rows, size))
 
         on_rows(0, 0)
         if reading is not None:
@@ -193,7 +193,7 @@ class Transaction:
 
     def _post_data(self, aside: list[target.SetAside]) -> None:
         self.doing = "build indexes and constraints on"
-        self.on_progress(Progress("index", tables=len(self.plan.tables)))
+        self.on_progress(Progress("index", of=len(self.plan.tables)))
         self._post_statements()
         order = {3: 0, 2: 1, 1: 2, 0: 3}  # indexes, keys, foreign keys, triggers
         for put in sorted(aside, key=lambda put: order[put.phase]):
@@ -224,7 +224,7 @@ class Transaction:
 
     def _verify(self, before: dict[str, tuple[int, int]]) -> None:
         self.doing = "verify the rows of"
-        self.on_progress(Progress("verify", tables=len(self.plan.tables)))
+        self.on_progress(Progress("verify", of=len(self.plan.tables)))
         if self.plan.options.verify == "none":
             return
         differences = []

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The SQLite side: the file, its schema, its SQL text, and the processes that read it."""

@@ -13,9 +13,9 @@ import psycopg
 
 from oxy_pg import __version__
 from oxy_pg.errors import BackupExists, ConfigurationError, ToolFailed, TransferRefused
+from oxy_pg.progress import Progress
 from oxy_pg.transfer import database, tools
 from oxy_pg.transfer.backup import backup_files, manifest
-from oxy_pg.transfer.progress import Progress
 from oxy_pg.url import mask
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class _Backup:
         done += int(database.one(self.connection, _COPIED, self.application))
         total = sum(rows.values())
         written = os.path.getsize(part)
-        self.on_progress(Progress("dump", min(done, total), total, self.table, written))
+        self.on_progress(Progress("dump", min(done, total), total, self.table, bytes=written))
 
     def _digest(self, part: str, size: int) -> str:
         return manifest.digest(

@@ -27,9 +27,9 @@ from oxy_pg.errors import (
     TransferRefused,
 )
 from oxy_pg.installations import major_of
+from oxy_pg.progress import Progress
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.backup import manifest, script
-from oxy_pg.transfer.progress import Progress
 from oxy_pg.url import mask, plain, with_database
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from psycopg import sql
 
 from oxy_pg import installations
 from oxy_pg.errors import TransferRefused
+from oxy_pg.progress import Progress
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.copy import inventory, rows, schema
-from oxy_pg.transfer.progress import Progress
 from oxy_pg.transfer.report import MovedDatabase, MovedTable
 from oxy_pg.url import with_database
 

@@ -25,9 +25,9 @@ from oxy_pg.errors import (
     TransferError,
     TransferRefused,
 )
+from oxy_pg.progress import Progress
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.copy import conflicts, inventory, rows, schema
-from oxy_pg.transfer.progress import Progress
 from oxy_pg.transfer.report import MovedTable, TransferReport
 from oxy_pg.transfer.workspace import workspace
 from oxy_pg.url import mask, plain, with_database

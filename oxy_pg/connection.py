@@ -1,0 +1,210 @@
+"""
+A psycopg connection to a server that a URL names: waited for, checked, refused with a remedy.
+
+The one place that connects for the three wings and the command line. What a
+refusal means, and what to do about it, stands in one table.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from oxy_pg import url as urls
+from oxy_pg.postgresql import OLDEST_MAJOR
+
+if TYPE_CHECKING:
+    from oxy_pg.deadline import Deadline
+
+_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+class Unreachable(Exception):
+    """
+    A server that cannot be reached, or refuses the connection; never leaves the package.
+
+    Each wing turns it into its own typed error. ``passing`` is True where a
+    longer wait might have helped.
+    """
+
+    def __init__(self, url: str, reason: str, remedy: str, *, passing: bool = False) -> None:
+        super().__init__(url, reason, remedy)
+        self.url = url  # masked
+        self.reason = reason
+        self.remedy = remedy
+        self.passing = passing
+
+
+class TooOld(Unreachable):
+    """A server older than PostgreSQL 14; ``found`` is what it is."""
+
+    def __init__(self, url: str, found: str) -> None:
+        super().__init__(
+            url,
+            f"it is {found}, and PostgreSQL {OLDEST_MAJOR} or newer is needed.",
+            "Upgrade that server, or use the programs of its version.",
+        )
+        self.found = found
+
+
+def connect(
+    url: str, deadline: Deadline, *, name: str = "The URL", wait: bool = True
+) -> psycopg.Connection[Any]:
+    """
+    Connect in autocommit mode to a server that is PostgreSQL 14 or newer.
+
+    ``name`` is what messages call the URL. With ``wait`` a server that does
+    not listen yet, whose name is not known yet, or that is starting is waited
+    for until the deadline; a refusal is final. Raises ConfigurationError for
+    what is not a URL of PostgreSQL, and Unreachable.
+    """
+    address = urls.plain(url, name)
+    urls.check(address, name)
+    for remaining in deadline.attempts(_PAUSE, _LONGEST_PAUSE):
+        try:
+            connection = psycopg.connect(
+                address,
+                autocommit=True,
+                # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
+                connect_timeout=max(2, min(10, int(remaining))),
+                prepare_threshold=None,  # a pooler may prepare in one session and look in another
+                fallback_application_name="oxy_pg",
+            )
+        except psycopg.OperationalError as error:
+            if wait and remaining and may_pass(error):
+                continue
+            raise unreachable(address, error, deadline if wait else None, name) from None
+        _check_version(connection, address)
+        return connection
+    raise AssertionError  # the last attempt has returned or raised
+
+
+def _check_version(connection: psycopg.Connection[Any], url: str) -> None:
+    if connection.info.server_version // 10000 < OLDEST_MAJOR:
+        found = f"PostgreSQL {version(connection)}"
+        connection.close()
+        raise TooOld(urls.mask(url), found)
+
+
+def version(connection: psycopg.Connection[Any]) -> str:
+    """Return "16.14"."""
+    number = connection.info.server_version
+    if number < 100000:
+        return f"{number // 10000}.{number // 100 % 100}"
+    return f"{number // 10000}.{number % 10000}"
+
+
+# --- what a refusal means -----------------------------------------------------------
+
+_FINAL = ("SSL", "certificate", "sslmode", "no password supplied")
+_STARTING = ("the database system is", "too many", "remaining connection slots")
+
+
+def may_pass(error: psycopg.OperationalError) -> bool:
+    """Whether waiting helps: nobody listens yet, the name is not known yet, it is starting."""
+    if error.sqlstate is not None:
+        return isinstance(error, pg.CannotConnectNow | pg.TooManyConnections)
+    text = str(error)
+    # What PostgreSQL itself answers begins with FATAL, in every language of libpq's own messages.
+    if "FATAL" in text:
+        return any(words in text for words in _STARTING)
+    return not any(words in text for words in _FINAL)
+
+
+# The first that is found in the reason decides. {url} is what the message calls the URL, {name}
+# and {role} the database and the user as SQL spells them.
+_REMEDIES = (
+    (
+        "password authentication failed",
+        (
+            "Check the user and the password in {url}; characters such as @ : / in a password are "
+            "written as %40 %3A %2F."
+        ),
+    ),
+    ("no password supplied", "Write the password into {url}, or into ~/.pgpass."),
+    (
+        'database ".*" does not exist',
+        "Create it first: CREATE DATABASE {name} OWNER {role}; or correct the name in {url}.",
+    ),
+    (
+        "root certificate file",
+        (
+            "Name the file with your provider's root certificate: ?sslmode=verify-full"
+            "&sslrootcert=/path/to/root.crt; or encrypt without checking whose server it is: "
+            "?sslmode=require."
+        ),
+    ),
+    (
+        "certificate",
+        (
+            "The server is not the one that sslrootcert and the host's name vouch for: correct "
+            "sslmode or sslrootcert in {url}, or ask the server's administrator."
+        ),
+    ),
+    (
+        "invalid sslmode",
+        "Write one of disable, allow, prefer, require, verify-ca and verify-full.",
+    ),
+    ("server does not support SSL", "That server has no TLS: leave sslmode out of {url}."),
+    (
+        "SSL support is not compiled in",
+        "This libpq was built without TLS: install psycopg[binary], or leave sslmode out of {url}.",
+    ),
+    (
+        "no encryption",
+        "That server lets nobody in without TLS: add ?sslmode=require to {url}.",
+    ),
+    (
+        "no pg_hba.conf entry",
+        (
+            "That server does not let this user in from this machine: its administrator adds it to "
+            "pg_hba.conf, or to the allowed addresses of a managed server."
+        ),
+    ),
+    ("resolve|Name or service", "Check the host's name in {url}."),
+    (
+        "too many|connection slots",
+        "The server takes no more connections: end some, or wait longer.",
+    ),
+)
+_OTHERWISE = "Check host and port in {url}, and that the server runs and can be reached from here."
+
+
+def unreachable(
+    url: str, error: psycopg.OperationalError, deadline: Deadline | None, name: str = "The URL"
+) -> Unreachable:
+    """Return the error for a connection that failed; ``deadline`` is what was waited for."""
+    first, *more = words(error, url).splitlines() or [""]
+    if "FATAL" in first:
+        # With sslmode=prefer, libpq tries again without TLS: what it is told then is beside the
+        # point.
+        more = [line for line in more if "no encryption" not in line]
+    reason = "\n".join((first, *more))
+    passing = may_pass(error)
+    if passing and deadline is not None:
+        reason += f" (waited {deadline.timeout:g} s)"
+    found = next((remedy for known, remedy in _REMEDIES if re.search(known, reason)), _OTHERWISE)
+    info = {"dbname": "name", "user": "role", **conninfo_to_dict(url)}
+    remedy = found.format(
+        url="the URL" if name.startswith("The ") else name,
+        name=spoken(str(info["dbname"])),
+        role=spoken(str(info["user"])),
+    )
+    return Unreachable(urls.mask(url), reason, remedy, passing=passing)
+
+
+def words(error: psycopg.Error, url: str) -> str:
+    """Return libpq's or PostgreSQL's own words, without the password that they may repeat."""
+    return urls.mask(str(error).replace(url, urls.mask(url))).strip()
+
+
+def spoken(name: str) -> str:
+    """Spell a name for a person, who writes no quotes where none are needed."""
+    if re.fullmatch("[a-z_][a-z0-9_]*", name) and name != "user":
+        return name
+    return sql.Identifier(name).as_string(None)
