@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
     from oxy_pg.migrate.report.report import MigrationReport as MigrationReport
+    from oxy_pg.progress import Progress as Progress
     from oxy_pg.transfer.backup.backup import BackupReport as BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest as Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport as RestoreReport
@@ -83,10 +84,11 @@ _API = frozenset(
 )
 # The outcomes, and the module of each.
 _VALUES = {
-    "BackupReport": "transfer.backup",
-    "Manifest": "transfer.manifest",
-    "MigrationReport": "migrate.report",
-    "RestoreReport": "transfer.restore",
+    "Progress": "progress",
+    "BackupReport": "transfer.backup.backup",
+    "Manifest": "transfer.backup.manifest",
+    "MigrationReport": "migrate.report.report",
+    "RestoreReport": "transfer.backup.restore",
     "TransferReport": "transfer.report",
     "UpgradeReport": "transfer.report",
 }
@@ -114,6 +116,7 @@ __all__ = [
     "OrphanRows",
     "OxyPgError",
     "PreparationFailed",
+    "Progress",
     "RestoreReport",
     "RightsMissing",
     "SchemaMismatch",

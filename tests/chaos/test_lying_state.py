@@ -319,7 +319,7 @@ def test_a_lock_held_by_a_stopped_process(stopped, start_python):
     LockTimeout names the process that holds the lock and is stopped (SIGSTOP).
     """
     holder = start_python(
-        "import sys; from oxy_pg import paths; from oxy_pg.server import lock\n"
+        "import sys; from oxy_pg import paths; from oxy_pg.server.supervisor import lock\n"
         "with lock.attempt(paths.StateDir(sys.stdin.readline().strip())):\n"
         "    print('held', flush=True); sys.stdin.readline()\n"
     )

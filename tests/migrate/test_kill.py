@@ -53,7 +53,7 @@ import signal
 import sys
 # A shell lets what it starts in the background ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from oxy_pg.migrate import readers, transaction
+from oxy_pg.migrate.source import readers; from oxy_pg.migrate.load import transaction
 from oxy_pg.migrate.migration import migrate
 
 # As if the source were large: other processes read it.

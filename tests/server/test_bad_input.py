@@ -256,7 +256,7 @@ def test_missing_binaries_are_named(run_python, tmp_path):
     code = (
         "import sys; sys.path = [entry for entry in sys.path if 'site-packages' not in entry]\n"
         f"sys.path.insert(0, {str(Path(oxy_pg.__file__).parent.parent)!r})\n"
-        "from oxy_pg import errors\nfrom oxy_pg.server import binaries\n"
+        "from oxy_pg import errors\nfrom oxy_pg.server.cluster import binaries\n"
         "binaries._SYSTEM_DIRS = ()\n"
         "try: binaries.find()\n"
         "except errors.BinariesNotFound as error: print(error)\n"

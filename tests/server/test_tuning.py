@@ -385,7 +385,7 @@ def test_a_real_limit_is_seen():
         pytest.skip("only root can make a control group, on a machine of its own")
     code = (
         f"open('{group}/cgroup.procs', 'w').write('0')\n"
-        "from oxy_pg.server import machine; print(machine.memory())"
+        "from oxy_pg import machine; print(machine.memory())"
     )
     try:
         done = subprocess.run(
@@ -425,7 +425,7 @@ def test_fewer_cores_are_seen(run_python):
     """
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
 
-    assert "1" == run_python(code + "from oxy_pg.server import machine; print(machine.cpus())")
+    assert "1" == run_python(code + "from oxy_pg import machine; print(machine.cpus())")
 
 
 @pytest.mark.skipif(not os.path.isdir("/sys/dev/block"), reason="Linux alone tells")

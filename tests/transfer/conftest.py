@@ -137,7 +137,7 @@ def in_a_process(start_python):
     def start(code: str, **variables: object) -> subprocess.Popen[str]:
         prelude = (
             f"import sys; sys.path.insert(0, {os.getcwd()!r})\n"
-            "from oxy_pg.transfer import backup, restore\nprint('ready')\n"
+            "from oxy_pg.transfer.backup import backup, restore\nprint('ready')\n"
         )
         process = start_python(prelude + code, **variables)
         assert "ready\n" == process.stdout.readline()

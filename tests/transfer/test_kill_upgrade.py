@@ -33,8 +33,8 @@ KILLS = int(os.environ.get("OXY_PG_KILLS", "2"))
 
 PROGRAM = """
 import sys, oxy_pg
-from oxy_pg.server import upgrade
-from oxy_pg.transfer import clusters
+from oxy_pg.server.upgrade import clusters as upgrade
+from oxy_pg.transfer.copy import clusters
 print("ready", flush=True)
 oxy_pg.upgrade(sys.argv[1], old_bin_dir=sys.argv[2])
 """

@@ -481,7 +481,7 @@ disk = os.environ["DISK"]
 options = f"size={os.environ['SIZE']},mode=0711"
 subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
 import psycopg, oxy_pg
-from oxy_pg.server import upgrade
+from oxy_pg.server.upgrade import clusters as upgrade
 from tests.transfer.old_clusters import OldCluster
 old = OldCluster(Path(disk) / "state", Path(sys.argv[1]))
 with old.running() as url, psycopg.connect(url(user="oxy"), autocommit=True) as connection:

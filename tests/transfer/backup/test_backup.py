@@ -506,7 +506,7 @@ def test_a_full_disk(new_database, embedded, state_dir, plain):
     """
     url = superuser(embedded, new_database(ROWS.format(200_000)))
     code = (
-        "from oxy_pg.transfer import backup\n"
+        "from oxy_pg.transfer.backup import backup\n"
         f"def run(): return backup.backup(disk, {url!r}, plain={plain}, keep=1)\n"
         "open(disk + '/old', 'w').write('precious')\n"
         "try: run()\n"

@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("OXY_PG_KILLS", "2"))
 
 PROGRAM = """
 import sys, oxy_pg
-from oxy_pg.transfer import passage
+from oxy_pg.transfer.copy import copy_database as passage
 verb, url, swap = sys.argv[1:]
 print("ready", flush=True)
 options = {"swap": swap == "swap"} if verb == "push" else {}
