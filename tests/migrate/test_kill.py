@@ -130,7 +130,7 @@ def unread(path) -> None:
 
 def reads(process: psutil.Process, path) -> bool:
     with contextlib.suppress(psutil.Error):
-        return "migrate.readers" in " ".join(process.cmdline()) and any(
+        return "source.readers" in " ".join(process.cmdline()) and any(
             file.path == str(path) for file in process.open_files()
         )
     return False

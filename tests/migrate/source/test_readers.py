@@ -38,7 +38,7 @@ def _helpers():
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if any("migrate.readers" in word for word in process.cmdline()):
+            if any("source.readers" in word for word in process.cmdline()):
                 found.append(process)
     return found
 
