@@ -1,17 +1,17 @@
 """
 A real PostgreSQL 16 with the convenience of SQLite.
 
-``oxy_pg.ensure()`` gives a running server's URL, ``oxy_pg.migrate_sqlite()``
-moves a SQLite database in, ``oxy_pg.backup()`` and ``oxy_pg.restore()`` keep
-it safe, ``oxy_pg.push()`` and ``oxy_pg.pull()`` take it elsewhere and back.
-Importing this package starts nothing, writes nothing, and loads a name only
-when it is used.
+``oxy_pg.ensure()`` returns a running server's URL, ``oxy_pg.migrate_sqlite()``
+migrates a SQLite database, ``oxy_pg.backup()`` and ``oxy_pg.restore()`` keep a
+database safe, ``oxy_pg.push()`` and ``oxy_pg.pull()`` copy it to another server
+and back. Importing this package starts nothing, writes nothing, and loads a
+name only when it is used.
 """
+
+from oxy_pg._version import __version__ as __version__
 
 TYPE_CHECKING = False  # spelled out: importing typing would take longer than all the rest
 if TYPE_CHECKING:
-    from oxy_pg._api import Server as Server
-    from oxy_pg._api import Status as Status
     from oxy_pg._api import backup as backup
     from oxy_pg._api import check_backup as check_backup
     from oxy_pg._api import ensure as ensure
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oxy_pg._api import restore as restore
     from oxy_pg._api import temporary as temporary
     from oxy_pg._api import upgrade as upgrade
+    from oxy_pg._server import Server as Server
     from oxy_pg.errors import BackupDamaged as BackupDamaged
     from oxy_pg.errors import BackupExists as BackupExists
     from oxy_pg.errors import BackupTooNew as BackupTooNew
@@ -58,39 +59,104 @@ if TYPE_CHECKING:
     from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
     from oxy_pg.migrate.report.report import MigrationReport as MigrationReport
+    from oxy_pg.migrate.report.values import Change as Change
+    from oxy_pg.migrate.report.values import ColumnReport as ColumnReport
+    from oxy_pg.migrate.report.values import Count as Count
+    from oxy_pg.migrate.report.values import Problem as Problem
+    from oxy_pg.migrate.report.values import SequenceReport as SequenceReport
+    from oxy_pg.migrate.report.values import TableReport as TableReport
+    from oxy_pg.migrate.report.values import Verification as Verification
+    from oxy_pg.problems import BadValue as BadValue
+    from oxy_pg.problems import Orphans as Orphans
     from oxy_pg.progress import Progress as Progress
+    from oxy_pg.report import Skipped as Skipped
+    from oxy_pg.server.cluster.config import Settings as Settings
+    from oxy_pg.server.monitor.status import Database as Database
+    from oxy_pg.server.monitor.status import Installation as Installation
+    from oxy_pg.server.monitor.status import Status as Status
     from oxy_pg.transfer.backup.backup import BackupReport as BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest as Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport as RestoreReport
+    from oxy_pg.transfer.contents import Extension as Extension
+    from oxy_pg.transfer.contents import TableRows as TableRows
+    from oxy_pg.transfer.report import MovedDatabase as MovedDatabase
+    from oxy_pg.transfer.report import MovedTable as MovedTable
     from oxy_pg.transfer.report import TransferReport as TransferReport
     from oxy_pg.transfer.report import UpgradeReport as UpgradeReport
 
-__version__ = "0.1.0"
-
-_API = frozenset(
-    {
-        "Server",
-        "Status",
-        "backup",
-        "check_backup",
-        "ensure",
-        "migrate_sqlite",
-        "pull",
-        "push",
-        "restore",
-        "temporary",
-        "upgrade",
-    }
-)
-# The outcomes, and the module of each.
-_VALUES = {
-    "Progress": "progress",
+# Where each public name is defined.
+_MODULES = {
+    "BackupDamaged": "errors",
+    "BackupExists": "errors",
     "BackupReport": "transfer.backup.backup",
+    "BackupTooNew": "errors",
+    "BadValue": "problems",
+    "BadValues": "errors",
+    "BinariesNotFound": "errors",
+    "Change": "migrate.report.values",
+    "ColumnReport": "migrate.report.values",
+    "ConfigurationError": "errors",
+    "Count": "migrate.report.values",
+    "CountsDiffer": "errors",
+    "Database": "server.monitor.status",
+    "DatabaseNotEmpty": "errors",
+    "Extension": "transfer.contents",
+    "ExtensionsMissing": "errors",
+    "ExternalServerUnavailable": "errors",
+    "ForeignDataDirectory": "errors",
+    "InitdbFailed": "errors",
+    "Installation": "server.monitor.status",
+    "LockTimeout": "errors",
     "Manifest": "transfer.backup.manifest",
+    "MigrationError": "errors",
     "MigrationReport": "migrate.report.report",
+    "MovedDatabase": "transfer.report",
+    "MovedTable": "transfer.report",
+    "NotABackup": "errors",
+    "NotEnoughSpace": "errors",
+    "OrphanRows": "errors",
+    "Orphans": "problems",
+    "OxyPgError": "errors",
+    "PreparationFailed": "errors",
+    "Problem": "migrate.report.values",
+    "Progress": "progress",
     "RestoreReport": "transfer.backup.restore",
+    "RightsMissing": "errors",
+    "SchemaMismatch": "errors",
+    "SequenceReport": "migrate.report.values",
+    "Server": "_server",
+    "ServerError": "errors",
+    "Settings": "server.cluster.config",
+    "Skipped": "report",
+    "SourceUnreadable": "errors",
+    "StartFailed": "errors",
+    "StartTimeout": "errors",
+    "Status": "server.monitor.status",
+    "TableReport": "migrate.report.values",
+    "TableRows": "transfer.contents",
+    "TargetNotEmpty": "errors",
+    "TargetRefused": "errors",
+    "TargetUnreachable": "errors",
+    "ToolFailed": "errors",
+    "ToolsNotFound": "errors",
+    "TransferError": "errors",
+    "TransferRefused": "errors",
     "TransferReport": "transfer.report",
+    "UnsupportedServer": "errors",
+    "UpgradeFailed": "errors",
     "UpgradeReport": "transfer.report",
+    "Verification": "migrate.report.values",
+    "VerificationFailed": "errors",
+    "VersionMismatch": "errors",
+    "backup": "_api",
+    "check_backup": "_api",
+    "ensure": "_api",
+    "migrate_sqlite": "_api",
+    "pull": "_api",
+    "push": "_api",
+    "restore": "_api",
+    "temporary": "_api",
+    "upgrade": "_api",
 }
 
 __all__ = [
@@ -98,34 +164,50 @@ __all__ = [
     "BackupExists",
     "BackupReport",
     "BackupTooNew",
+    "BadValue",
     "BadValues",
     "BinariesNotFound",
+    "Change",
+    "ColumnReport",
     "ConfigurationError",
+    "Count",
     "CountsDiffer",
+    "Database",
     "DatabaseNotEmpty",
+    "Extension",
     "ExtensionsMissing",
     "ExternalServerUnavailable",
     "ForeignDataDirectory",
     "InitdbFailed",
+    "Installation",
     "LockTimeout",
     "Manifest",
     "MigrationError",
     "MigrationReport",
+    "MovedDatabase",
+    "MovedTable",
     "NotABackup",
     "NotEnoughSpace",
     "OrphanRows",
+    "Orphans",
     "OxyPgError",
     "PreparationFailed",
+    "Problem",
     "Progress",
     "RestoreReport",
     "RightsMissing",
     "SchemaMismatch",
+    "SequenceReport",
     "Server",
     "ServerError",
+    "Settings",
+    "Skipped",
     "SourceUnreadable",
     "StartFailed",
     "StartTimeout",
     "Status",
+    "TableReport",
+    "TableRows",
     "TargetNotEmpty",
     "TargetRefused",
     "TargetUnreachable",
@@ -137,6 +219,7 @@ __all__ = [
     "UnsupportedServer",
     "UpgradeFailed",
     "UpgradeReport",
+    "Verification",
     "VerificationFailed",
     "VersionMismatch",
     "backup",
@@ -150,23 +233,18 @@ __all__ = [
     "upgrade",
 ]
 
+if not TYPE_CHECKING:  # a type checker has to find out that a name does not exist
 
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _API:
-        from oxy_pg import _api as module
-    elif name in _VALUES:
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first used (PEP 562)."""
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        module = import_module(f"oxy_pg.{_VALUES[name]}")
-    else:
-        from oxy_pg import errors as module  # type: ignore[no-redef]
-    value: object = getattr(module, name)
-    globals()[name] = value
-    return value
+        value = getattr(import_module(f"oxy_pg.{module}"), name)
+        globals()[name] = value
+        return value
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,12 +1,14 @@
-"""The public verbs; each hands over to the wing that does the work."""
+"""The public verbs: which server is meant, and then what does the work."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 
+from oxy_pg import _endpoint
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.server.server import Server
+from oxy_pg.server.server import Server as _Handle
+from oxy_pg.server.server import in_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Literal
 
+    from oxy_pg._endpoint import Endpoint
+    from oxy_pg._server import Server
     from oxy_pg.migrate.report.report import MigrationReport
     from oxy_pg.progress import Progress
     from oxy_pg.server.cluster.config import Settings
-    from oxy_pg.server.monitor.status import Status
     from oxy_pg.server.upgrade.clusters import Upgrade
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
@@ -29,31 +32,8 @@ if os.name != "posix":
         "oxy_pg runs PostgreSQL on Linux and macOS. On Windows use it inside WSL 2."
     )
 
-__all__ = [
-    "Server",
-    "Status",
-    "backup",
-    "check_backup",
-    "ensure",
-    "migrate_sqlite",
-    "pull",
-    "push",
-    "restore",
-    "temporary",
-    "upgrade",
-]
-
 # One handle for each way of asking, so that asking again finds its lease.
-_servers: dict[object, Server] = {}
-
-
-def __getattr__(name: str) -> object:
-    """Load Status when it is used: nobody needs it to get a URL."""
-    if name != "Status":
-        raise AttributeError(name)
-    from oxy_pg.server.monitor.status import Status
-
-    return Status
+_servers: dict[object, _Handle] = {}
 
 
 def ensure(
@@ -68,25 +48,28 @@ def ensure(
     """
     Return the URL of a running PostgreSQL with this database in it.
 
-    With OXY_DATABASE_URL set it is that server's, waited for and checked, and
-    ``database``, ``state_dir``, ``settings`` and ``keep_alive`` mean nothing.
-    Otherwise a PostgreSQL 16 is started under the state directory if none
-    runs there; this process holds it until it exits. Called again it costs
-    microseconds, and brings back a server that has gone. From threads, forked
-    children and any number of processes at once it gives the same server.
+    With OXY_DATABASE_URL set it is that server's URL, after the server has
+    been waited for and checked; ``database``, ``state_dir``, ``settings`` and
+    ``keep_alive`` are then ignored, so that the same line serves development
+    and production. Otherwise a PostgreSQL 16 is started under the state
+    directory if none is running there; this process holds it until it exits.
+    Called again it takes microseconds, and restarts a server that has stopped.
+    From threads, forked children and any number of processes at once it
+    returns the same server.
 
-    ``database`` is made if it is not there. ``settings`` are PostgreSQL
+    ``database`` is created if it does not exist. ``settings`` are PostgreSQL
     settings (``{"work_mem": "64MB"}``); a running server takes over those that
-    a reload can apply, and a warning names the rest. ``extensions`` are made
-    in the database. ``keep_alive`` is how many seconds the server stays up
-    after its last user has gone (default OXY_PG_KEEP_ALIVE or 5; ``math.inf``:
-    until stopped). ``timeout`` is in seconds, for everything together.
+    a reload can apply, and a warning names the rest. ``extensions`` are
+    created in the database. ``keep_alive`` is how many seconds the server
+    stays up after its last user has gone (default OXY_PG_KEEP_ALIVE or 5;
+    ``math.inf``: until stopped). ``timeout`` is in seconds, for everything
+    together.
 
     Raises ServerError (StartFailed, StartTimeout, LockTimeout, InitdbFailed,
     BinariesNotFound, VersionMismatch, ForeignDataDirectory,
     ExternalServerUnavailable, UnsupportedServer) or ConfigurationError.
     """
-    external_url = os.environ.get("OXY_DATABASE_URL")
+    external_url = _endpoint.external_url()
     names = (extensions,) if isinstance(extensions, str) else tuple(extensions)
     if external_url is not None:
         return _ensure_external(external_url, settings, names, timeout)
@@ -103,14 +86,16 @@ def _ensure_external(
         import logging
 
         logging.getLogger("oxy_pg").warning(
-            "settings mean nothing to the external server that OXY_DATABASE_URL names"
+            "settings are ignored for the external server that OXY_DATABASE_URL names"
         )
     return external.ensure(url, extensions, timeout)
 
 
 def _server(
-    state_dir: str | PathLike[str] | None, settings: Settings | None, keep_alive: float | None
-) -> Server:
+    state_dir: str | PathLike[str] | None,
+    settings: Settings | None = None,
+    keep_alive: float | None = None,
+) -> _Handle:
     place = state_dir if state_dir is not None else os.environ.get("OXY_STATE_DIR")
     if place is not None and not os.path.isabs(place):
         place = os.path.abspath(os.path.expanduser(place))
@@ -121,7 +106,7 @@ def _server(
     )
     server = _servers.get(key)
     if server is None:
-        made = Server(state_dir, settings=settings, keep_alive=keep_alive)
+        made = _Handle(state_dir, settings=settings, keep_alive=keep_alive)
         server = _servers.setdefault(key, made)
     return server
 
@@ -134,23 +119,28 @@ def temporary(
     timeout: float = 60.0,
 ) -> Iterator[Server]:
     """
-    Give a server of one's own for the length of a ``with`` block; nothing of it remains.
+    Give a server of its own to a ``with`` block; nothing of it remains.
 
     It is fast because nothing on it would survive a crash (fsync is off), and
-    a cached template makes it. A process that is killed leaves nothing either.
-    ``settings``, ``extensions`` and ``timeout`` (seconds) are as for ``ensure()``.
+    because it is made from a cached template. A process that is killed leaves
+    nothing either. ``settings``, ``extensions`` and ``timeout`` (seconds) are
+    as for ``ensure()``.
 
     Raises what ``ensure()`` raises for an embedded server.
     """
+    from oxy_pg._server import TemporaryServer
     from oxy_pg.server import temporary as temporaries
 
-    yield from temporaries.running(settings, extensions, timeout)
+    server = TemporaryServer(settings=settings)
+    yield from temporaries.running(server, extensions, timeout)
 
 
 def migrate_sqlite(
     source: str | PathLike[str] | None = None,
     target: str | None = None,
     *,
+    state_dir: str | PathLike[str] | None = None,
+    database: str = "oxy",
     tables: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     schema: Literal["auto", "create", "existing"] = "auto",
@@ -166,20 +156,21 @@ def migrate_sqlite(
     timeout: float = 30.0,
 ) -> MigrationReport:
     """
-    Move a SQLite database into PostgreSQL: all of it, or nothing.
+    Migrate a SQLite database to PostgreSQL: all of it, or nothing.
 
     ``source`` is a path or a ``sqlite://`` URL, default ``db.sqlite`` in the
     state directory; it is opened read-only, and its bytes stay the same.
-    ``target`` is a PostgreSQL URL, default OXY_DATABASE_URL, or else the
-    embedded server.
+    ``target`` is a PostgreSQL URL, ``state_dir`` the state directory of an
+    embedded server; by default it is OXY_DATABASE_URL, or else the default
+    embedded server, and there ``database``.
 
     ``tables`` and ``exclude`` name tables of the source (``*`` matches).
-    ``schema``: create the tables, fill those that are there, or decide for
-    each (``auto``). ``casts`` maps ``"table.column"`` to a PostgreSQL type.
+    ``schema``: create the tables, fill existing ones, or decide for each
+    table (``auto``). ``casts`` maps ``"table.column"`` to a PostgreSQL type.
     ``on_bad_value`` and ``on_orphan``: what to do with values that do not fit
     and with rows whose parent is missing. ``if_not_empty``: what to do with
-    rows that the target has already. ``prepare`` brings the target's schema
-    up first: a callable that gets the URL, or a shell command. ``verify``:
+    rows that the target already has. ``prepare`` creates the target's schema
+    first: a callable that gets the URL, or a shell command. ``verify``:
     compare counts, every value (``full``), or nothing, before the commit.
     ``dry_run`` writes nothing and reports every problem. ``on_progress`` is
     called on the way. ``jobs`` is how many processes read a source of more
@@ -190,46 +181,36 @@ def migrate_sqlite(
     SchemaMismatch, BadValues, OrphanRows, VerificationFailed, TargetRefused),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg import paths
-    from oxy_pg.migrate.migration import migrate
+    from oxy_pg import _data, paths
 
-    path = f"{paths.state_dir()}/db.sqlite" if source is None else os.fspath(source)
-    with _target(target, dry_run=dry_run) as url:
-        return migrate(
-            path,
-            url,
-            tables=tables,
-            exclude=exclude,
-            schema=schema,
-            casts=casts,
-            on_bad_value=on_bad_value,
-            on_orphan=on_orphan,
-            if_not_empty=if_not_empty,
-            prepare=prepare,
-            verify=verify,
-            dry_run=dry_run,
-            on_progress=on_progress,
-            jobs=jobs,
-            timeout=timeout,
-        )
+    # With a target's URL, the state directory may still say where the source is.
+    of_source = source is None and target is not None
+    place = None if of_source else state_dir
+    endpoint = _endpoint.resolve_for("migrate_sqlite", target, place, in_use)
+    path = f"{paths.state_dir(state_dir)}/db.sqlite" if source is None else source
+    return _data.migrate_sqlite(
+        _data_server(endpoint),
+        path,
+        database=database,
+        tables=tables,
+        exclude=exclude,
+        schema=schema,
+        casts=casts,
+        on_bad_value=on_bad_value,
+        on_orphan=on_orphan,
+        if_not_empty=if_not_empty,
+        prepare=prepare,
+        verify=verify,
+        dry_run=dry_run,
+        on_progress=on_progress,
+        jobs=jobs,
+        timeout=timeout,
+    )
 
 
-@contextlib.contextmanager
-def _target(given: str | None, *, dry_run: bool) -> Iterator[str]:
-    """Give the URL that a migration goes to."""
-    external_url = os.environ.get("OXY_DATABASE_URL")
-    if given is not None:
-        yield given
-    elif external_url is not None:
-        from oxy_pg.url import plain
-
-        yield plain(external_url)
-    elif dry_run and Server().status().state == "uninitialized":
-        # A dry run leaves nothing behind, not even an empty cluster: an empty one stands in.
-        with temporary() as server:
-            yield server.url()
-    else:
-        yield ensure()
+def _data_server(endpoint: Endpoint) -> _Handle | str:
+    """Return what the verbs that move data work on: a URL, or an embedded server."""
+    return endpoint.url if endpoint.url is not None else _server(endpoint.state_dir)
 
 
 # --- backup and restore ----------------------------------------------------------------
@@ -239,6 +220,7 @@ def backup(
     path: str | PathLike[str],
     url: str | None = None,
     *,
+    state_dir: str | PathLike[str] | None = None,
     database: str = "oxy",
     keep: int | None = None,
     plain: bool = False,
@@ -247,35 +229,36 @@ def backup(
     timeout: float = 30.0,
 ) -> BackupReport:
     """
-    Back a database up into one file, as of one moment, while it is in use.
+    Back up a database into one file, as of one moment, while it is in use.
 
     ``path`` is the file, which must not exist unless ``force``; or a directory,
     in which each backup gets a name of its own: ``oxy-20260131T235959Z.dump``.
-    It appears whole or not at all, readable by its owner alone. ``url`` is the
-    database, default OXY_DATABASE_URL, or else ``database`` of the embedded
-    server.
+    It appears complete or not at all, readable by its owner alone. ``url`` is
+    the database; or ``state_dir`` names an embedded server, and ``database``
+    one of its databases. By default it is OXY_DATABASE_URL, or else the
+    default embedded server. A process that has used another embedded server
+    than that has to say which one it means.
 
     ``keep`` deletes older backups of the same database in that directory, all
-    but so many, once the new one is safely in place. ``plain`` writes SQL, as
+    but that many, once the new one is safely in place. ``plain`` writes SQL, as
     ``.sql.gz``, instead of pg_dump's custom format. ``on_progress`` is called on
     the way. ``timeout`` is how many seconds the server is waited for.
 
-    In it are all objects and rows; not the roles, nor other databases. At its
+    It holds all objects and rows; not the roles, nor other databases. At its
     end stands a manifest with the versions, every table's number of rows, and
-    the SHA-256; pg_restore and zcat do not mind. pg_dump must be of the server's
+    the SHA-256; pg_restore and zcat ignore it. pg_dump must be of the server's
     version or newer, and the best one on this machine is used.
 
     Raises TransferError (ToolsNotFound, BackupExists, TransferRefused),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg.transfer.backup import backup as backups
+    from oxy_pg import _data
 
-    given = os.environ.get("OXY_DATABASE_URL") if url is None else url
-    if given is None:
-        given = _existing_server().superuser_url(database)
-    return backups.backup(
-        os.fspath(path),
-        given,
+    found = _data_server(_endpoint.resolve_for("backup", url, state_dir, in_use))
+    return _data.backup(
+        found if isinstance(found, str) else _data.existing(found, "back up"),
+        path,
+        database=database,
         keep=keep,
         plain=plain,
         force=force,
@@ -284,24 +267,11 @@ def backup(
     )
 
 
-def _existing_server(what: str = "back up") -> Server:
-    """Return the embedded server; ConfigurationError where there is nothing in it yet."""
-    server = _server(None, None, None)
-    if server.status().state == "uninitialized":
-        from oxy_pg import paths
-
-        raise ConfigurationError(
-            f"There is nothing to {what} in {paths.state_dir()}: no server was ever started "
-            "there. Name another place "
-            "with OXY_STATE_DIR or --state-dir, or a server with its URL."
-        )
-    return server
-
-
 def restore(
     path: str | PathLike[str],
     url: str | None = None,
     *,
+    state_dir: str | PathLike[str] | None = None,
     database: str | None = None,
     keep_old: bool = False,
     in_place: bool = False,
@@ -314,17 +284,20 @@ def restore(
     """
     Restore a backup; whatever happens, the database is the old one or the new one.
 
-    ``url`` is the database to restore into, default OXY_DATABASE_URL, or else
-    ``database`` of the embedded server, default the one that was backed up. It
-    need not exist. The backup is checked first, down to its SHA-256. It goes
-    into a new database beside, whose tables are counted and compared with the
-    manifest; then the two change names, in one transaction. Sessions of the old
-    one are ended. It is dropped, or with ``keep_old`` kept under another name.
-    Everything belongs to the URL's role; privileges are not restored.
+    ``url`` is the database to restore into; or ``state_dir`` names an embedded
+    server, and ``database`` one of its databases, by default the one that was
+    backed up. By default it is OXY_DATABASE_URL, or else the default embedded
+    server; a process that has used another embedded server than that has to
+    say which one it means. The database need not exist. The backup is checked
+    first, down to its SHA-256. It is loaded into a new database alongside,
+    whose row counts are compared with the manifest; then the two are renamed
+    in one transaction. Sessions of the old one are ended. It is dropped, or
+    with ``keep_old`` kept under another name. Everything belongs to the URL's
+    role; privileges are not restored.
 
     That needs a role with CREATEDB which owns the old database. ``in_place`` is
-    for one that has not: the backup goes into the database itself, which has to
-    be empty, in one transaction; with ``clean``, what is in the backup is
+    for one without it: the backup is loaded into the database itself, which has
+    to be empty, in one transaction; with ``clean``, what is in the backup is
     dropped first. ``jobs`` is how many tables and indexes pg_restore works on at
     a time (default: the processors, 4 at most). ``confirm`` is asked before
     something is replaced, and may decline. ``on_progress`` is called on the way,
@@ -334,21 +307,12 @@ def restore(
     ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
     server what ``ensure()`` raises.
     """
-    from oxy_pg.transfer.backup import restore as restores
+    from oxy_pg import _data
 
-    given = os.environ.get("OXY_DATABASE_URL") if url is None else url
-    superuser_url = None
-    if given is None:
-        from oxy_pg.transfer.backup import manifest
-
-        name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
-        server = _server(None, None, None)
-        given = server.ensure_database(name) if in_place else server.url(name)
-        superuser_url = server.superuser_url()
-    return restores.restore(
-        os.fspath(path),
-        given,
-        superuser_url=superuser_url,
+    return _data.restore(
+        _data_server(_endpoint.resolve_for("restore", url, state_dir, in_use)),
+        path,
+        database=database,
         keep_old=keep_old,
         in_place=in_place,
         clean=clean,
@@ -365,7 +329,7 @@ def check_backup(
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Manifest:
     """
-    Return the manifest of a backup that is whole and readable; needs no server.
+    Return the manifest of a backup that is intact and readable; needs no server.
 
     Raises NotABackup, BackupDamaged, BackupTooNew, ToolsNotFound and
     ConfigurationError.
@@ -381,6 +345,7 @@ def check_backup(
 def push(
     target: str,
     *,
+    state_dir: str | PathLike[str] | None = None,
     database: str = "oxy",
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
@@ -391,21 +356,23 @@ def push(
     timeout: float = 30.0,
 ) -> TransferReport:
     """
-    Copy a database of the embedded server to a PostgreSQL elsewhere, as of one moment.
+    Copy a database of the embedded server to another PostgreSQL, as of one moment.
 
-    ``target`` is the URL of a database that is there, on any PostgreSQL from 14
-    on; an ordinary role will do, also through a pooler in transaction mode.
-    Everything belongs to that role afterwards; privileges, publications and
-    event triggers stay behind. It is one transaction: a reader of the target
-    sees what was there, or all that has come. Every table's rows are counted on
-    both sides before the commit.
+    ``state_dir`` names the embedded server, by default that of the default
+    state directory; a process that has used another one has to say which it
+    means. ``target`` is the URL of an existing database on any PostgreSQL from
+    14 on; an ordinary role is enough, also through a pooler in transaction
+    mode. Everything belongs to that role afterwards; privileges, publications
+    and event triggers are left out. It is one transaction: a reader of the
+    target sees what was there, or all that has arrived. Every table's rows are
+    counted on both sides before the commit.
 
     ``schemas`` takes these alone. ``if_not_empty``: what to do when the target
-    has something in the schemas that come; ``replace`` drops it first, in the
-    same transaction, and leaves other schemas alone. With ``swap`` all goes into
-    a new database beside, ``jobs`` tables at a time, which then takes the name,
-    and the old one is dropped with all that was in it: faster, but the role
-    needs CREATEDB and must own the old one, and its sessions are ended.
+    has something in the schemas that are copied; ``replace`` drops it first, in
+    the same transaction, and leaves other schemas alone. With ``swap`` all goes
+    into a new database alongside, ``jobs`` tables at a time, which then takes
+    the name, and the old one is dropped with all that was in it: faster, but the
+    role needs CREATEDB and must own the old one, and its sessions are ended.
     ``dry_run`` writes nothing, and reports tables, rows, what would be
     replaced, and every problem. ``on_progress`` is called on the way;
     ``timeout`` is how many seconds either side is waited for.
@@ -414,26 +381,26 @@ def push(
     ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg.transfer.copy import copy_database
+    from oxy_pg import _data
 
-    server = _existing_server("push")
-    order = copy_database.Order(
-        "push",
-        server.superuser_url(database),
+    return _data.push(
+        _data.existing(_embedded("push", state_dir), "push"),
         target,
-        shown=server.url(database),
-        schemas=None if schemas is None else tuple(schemas),
+        database=database,
+        schemas=schemas,
         if_not_empty=if_not_empty,
-        beside=swap,
+        swap=swap,
         jobs=jobs,
+        dry_run=dry_run,
+        on_progress=on_progress,
         timeout=timeout,
     )
-    return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
 
 
 def pull(
     source: str,
     *,
+    state_dir: str | PathLike[str] | None = None,
     database: str = "oxy",
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
@@ -443,39 +410,40 @@ def pull(
     timeout: float = 30.0,
 ) -> TransferReport:
     """
-    Copy a database from a PostgreSQL elsewhere into the embedded server, as of one moment.
+    Copy a database from another PostgreSQL into the embedded server, as of one moment.
 
     ``source`` is its URL, on any PostgreSQL from 14 on; the role has to be able
-    to read everything, and nothing is written there. It goes into a new
-    database beside, ``jobs`` tables at a time, whose rows are counted; then that
-    takes the name of ``database``. Sessions of the old one are ended, and it is
-    dropped. Everything belongs to the role ``oxy``; privileges, publications
-    and event triggers stay behind.
+    to read everything, and nothing is written there. ``state_dir`` names the
+    embedded server, by default that of the default state directory; a process
+    that has used another one has to say which it means. The copy goes into a
+    new database alongside, ``jobs`` tables at a time, whose rows are counted;
+    then that takes the name of ``database``. Sessions of the old one are ended,
+    and it is dropped. Everything belongs to the role ``oxy``; privileges,
+    publications and event triggers are left out.
 
     ``if_not_empty``: what to do when ``database`` has something in it; by
     default it stays as it is. The other arguments, and what is raised, are
     those of ``push()``, and NotEnoughSpace. pg_dump must be of the source's
     version or newer, and the best one on this machine is used.
     """
-    from oxy_pg.transfer.copy import copy_database
+    from oxy_pg import _data
 
-    server = _server(None, None, None)
-    empty = dry_run and server.status().state == "uninitialized"
-    # A dry run leaves nothing behind, not even an empty cluster: an empty one stands in.
-    with temporary() if empty else contextlib.nullcontext(server) as chosen:
-        order = copy_database.Order(
-            "pull",
-            source,
-            chosen.url(database),
-            superuser=chosen.superuser_url(),
-            target_dir=None if empty else str(chosen.status().data_dir),
-            schemas=None if schemas is None else tuple(schemas),
-            if_not_empty=if_not_empty,
-            beside=True,
-            jobs=jobs,
-            timeout=timeout,
-        )
-        return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
+    return _data.pull(
+        _embedded("pull", state_dir),
+        source,
+        database=database,
+        schemas=schemas,
+        if_not_empty=if_not_empty,
+        jobs=jobs,
+        dry_run=dry_run,
+        on_progress=on_progress,
+        timeout=timeout,
+    )
+
+
+def _embedded(verb: str, state_dir: str | PathLike[str] | None) -> _Handle:
+    """Return the embedded server whose data a verb copies, whatever OXY_DATABASE_URL names."""
+    return _server(_endpoint.embedded_for(verb, state_dir, in_use).state_dir)
 
 
 def upgrade(
@@ -550,7 +518,7 @@ def _upgraded(
         with work.new_server(bulk=True) as new:
             move.check_extensions(new)
             move.run(new)
-            lost = work.carry_settings(altered)
+            skipped = work.carry_settings(altered)
     on_progress(Progress("restart"))
     with work.new_server(bulk=False) as new:
         databases = move.verify(new)
@@ -562,7 +530,7 @@ def _upgraded(
         old_version=work.old_binaries.version,
         new_version=work.new_binaries.version,
         databases=databases,
-        lost=(*move.lost, *lost),
+        skipped=(*move.skipped, *skipped),
         kept=kept,
     )
 

@@ -1,4 +1,4 @@
-"""What is wrong with data that is to be moved: the values that the migration errors carry."""
+"""What does not fit: the values that the migration errors carry."""
 
 from __future__ import annotations
 

@@ -12,12 +12,15 @@ MOST_IN_A_ROOM = 14
 
 # From the ground up; what stands on one line may not import each other.
 FLOORS = (
-    ("problems", "deadline", "files", "process", "postgresql", "progress"),
+    ("_version", "deadline", "files", "postgresql", "problems", "process", "progress", "report"),
     ("errors", "installations", "machine"),
     ("paths", "url"),
     ("connection",),
     ("server", "migrate", "transfer"),
-    ("pytest_plugin", "_endpoint"),
+    ("_endpoint",),
+    ("_data", "pytest_plugin"),
+    ("_options",),
+    ("_server",),
     ("_api",),
     ("",),  # oxy_pg/__init__.py
     ("cli",),
@@ -41,11 +44,11 @@ ROOMS = {
         ("check",),
         ("report",),
         ("load",),
-        ("diagnosis",),
+        ("diagnosis", "outcome"),
         ("migration",),
     ),
     "transfer": (
-        ("manifest", "progress", "report", "tools", "workspace"),
+        ("contents", "report", "tools", "workspace"),
         ("database",),
         ("swap",),
         ("backup", "copy"),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 import oxy_pg
-from oxy_pg.cli import steps
-from oxy_pg.cli.options import choose_state_dir, json_option, state_dir_option, timeout_option
+from oxy_pg.cli.display import steps
+from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
 
 if TYPE_CHECKING:
-    from oxy_pg.cli.steps import Steps
+    from oxy_pg.cli.display.steps import Steps
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
@@ -65,11 +65,11 @@ def backup(
     PATH is a new file, or a directory, in which the backup gets a name of its
     own. It appears whole or not at all. Its path is printed.
     """
-    choose_state_dir()
     with steps.ended_by_sigterm(), steps.display(_BACKUP, quiet=quiet) as display:
         report = oxy_pg.backup(
             path,
             url,
+            state_dir=state_dir(),
             database=database,
             keep=keep,
             plain=plain,
@@ -136,7 +136,6 @@ def restore(
     that takes the old one's place. Everything belongs to the role that
     restores it; privileges are not restored.
     """
-    choose_state_dir()
     with steps.ended_by_sigterm(), steps.display(_RESTORE, quiet=quiet) as display:
         if check:
             found = oxy_pg.check_backup(path, on_progress=display.show)
@@ -144,6 +143,7 @@ def restore(
             report = oxy_pg.restore(
                 path,
                 url,
+                state_dir=state_dir(),
                 database=database,
                 keep_old=keep_old,
                 in_place=in_place,

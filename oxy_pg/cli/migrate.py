@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from oxy_pg.cli.bars import Bars
+    from oxy_pg.cli.display.bars import Bars
     from oxy_pg.migrate.report.report import MigrationReport
     from oxy_pg.progress import Progress
 
@@ -214,7 +214,7 @@ def migrate_sqlite(
     if as_json:
         _print_json(report.to_json())
     else:
-        from oxy_pg.cli import summary
+        from oxy_pg.cli.display import summary
 
         summary.show(report)
     return 1 if report.dry_run and report.problems else 0
@@ -224,12 +224,10 @@ def _migrate(
     path: str, target: str | None, watched: Watched, options: dict[str, Any]
 ) -> MigrationReport:
     options["tables"] = options["tables"] or None
-    chosen = state_dir()
-    if chosen is not None:  # it names the embedded server, as with every other command
-        os.environ["OXY_STATE_DIR"] = chosen
+    place = state_dir() if target is None else None
     # What psycopg tells its logger while a move is broken off is no news for who broke it off.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
-    return oxy_pg.migrate_sqlite(path, target, on_progress=watched.show, **options)
+    return oxy_pg.migrate_sqlite(path, target, state_dir=place, on_progress=watched.show, **options)
 
 
 def _print_json(text: str) -> None:
@@ -322,6 +320,6 @@ def _display(*, quiet: bool) -> Silent | Bars:
         return Silent()
     if not sys.stderr.isatty():
         return Lines()
-    from oxy_pg.cli.bars import Bars
+    from oxy_pg.cli.display.bars import Bars
 
     return Bars()

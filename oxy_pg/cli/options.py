@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from oxy_pg import _endpoint
 from oxy_pg.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,13 +36,6 @@ def state_dir() -> str | None:
     return str(value) if value is not None else None
 
 
-def choose_state_dir() -> None:
-    """Let a ``--state-dir`` name the embedded server, as with every other command."""
-    chosen = state_dir()
-    if chosen is not None:
-        os.environ["OXY_STATE_DIR"] = chosen
-
-
 timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(min=0),
@@ -58,15 +51,15 @@ database_option = click.option(
     default="oxy",
     show_default=True,
     metavar="NAME",
-    help="The database; it is made if it is not there.",
+    help="The database; created if it does not exist.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def external_url() -> str | None:
-    """Return OXY_DATABASE_URL; None: the embedded server is meant."""
-    return os.environ.get("OXY_DATABASE_URL")
+    """Return OXY_DATABASE_URL; None where the embedded server is meant, as with --state-dir."""
+    return _endpoint.resolve(state_dir=state_dir()).url
 
 
 def need_embedded(command: str) -> None:
@@ -74,5 +67,6 @@ def need_embedded(command: str) -> None:
     if external_url() is not None:
         raise ConfigurationError(
             f"`oxy-pg {command}` works on the embedded server, and OXY_DATABASE_URL names another "
-            "one. Unset it for this command: env -u OXY_DATABASE_URL oxy-pg " + command
+            "one. Name the embedded one with --state-dir, or unset the variable for this command: "
+            f"env -u OXY_DATABASE_URL oxy-pg {command}"
         )

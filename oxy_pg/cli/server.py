@@ -12,7 +12,8 @@ from typing import NoReturn
 import click
 
 import oxy_pg
-from oxy_pg.cli import figures
+from oxy_pg.cli.display import figures
+from oxy_pg.cli.display.terminal import note, spinner
 from oxy_pg.cli.options import (
     database_option,
     external_url,
@@ -21,7 +22,6 @@ from oxy_pg.cli.options import (
     state_dir_option,
     timeout_option,
 )
-from oxy_pg.cli.terminal import note, spinner
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server
 

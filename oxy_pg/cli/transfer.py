@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 import oxy_pg
-from oxy_pg.cli import steps
+from oxy_pg.cli.display import steps
 from oxy_pg.cli.options import (
-    choose_state_dir,
     json_option,
     state_dir,
     state_dir_option,
@@ -97,9 +96,14 @@ def push(
     An ordinary role will do. It is one transaction, and every table's rows are
     counted on both sides before the commit.
     """
-    choose_state_dir()
     with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
-        report = oxy_pg.push(url, schemas=schemas or None, on_progress=display.show, **options)
+        report = oxy_pg.push(
+            url,
+            state_dir=state_dir(),
+            schemas=schemas or None,
+            on_progress=display.show,
+            **options,
+        )
     _print(report, as_json=as_json)
     if not report.dry_run:
         where = shlex.quote(report.target)
@@ -127,9 +131,14 @@ def pull(
 
     Nothing is written there, and the role has to be able to read everything.
     """
-    choose_state_dir()
     with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
-        report = oxy_pg.pull(url, schemas=schemas or None, on_progress=display.show, **options)
+        report = oxy_pg.pull(
+            url,
+            state_dir=state_dir(),
+            schemas=schemas or None,
+            on_progress=display.show,
+            **options,
+        )
     _print(report, as_json=as_json)
     return 1 if report.problems else 0
 
@@ -205,7 +214,7 @@ def _upgraded(report: UpgradeReport) -> str:
     for database in report.databases:
         lines.append(f"{database.name} (owner {database.owner})")
         lines += _listed(database.tables)
-    lines += [f"warning: left behind: {what}" for what in report.lost]
+    lines += [f"warning: left behind: {what}" for what in report.skipped]
     rows = sum(database.rows for database in report.databases)
     lines.append(
         f"Moved {rows:,} rows from PostgreSQL {report.old_version} to {report.new_version} in "

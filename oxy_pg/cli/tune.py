@@ -14,6 +14,7 @@ import click
 from oxy_pg import machine as machines
 from oxy_pg import paths
 from oxy_pg import url as urls
+from oxy_pg.cli.display.terminal import note, spinner
 from oxy_pg.cli.options import (
     external_url,
     json_option,
@@ -22,7 +23,6 @@ from oxy_pg.cli.options import (
     state_dir_option,
     timeout_option,
 )
-from oxy_pg.cli.terminal import note, spinner
 from oxy_pg.deadline import Deadline
 from oxy_pg.errors import OxyPgError
 from oxy_pg.machine import Machine

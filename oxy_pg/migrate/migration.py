@@ -34,10 +34,10 @@ from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.diagnosis import connection_lost, grant, refused
 from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
+from oxy_pg.migrate.outcome import outcome
 from oxy_pg.migrate.plan.plan import Options, Plan
 from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
-from oxy_pg.migrate.report import report
-from oxy_pg.migrate.report.outcome import outcome
+from oxy_pg.migrate.report import values
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.readers import Readers
 from oxy_pg.migrate.source.schema import read_schema
@@ -47,6 +47,8 @@ from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from oxy_pg.migrate.report.report import MigrationReport
 
 
 _log = logging.getLogger("oxy_pg")
@@ -69,7 +71,7 @@ def migrate(
     on_progress: Callable[[Progress], object] | None = None,
     jobs: int = 2,
     timeout: float = 30.0,
-) -> report.MigrationReport:
+) -> MigrationReport:
     """
     Move a SQLite database into PostgreSQL: all of it, or nothing.
 
@@ -177,7 +179,7 @@ class _Run:
         self.role = server.info.user
         self.schema = "public"
 
-    def guarded(self, *, dry_run: bool) -> report.MigrationReport:
+    def guarded(self, *, dry_run: bool) -> MigrationReport:
         """Run, and turn what the two drivers raise into errors that say what to do."""
         try:
             return self.run(dry_run=dry_run)
@@ -208,7 +210,7 @@ class _Run:
         ):
             raise database.damaged(self.path, str(error)) from error
 
-    def run(self, *, dry_run: bool, compute: bool = True) -> report.MigrationReport:
+    def run(self, *, dry_run: bool, compute: bool = True) -> MigrationReport:
         """
         Plan, check, and unless it is a dry run, do it.
 
@@ -279,19 +281,19 @@ class _Run:
             remedy = grant(self.role, plan.schema)
             raise TargetRefused("run migrations on", reason, remedy)
 
-    def _rights_missing(self, plan: Plan) -> tuple[report.Problem, ...]:
+    def _rights_missing(self, plan: Plan) -> tuple[values.Problem, ...]:
         try:
             self._refuse_rights(plan)
         except TargetRefused as error:
-            return (report.Problem("rights", f"{error.reason}. {error.remedy}"),)
+            return (values.Problem("rights", f"{error.reason}. {error.remedy}"),)
         return ()
 
-    def _rows_in_the_way(self, plan: Plan) -> tuple[report.Problem, ...]:
+    def _rows_in_the_way(self, plan: Plan) -> tuple[values.Problem, ...]:
         try:
             self._refuse_rows(plan)
         except TargetNotEmpty as error:
             return tuple(
-                report.Problem("not empty", f"{name}: {rows:,} rows") for name, rows in error.tables
+                values.Problem("not empty", f"{name}: {rows:,} rows") for name, rows in error.tables
             )
         return ()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from oxy_pg import _endpoint
 from oxy_pg.pytest_plugin import options, workers
 from oxy_pg.pytest_plugin.hosted import LENT, Hosted, Lent, Shared
 from oxy_pg.pytest_plugin.options import pytest_addoption
@@ -59,7 +60,7 @@ def oxy_pg_server(pytestconfig: pytest.Config) -> Iterator[TemporaryServer | Ext
 
     # psycopg takes longer to import than PostgreSQL to start: at the same time, then.
     threading.Thread(target=__import__, args=("psycopg",)).start()
-    external_url = os.environ.get("OXY_DATABASE_URL")
+    external_url = _endpoint.external_url()
     settings = options.settings(pytestconfig)
     if external_url is not None:
         from oxy_pg.server.external import ExternalServer

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
+
+from oxy_pg import _endpoint
 
 _RUN = pytest.StashKey[str]()  # names the temporary server that all workers share
 _KILLED = pytest.StashKey[bool]()  # a worker was
@@ -42,7 +43,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Drop, when all workers have gone, what those that were killed could not."""
-    url = os.environ.get("OXY_DATABASE_URL")
+    url = _endpoint.external_url()
     if url is None or not config.stash.get(_KILLED, False):
         return
     from oxy_pg.deadline import Deadline

@@ -35,6 +35,9 @@ _TIMEOUT = 60.0
 _LAST_ATTEMPT = 0.25  # seconds left that are not enough to try again
 _STOP_TIMEOUT = 120.0  # a fast shutdown writes a checkpoint, and a disk may be slow
 
+# The state directories whose servers this process has used, and not destroyed.
+in_use: set[str] = set()
+
 
 class Server:
     """
@@ -71,6 +74,11 @@ class Server:
 
     def __repr__(self) -> str:
         return f"Server({self._state.root!r})"
+
+    @property
+    def state_dir(self) -> str:
+        """The state directory, an absolute path without links."""
+        return self._state.root
 
     def __enter__(self) -> Self:
         self.start()
@@ -153,6 +161,7 @@ class Server:
         with self._lock:
             self.release()
             shutdown.destroy(self._state, Deadline(_STOP_TIMEOUT))
+            in_use.discard(self._state.root)
 
     # --- what is there ---
 
@@ -309,6 +318,7 @@ class Server:
             self.release()
             lease, started = launcher.acquire(self._state, self._request, deadline)
             self._lease, attached = lease, not started
+            in_use.add(self._state.root)
             self._set_up(database, deadline, started=started)
         elif database is not None and database not in self._known_databases:
             self._set_up(database, deadline, started=False)

@@ -10,14 +10,17 @@ import time
 from oxy_pg import files, paths
 from oxy_pg.deadline import Deadline
 from oxy_pg.server.cluster import logs, postmaster
-from oxy_pg.server.server import Server
+from oxy_pg.server.server import Server, in_use
 from oxy_pg.server.supervisor import lock, shutdown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import TypeVar
 
     from oxy_pg.server.cluster.config import Settings
+
+    T = TypeVar("T", bound="TemporaryServer")
 
 _PREFIX = "temporary-"
 _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever started
@@ -35,17 +38,13 @@ class TemporaryServer(Server):
         super().__init__(_make_dir(name), settings=settings or {}, keep_alive=0.0)
         self._request.ephemeral = True
 
-    @property
-    def state_dir(self) -> str:
-        """Where it is, for ``oxy-pg --state-dir``."""
-        return self._state.root
-
     def destroy(self) -> None:
         """Stop it at once, without a checkpoint, and remove its directory."""
         with self._lock:
             self.release()
             shutdown.stop(self._state, "immediate", Deadline(30))
             files.remove_tree(self._state.root)
+            in_use.discard(self._state.root)
 
     def keep(self) -> None:
         """Leave it running when everybody has let go of it, until it is stopped."""
@@ -62,12 +61,9 @@ class TemporaryServer(Server):
         return logs.since(self._state.log_dir, position, limit)
 
 
-def running(
-    settings: Settings | None, extensions: Iterable[str], timeout: float
-) -> Iterator[Server]:
-    """Yield a started temporary server, and leave nothing of it behind."""
+def running(server: T, extensions: Iterable[str], timeout: float) -> Iterator[T]:
+    """Start a temporary server and yield it, and leave nothing of it behind."""
     sweep()
-    server = TemporaryServer(settings=settings)
     try:
         server.ensure_database(extensions=extensions, timeout=timeout)
         yield server

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from oxy_pg.errors import ConfigurationError, TransferRefused
 from oxy_pg.paths import digest
-from oxy_pg.transfer.backup.manifest import Extension, TableRows
+from oxy_pg.transfer.contents import Extension, TableRows
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from oxy_pg.report import Report
+
+if TYPE_CHECKING:
+    from oxy_pg.report import Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +24,8 @@ class MovedTable:
         return f"{self.schema}.{self.name}"
 
 
-class _Report:
-    """What all reports can do."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
-
-    def to_json(self) -> str:
-        """Return it as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-
-
 @dataclass(frozen=True, slots=True)
-class TransferReport(_Report):
+class TransferReport(Report):
     """
     A database that was pushed or pulled; with ``dry_run``, what would be.
 
@@ -54,7 +43,7 @@ class TransferReport(_Report):
     tables: tuple[MovedTable, ...]
     replaced: tuple[MovedTable, ...]
     extensions: tuple[str, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     seconds: float
@@ -81,13 +70,13 @@ class MovedDatabase:
 
 
 @dataclass(frozen=True, slots=True)
-class UpgradeReport(_Report):
+class UpgradeReport(Report):
     """
     A cluster that was moved to another major version.
 
     ``done`` is False where there was nothing to do. ``kept`` is where the old
     cluster is, None when it was discarded, ``discarded`` what was deleted.
-    ``lost`` says what the new version could not take: settings and rights that
+    ``skipped`` says what the new version could not take: settings and rights that
     it does not know.
     """
 
@@ -96,7 +85,7 @@ class UpgradeReport(_Report):
     old_version: str
     new_version: str
     databases: tuple[MovedDatabase, ...] = ()
-    lost: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     kept: str | None = None
     discarded: tuple[str, ...] = ()
     seconds: float = 0.0

@@ -17,9 +17,10 @@ from psycopg import sql
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
-from oxy_pg.migrate.report import report
+from oxy_pg.migrate.report import values
 from oxy_pg.migrate.target import ident
 from oxy_pg.progress import Progress
+from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +60,9 @@ class Transaction:
         self._filled: set[str] = set()  # tables, by their names in the target
         self._waiting = list(plan.post_data)
         self.in_order: set[str] = set()  # tables whose rows lie as they were written
-        self.left_behind: list[report.LeftBehind] = []
-        self.sequences: tuple[report.SequenceReport, ...] = ()
-        self.verified = report.Verification(plan.options.verify, 0, 0, 0)
+        self.skipped: list[Skipped] = []
+        self.sequences: tuple[values.SequenceReport, ...] = ()
+        self.verified = values.Verification(plan.options.verify, 0, 0, 0)
 
     def run(self) -> None:
         """Write, compare, commit. Raises what PostgreSQL says, and MigrationError's children."""
@@ -220,7 +221,7 @@ class Transaction:
             raise
         except psycopg.Error as error:
             reason = f"PostgreSQL refuses it: {error.diag.message_primary}"
-            self.left_behind.append(report.LeftBehind(statement.kind, statement.name, reason))
+            self.skipped.append(Skipped(statement.kind, statement.name, reason))
 
     def _verify(self, before: dict[str, tuple[int, int]]) -> None:
         self.doing = "verify the rows of"
@@ -236,7 +237,7 @@ class Transaction:
             left = self.preflight.rows.count(table)
             wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
-            counts.append(report.Count(table.source.name, table.rows, found, kept, left))
+            counts.append(values.Count(table.source.name, table.rows, found, kept, left))
             rows += found - kept
             if found != wanted:
                 differences.append(
@@ -250,6 +251,6 @@ class Transaction:
                 cells += (found - kept) * len(table.columns)
         if differences:
             raise VerificationFailed(tuple(differences))
-        self.verified = report.Verification(
+        self.verified = values.Verification(
             self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
         )

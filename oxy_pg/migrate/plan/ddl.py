@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan.expressions import Uncertain, translate, translate_default
-from oxy_pg.migrate.plan.plan import ForeignKey, Skipped, Statement, UniqueKey
+from oxy_pg.migrate.plan.plan import ForeignKey, Statement, UniqueKey
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target import ident
+from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

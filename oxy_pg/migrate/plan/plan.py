@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.plan.survey import ColumnSurvey
     from oxy_pg.migrate.source.schema import SourceTable
     from oxy_pg.migrate.target import SetAside, TargetTable
+    from oxy_pg.report import Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,6 @@ class Options:
     on_orphan: Literal["error", "null", "skip"] = "error"
     if_not_empty: Literal["error", "append", "truncate"] = "error"
     verify: Literal["counts", "full", "none"] = "counts"
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Something that stays behind, and why."""
-
-    kind: str
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

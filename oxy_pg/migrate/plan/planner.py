@@ -18,13 +18,13 @@ from oxy_pg.migrate.plan.plan import (
     ForeignKey,
     Options,
     Plan,
-    Skipped,
     TablePlan,
     UniqueKey,
 )
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target import MOST_COLUMNS, SetAside, TargetTable, ident
+from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,7 +84,7 @@ def make_plan(
     and ConfigurationError for options that name what is not there.
     """
     notes = _Notes()
-    notes.skipped += [Skipped(*left) for left in source.left_behind]
+    notes.skipped += source.skipped
     chosen = _choose_tables(source, target, options, notes)
     casts = _casts(source, options)
     found = _find_tables(chosen, target)

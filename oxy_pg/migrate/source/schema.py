@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from oxy_pg.migrate.names import folded, quoted
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.source.database import unreadable
+from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
@@ -115,7 +117,7 @@ class SourceSchema:
     size: int
     encoding: str
     tables: tuple[SourceTable, ...]
-    left_behind: tuple[tuple[str, str, str], ...]  # kind, name, reason
+    skipped: tuple[Skipped, ...]
     versions: dict[str, str] = field(default_factory=dict)
 
     def table(self, name: str) -> SourceTable | None:
@@ -131,7 +133,7 @@ def read_schema(connection: sqlite3.Connection, path: str) -> SourceSchema:
         texts = dict(
             connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         )
-        tables, left = [], []
+        tables, skipped = [], []
         sequences = _sequences(connection, texts)
         for _, name, kind, _, without_rowid, strict in sorted(listed, key=lambda row: str(row[1])):
             if name.startswith("sqlite_"):
@@ -140,17 +142,18 @@ def read_schema(connection: sqlite3.Connection, path: str) -> SourceSchema:
                 flags = (bool(without_rowid), bool(strict))
                 tables.append(_table(connection, name, flags, texts, sequences.get(name)))
             else:
-                left.append((kind, name, _reason(kind, texts.get(name))))
+                sql = texts.get(name)
+                skipped.append(Skipped(kind, name, _reason(kind, sql), sql or ""))
         triggers = connection.execute(
-            "SELECT name, tbl_name FROM sqlite_master WHERE type='trigger'"
+            "SELECT name, tbl_name, sql FROM sqlite_master WHERE type='trigger'"
         )
-        left.extend(
-            ("trigger", name, f"on {table}: triggers have another language in PostgreSQL")
-            for name, table in triggers
+        skipped.extend(
+            Skipped("trigger", name, f"on {table}: it cannot be converted", sql or "")
+            for name, table, sql in triggers
         )
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
-    return SourceSchema(path, os.path.getsize(path), encoding, tuple(tables), tuple(left))
+    return SourceSchema(path, os.path.getsize(path), encoding, tuple(tables), tuple(skipped))
 
 
 def _reason(kind: str, text: str | None) -> str:

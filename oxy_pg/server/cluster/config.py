@@ -11,9 +11,11 @@ from oxy_pg.errors import ConfigurationError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
-    Setting = str | int | float | bool
-    Settings = Mapping[str, Setting]
+Setting: TypeAlias = "str | int | float | bool"
+# What ``settings=`` takes: PostgreSQL's settings by name.
+Settings: TypeAlias = "Mapping[str, Setting]"
 
 _MB = 1024 * 1024
 _SHM = "/dev/shm"  # noqa: S108 - looked at, not written

@@ -15,6 +15,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
+from oxy_pg.report import Report
 from oxy_pg.server.monitor import redaction, slow_queries
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class TransactionIds:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(Report):
     """What a server does at one moment; what is not known is None or empty, and in ``unknown``."""
 
     role: str = ""
@@ -167,10 +168,6 @@ class Activity:
     transaction_ids: TransactionIds | None = None
     checkpoints: dict[str, int] | None = None
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, ready for ``json.dumps``."""
-        return dataclasses.asdict(self)
 
 
 def rates(before: Counters | None, after: Counters | None) -> Rates | None:

@@ -25,6 +25,7 @@ from oxy_pg import files
 from oxy_pg.deadline import Deadline
 from oxy_pg.errors import NotEnoughSpace, ServerError, UpgradeFailed
 from oxy_pg.installations import major_of
+from oxy_pg.report import Skipped
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import binaries, config, directory, postmaster, settings, template
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, identifier, literal
@@ -119,7 +120,7 @@ class Upgrade:
         self._lock_fd = lock_fd
         self._timeout = timeout
         self._kept: dict[str, str] = {}  # of what settings= asked for, what the new version takes
-        self._lost: dict[str, str] = {}
+        self._unsupported: dict[str, str] = {}
 
     @property
     def old_version(self) -> int:
@@ -185,7 +186,7 @@ class Upgrade:
             refused = settings.refusal(
                 self.names.filling, {name: value}, self.new_binaries, self.account
             )
-            (self._kept if refused is None else self._lost)[name] = value
+            (self._kept if refused is None else self._unsupported)[name] = value
         directory.write_configuration(self.names.filling, self.account, self._kept)
         os.mkdir(self.names.dump, 0o700)
 
@@ -201,15 +202,16 @@ class Upgrade:
         with self._running(self.new_binaries, self.names.filling, place, _BULK if bulk else {}):
             yield socket_url("postgres", place.socket_dir, place.port, "postgres")
 
-    def carry_settings(self, wanted: dict[str, str]) -> list[str]:
+    def carry_settings(self, wanted: dict[str, str]) -> list[Skipped]:
         """
         Set with ALTER SYSTEM what the old cluster had; the new one has to run.
 
-        Returns, as sentences, what could not come along.
+        Returns what this version does not accept.
         """
-        lost = [
-            f"the setting {name} = {value}: PostgreSQL {self.new_version} does not take it"
-            for name, value in self._lost.items()
+        reason = f"PostgreSQL {self.new_version} does not accept it"
+        skipped = [
+            Skipped("setting", f"{name} = {value}", reason)
+            for name, value in self._unsupported.items()
         ]
         with self._connect(self.new_version) as connection:
             for name, value in wanted.items():
@@ -220,8 +222,8 @@ class Upgrade:
                 try:
                     connection.query(f"ALTER SYSTEM SET {_setting_name(name)} = {spelled}")
                 except QueryError as error:
-                    lost.append(f"ALTER SYSTEM SET {name} = {value}: {error.message}")
-        return lost
+                    skipped.append(Skipped("ALTER SYSTEM", f"SET {name} = {value}", error.message))
+        return skipped
 
     # --- the swap ---
 
@@ -237,7 +239,7 @@ class Upgrade:
         files.sync_tree(names.filling)
         os.rename(names.filling, names.complete)
         files.sync_file(home)
-        if self._lost:
+        if self._unsupported:
             files.write_text(
                 f"{self.state.settings}.old-{self.old_version}",
                 files.read_text(self.state.settings) or "",

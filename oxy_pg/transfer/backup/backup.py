@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
-from oxy_pg import __version__
+from oxy_pg._version import __version__
 from oxy_pg.errors import BackupExists, ConfigurationError, ToolFailed, TransferRefused
 from oxy_pg.progress import Progress
+from oxy_pg.report import Report
 from oxy_pg.transfer import database, tools
 from oxy_pg.transfer.backup import backup_files, manifest
 from oxy_pg.url import mask
@@ -21,7 +21,8 @@ from oxy_pg.url import mask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oxy_pg.transfer.backup.manifest import Manifest, TableRows
+    from oxy_pg.transfer.backup.manifest import Manifest
+    from oxy_pg.transfer.contents import TableRows
 
 _PAUSE = 0.1  # seconds between two looks at how far pg_dump is
 # pg_dump's default, 6, takes three times as long as 1, for a file that is 13 % smaller.
@@ -41,21 +42,13 @@ _FACTS = """
 
 
 @dataclass(frozen=True, slots=True)
-class BackupReport:
+class BackupReport(Report):
     """A backup that was made: where it is, what is in it, and what had to go for it."""
 
     path: str
     manifest: Manifest
     seconds: float
     deleted: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        """Return it as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
 
 def backup(

@@ -11,16 +11,17 @@ copied half-way has no such end.
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import hashlib
 import json
 import os
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from oxy_pg.errors import BackupDamaged, BackupTooNew, ConfigurationError, NotABackup
+from oxy_pg.report import Report
+from oxy_pg.transfer.contents import Extension, TableRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,28 +39,7 @@ _HEADS = {b"PGDMP": "custom", b"\x1f\x8b": "plain"}
 
 
 @dataclass(frozen=True, slots=True)
-class TableRows:
-    """How many rows a table has."""
-
-    schema: str
-    name: str
-    rows: int
-
-    def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension, its version, and the schema that it is in."""
-
-    name: str
-    version: str
-    schema: str
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Report):
     """What a backup holds; all of one moment, that of the dump's snapshot."""
 
     kind: Literal["custom", "plain"]  # pg_dump's format; plain is SQL, compressed with gzip
@@ -84,10 +64,6 @@ class Manifest:
     def rows(self) -> int:
         """The rows of all tables."""
         return sum(table.rows for table in self.tables)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON."""
-        return dataclasses.asdict(self)
 
 
 def trailer(manifest: Manifest) -> bytes:

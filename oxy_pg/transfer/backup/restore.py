@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import subprocess
@@ -28,6 +27,7 @@ from oxy_pg.errors import (
 )
 from oxy_pg.installations import major_of
 from oxy_pg.progress import Progress
+from oxy_pg.report import Report
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.backup import manifest, script
 from oxy_pg.url import mask, plain, with_database
@@ -45,7 +45,7 @@ _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>COMMENT|EXTENSION|SCHEMA) - (?P<name
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreReport:
+class RestoreReport(Report):
     """A backup that was restored, and what became of the database before."""
 
     path: str
@@ -58,14 +58,6 @@ class RestoreReport:
     in_place: bool = False
     removed: tuple[str, ...] = ()  # what killed runs had left
     warnings: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        """Return it as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
 
 def restore(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from oxy_pg.transfer.backup.manifest import TableRows
+    from oxy_pg.transfer.contents import TableRows
     from oxy_pg.transfer.tools import Tools
 
 PROBE = "oxy_pg: "  # how an error of verify() begins

@@ -13,6 +13,7 @@ from psycopg import sql
 from oxy_pg import installations
 from oxy_pg.errors import TransferRefused
 from oxy_pg.progress import Progress
+from oxy_pg.report import Skipped
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.copy import inventory, rows, schema
 from oxy_pg.transfer.report import MovedDatabase, MovedTable
@@ -66,7 +67,7 @@ class Move:
         self.directory = directory
         self.jobs = jobs
         self.on_progress = on_progress
-        self.lost: list[str] = []
+        self.skipped: list[Skipped] = []
         self.programs = tools.at(bin_dir, version) or tools.find(installations.major_of(version))
         self.databases = self._look()
         self.counts: dict[str, dict[rows.Table, int]] = {}
@@ -109,8 +110,8 @@ class Move:
         names = connection.execute(
             "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"
         ).fetchall()
-        self.lost += [
-            f"the tablespace {name}: what was in it stands in the data directory now"
+        self.skipped += [
+            Skipped("tablespace", name, "what was in it is in the data directory now")
             for (name,) in names
         ]
 
@@ -169,7 +170,8 @@ class Move:
                     connection.execute(statement)
         except psycopg.Error as error:
             words = "; ".join(one.as_string(connection).strip() for one in statements)
-            self.lost.append(f"{words} ({error.diag.message_primary or error})")
+            kind, _, name = words.partition(" ")
+            self.skipped.append(Skipped(kind, name, error.diag.message_primary or str(error)))
 
     # --- one database ---
 
@@ -192,7 +194,7 @@ class Move:
             self._move_rows(one, snapshot, target_url)
         self.on_progress(Progress("index", table=one.name))
         archive.restore("post-data", target_url, self.jobs)
-        self.lost += archive.lost
+        self.skipped += archive.unsupported
         with contextlib.closing(database.connect(target_url, _TIMEOUT)) as connection:
             connection.execute("ANALYZE")
 
@@ -217,10 +219,8 @@ class Move:
         if provider == "b" and major < 17:
             # "C" sorts by code point as builtin does, and C.UTF-8 knows the same letters.
             letters = "C" if chosen == "C" else "C.UTF-8"
-            self.lost.append(
-                f"the builtin locale {chosen} of the database {one.name}: it is C now, and "
-                f"{letters} for letters"
-            )
+            reason = f"of the database {one.name}: it is C now, and {letters} for letters"
+            self.skipped.append(Skipped("builtin locale", chosen, reason))
             return {"LC_COLLATE": "C", "LC_CTYPE": letters}
         locale = {"LC_COLLATE": record["datcollate"], "LC_CTYPE": record["datctype"]}
         if provider == "b":

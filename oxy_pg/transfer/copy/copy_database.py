@@ -35,7 +35,8 @@ from oxy_pg.url import mask, plain, with_database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from oxy_pg.transfer.backup.manifest import Extension
+    from oxy_pg.report import Skipped
+    from oxy_pg.transfer.contents import Extension
     from oxy_pg.transfer.copy.conflicts import Occupant
 
 _OPTIONS = ("--no-owner", "--no-privileges", "--no-security-labels")
@@ -116,7 +117,7 @@ class _Passage:
         self.replaced: tuple[MovedTable, ...] = ()
         self.missing: list[Extension] = []
         self.warnings: list[str] = []
-        self.skipped: list[str] = []
+        self.skipped: list[Skipped] = []
         self.problems: list[TransferError] = []
         self.readable = False
         self.programs: tools.Tools | None = None
@@ -278,7 +279,7 @@ class _Passage:
                 self._beside(archive, pump)
             else:
                 self._in_place(archive, pump)
-        self.warnings += archive.lost
+        self.skipped += archive.unsupported
         self.on_progress(Progress("done"))
         return self._report(pump.rows, dry_run=False)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from oxy_pg.transfer.backup.manifest import Extension
+    from oxy_pg.transfer.contents import Extension
 
 _SCHEMAS = """
     SELECT nspname FROM pg_namespace n

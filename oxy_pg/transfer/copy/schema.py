@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import psycopg
 
 from oxy_pg.errors import ToolFailed, TransferRefused
+from oxy_pg.report import Skipped
 from oxy_pg.transfer import database, tools
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ _MAINTAIN = re.compile(r"^(GRANT|REVOKE) (.*\bMAINTAIN\b.*) ON TABLE .*;\n", re.
 _UNKNOWN_SETTING = re.compile(r'unrecognized configuration parameter "transaction_timeout"')
 
 
+def _left_out(entry: str) -> Skipped:
+    """Return what an entry of pg_restore's list names: "PUBLICATION - news owner"."""
+    kind = next(kind for kind in _LOCAL if entry.startswith(kind)).strip()
+    name = entry.removeprefix(kind).strip().rpartition(" ")[0]
+    return Skipped(kind, name.removeprefix("- "), "it is not copied to another server")
+
+
 class Archive:
     """A schema that pg_dump has written to ``path``."""
 
@@ -79,15 +87,15 @@ class Archive:
         self.path = path
         self._list = f"{path}.list"
         self._options = (*options, "--no-tablespaces", f"--use-list={self._list}")
-        self.lost: list[str] = []  # what the target's version cannot take
-        self.skipped: list[str] = []  # what stays behind on purpose, as pg_restore names it
+        self.unsupported: list[Skipped] = []  # what the target's version does not know
+        self.skipped: list[Skipped] = []  # what is left out on purpose
         kept = []
         listed = tools.run(programs, "pg_restore", ("--list", path)).decode()
         for line in listed.splitlines():
             found = _ENTRY.match(line)
             words = found["words"] if found else ""
             if leave_local and words.startswith(_LOCAL):
-                self.skipped.append(words.rpartition(" ")[0])
+                self.skipped.append(_left_out(words))
             elif not words.startswith(_NOT_OURS) and not (
                 leave_local and words.startswith(_SCHEMA)
             ):
@@ -99,16 +107,16 @@ class Archive:
         """
         Return the SQL of a section, entry by entry, as this version understands it.
 
-        What it cannot understand is added to ``lost``.
+        What it does not know is added to ``unsupported``.
         """
         arguments = (f"--section={section}", *self._options, "--file=-", self.path)
         text = tools.run(self.programs, "pg_restore", arguments).decode()
         text = _INTERNAL_OPTION.sub(_without_internal, _META.sub("", text))
         text = _CREATE_SCHEMA.sub("CREATE SCHEMA IF NOT EXISTS ", text)
         if target_major < 17:
-            self.lost += [
-                f"a right that version {target_major} does not have: {found[0].strip()}"
-                for found in _MAINTAIN.finditer(text)
+            reason = f"PostgreSQL {target_major} does not have this privilege"
+            self.unsupported += [
+                Skipped("privilege", found[0].strip(), reason) for found in _MAINTAIN.finditer(text)
             ]
             text = _MAINTAIN.sub(_without_maintain, text)
         begins = [found.start() for found in _BEGINS.finditer(text)]

@@ -26,7 +26,7 @@ from rich.console import Console
 
 import oxy_pg
 from oxy_pg import paths
-from oxy_pg.cli import watch as screens
+from oxy_pg.cli.display import watch as screens
 from oxy_pg.server.monitor import activity, redaction
 from oxy_pg.server.monitor.embedded import EmbeddedObserver
 from oxy_pg.server.monitor.external import ExternalObserver

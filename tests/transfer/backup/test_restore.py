@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 import oxy_pg
+from oxy_pg.transfer import contents as values
 from oxy_pg.transfer import swap, tools
 from oxy_pg.transfer.backup import backup, manifest, restore
 from tests.chaos.test_disk_full import in_a_small_disk
@@ -192,7 +193,7 @@ def test_an_extension_that_the_server_lacks(made, old, saved, unchanged):
     It is named before anything changes.
     """
     path, _ = made
-    rewritten(path, extensions=(manifest.Extension("postgis", "3.4.0", "public"),))
+    rewritten(path, extensions=(values.Extension("postgis", "3.4.0", "public"),))
 
     with unchanged(), pytest.raises(oxy_pg.TransferRefused, match=r"postgis 3\.4\.0"):
         saved.restore(path, old)
@@ -223,7 +224,7 @@ def test_other_counts_than_the_manifests(
     """
     source, empty = new_database(NEW.format(10)), new_database()
     path = Path(saved.backup(source, tmp_path, plain=plain).path)
-    rewritten(path, tables=(manifest.TableRows("public", "item", 11),))
+    rewritten(path, tables=(values.TableRows("public", "item", 11),))
 
     with unchanged(), pytest.raises(oxy_pg.CountsDiffer, match=r"public\.item: 10 "):
         saved.restore(path, empty if in_place else old, in_place=in_place)

@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.load.load import Loaded
-from oxy_pg.migrate.report import report
+from oxy_pg.migrate.report import values
+from oxy_pg.migrate.report.report import MigrationReport
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.check.preflight import Preflight
@@ -16,20 +17,19 @@ if TYPE_CHECKING:
 
 def outcome(
     plan: Plan, preflight: Preflight, transaction: Transaction | None, seconds: float
-) -> report.MigrationReport:
+) -> MigrationReport:
     """Report; without a ``transaction`` it was a dry run."""
-    problems = [report.Problem("bad value", str(bad)) for bad in preflight.bad]
-    problems += [report.Problem("orphans", str(orphan)) for orphan in preflight.orphans]
-    left = [report.LeftBehind(s.kind, s.name, s.reason) for s in plan.skipped]
-    nothing = report.Verification("none", 0, 0, 0)
-    return report.MigrationReport(
+    problems = [values.Problem("bad value", str(bad)) for bad in preflight.bad]
+    problems += [values.Problem("orphans", str(orphan)) for orphan in preflight.orphans]
+    nothing = values.Verification("none", 0, 0, 0)
+    return MigrationReport(
         source=plan.source,
         target=plan.target,
         dry_run=transaction is None,
         seconds=seconds,
         tables=tuple(_table(table, preflight, transaction) for table in plan.tables),
         changes=tuple(_changes(plan, preflight, transaction)),
-        skipped=tuple(left + (transaction.left_behind if transaction else [])),
+        skipped=(*plan.skipped, *(transaction.skipped if transaction else ())),
         sequences=transaction.sequences if transaction else (),
         warnings=plan.warnings,
         verification=transaction.verified if transaction else nothing,
@@ -40,14 +40,14 @@ def outcome(
 
 def _table(
     table: TablePlan, preflight: Preflight, transaction: Transaction | None
-) -> report.TableReport:
+) -> values.TableReport:
     found = transaction.loaded.get(table.source.name) if transaction else None
     loaded = found or Loaded(0, 0, 0.0)
     columns = tuple(
-        report.ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
+        values.ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
         for c in table.columns
     )
-    return report.TableReport(
+    return values.TableReport(
         name=table.source.name,
         target=table.target,
         action=table.action,
@@ -62,13 +62,13 @@ def _table(
 
 def _changes(
     plan: Plan, preflight: Preflight, transaction: Transaction | None
-) -> list[report.Change]:
+) -> list[values.Change]:
     counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
     found = [
-        report.Change(table, column, count, what) for (table, column, what), count in counts.items()
+        values.Change(table, column, count, what) for (table, column, what), count in counts.items()
     ]
     found += [
-        report.Change(
+        values.Change(
             table.source.name, column.source, column.survey.overlong, "rounded to microseconds"
         )
         for table in plan.tables

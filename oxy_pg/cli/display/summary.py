@@ -15,7 +15,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.report.report import Count, MigrationReport
+    from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.migrate.report.values import Count
 
 
 def show(report: MigrationReport) -> None:

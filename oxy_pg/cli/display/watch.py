@@ -19,8 +19,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from oxy_pg.cli import figures
-from oxy_pg.cli.status import STATE_COLOURS, Section, plain_lines, section_table, sections
+from oxy_pg.cli.display import figures
+from oxy_pg.cli.display.sections import STATE_COLOURS, Section, plain_lines, section_table, sections
 from oxy_pg.errors import ConfigurationError, OxyPgError, UnsupportedServer
 from oxy_pg.server.monitor import activity
 

@@ -1,0 +1,164 @@
+"""
+The verbs that move data, for an embedded server or the URL of another one.
+
+This is where the wings meet: a server's URL is handed to what moves the data.
+Which server it is has been decided before (``_endpoint``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from oxy_pg.errors import ConfigurationError
+from oxy_pg.postgresql import DATABASE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from os import PathLike
+    from typing import Any, Literal
+
+    from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.server.server import Server
+    from oxy_pg.transfer.backup.backup import BackupReport
+    from oxy_pg.transfer.backup.restore import RestoreReport
+    from oxy_pg.transfer.report import TransferReport
+
+
+def existing(server: Server, what: str) -> Server:
+    """Return the server; ConfigurationError where nothing was ever started there."""
+    if server.status().state == "uninitialized":
+        raise ConfigurationError(
+            f"There is nothing to {what} in {server.state_dir}: no server was ever started there. "
+            "Name another state directory with OXY_STATE_DIR, state_dir= or --state-dir, or a "
+            "server with its URL."
+        )
+    return server
+
+
+def backup(
+    server: Server | str, path: str | PathLike[str], *, database: str = DATABASE, **options: Any
+) -> BackupReport:
+    """Back up a database of the embedded server, or the one that a URL names."""
+    from oxy_pg.transfer.backup import backup as backups
+
+    url = server if isinstance(server, str) else server.superuser_url(database)
+    return backups.backup(os.fspath(path), url, **options)
+
+
+def restore(
+    server: Server | str,
+    path: str | PathLike[str],
+    *,
+    database: str | None = None,
+    in_place: bool = False,
+    **options: Any,
+) -> RestoreReport:
+    """Restore into the embedded server, or into the database that a URL names."""
+    from oxy_pg.transfer.backup import manifest
+    from oxy_pg.transfer.backup import restore as restores
+
+    if isinstance(server, str):
+        return restores.restore(os.fspath(path), server, in_place=in_place, **options)
+    name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
+    url = server.ensure_database(name) if in_place else server.url(name)
+    return restores.restore(
+        os.fspath(path), url, superuser_url=server.superuser_url(), in_place=in_place, **options
+    )
+
+
+def push(
+    server: Server,
+    target: str,
+    *,
+    database: str = DATABASE,
+    schemas: Sequence[str] | None = None,
+    if_not_empty: Literal["error", "replace"] = "error",
+    swap: bool = False,
+    jobs: int = 2,
+    dry_run: bool = False,
+    on_progress: Any = None,
+    timeout: float = 30.0,
+) -> TransferReport:
+    """Copy a database of the embedded server to the one that a URL names."""
+    from oxy_pg.transfer.copy import copy_database
+
+    order = copy_database.Order(
+        "push",
+        server.superuser_url(database),
+        target,
+        shown=server.url(database),
+        schemas=None if schemas is None else tuple(schemas),
+        if_not_empty=if_not_empty,
+        beside=swap,
+        jobs=jobs,
+        timeout=timeout,
+    )
+    return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
+
+
+def pull(
+    server: Server,
+    source: str,
+    *,
+    database: str = DATABASE,
+    schemas: Sequence[str] | None = None,
+    if_not_empty: Literal["error", "replace"] = "error",
+    jobs: int = 2,
+    dry_run: bool = False,
+    on_progress: Any = None,
+    timeout: float = 30.0,
+) -> TransferReport:
+    """Copy the database that a URL names into the embedded server."""
+    from oxy_pg.transfer.copy import copy_database
+
+    with _or_an_empty_one(server, dry_run=dry_run) as chosen:
+        order = copy_database.Order(
+            "pull",
+            source,
+            chosen.url(database),
+            superuser=chosen.superuser_url(),
+            target_dir=str(chosen.status().data_dir) if chosen is server else None,
+            schemas=None if schemas is None else tuple(schemas),
+            if_not_empty=if_not_empty,
+            beside=True,
+            jobs=jobs,
+            timeout=timeout,
+        )
+        return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
+
+
+def migrate_sqlite(
+    server: Server | str,
+    source: str | PathLike[str],
+    *,
+    database: str = DATABASE,
+    dry_run: bool = False,
+    **options: Any,
+) -> MigrationReport:
+    """Migrate a SQLite database to the embedded server, or to the database that a URL names."""
+    from oxy_pg.migrate.migration import migrate
+    from oxy_pg.url import plain
+
+    path = os.fspath(source)
+    if isinstance(server, str):
+        return migrate(path, plain(server, "The target"), dry_run=dry_run, **options)
+    with _or_an_empty_one(server, dry_run=dry_run) as chosen:
+        url = chosen.ensure_database(database)
+        return migrate(path, url, dry_run=dry_run, **options)
+
+
+@contextlib.contextmanager
+def _or_an_empty_one(server: Server, *, dry_run: bool) -> Iterator[Server]:
+    """
+    Give the server, or a temporary one in its place.
+
+    A dry run leaves nothing behind, not even an empty cluster.
+    """
+    if dry_run and server.status().state == "uninitialized":
+        from oxy_pg.server import temporary
+
+        yield from temporary.running(temporary.TemporaryServer(), (), 60.0)
+    else:
+        yield server

@@ -1,0 +1,112 @@
+"""
+Which server is meant: the one place that decides it, for every verb, the CLI and the plugin.
+
+An argument beats the environment, and that the default. On the way of every
+``ensure()``: nothing is imported here that it does not need.
+"""
+
+from __future__ import annotations
+
+import os
+
+from oxy_pg import paths
+from oxy_pg.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+
+VARIABLE = "OXY_DATABASE_URL"
+
+
+class Endpoint:
+    """
+    A server: one that a URL names, or the embedded one of a state directory.
+
+    ``url`` is None for the embedded server, and ``state_dir`` None for its
+    default directory. ``origin`` is where the choice comes from: ``url``,
+    ``state_dir``, OXY_DATABASE_URL, OXY_STATE_DIR or ``default``.
+    """
+
+    __slots__ = ("origin", "state_dir", "url")
+
+    def __init__(
+        self, origin: str, *, url: str | None = None, state_dir: str | None = None
+    ) -> None:
+        self.origin = origin
+        self.url = url
+        self.state_dir = state_dir
+
+    def __repr__(self) -> str:
+        from oxy_pg.url import mask
+
+        return f"Endpoint({self.origin!r}, {mask(self.url) if self.url else self.state_dir!r})"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the embedded server of a state directory."""
+        return self.url is None
+
+
+def external_url() -> str | None:
+    """Return OXY_DATABASE_URL as it is; None where the embedded server is meant."""
+    return os.environ.get(VARIABLE)
+
+
+def resolve(url: str | None = None, state_dir: str | PathLike[str] | None = None) -> Endpoint:
+    """
+    Return the server that is meant.
+
+    Raises ConfigurationError where both arguments are given.
+    """
+    if url is not None and state_dir is not None:
+        raise ConfigurationError(
+            "Both a URL and state_dir are given, and each of them names a server. Leave one out."
+        )
+    if url is not None:
+        return Endpoint("url", url=url)
+    if state_dir is not None:
+        return Endpoint("state_dir", state_dir=os.fspath(state_dir))
+    external = external_url()
+    if external is not None:
+        return Endpoint(VARIABLE, url=external)
+    return Endpoint("OXY_STATE_DIR" if os.environ.get("OXY_STATE_DIR") else "default")
+
+
+def resolve_for(
+    verb: str, url: str | None, state_dir: str | PathLike[str] | None, in_use: set[str]
+) -> Endpoint:
+    """
+    Return the server whose data ``verb`` reads or replaces; never one that was not meant.
+
+    ``in_use`` are the state directories whose servers this process has used.
+    Where nothing names a server, and this process has used embedded servers
+    but not the one that would be taken, there is no guess: saving an empty
+    default server instead of the one at work would look like a success.
+    Raises ConfigurationError, which names both.
+    """
+    found = resolve(url, state_dir)
+    if found.origin not in {"url", "state_dir"}:
+        _refuse_a_guess(verb, found, in_use)
+    return found
+
+
+def embedded_for(verb: str, state_dir: str | PathLike[str] | None, in_use: set[str]) -> Endpoint:
+    """Return the embedded server that ``verb`` works on; otherwise as ``resolve_for()``."""
+    if state_dir is not None:
+        return resolve(state_dir=state_dir)
+    found = Endpoint("default")
+    _refuse_a_guess(verb, found, in_use)
+    return found
+
+
+def _refuse_a_guess(verb: str, found: Endpoint, in_use: set[str]) -> None:
+    if not in_use or (found.is_embedded and paths.state_dir() in in_use):
+        return
+    used = min(in_use)
+    taken = f"the server in {paths.state_dir()}" if found.is_embedded else f"{VARIABLE}'s server"
+    raise ConfigurationError(
+        f"{verb}() does not say which server it means: by default it would be {taken}, but this "
+        f"process has used the one in {used}. Write {verb}(…, state_dir={used!r}), call {verb}() "
+        "as a method of its Server, or give a URL."
+    )
