@@ -8,7 +8,7 @@ and back. Importing this package starts nothing, writes nothing, and loads a
 name only when it is used.
 """
 
-from oxy_pg._version import __version__ as __version__
+from oxy_pg.facts import __version__ as __version__
 
 TYPE_CHECKING = False  # spelled out: importing typing would take longer than all the rest
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report.values import SequenceReport as SequenceReport
     from oxy_pg.migrate.report.values import TableReport as TableReport
     from oxy_pg.migrate.report.values import Verification as Verification
-    from oxy_pg.problems import BadValue as BadValue
-    from oxy_pg.problems import Orphans as Orphans
-    from oxy_pg.progress import Progress as Progress
+    from oxy_pg.report import BadValue as BadValue
+    from oxy_pg.report import Orphans as Orphans
+    from oxy_pg.report import Progress as Progress
     from oxy_pg.report import Skipped as Skipped
     from oxy_pg.server.cluster.config import Settings as Settings
     from oxy_pg.server.monitor.status import Database as Database
@@ -90,7 +90,7 @@ _MODULES = {
     "BackupExists": "errors",
     "BackupReport": "transfer.backup.backup",
     "BackupTooNew": "errors",
-    "BadValue": "problems",
+    "BadValue": "report",
     "BadValues": "errors",
     "BinariesNotFound": "errors",
     "Change": "migrate.report.values",
@@ -115,11 +115,11 @@ _MODULES = {
     "NotABackup": "errors",
     "NotEnoughSpace": "errors",
     "OrphanRows": "errors",
-    "Orphans": "problems",
+    "Orphans": "report",
     "OxyPgError": "errors",
     "PreparationFailed": "errors",
     "Problem": "migrate.report.values",
-    "Progress": "progress",
+    "Progress": "report",
     "RestoreReport": "transfer.backup.restore",
     "RightsMissing": "errors",
     "SchemaMismatch": "errors",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oxy_pg._endpoint import Endpoint
     from oxy_pg._server import Server
     from oxy_pg.migrate.report.report import MigrationReport
-    from oxy_pg.progress import Progress
+    from oxy_pg.report import Progress
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.upgrade.clusters import Upgrade
     from oxy_pg.transfer.backup.backup import BackupReport
@@ -181,14 +181,15 @@ def migrate_sqlite(
     SchemaMismatch, BadValues, OrphanRows, VerificationFailed, TargetRefused),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg import _data, paths
+    from oxy_pg import _server as data
+    from oxy_pg import paths
 
     # With a target's URL, the state directory may still say where the source is.
     of_source = source is None and target is not None
     place = None if of_source else state_dir
     endpoint = _endpoint.resolve_for("migrate_sqlite", target, place, in_use)
     path = f"{paths.state_dir(state_dir)}/db.sqlite" if source is None else source
-    return _data.migrate_sqlite(
+    return data.migrate_sqlite(
         _data_server(endpoint),
         path,
         database=database,
@@ -252,11 +253,11 @@ def backup(
     Raises TransferError (ToolsNotFound, BackupExists, TransferRefused),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg import _data
+    from oxy_pg import _server as data
 
     found = _data_server(_endpoint.resolve_for("backup", url, state_dir, in_use))
-    return _data.backup(
-        found if isinstance(found, str) else _data.existing(found, "back up"),
+    return data.backup(
+        found if isinstance(found, str) else data.existing(found, "back up"),
         path,
         database=database,
         keep=keep,
@@ -307,9 +308,9 @@ def restore(
     ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
     server what ``ensure()`` raises.
     """
-    from oxy_pg import _data
+    from oxy_pg import _server as data
 
-    return _data.restore(
+    return data.restore(
         _data_server(_endpoint.resolve_for("restore", url, state_dir, in_use)),
         path,
         database=database,
@@ -381,10 +382,10 @@ def push(
     ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
-    from oxy_pg import _data
+    from oxy_pg import _server as data
 
-    return _data.push(
-        _data.existing(_embedded("push", state_dir), "push"),
+    return data.push(
+        data.existing(_embedded("push", state_dir), "push"),
         target,
         database=database,
         schemas=schemas,
@@ -426,9 +427,9 @@ def pull(
     those of ``push()``, and NotEnoughSpace. pg_dump must be of the source's
     version or newer, and the best one on this machine is used.
     """
-    from oxy_pg import _data
+    from oxy_pg import _server as data
 
-    return _data.pull(
+    return data.pull(
         _embedded("pull", state_dir),
         source,
         database=database,
@@ -462,7 +463,7 @@ def upgrade(
     databases with their owners, extensions, rows, and what ALTER SYSTEM has set
     come along; every table's rows are counted on both sides. Then the new
     cluster takes the place of the old one, which is kept beside it
-    (``postgres_data.old-18``) until a call with ``discard_old``. Whoever is
+    (``postgresdata.old-18``) until a call with ``discard_old``. Whoever is
     killed leaves the old state or the new one, and the next call goes on from
     there. A cluster of this version is left alone.
 
@@ -502,7 +503,7 @@ def _upgraded(
     on_progress: Callable[[Progress], object],
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
-    from oxy_pg.progress import Progress
+    from oxy_pg.report import Progress
     from oxy_pg.transfer.copy.clusters import Move
     from oxy_pg.transfer.report import UpgradeReport
 

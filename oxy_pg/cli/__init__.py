@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import click
 
-from oxy_pg._version import __version__
 from oxy_pg.cli import backup, doctor, migrate, server, status, transfer, tune
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
+from oxy_pg.facts import __version__
 
 
 class Sections(click.Group):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from oxy_pg.cli.display.bars import Bars
     from oxy_pg.migrate.report.report import MigrationReport
-    from oxy_pg.progress import Progress
+    from oxy_pg.report import Progress
 
 
 def _names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oxy_pg import machine as machines
 from oxy_pg import paths
 from oxy_pg import url as urls
 from oxy_pg.cli.display.terminal import note, spinner
@@ -23,10 +22,11 @@ from oxy_pg.cli.options import (
     state_dir_option,
     timeout_option,
 )
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import OxyPgError
-from oxy_pg.machine import Machine
 from oxy_pg.server.server import Server
+from oxy_pg.system import machine as machines
+from oxy_pg.system.deadline import Deadline
+from oxy_pg.system.machine import Machine
 
 if TYPE_CHECKING:
     from oxy_pg.server.tuning import Comparison

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import psycopg
 from psycopg import errors as pg
 
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import (
     BadValues,
     ConfigurationError,
@@ -41,8 +40,8 @@ from oxy_pg.migrate.report import values
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.readers import Readers
 from oxy_pg.migrate.source.schema import read_schema
-from oxy_pg.problems import BadValue
-from oxy_pg.progress import Progress
+from oxy_pg.report import BadValue, Progress
+from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from oxy_pg.url import check, mask, plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oxy_pg.deadline import Deadline
+    from oxy_pg.system.deadline import Deadline
 
 MOST_COLUMNS = 1600
 

@@ -8,7 +8,6 @@ work on that server. Nothing is imported or started before a test asks for it.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import ConfigurationError, ServerError
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

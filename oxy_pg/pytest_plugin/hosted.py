@@ -22,9 +22,9 @@ class Hosted:
     def __init__(self, server: TemporaryServer | ExternalServer, config: pytest.Config) -> None:
         import psycopg
 
-        from oxy_pg.deadline import Deadline
         from oxy_pg.pytest_plugin import clones
         from oxy_pg.server import external
+        from oxy_pg.system.deadline import Deadline
 
         self.server = server
         self.keeps = options.is_on(config, "keep")
@@ -99,8 +99,8 @@ class Hosted:
         """Return what the server has logged of a test's database since the test got it."""
         import secrets
 
-        from oxy_pg.deadline import Deadline
         from oxy_pg.server.external import ExternalServer
+        from oxy_pg.system.deadline import Deadline
 
         if isinstance(self.server, ExternalServer):
             return ""

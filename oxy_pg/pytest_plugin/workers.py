@@ -46,9 +46,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     url = _endpoint.external_url()
     if url is None or not config.stash.get(_KILLED, False):
         return
-    from oxy_pg.deadline import Deadline
     from oxy_pg.pytest_plugin import clones
     from oxy_pg.server import external
+    from oxy_pg.system.deadline import Deadline
     from oxy_pg.url import plain
 
     with external.connect(plain(url), Deadline(60)) as connection:

@@ -8,8 +8,8 @@ import psycopg
 from psycopg import sql
 
 from oxy_pg import url as urls
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import ConfigurationError, ExternalServerUnavailable, UnsupportedServer
+from oxy_pg.system.deadline import Deadline
 
 _OLDEST = 14  # the oldest that its makers still maintained when this was written
 _TIMEOUT = 60.0

@@ -10,11 +10,11 @@ import threading
 import weakref
 
 from oxy_pg import paths
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import ConfigurationError, LockTimeout, ServerError, StartTimeout
 from oxy_pg.server.cluster.socket_connection import QueryError
 from oxy_pg.server.supervisor import launcher
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone
+from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import socket_url, tcp_url
 
 TYPE_CHECKING = False

@@ -7,11 +7,12 @@ import os
 import tempfile
 import time
 
-from oxy_pg import files, paths
-from oxy_pg.deadline import Deadline
+from oxy_pg import paths
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.server import Server, in_use
 from oxy_pg.server.supervisor import lock, shutdown
+from oxy_pg.system import files
+from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

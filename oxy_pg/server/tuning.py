@@ -12,12 +12,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.machine import HDD
+from oxy_pg.system.machine import HDD
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from oxy_pg.machine import Machine
+    from oxy_pg.system.machine import Machine
 
 _MB = 1024 * 1024
 _UNITS = {"B": 1, "kB": 1024, "8kB": 8192, "MB": _MB, "GB": 1024 * _MB, "TB": _MB * _MB}

@@ -8,7 +8,8 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from oxy_pg import files, paths
+from oxy_pg import paths
+from oxy_pg.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ import sqlalchemy
 
 import oxy_pg
 from oxy_pg.cli.tune import tune
-from oxy_pg.machine import Machine
 from oxy_pg.server import tuning
+from oxy_pg.system.machine import Machine
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOC = (DOCS / "production.md").read_text()

@@ -35,7 +35,7 @@ from oxy_pg.errors import (
     VerificationFailed,
 )
 from oxy_pg.migrate.source.database import path_of
-from oxy_pg.problems import BadValue, Orphans
+from oxy_pg.report import BadValue, Orphans
 
 THREADS = "CREATE TABLE threads (id INTEGER PRIMARY KEY, title TEXT NOT NULL)"
 ROWS = {"threads": [(1, "a"), (2, "<script>alert(1)</script>")]}

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg import process
+from oxy_pg.system import process
 from tests.other_servers import from_npm
 
 

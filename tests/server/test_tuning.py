@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg import machine, paths, process
-from oxy_pg.machine import Machine
+from oxy_pg import paths
 from oxy_pg.server import tuning
 from oxy_pg.server.cluster import account, binaries
+from oxy_pg.system import machine, process
+from oxy_pg.system.machine import Machine
 from tests.server.monitor.test_status import Terminal
 
 _MB, _GB = 2**20, 2**30
@@ -385,7 +386,7 @@ def test_a_real_limit_is_seen():
         pytest.skip("only root can make a control group, on a machine of its own")
     code = (
         f"open('{group}/cgroup.procs', 'w').write('0')\n"
-        "from oxy_pg import machine; print(machine.memory())"
+        "from oxy_pg.system import machine; print(machine.memory())"
     )
     try:
         done = subprocess.run(
@@ -425,7 +426,7 @@ def test_fewer_cores_are_seen(run_python):
     """
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
 
-    assert "1" == run_python(code + "from oxy_pg import machine; print(machine.cpus())")
+    assert "1" == run_python(code + "from oxy_pg.system import machine; print(machine.cpus())")
 
 
 @pytest.mark.skipif(not os.path.isdir("/sys/dev/block"), reason="Linux alone tells")

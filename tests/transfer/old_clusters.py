@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from oxy_pg import process
 from oxy_pg.paths import StateDir, digest
 from oxy_pg.server.cluster import account, databases, directory
+from oxy_pg.system import process
 from oxy_pg.url import socket_url
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg import files
 from oxy_pg.server.cluster import settings as kept_settings
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.upgrade import clusters as upgrades
+from oxy_pg.system import files
 from tests.other_servers import DEBIAN_15, postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
 from tests.transfer.old_clusters import OldCluster

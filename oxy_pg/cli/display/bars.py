@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Task, TaskID
 
-    from oxy_pg import progress as moved
+    from oxy_pg import report as moved
 
 _WAITS = {
     "connect": "connecting",

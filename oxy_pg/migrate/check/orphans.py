@@ -12,7 +12,7 @@ from oxy_pg.migrate.check.keys import Keys, comparable, is_plain
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import row_name
 from oxy_pg.migrate.source.readers import Question
-from oxy_pg.problems import Orphans
+from oxy_pg.report import Orphans
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.check.rowsets import RowSets

@@ -18,7 +18,7 @@ from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.convert.equality import family
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
-from oxy_pg.problems import BadValue
+from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.convert.unfit import Value
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan, UniqueKey
     from oxy_pg.migrate.source.readers import Readers
-    from oxy_pg.problems import Orphans
+    from oxy_pg.report import Orphans
 
 _KEPT = 10_000  # problems listed one by one; all are counted
 _BATCH = 500

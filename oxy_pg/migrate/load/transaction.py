@@ -19,8 +19,7 @@ from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.report import values
 from oxy_pg.migrate.target import ident
-from oxy_pg.progress import Progress
-from oxy_pg.report import Skipped
+from oxy_pg.report import Progress, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable

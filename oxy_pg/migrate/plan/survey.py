@@ -18,7 +18,7 @@ from oxy_pg.migrate.convert.unfit import Unfit, Value
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.source.functions import encoding_of
 from oxy_pg.migrate.source.readers import Question
-from oxy_pg.problems import BadValue
+from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
     import sqlite3

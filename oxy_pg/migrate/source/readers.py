@@ -21,11 +21,11 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from oxy_pg import process
 from oxy_pg.errors import MigrationError
-from oxy_pg.machine import cpus
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.functions import install_functions, install_packs
+from oxy_pg.system import process
+from oxy_pg.system.machine import cpus
 
 if TYPE_CHECKING:
     import io

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from oxy_pg import files
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from oxy_pg import files
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.installations import (
     OTHER_PACKAGES,
@@ -16,6 +15,7 @@ from oxy_pg.installations import (
     packaged,
     version_of,
 )
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

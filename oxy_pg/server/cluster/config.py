@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from oxy_pg import machine
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.system import machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

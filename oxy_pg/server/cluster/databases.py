@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
-from oxy_pg import files
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from oxy_pg.deadline import Deadline
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.socket_connection import Connection
+    from oxy_pg.system.deadline import Deadline
 
 ROLE = "oxy"
 

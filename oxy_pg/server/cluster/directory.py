@@ -6,21 +6,22 @@ import contextlib
 import os
 import stat
 
-from oxy_pg import files, paths
+from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
 from oxy_pg.installations import major_of
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import config, logs, template
 from oxy_pg.server.cluster.binaries import MAJOR
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oxy_pg.deadline import Deadline
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
     from oxy_pg.server.cluster.binaries import Binaries
+    from oxy_pg.system.deadline import Deadline
 
 _MARK = "oxy_pg.txt"
 _MARK_TEXT = (

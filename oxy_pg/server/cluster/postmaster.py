@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 
-from oxy_pg import process
+from oxy_pg.system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

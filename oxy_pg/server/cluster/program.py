@@ -13,12 +13,12 @@ import signal
 import sys
 import tempfile
 
-from oxy_pg import process
+from oxy_pg.system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oxy_pg.deadline import Deadline
     from oxy_pg.server.cluster.account import Account
+    from oxy_pg.system.deadline import Deadline
 
 # posix_spawn() cannot change the user, and the new user may not be able to enter our directory.
 _AS_USER = """

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 
-from oxy_pg import files
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.cluster.socket_connection import literal
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from oxy_pg.deadline import Deadline
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
     from oxy_pg.server.cluster.binaries import Binaries
     from oxy_pg.server.cluster.socket_connection import Connection
+    from oxy_pg.system.deadline import Deadline
 
 
 def load(state: StateDir) -> dict[str, str]:
@@ -82,7 +82,7 @@ def refusal(
     """Return why PostgreSQL does not take these settings, in its own words; None if it does."""
     import subprocess
 
-    from oxy_pg.process import environment
+    from oxy_pg.system.process import environment
 
     # "postgres -C" reads the settings as a start would, prints one, and goes. The port is not
     # looked at, and a running server does not mind (PostgreSQL 16 manual, "postgres").

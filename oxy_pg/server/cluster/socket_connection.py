@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-    from oxy_pg.deadline import Deadline
+    from oxy_pg.system.deadline import Deadline
 
 _PROTOCOL_3_0 = 196608
 

@@ -14,15 +14,16 @@ import os
 import threading
 import time
 
-from oxy_pg import files, paths, process
+from oxy_pg import paths
 from oxy_pg.errors import InitdbFailed
 from oxy_pg.server.cluster import archive, program
+from oxy_pg.system import files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oxy_pg.deadline import Deadline
     from oxy_pg.server.cluster.account import Account
     from oxy_pg.server.cluster.binaries import Binaries
+    from oxy_pg.system.deadline import Deadline
 
 # Bytes compare the same on every machine (C), letters are letters (C.UTF-8). A WAL segment of
 # 4 MB instead of 16 makes a new cluster a third smaller.

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from oxy_pg import files
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import OxyPgError
 from oxy_pg.server.cluster import config, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
@@ -22,6 +20,8 @@ from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
 from oxy_pg.server.monitor import status
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.supervisor.lease import SupervisorGone
+from oxy_pg.system import files
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

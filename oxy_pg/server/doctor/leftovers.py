@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from oxy_pg import files, paths
+from oxy_pg import paths
 from oxy_pg.server.doctor.check import PASS, WARN, Check
 from oxy_pg.server.supervisor import lock
+from oxy_pg.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

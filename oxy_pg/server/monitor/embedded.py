@@ -6,10 +6,10 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.deadline import Deadline
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
 from oxy_pg.server.monitor import activity, status
 from oxy_pg.server.monitor.activity import Activity, Refused, Session
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from typing import Self

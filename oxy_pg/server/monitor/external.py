@@ -8,12 +8,12 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from oxy_pg import url as urls
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import ExternalServerUnavailable
 from oxy_pg.server import external
 from oxy_pg.server.monitor import activity, status
 from oxy_pg.server.monitor.activity import SLOW_MS, Activity, Refused, Session
 from oxy_pg.server.monitor.embedded import Memory, Observation
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from typing import Self

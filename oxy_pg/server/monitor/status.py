@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg import url as urls
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.server.cluster import binaries, directory
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
 from oxy_pg.server.monitor.activity import CLIENTS
 from oxy_pg.server.supervisor.lease import Line, SupervisorGone
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     import psycopg

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import files
 from oxy_pg.errors import (
     ConfigurationError,
     InitdbFailed,
@@ -15,16 +14,17 @@ from oxy_pg.errors import (
     StartFailed,
 )
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone, SupervisorStopped
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oxy_pg.deadline import Deadline
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
     from oxy_pg.server.cluster.binaries import Binaries
     from oxy_pg.server.supervisor.order import Plan
+    from oxy_pg.system.deadline import Deadline
 
 _KEEP_ALIVE = 5.0
 _PATIENCE = 4.0  # seconds for the fast shutdown of a server that has lost its supervisor

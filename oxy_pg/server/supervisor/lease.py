@@ -15,8 +15,8 @@ from oxy_pg.errors import LockTimeout, ServerError, StartFailed, StartTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oxy_pg.deadline import Deadline
     from oxy_pg.paths import StateDir
+    from oxy_pg.system.deadline import Deadline
 
 
 class SupervisorGone(Exception):

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 
-from oxy_pg import files, process
+from oxy_pg.system import files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

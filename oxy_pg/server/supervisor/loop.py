@@ -33,13 +33,13 @@ import signal
 import socket
 import time
 
-from oxy_pg import files, process
-from oxy_pg.deadline import Deadline
 from oxy_pg.paths import is_private_temp_dir
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
 from oxy_pg.server.supervisor.clients import Clients
 from oxy_pg.server.supervisor.order import Plan, Started, start_postmaster
+from oxy_pg.system import files, process
+from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import process
 from oxy_pg.errors import ConfigurationError, LockTimeout
 from oxy_pg.server.cluster import directory, postmaster
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.supervisor.lease import Line, SupervisorGone
+from oxy_pg.system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oxy_pg.deadline import Deadline
     from oxy_pg.paths import StateDir
+    from oxy_pg.system.deadline import Deadline
 
 
 def stop(state: StateDir, mode: str, deadline: Deadline) -> None:

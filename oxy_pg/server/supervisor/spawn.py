@@ -11,8 +11,8 @@ import contextlib
 import os
 import socket
 
-from oxy_pg import process
 from oxy_pg.server.supervisor.daemon import LOCK_FD
+from oxy_pg.system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

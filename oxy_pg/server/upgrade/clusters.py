@@ -21,8 +21,6 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oxy_pg import files
-from oxy_pg.deadline import Deadline
 from oxy_pg.errors import NotEnoughSpace, ServerError, UpgradeFailed
 from oxy_pg.installations import major_of
 from oxy_pg.report import Skipped
@@ -31,6 +29,8 @@ from oxy_pg.server.cluster import binaries, config, directory, postmaster, setti
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, identifier, literal
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.upgrade import private_server
+from oxy_pg.system import files
+from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import socket_url
 
 if TYPE_CHECKING:

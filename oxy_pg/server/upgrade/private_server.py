@@ -15,16 +15,16 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg import files, process
 from oxy_pg.errors import StartFailed, StartTimeout
 from oxy_pg.server.cluster import postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+from oxy_pg.system import files, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from oxy_pg.deadline import Deadline
     from oxy_pg.server.cluster.account import Account
+    from oxy_pg.system.deadline import Deadline
 
 LOG = "upgrade.log"
 _PATIENCE = 20.0  # seconds for a fast shutdown that nobody waits for

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
-from oxy_pg._version import __version__
 from oxy_pg.errors import BackupExists, ConfigurationError, ToolFailed, TransferRefused
-from oxy_pg.progress import Progress
-from oxy_pg.report import Report
+from oxy_pg.facts import __version__
+from oxy_pg.report import Progress, Report
 from oxy_pg.transfer import database, tools
 from oxy_pg.transfer.backup import backup_files, manifest
 from oxy_pg.url import mask

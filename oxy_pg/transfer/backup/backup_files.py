@@ -10,8 +10,8 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from oxy_pg import files
 from oxy_pg.errors import BackupExists, ConfigurationError, OxyPgError, TransferRefused
+from oxy_pg.system import files
 from oxy_pg.transfer.backup import manifest as manifests
 
 if TYPE_CHECKING:

@@ -26,8 +26,7 @@ from oxy_pg.errors import (
     TransferRefused,
 )
 from oxy_pg.installations import major_of
-from oxy_pg.progress import Progress
-from oxy_pg.report import Report
+from oxy_pg.report import Progress, Report
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.backup import manifest, script
 from oxy_pg.url import mask, plain, with_database

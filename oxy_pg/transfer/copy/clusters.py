@@ -12,8 +12,7 @@ from psycopg import sql
 
 from oxy_pg import installations
 from oxy_pg.errors import TransferRefused
-from oxy_pg.progress import Progress
-from oxy_pg.report import Skipped
+from oxy_pg.report import Progress, Skipped
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.copy import inventory, rows, schema
 from oxy_pg.transfer.report import MovedDatabase, MovedTable

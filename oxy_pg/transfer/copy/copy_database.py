@@ -25,7 +25,7 @@ from oxy_pg.errors import (
     TransferError,
     TransferRefused,
 )
-from oxy_pg.progress import Progress
+from oxy_pg.report import Progress
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.copy import conflicts, inventory, rows, schema
 from oxy_pg.transfer.report import MovedTable, TransferReport

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__version__ = "0.1.0"  # of this package
+
 # The role of the URLs that are handed out, which owns its databases, and the database of that name.
 ROLE = "oxy"
 DATABASE = "oxy"

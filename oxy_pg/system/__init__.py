@@ -1,0 +1,1 @@
+"""The operating system: files, processes, the machine, and a deadline on its clock."""
