@@ -1,4 +1,4 @@
-"""Somebody else's server, that OXY_DATABASE_URL names: waited for and checked."""
+"""An external server, the one that OXY_DATABASE_URL names: waited for and checked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from oxy_pg import connection as connections
 from oxy_pg import url as urls
 from oxy_pg.errors import ConfigurationError, ExternalServerUnavailable, UnsupportedServer
 from oxy_pg.system.deadline import Deadline
 
-_OLDEST = 14  # the oldest that its makers still maintained when this was written
+VARIABLE = "OXY_DATABASE_URL"
 _TIMEOUT = 60.0
 
 _checked: set[tuple[str, tuple[str, ...]]] = set()
@@ -22,7 +23,7 @@ def ensure(url: str, extensions: tuple[str, ...], timeout: float) -> str:
     Return ``url`` for every driver, once its server has been found good.
 
     Waits up to ``timeout`` seconds for a server that cannot be reached yet or
-    is starting; a refusal is final. Looks once in each process. Raises
+    is starting; a refusal is final. Checks once in each process. Raises
     ConfigurationError, ExternalServerUnavailable or UnsupportedServer.
     """
     plain = urls.plain(url)
@@ -36,7 +37,7 @@ def ensure(url: str, extensions: tuple[str, ...], timeout: float) -> str:
 
 class ExternalServer:
     """
-    The server that OXY_DATABASE_URL names, with the methods of ``Server`` that it can have.
+    The server that OXY_DATABASE_URL names, with those methods of ``Server`` that it can have.
 
     The role in the URL needs CREATEDB to make and drop databases.
     """
@@ -53,14 +54,14 @@ class ExternalServer:
         return self._url if database is None else urls.with_database(self._url, database)
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database, a copy of ``template`` if given; ConfigurationError if it cannot."""
+        """Create a database, a copy of ``template`` if given; raises ConfigurationError."""
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
             statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         self._execute(statement)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is connected to it; one that is not there is no error."""
+        """Drop a database and end its sessions; one that does not exist is not an error."""
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
         self._execute(statement.format(sql.Identifier(name)))
 
@@ -74,7 +75,7 @@ class ExternalServer:
         return [str(row[0]) for row in rows]
 
     def ensure_extensions(self, database: str, names: tuple[str, ...]) -> None:
-        """Leave these extensions in a database; ConfigurationError for one that cannot be made."""
+        """Create these extensions in a database if they do not exist, or raise ConfigurationError."""
         with connect(self.url(database), Deadline(_TIMEOUT)) as connection:
             for name in names:
                 _ensure_extension(connection, name)
@@ -90,74 +91,18 @@ class ExternalServer:
 
 
 def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
-    """Connect to a server that is PostgreSQL 14 or newer."""
-    urls.check(url)
-    for remaining in deadline.attempts(0.05, 1.0):
-        try:
-            connection = psycopg.connect(
-                url, connect_timeout=max(2, min(10, int(remaining))), autocommit=True
-            )
-        except psycopg.OperationalError as error:
-            if remaining and _may_pass(error):
-                continue
-            raise _unavailable(url, error, deadline) from None
-        _check_version(connection, url)
-        return connection
-    raise AssertionError  # the last attempt has returned or raised
+    """
+    Connect to a server that is PostgreSQL 14 or newer.
 
-
-def _may_pass(error: psycopg.OperationalError) -> bool:
-    """Whether waiting helps: nobody listens yet, the name is not known yet, it is starting."""
-    text = str(error)
-    if error.sqlstate is not None:
-        return error.sqlstate == "57P03"  # cannot_connect_now
-    if "FATAL:" in text:
-        return "the database system is" in text
-    return not any(words in text for words in ("SSL", "certificate", "no password supplied"))
-
-
-_REMEDIES = (
-    ("password authentication failed", "Check the user and the password in OXY_DATABASE_URL."),
-    ("no password supplied", "Write the password into OXY_DATABASE_URL, or into ~/.pgpass."),
-    ("does not exist", "Create it on that server, or correct the name in OXY_DATABASE_URL."),
-    ("no pg_hba.conf entry", "That server does not let this machine, user or mode of SSL in."),
-    ("SSL", "Check sslmode in OXY_DATABASE_URL, and that server's certificate."),
-    ("certificate", "Check sslmode and sslrootcert in OXY_DATABASE_URL."),
-    ("resolve", "Check the host's name in OXY_DATABASE_URL."),
-    ("Name or service not known", "Check the host's name in OXY_DATABASE_URL."),
-    ("refused", "Check host and port in OXY_DATABASE_URL, and that the server runs."),
-)
-
-
-def _unavailable(
-    url: str, error: psycopg.OperationalError, deadline: Deadline
-) -> ExternalServerUnavailable:
-    reason = _reason(error, url)
-    if _may_pass(error):
-        reason += f" (waited {deadline.timeout:g} s)"
-    remedy = next(
-        (remedy for words, remedy in _REMEDIES if words in reason),
-        "Check OXY_DATABASE_URL, and that the server runs.",
-    )
-    return ExternalServerUnavailable(
-        urls.mask(url), reason, f"{remedy} Unset OXY_DATABASE_URL to use the embedded server."
-    )
-
-
-def _reason(error: psycopg.Error, url: str) -> str:
-    """Return libpq's own words, without the password that they may repeat."""
-    text = " ".join(str(error).split())
-    return text.replace(url, urls.mask(url))
-
-
-def _check_version(connection: psycopg.Connection[Any], url: str) -> None:
-    number = connection.info.server_version
-    if number // 10000 >= _OLDEST:
-        return
-    connection.close()
-    major = number // 10000
-    found = f"PostgreSQL {major if major >= 10 else f'{major}.{number // 100 % 100}'}"
-    raise UnsupportedServer(urls.mask(url), found)
+    Raises ConfigurationError, ExternalServerUnavailable or UnsupportedServer.
+    """
+    try:
+        return connections.connect(url, deadline, name=VARIABLE)
+    except connections.TooOld as error:
+        raise UnsupportedServer(error.url, error.found) from None
+    except connections.Unreachable as error:
+        remedy = f"{error.remedy} Unset {VARIABLE} to use the embedded server."
+        raise ExternalServerUnavailable(error.url, error.reason, remedy) from None
 
 
 def _ensure_extension(connection: psycopg.Connection[Any], name: str) -> None:
@@ -166,6 +111,6 @@ def _ensure_extension(connection: psycopg.Connection[Any], name: str) -> None:
         connection.execute(statement)
     except psycopg.Error as error:
         raise ConfigurationError(
-            f"The extension {name!r} cannot be made on the external server: "
+            f"The extension {name!r} cannot be created on the external server: "
             f"{error.diag.message_primary or error}. Ask its administrator for it."
         ) from error

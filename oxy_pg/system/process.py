@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-# The directory that this package stands in.
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# The directory that the package oxy_pg is in.
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 _closed_in_children: set[int] = set()
 
