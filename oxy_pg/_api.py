@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from oxy_pg.report import Progress
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.upgrade.clusters import Upgrade
+    from oxy_pg.system.deadline import Patience
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
@@ -482,6 +483,7 @@ def upgrade(
 
     from oxy_pg import paths
     from oxy_pg.server.upgrade import clusters as upgrades
+    from oxy_pg.system.deadline import Patience
 
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
@@ -489,7 +491,7 @@ def upgrade(
     state = paths.StateDir(paths.state_dir(state_dir))
     given = None if old_bin_dir is None else os.fspath(old_bin_dir)
     with upgrades.begin(state, given, timeout) as work:
-        report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
+        report = _upgraded(state.data_dir, work, jobs, Patience(timeout), on_progress or _ignore)
     if discard_old:
         discarded = upgrades.discard_old(state)
         report = dataclasses.replace(report, kept=None, discarded=tuple(discarded))
@@ -500,11 +502,12 @@ def _upgraded(
     data_dir: str,
     work: Upgrade | None,
     jobs: int,
+    patience: Patience,
     on_progress: Callable[[Progress], object],
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
     from oxy_pg.report import Progress
-    from oxy_pg.transfer.copy.clusters import Move
+    from oxy_pg.transfer.copy import clusters
     from oxy_pg.transfer.report import UpgradeReport
 
     if work is None:
@@ -514,7 +517,9 @@ def _upgraded(
     with work.old_server() as old:
         altered = work.old_settings()
         programs = work.old_binaries
-        move = Move(old, programs.bin_dir, programs.version, work.names.dump, jobs, on_progress)
+        on_progress(Progress("look"))
+        plan = clusters.make_plan(old, programs.bin_dir, programs.version, patience)
+        move = clusters.Move(plan, work.names.dump, jobs, patience, on_progress)
         work.make_new()
         with work.new_server(bulk=True) as new:
             move.check_extensions(new)

@@ -176,8 +176,9 @@ def push(
 ) -> TransferReport:
     """Copy a database of the embedded server to the one that a URL names."""
     from oxy_pg.transfer.copy import copy_database
+    from oxy_pg.transfer.copy.copy_plan import Order
 
-    order = copy_database.Order(
+    order = Order(
         "push",
         server.superuser_url(database),
         target,
@@ -205,9 +206,10 @@ def pull(
 ) -> TransferReport:
     """Copy the database that a URL names into the embedded server."""
     from oxy_pg.transfer.copy import copy_database
+    from oxy_pg.transfer.copy.copy_plan import Order
 
     with _or_an_empty_one(server, dry_run=dry_run) as chosen:
-        order = copy_database.Order(
+        order = Order(
             "pull",
             source,
             chosen.url(database),

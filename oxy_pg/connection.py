@@ -71,7 +71,7 @@ def connect(
                 address,
                 autocommit=True,
                 # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
-                connect_timeout=max(2, min(10, int(remaining))),
+                connect_timeout=max(2, min(10, int(remaining)) if wait else int(remaining)),
                 prepare_threshold=None,  # a pooler may prepare in one session and look in another
                 fallback_application_name="oxy_pg",
             )

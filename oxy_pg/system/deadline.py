@@ -41,3 +41,47 @@ class Deadline:
                 return
             time.sleep(min(pause, self.remaining()))
             pause = min(pause * 2, longest_pause)
+
+
+class Patience:
+    """
+    How long a caller waits for servers in all, over any number of waits.
+
+    For work that may take hours itself: the work in between does not count,
+    and yet no wait restarts the clock. Safe to use from several threads.
+    """
+
+    __slots__ = ("_spent", "timeout")
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._spent: list[float] = []  # append() and sum() need no lock
+
+    def wait(self) -> Wait:
+        """Return a context that gives the deadline of one wait."""
+        return Wait(self)
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.timeout - sum(self._spent))
+
+    def spend(self, seconds: float) -> None:
+        """Take a wait's seconds off."""
+        self._spent.append(seconds)
+
+
+class Wait:
+    """One wait of a ``Patience``: the context's value is its Deadline."""
+
+    __slots__ = ("_began", "_patience")
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._began = 0.0
+
+    def __enter__(self) -> Deadline:
+        self._began = time.monotonic()
+        return Deadline(self._patience.remaining())
+
+    def __exit__(self, *exception: object) -> None:
+        self._patience.spend(time.monotonic() - self._began)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from oxy_pg.errors import ConfigurationError, TransferRefused
+from oxy_pg import connection as connections
+from oxy_pg.errors import TransferRefused
 from oxy_pg.paths import digest
 from oxy_pg.transfer.contents import Extension, TableRows
 from oxy_pg.url import mask, plain
@@ -15,7 +16,7 @@ from oxy_pg.url import mask, plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OLDEST = 14  # the oldest that its makers still maintained when this was written
+    from oxy_pg.system.deadline import Patience
 
 # What a connection must not be interrupted by while a program works for minutes.
 _PATIENT = """
@@ -39,60 +40,29 @@ _EXTENSIONS = """
 """
 
 
-def connect(url: str, timeout: float = 30.0, *, pooled: bool = False) -> psycopg.Connection[Any]:
+def connect(url: str, patience: Patience, *, pooled: bool = False) -> psycopg.Connection[Any]:
     """
-    Connect for a transfer, in autocommit mode; waits ``timeout`` seconds at most.
+    Connect for a transfer, in autocommit mode; a server that refuses is not waited for.
 
-    With ``pooled`` a pooler in transaction mode will do: the caller leaves
-    nothing in a session. Raises ConfigurationError for what is no URL of
+    With ``pooled`` a pooler in transaction mode is accepted: the caller leaves
+    nothing in a session. Raises ConfigurationError for what is not a URL of
     PostgreSQL, and TransferRefused when the server cannot be reached, is too
     old, or such a pooler stands before it.
     """
     address = plain(url, "The URL")
     try:
-        connection = psycopg.connect(
-            address,
-            autocommit=True,
-            connect_timeout=max(2, int(timeout)),
-            prepare_threshold=None,  # what is prepared in one session a pooler looks for in others
-            fallback_application_name="oxy_pg",
-        )
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            f"{mask(address)} is no valid PostgreSQL URL: {_words(error, address)}. Characters "
-            "such as @ : / in a password have to be written as %40 %3A %2F."
-        ) from None
-    except psycopg.OperationalError as error:
-        raise _unreachable(address, error) from None
-    if major(connection) < OLDEST:
-        connection.close()
-        raise TransferRefused(
-            f"use {mask(address)}",
-            f"it is PostgreSQL {version(connection)}, and {OLDEST} or newer is needed.",
-            "Use the programs of that version, or upgrade the server.",
-        )
+        with patience.wait() as deadline:
+            connection = connections.connect(address, deadline, wait=False)
+    except connections.TooOld as error:
+        raise TransferRefused(f"use {error.url}", error.reason, error.remedy) from None
+    except connections.Unreachable as error:
+        raise TransferRefused(f"connect to {error.url}", error.reason, error.remedy) from None
     try:
-        _settle(connection, address, pooled=pooled)
+        _set_up(connection, address, pooled=pooled)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _unreachable(url: str, error: psycopg.Error) -> TransferRefused:
-    remedy = "Check the URL, and that the server runs."
-    words = _words(error, url)
-    if "password" in words:
-        remedy = "Check the user and the password in the URL."
-    elif "does not exist" in words:
-        remedy = "Check the name in the URL, or make it on that server first."
-    elif "SSL" in words or "certificate" in words:
-        remedy = "Check sslmode and sslrootcert in the URL, and the server's certificate."
-    return TransferRefused(f"connect to {mask(url)}", words, remedy)
-
-
-def _words(error: psycopg.Error, url: str) -> str:
-    return " ".join(str(error).split()).replace(url, mask(url))
 
 
 def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
@@ -110,14 +80,14 @@ def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
         return backend(other) == ours or backend(connection) != ours
 
 
-def _settle(connection: psycopg.Connection[Any], url: str, *, pooled: bool) -> None:
-    """Set the session up, unless it is a pooler's, who may hand it to anybody next."""
+def _set_up(connection: psycopg.Connection[Any], url: str, *, pooled: bool) -> None:
+    """Set the session up, unless it is a pooler's, which may give it to another client next."""
     if not pools_transactions(connection, url):
         connection.execute(_PATIENT)
         return
     if pooled:
         return
-    # Whoever came next would get what we leave in a session: pg_dump empties search_path.
+    # The next client would get what we leave in a session: pg_dump empties search_path.
     raise TransferRefused(
         f"use {mask(url)}",
         "a connection pooler in transaction mode answers there, whose sessions change hands.",
@@ -143,10 +113,7 @@ def major(connection: psycopg.Connection[Any]) -> int:
 
 def version(connection: psycopg.Connection[Any]) -> str:
     """Return "16.14"."""
-    number = connection.info.server_version
-    if number < 100000:
-        return f"{number // 10000}.{number // 100 % 100}"
-    return f"{number // 10000}.{number % 10000}"
+    return connections.version(connection)
 
 
 def is_encrypted(connection: psycopg.Connection[Any]) -> bool:

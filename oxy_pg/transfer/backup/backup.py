@@ -13,6 +13,7 @@ import psycopg
 from oxy_pg.errors import BackupExists, ConfigurationError, ToolFailed, TransferRefused
 from oxy_pg.facts import __version__
 from oxy_pg.report import Progress, Report
+from oxy_pg.system.deadline import Patience
 from oxy_pg.transfer import database, tools
 from oxy_pg.transfer.backup import backup_files, manifest
 from oxy_pg.url import mask
@@ -71,7 +72,7 @@ def backup(
     path = os.path.abspath(os.path.expanduser(path))
     into = path if os.path.isdir(path) else None
     _check(path, into, keep=keep, force=force)
-    with database.connect(url, timeout) as connection:
+    with database.connect(url, Patience(timeout)) as connection:
         work = _Backup(connection, url, "plain" if plain else "custom", on_progress or _ignore)
         try:
             made = work.run(path, into, force=force, rotated=keep is not None)

@@ -27,6 +27,7 @@ from oxy_pg.errors import (
 )
 from oxy_pg.installations import major_of
 from oxy_pg.report import Progress, Report
+from oxy_pg.system.deadline import Patience
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.backup import manifest, script
 from oxy_pg.url import mask, plain, with_database
@@ -34,8 +35,8 @@ from oxy_pg.url import mask, plain, with_database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from oxy_pg.installations import Installation
     from oxy_pg.transfer.backup.manifest import Manifest
-    from oxy_pg.transfer.tools import Tools
 
 _PAUSE = 0.2  # seconds between two looks at how much is there
 # What a newer pg_restore sets, and a server before 17 does not know.
@@ -83,7 +84,7 @@ def restore(
     path = os.path.abspath(os.path.expanduser(path))
     found = manifest.check(path, lambda done, of: show(Progress("check", done, of)))
     work = _Restore(path, found, url, superuser_url, jobs or min(4, os.cpu_count() or 1), show)
-    work.timeout = timeout
+    work.patience = Patience(timeout)
     began = time.monotonic()
     try:
         report = (
@@ -107,7 +108,7 @@ def check(path: str, on_progress: Callable[[Progress], object] | None = None) ->
     return found
 
 
-def contents(programs: Tools, path: str) -> list[str]:
+def contents(programs: Installation, path: str) -> list[str]:
     """Return the lines of an archive's table of contents; BackupDamaged if it cannot be read."""
     try:
         return tools.run(programs, "pg_restore", ["--list", path]).decode().splitlines()
@@ -149,10 +150,10 @@ class _Restore:
         self.superuser_url = superuser_url
         self.jobs = jobs
         self.on_progress = on_progress
-        self.timeout = 30.0
+        self.patience = Patience(30.0)
         self.name = swap.name_of(url)
         self.server_major = 0
-        self.tools: Tools
+        self.tools: Installation
         self.list: list[str] = []
         self.warnings: list[str] = []
 
@@ -166,7 +167,7 @@ class _Restore:
     def beside(self, *, keep_old: bool, confirm: Callable[[str], bool] | None) -> RestoreReport:
         """Restore into a new database, which then takes the name."""
         with contextlib.ExitStack() as stack:
-            connection = stack.enter_context(swap.maintenance(self.url, self.timeout))
+            connection = stack.enter_context(swap.maintenance(self.url, self.patience))
             other = stack.enter_context(self._other())
             self._look(connection)
             old = swap.look(connection, self.name)
@@ -212,13 +213,13 @@ class _Restore:
     def _other(self) -> psycopg.Connection[Any]:
         """Connect once more: as superuser, if we are one, for whatever others are connected to."""
         if self.superuser_url is not None:
-            return database.connect(self.superuser_url, self.timeout)
-        return swap.maintenance(self.url, self.timeout)
+            return database.connect(self.superuser_url, self.patience)
+        return swap.maintenance(self.url, self.patience)
 
     def _holds_tables(self) -> bool:
         """Whether something would be lost with the old database, as far as this role can see."""
         try:
-            with database.connect(self.url, self.timeout) as connection:
+            with database.connect(self.url, self.patience) as connection:
                 return bool(database.tables(connection))
         except (TransferError, psycopg.Error):
             return True
@@ -309,14 +310,14 @@ class _Restore:
         if not self.manifest.extensions:
             return
         try:
-            with database.connect(with_database(self.url, name), self.timeout) as connection:
+            with database.connect(with_database(self.url, name), self.patience) as connection:
                 for statement in self._statements():
                     text = statement.as_string(connection)
                     if self.superuser_url is None or text.startswith("CREATE SCHEMA"):
                         connection.execute(statement)
                         continue
                     there = with_database(self.superuser_url, name)
-                    with database.connect(there, self.timeout) as superuser:
+                    with database.connect(there, self.patience) as superuser:
                         superuser.execute(statement)
         except psycopg.Error as error:
             raise TransferRefused(
@@ -342,7 +343,7 @@ class _Restore:
             raise self._failed(error) from error
         # The superuser sees what row-level security hides from the owner.
         there = with_database(self.superuser_url or self.url, new)
-        with database.connect(there, self.timeout) as connection:
+        with database.connect(there, self.patience) as connection:
             self._compare(connection)
             try:
                 connection.execute("ANALYZE")  # without it the first queries go astray
@@ -355,7 +356,7 @@ class _Restore:
             arguments.append("--exit-on-error")
         with (
             self._list_file() as listed,
-            database.connect(url, self.timeout) as connection,
+            database.connect(url, self.patience) as connection,
             _forgiving(self.server_major, self.tools),
             tools.Running(
                 self.tools, "pg_restore", [*arguments, f"--use-list={listed}", self.path], url=url
@@ -427,7 +428,7 @@ class _Restore:
                 "A backup with large objects cannot be restored in one transaction, and one of "
                 "--plain cannot clean what is there. Restore into a new database: without in_place."
             )
-        with database.connect(self.url, self.timeout) as connection:
+        with database.connect(self.url, self.patience) as connection:
             self._look(connection)
             there = database.tables(connection)
             if there and not clean:
@@ -477,7 +478,7 @@ class _Restore:
 
 
 @contextlib.contextmanager
-def _forgiving(server_major: int, programs: Tools) -> Iterator[None]:
+def _forgiving(server_major: int, programs: Installation) -> Iterator[None]:
     """Take for success what fails of a newer pg_restore on an older server, and does not matter."""
     try:
         yield

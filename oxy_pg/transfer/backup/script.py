@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from oxy_pg.installations import Installation
     from oxy_pg.transfer.contents import TableRows
-    from oxy_pg.transfer.tools import Tools
 
 PROBE = "oxy_pg: "  # how an error of verify() begins
 
@@ -82,7 +82,7 @@ def verify(connection: psycopg.Connection[Any], tables: Iterable[TableRows]) -> 
         yield text.as_bytes(connection)
 
 
-def feed(tools: Tools, url: str, parts: Iterable[bytes]) -> None:
+def feed(tools: Installation, url: str, parts: Iterable[bytes]) -> None:
     """
     Have psql run a script until its end or its first error.
 

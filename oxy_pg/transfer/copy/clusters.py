@@ -21,7 +21,9 @@ from oxy_pg.url import with_database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_TIMEOUT = 30.0
+    from oxy_pg.installations import Installation
+    from oxy_pg.system.deadline import Patience
+
 _EVERYWHERE = ("postgres", "template1")  # in every new cluster
 _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
 _SUPERUSER = re.compile(r'^CREATE ROLE "?postgres"?;\n', re.MULTILINE)
@@ -44,75 +46,87 @@ class Database:
     inventory: inventory.Inventory
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """What a cluster holds, what will copy it, and what cannot be copied."""
+
+    source: str  # a superuser's URL
+    programs: Installation
+    databases: tuple[Database, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def make_plan(source: str, bin_dir: str, version: str, patience: Patience) -> ClusterPlan:
+    """
+    Read what is in a cluster.
+
+    ``source`` is a superuser's URL, and no other client is connected.
+    ``bin_dir`` holds the programs of its version. Raises TransferRefused for
+    what no dump contains.
+    """
+    programs = tools.at(bin_dir, version) or tools.find(installations.major_of(version))
+    with contextlib.closing(database.connect(source, patience)) as connection:
+        _refuse_prepared(connection)
+        skipped = _tablespaces(connection)
+        found = connection.execute(_DATABASES).fetchall()
+    databases = []
+    for name, owner, encoding, record in found:
+        if not record["datallowconn"]:
+            raise TransferRefused(
+                f"read the database {name!r}",
+                "it allows no connections, so it cannot be dumped.",
+                f"Allow them under the old version (ALTER DATABASE {name} ALLOW_CONNECTIONS "
+                "true), or drop it there.",
+            )
+        url = with_database(source, name)
+        with contextlib.closing(database.connect(url, patience)) as connection:
+            looked = inventory.look(connection)
+        databases.append(Database(name, owner, encoding, record, looked))
+    return ClusterPlan(source, programs, tuple(databases), skipped)
+
+
+def _refuse_prepared(connection: psycopg.Connection[Any]) -> None:
+    prepared = database.one(connection, "SELECT count(*) FROM pg_prepared_xacts")
+    if prepared:
+        raise TransferRefused(
+            "read the old cluster",
+            f"{prepared} transactions are prepared in it, neither committed nor rolled back "
+            "(pg_prepared_xacts).",
+            "Start it with its own version, and end them with COMMIT PREPARED or ROLLBACK "
+            "PREPARED.",
+        )
+
+
+def _tablespaces(connection: psycopg.Connection[Any]) -> tuple[Skipped, ...]:
+    names = connection.execute("SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'")
+    reason = "what was in it is in the data directory now"
+    return tuple(Skipped("tablespace", str(name), reason) for (name,) in names)
+
+
 class Move:
     """
-    One cluster's way into another one.
+    One cluster's way into another one, which is new and empty.
 
-    Both URLs are a superuser's; nobody else is connected to either. ``bin_dir``
-    holds the programs of the old version, which know best what it holds;
-    ``directory`` is ours.
+    No other client is connected to either. ``directory`` is for temporary files.
     """
 
     def __init__(
         self,
-        source: str,
-        bin_dir: str,
-        version: str,
+        plan: ClusterPlan,
         directory: str,
         jobs: int,
+        patience: Patience,
         on_progress: Callable[[Progress], object],
     ) -> None:
-        self.source = source
+        self.source = plan.source
+        self.programs = plan.programs
+        self.databases = plan.databases
         self.directory = directory
         self.jobs = jobs
+        self.patience = patience
         self.on_progress = on_progress
-        self.skipped: list[Skipped] = []
-        self.programs = tools.at(bin_dir, version) or tools.find(installations.major_of(version))
-        self.databases = self._look()
+        self.skipped = list(plan.skipped)
         self.counts: dict[str, dict[rows.Table, int]] = {}
-
-    def _look(self) -> list[Database]:
-        """Return what is in the source; raises TransferRefused for what no dump brings along."""
-        self.on_progress(Progress("look"))
-        with contextlib.closing(database.connect(self.source, _TIMEOUT)) as connection:
-            self._refuse_prepared(connection)
-            self._name_tablespaces(connection)
-            found = connection.execute(_DATABASES).fetchall()
-        databases = []
-        for name, owner, encoding, record in found:
-            if not record["datallowconn"]:
-                raise TransferRefused(
-                    f"read the database {name!r}",
-                    "it allows no connections, so it cannot be dumped.",
-                    f"Allow them under the old version (ALTER DATABASE {name} ALLOW_CONNECTIONS "
-                    "true), or drop it there.",
-                )
-            url = with_database(self.source, name)
-            with contextlib.closing(database.connect(url, _TIMEOUT)) as connection:
-                looked = inventory.look(connection)
-            databases.append(Database(name, owner, encoding, record, looked))
-        return databases
-
-    @staticmethod
-    def _refuse_prepared(connection: psycopg.Connection[Any]) -> None:
-        prepared = database.one(connection, "SELECT count(*) FROM pg_prepared_xacts")
-        if prepared:
-            raise TransferRefused(
-                "read the old cluster",
-                f"{prepared} transactions are prepared in it, neither committed nor rolled back "
-                "(pg_prepared_xacts).",
-                "Start it with its own version, and end them with COMMIT PREPARED or ROLLBACK "
-                "PREPARED.",
-            )
-
-    def _name_tablespaces(self, connection: psycopg.Connection[Any]) -> None:
-        names = connection.execute(
-            "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"
-        ).fetchall()
-        self.skipped += [
-            Skipped("tablespace", name, "what was in it is in the data directory now")
-            for (name,) in names
-        ]
 
     def check_extensions(self, target: str) -> None:
         """Make sure that the new version has every extension; ExtensionsMissing if not."""
@@ -121,7 +135,7 @@ class Move:
             for one in self.databases
             for extension in one.inventory.extensions
         }
-        with contextlib.closing(database.connect(target, _TIMEOUT)) as connection:
+        with contextlib.closing(database.connect(target, self.patience)) as connection:
             inventory.check_extensions(connection, "the new version", list(wanted.values()))
 
     def run(self, target: str) -> None:
@@ -137,7 +151,7 @@ class Move:
         arguments = ("--roles-only", "--quote-all-identifiers")
         text = tools.run(self.programs, "pg_dumpall", arguments, url=self.source).decode()
         text = _SUPERUSER.sub("", _META.sub("", text))
-        with contextlib.closing(database.connect(target, _TIMEOUT)) as connection:
+        with contextlib.closing(database.connect(target, self.patience)) as connection:
             try:
                 connection.execute(_ROLE_SETTING.sub("", text).encode())
             except psycopg.Error as error:
@@ -147,8 +161,8 @@ class Move:
     def _properties(self, target: str, role_settings: list[str]) -> None:
         """Bring what is set for roles and for databases, and who may connect to these."""
         with (
-            contextlib.closing(database.connect(self.source, _TIMEOUT)) as source,
-            contextlib.closing(database.connect(target, _TIMEOUT)) as connection,
+            contextlib.closing(database.connect(self.source, self.patience)) as source,
+            contextlib.closing(database.connect(target, self.patience)) as connection,
         ):
             for statement in role_settings:
                 self._try(connection, [sql.SQL(statement)])
@@ -182,11 +196,11 @@ class Move:
         )
         if one.name not in _EVERYWHERE:
             self._create(one, target)
-        with rows.Snapshot(source_url, _TIMEOUT) as snapshot:
+        with rows.snapshot(source_url, self.patience) as snapshot:
             self.on_progress(Progress("schema", table=one.name))
             schema.dump(self.programs, source_url, path, snapshot=snapshot.name)
             archive = schema.Archive(self.programs, path)
-            with contextlib.closing(database.connect(target_url, _TIMEOUT)) as connection:
+            with contextlib.closing(database.connect(target_url, self.patience)) as connection:
                 inventory.create_extensions(connection, one.inventory.extensions)
                 connection.execute(schema.SETTINGS)
                 archive.execute("pre-data", connection)
@@ -194,7 +208,7 @@ class Move:
         self.on_progress(Progress("index", table=one.name))
         archive.restore("post-data", target_url, self.jobs)
         self.skipped += archive.unsupported
-        with contextlib.closing(database.connect(target_url, _TIMEOUT)) as connection:
+        with contextlib.closing(database.connect(target_url, self.patience)) as connection:
             connection.execute("ANALYZE")
 
     def _create(self, one: Database, target: str) -> None:
@@ -202,7 +216,7 @@ class Move:
         statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {}").format(
             sql.Identifier(one.name), sql.Identifier(one.owner), sql.Literal(one.encoding)
         )
-        with contextlib.closing(database.connect(target, _TIMEOUT)) as connection:
+        with contextlib.closing(database.connect(target, self.patience)) as connection:
             for option, value in self._locale(one, database.major(connection)).items():
                 statement += sql.SQL(f" {option} {{}}").format(sql.Literal(value))
             try:
@@ -237,7 +251,7 @@ class Move:
 
         @contextlib.contextmanager
         def writer() -> Iterator[psycopg.Connection[Any]]:
-            with contextlib.closing(database.connect(target_url, _TIMEOUT)) as connection:
+            with contextlib.closing(database.connect(target_url, self.patience)) as connection:
                 yield connection
 
         rows.Pump(tables, tell).copy_all(snapshot, writer, self.jobs)
@@ -255,7 +269,7 @@ class Move:
         for one in self.databases:
             expected = self.counts[one.name]
             url = with_database(target, one.name)
-            with contextlib.closing(database.connect(url, _TIMEOUT)) as connection:
+            with contextlib.closing(database.connect(url, self.patience)) as connection:
                 rows.compare(
                     expected,
                     connection,

@@ -24,7 +24,8 @@ from oxy_pg.transfer import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Self
+
+    from oxy_pg.system.deadline import Patience
 
 _BLOCK = 256 * 1024  # bytes that are handed on at once
 _PAGE = 1 << 20  # bytes of a large object
@@ -125,21 +126,17 @@ def analyze(table: Table) -> sql.Composed:
 
 class Snapshot:
     """
-    One moment of the source, for any number of connections; a context manager.
+    One moment of the source, for any number of connections.
 
     ``name`` is what ``pg_dump --snapshot`` takes.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, connection: psycopg.Connection[Any], patience: Patience) -> None:
         self.url = url
-        self._timeout = timeout
-        self.connection = database.connect(url, timeout)
-        try:
-            self._begin(self.connection)
-            self.name = str(database.one(self.connection, "SELECT pg_export_snapshot()"))
-        except BaseException:
-            self.connection.close()
-            raise
+        self.connection = connection
+        self._patience = patience
+        self._begin(connection)
+        self.name = str(database.one(connection, "SELECT pg_export_snapshot()"))
 
     def _begin(self, connection: psycopg.Connection[Any], name: str | None = None) -> None:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -152,15 +149,16 @@ class Snapshot:
     @contextlib.contextmanager
     def reader(self) -> Iterator[psycopg.Connection[Any]]:
         """Give another connection that sees the same moment."""
-        with contextlib.closing(database.connect(self.url, self._timeout)) as connection:
+        with contextlib.closing(database.connect(self.url, self._patience)) as connection:
             self._begin(connection, self.name)
             yield connection
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
+@contextlib.contextmanager
+def snapshot(url: str, patience: Patience) -> Iterator[Snapshot]:
+    """Connect, and give the moment that all readers of it will see."""
+    with contextlib.closing(database.connect(url, patience)) as connection:
+        yield Snapshot(url, connection, patience)
 
 
 class Stopped(Exception):

@@ -20,7 +20,7 @@ from oxy_pg.transfer import database, tools
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oxy_pg.transfer.tools import Tools
+    from oxy_pg.installations import Installation
 
 Section: TypeAlias = Literal["pre-data", "post-data"]
 
@@ -71,7 +71,7 @@ class Archive:
 
     def __init__(
         self,
-        programs: Tools,
+        programs: Installation,
         path: str,
         *,
         options: Sequence[str] = (),
@@ -169,7 +169,7 @@ def _without_maintain(found: re.Match[str]) -> str:
 
 
 def dump(
-    programs: Tools,
+    programs: Installation,
     url: str,
     path: str,
     *,
