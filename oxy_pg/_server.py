@@ -234,11 +234,10 @@ def migrate_sqlite(
 ) -> MigrationReport:
     """Migrate a SQLite database to the embedded server, or to the database that a URL names."""
     from oxy_pg.migrate.migration import migrate
-    from oxy_pg.url import plain
 
     path = os.fspath(source)
     if isinstance(server, str):
-        return migrate(path, plain(server, "The target"), dry_run=dry_run, **options)
+        return migrate(path, server, dry_run=dry_run, **options)
     with _or_an_empty_one(server, dry_run=dry_run) as chosen:
         url = chosen.ensure_database(database)
         return migrate(path, url, dry_run=dry_run, **options)
