@@ -22,6 +22,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from oxy_pg.errors import TransferError, TransferRefused
+from oxy_pg.system.deadline import now
 from oxy_pg.transfer import database
 from oxy_pg.url import plain, with_database
 
@@ -305,7 +306,7 @@ def swap(
     unique = secrets.token_hex(4)
     away = _kept_name(name, unique) if keep else _named(name, "replaced", unique)
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-    deadline = time.monotonic() + _PATIENCE
+    deadline = now() + _PATIENCE
     while True:
         try:
             with _without_sessions(other, [name, new]), connection.transaction():
@@ -313,7 +314,7 @@ def swap(
                     connection.execute(rename.format(sql.Identifier(name), sql.Identifier(away)))
                 connection.execute(rename.format(sql.Identifier(new), sql.Identifier(name)))
         except pg.ObjectInUse as error:
-            if time.monotonic() < deadline:
+            if now() < deadline:
                 continue
             raise _in_use(connection, name, new) from error
         except psycopg.Error as error:

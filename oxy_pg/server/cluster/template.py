@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 
 from oxy_pg import paths
 from oxy_pg.errors import InitdbFailed
 from oxy_pg.server.cluster import archive, program
 from oxy_pg.system import files, process
+from oxy_pg.system.deadline import wall_clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _keep(cluster: str, template: str) -> str:
         if other.startswith(_WAITING):
             path = f"{cache_dir}/{other}"
             with contextlib.suppress(OSError):  # somebody else removes it too
-                if os.stat(path).st_mtime < time.time() - _ABANDONED_AFTER:
+                if os.stat(path).st_mtime < wall_clock() - _ABANDONED_AFTER:
                     os.unlink(path)
     waiting = f"{cache_dir}/{_WAITING}{name}-{os.getpid()}.{threading.get_ident()}"
     try:
