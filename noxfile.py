@@ -32,10 +32,13 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff: rules and formatting."""
+    """Ruff: rules and formatting; and the workflows of the continuous integration."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    workflow = ".github/workflows/ci.yml"
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
 
 
 @nox.session
