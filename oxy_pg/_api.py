@@ -504,7 +504,7 @@ def _upgraded(
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
     from oxy_pg.report import Progress
-    from oxy_pg.transfer.copy.clusters import Move
+    from oxy_pg.transfer.copy import clusters
     from oxy_pg.transfer.report import UpgradeReport
 
     if work is None:
@@ -514,24 +514,25 @@ def _upgraded(
     with work.old_server() as old:
         altered = work.old_settings()
         programs = work.old_binaries
-        move = Move(old, programs.bin_dir, programs.version, work.names.dump, jobs, on_progress)
+        plan = clusters.plan(old, programs.bin_dir, programs.version, on_progress)
         work.make_new()
         with work.new_server(bulk=True) as new:
-            move.check_extensions(new)
-            move.run(new)
+            clusters.check_extensions(plan, new)
+            copied = clusters.copy(plan, new, work.names.dump, jobs, on_progress)
             skipped = work.carry_settings(altered)
     on_progress(Progress("restart"))
     with work.new_server(bulk=False) as new:
-        databases = move.verify(new)
+        databases = clusters.verify(plan, copied, new, on_progress)
     on_progress(Progress("swap"))
     kept = work.swap()
+    on_progress(Progress("done"))
     return UpgradeReport(
         data_dir,
         done=True,
         old_version=work.old_binaries.version,
         new_version=work.new_binaries.version,
         databases=databases,
-        skipped=(*move.skipped, *skipped),
+        skipped=(*copied.skipped, *skipped),
         kept=kept,
     )
 

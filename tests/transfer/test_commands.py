@@ -96,7 +96,7 @@ def test_the_path_is_the_result(filled, cli, tmp_path):
 
     assert 0 == done.returncode
     assert [Path(done.stdout.strip())] == list(tmp_path.iterdir())
-    assert done.stderr.startswith("counting rows …\n")
+    assert done.stderr.startswith("connecting …\ncounting rows …\n")
     assert "1,234 rows of 1 tables" in done.stderr
     assert "" == cli("backup", tmp_path, "--quiet").stderr
 
@@ -146,7 +146,7 @@ def test_on_a_terminal(filled, cli, tmp_path, answer, code):
     left, shown = on_a_terminal(["restore", path], f"{answer}\n".encode())
 
     assert code == left
-    assert "takes its place, and it is dropped." in shown.replace("\r\n", " ")
+    assert "will be replaced by the backup" in shown.replace("\r\n", " ")
     assert "checking SHA-256" in shown
     assert "━" in shown
     assert (1234 if answer == "y" else 0) == len(contents(filled.url())["public.item"])
@@ -183,7 +183,7 @@ def test_errors_are_one_message(filled, cli, tmp_path):
         ("backup", tmp_path, "-d", "no such"),
         ("backup", tmp_path / "x.dump", "--keep", 3),
         ("backup", tmp_path, "--from", "sqlite:///x.db"),
-        ("backup", tmp_path, "--from", "postgresql://u:sesame@127.0.0.1:1/x"),
+        ("backup", tmp_path, "--from", "postgresql://u:sesame@127.0.0.1:1/x", "--timeout", 1),
     ):
         done = cli(*arguments)
         assert (1, "") == (done.returncode, done.stdout), arguments

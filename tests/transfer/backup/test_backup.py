@@ -97,7 +97,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(new_database, saved, t
     path = tmp_path / "a.dump"
 
     def appear(progress):
-        if progress.phase == "check":
+        if progress.phase == "checksum":
             path.write_text("precious")
 
     with pytest.raises(oxy_pg.BackupExists):
@@ -546,7 +546,7 @@ def test_progress(new_database, saved, tmp_path):
     saved.backup(new_database(ROWS.format(100_000)), tmp_path, on_progress=seen.append)
 
     phases = list(dict.fromkeys(step.phase for step in seen))
-    assert ["count", "dump", "check", "done"] == phases
+    assert ["connect", "count", "dump", "checksum", "done"] == phases
     rows = [step.done for step in seen if step.phase == "dump"]
     assert rows == sorted(rows)
     assert rows[-1] <= 100_000

@@ -1,13 +1,14 @@
 """
-The schema of a database: what pg_dump says before the rows and after them.
+The schema of a database: pg_dump's sections before the rows (pre-data) and after (post-data).
 
-It is kept as an archive of pg_dump's, without rows, in a directory of ours;
-pg_restore puts it into SQL, or into a server.
+It is an archive without rows, in a directory of ours; pg_restore makes SQL of
+it, or restores it.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,7 +16,8 @@ import psycopg
 
 from oxy_pg.errors import ToolFailed, TransferRefused
 from oxy_pg.report import Skipped
-from oxy_pg.transfer import database, tools
+from oxy_pg.transfer import database
+from oxy_pg.transfer.running import Running, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +29,16 @@ Section: TypeAlias = Literal["pre-data", "post-data"]
 # A line of "pg_restore --list": number; catalog's and object's oid; type, schema, name, owner.
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<words>.*)")
 
-# Made by whoever may make them, or there in every database.
+# Created before, or present in every database.
 _SCHEMA = "SCHEMA - "
-_NOT_OURS = ("EXTENSION ", "COMMENT - EXTENSION ", "SCHEMA - public ", "COMMENT - SCHEMA public ")
-# They belong to the server that they were made on, or are a superuser's.
+_CREATED_BEFORE = (
+    "EXTENSION ",
+    "COMMENT - EXTENSION ",
+    "SCHEMA - public ",
+    "COMMENT - SCHEMA public ",
+)
+# They belong to the server that they were created on, or are a superuser's.
 _LOCAL = ("PUBLICATION", "SUBSCRIPTION", "EVENT TRIGGER")
-
-# What the text of a schema is written for (pg_backup_archiver.c, _doSetFixedOutputState).
-SETTINGS = """
-    SET client_encoding = 'UTF8'; SET search_path = ''; SET check_function_bodies = off;
-    SET xmloption = 'content'; SET row_security = off; SET standard_conforming_strings = on
-"""
 
 # psql's commands, which newer pg_restores put around a script.
 _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
@@ -45,17 +46,17 @@ _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
 _BEGINS = re.compile(r"^--\n-- (?:Name|TOC entry)\b", re.MULTILINE)
 
 # Servers of late 2026 (15.20) keep this among a column's options. Their own pg_dump leaves it out,
-# older ones take it for something that a user has set, and no server lets it be set.
+# older ones take it for an option that a user has set, and no server lets it be set.
 _INTERNAL_OPTION = re.compile(
     r"^ALTER (?:FOREIGN )?TABLE (?:ONLY )?.+ ALTER COLUMN .+ SET \((.*\bpg_attver=\d+.*)\);\n",
     re.MULTILINE,
 )
-# An extension's has been made already.
+# An extension's has been created before.
 _CREATE_SCHEMA = re.compile(r"^CREATE SCHEMA (?=\")", re.MULTILINE)
-# A right that versions before 17 do not have.
+# A privilege that versions before 17 do not have.
 _MAINTAIN = re.compile(r"^(GRANT|REVOKE) (.*\bMAINTAIN\b.*) ON TABLE .*;\n", re.MULTILINE)
 
-# What a newer pg_restore says to every server, and an older one does not know.
+# What a newer pg_restore sets on every server, and an older server does not know.
 _UNKNOWN_SETTING = re.compile(r'unrecognized configuration parameter "transaction_timeout"')
 
 
@@ -66,98 +67,81 @@ def _left_out(entry: str) -> Skipped:
     return Skipped(kind, name.removeprefix("- "), "it is not copied to another server")
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The SQL of a section, entry by entry, and what the target's version does not know of it."""
+
+    entries: tuple[str, ...]
+    unsupported: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Archive:
-    """A schema that pg_dump has written to ``path``."""
+    """A schema that pg_dump has written to ``path``, and which of its entries are copied."""
 
-    def __init__(
-        self,
-        programs: Tools,
-        path: str,
-        *,
-        options: Sequence[str] = (),
-        leave_local: bool = False,
-    ) -> None:
-        """
-        ``options`` are pg_restore's.
+    programs: Tools
+    path: str
+    options: tuple[str, ...]  # pg_restore's
+    skipped: tuple[Skipped, ...]  # what is left out on purpose
 
-        With ``leave_local`` publications, subscriptions and event triggers stay
-        behind, and the schemas have been made already.
-        """
-        self.programs = programs
-        self.path = path
-        self._list = f"{path}.list"
-        self._options = (*options, "--no-tablespaces", f"--use-list={self._list}")
-        self.unsupported: list[Skipped] = []  # what the target's version does not know
-        self.skipped: list[Skipped] = []  # what is left out on purpose
-        kept = []
-        listed = tools.run(programs, "pg_restore", ("--list", path)).decode()
-        for line in listed.splitlines():
-            found = _ENTRY.match(line)
-            words = found["words"] if found else ""
-            if leave_local and words.startswith(_LOCAL):
-                self.skipped.append(_left_out(words))
-            elif not words.startswith(_NOT_OURS) and not (
-                leave_local and words.startswith(_SCHEMA)
-            ):
-                kept.append(line)
-        with open(self._list, "w", encoding="utf-8") as file:
-            file.write("\n".join(kept) + "\n")
-
-    def sql(self, section: Section, target_major: int) -> list[str]:
-        """
-        Return the SQL of a section, entry by entry, as this version understands it.
-
-        What it does not know is added to ``unsupported``.
-        """
-        arguments = (f"--section={section}", *self._options, "--file=-", self.path)
-        text = tools.run(self.programs, "pg_restore", arguments).decode()
+    def sql(self, section: Section, target_major: int) -> Script:
+        """Return the SQL of a section as a server of this version knows it; raises ToolFailed."""
+        arguments = (f"--section={section}", *self.options, "--file=-", self.path)
+        text = run(self.programs, "pg_restore", arguments).decode()
         text = _INTERNAL_OPTION.sub(_without_internal, _META.sub("", text))
         text = _CREATE_SCHEMA.sub("CREATE SCHEMA IF NOT EXISTS ", text)
+        unsupported: tuple[Skipped, ...] = ()
         if target_major < 17:
             reason = f"PostgreSQL {target_major} does not have this privilege"
-            self.unsupported += [
+            unsupported = tuple(
                 Skipped("privilege", found[0].strip(), reason) for found in _MAINTAIN.finditer(text)
-            ]
+            )
             text = _MAINTAIN.sub(_without_maintain, text)
         begins = [found.start() for found in _BEGINS.finditer(text)]
-        return [text[here:there] for here, there in pairwise([*begins, len(text)])]
+        entries = tuple(text[here:there] for here, there in pairwise([*begins, len(text)]))
+        return Script(entries, unsupported)
 
-    def execute(self, section: Section, connection: psycopg.Connection[Any]) -> None:
-        """Run a section's SQL; raises TransferRefused with the statement that was refused."""
-        for entry in self.sql(section, database.major(connection)):
+    def execute(self, section: Section, connection: psycopg.Connection[Any]) -> tuple[Skipped, ...]:
+        """
+        Run a section's SQL, and return what the target's version does not know of it.
+
+        Raises TransferRefused with the statement that was refused.
+        """
+        script = self.sql(section, database.major(connection))
+        for entry in script.entries:
             try:
                 connection.execute(entry.encode())
             except psycopg.Error as error:
                 raise refused(entry, error) from error
+        return script.unsupported
 
     def restore(self, section: Section, url: str, jobs: int) -> None:
         """
-        Have pg_restore run a section with ``jobs`` connections, each statement for itself.
+        Have pg_restore run a section with ``jobs`` connections, each statement by itself.
 
         Raises ToolFailed, but not for a setting that an older server does not know.
         """
         errors: list[str] = []
-        forgiven: list[str] = []
+        ignored: list[str] = []
 
-        def hear(line: str) -> None:
+        def listen(line: str) -> None:
             if line.startswith("pg_restore: error:"):
-                (forgiven if _UNKNOWN_SETTING.search(line) else errors).append(line)
-            elif errors and not forgiven and not line.startswith("pg_restore:"):
+                (ignored if _UNKNOWN_SETTING.search(line) else errors).append(line)
+            elif errors and not ignored and not line.startswith("pg_restore:"):
                 errors.append(line)
 
-        arguments = (f"--section={section}", f"--jobs={jobs}", *self._options, self.path)
-        program = tools.Running(self.programs, "pg_restore", arguments, url=url, on_line=hear)
+        arguments = (f"--section={section}", f"--jobs={jobs}", *self.options, self.path)
         try:
-            with program:
+            with Running(self.programs, "pg_restore", arguments, url=url, on_line=listen):
                 pass
         except ToolFailed as failed:
-            if errors or not forgiven:
-                said = "\n".join(errors) or failed.output
-                raise ToolFailed("pg_restore", said, failed.returncode) from None
+            if errors or not ignored:
+                output = "\n".join(errors) or failed.output
+                raise ToolFailed("pg_restore", output, failed.returncode) from None
 
 
 def _without_internal(found: re.Match[str]) -> str:
-    """Return the statement without the option that only the server sets; nothing if that is all."""
+    """Return the statement without the option that only the server sets; "" if that is all."""
     options = [part.strip() for part in found[1].split(",")]
     kept = ", ".join(part for part in options if not part.startswith("pg_attver="))
     return found[0].replace(f"({found[1]})", f"({kept})") if kept else ""
@@ -175,24 +159,53 @@ def dump(
     *,
     snapshot: str | None = None,
     schemas: Sequence[str] | None = None,
-) -> None:
-    """Write the schema of a database to ``path``; raises ToolFailed."""
+    options: Sequence[str] = (),
+    leave_local: bool = False,
+) -> Archive:
+    """
+    Write the schema of a database to ``path``; raises ToolFailed.
+
+    ``options`` are pg_restore's, for later. With ``leave_local`` publications,
+    subscriptions and event triggers are left out, and the schemas are created
+    by the caller.
+    """
     arguments = ["--format=custom", "--section=pre-data", "--section=post-data", "--no-blobs"]
     arguments += ["--encoding=UTF8", "--quote-all-identifiers", f"--file={path}"]
     if snapshot is not None:
         arguments.append(f"--snapshot={snapshot}")
     arguments += [f"--schema={quoted(schema)}" for schema in schemas or ()]
-    with tools.Running(programs, "pg_dump", arguments, url=url):
+    with Running(programs, "pg_dump", arguments, url=url):
         pass
+    listed = run(programs, "pg_restore", ("--list", path)).decode()
+    kept, skipped = _selected(listed.splitlines(), leave_local=leave_local)
+    with open(f"{path}.list", "w", encoding="utf-8") as file:
+        file.write("\n".join(kept) + "\n")
+    all_options = (*options, "--no-tablespaces", f"--use-list={path}.list")
+    return Archive(programs, path, all_options, tuple(skipped))
+
+
+def _selected(lines: Sequence[str], *, leave_local: bool) -> tuple[list[str], list[Skipped]]:
+    """Return the lines of pg_restore's list that are copied, and what is left out on purpose."""
+    kept, skipped = [], []
+    for line in lines:
+        found = _ENTRY.match(line)
+        words = found["words"] if found else ""
+        if leave_local and words.startswith(_LOCAL):
+            skipped.append(_left_out(words))
+        elif not words.startswith(_CREATED_BEFORE) and not (
+            leave_local and words.startswith(_SCHEMA)
+        ):
+            kept.append(line)
+    return kept, skipped
 
 
 def quoted(name: str) -> str:
-    """Quote a name so that pg_dump takes it for itself, and not for a pattern."""
+    """Quote a name so that pg_dump takes it literally, and not as a pattern."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def refused(text: str, error: psycopg.Error) -> TransferRefused:
-    """Return the typed error for a script of which a statement was refused."""
+    """Return the typed error for a script with a statement that was refused."""
     position = int(error.diag.statement_position or 0)
     statement = _statement_at(text, position) if position else ""
     reason = (error.diag.message_primary or str(error)).strip()
@@ -204,7 +217,7 @@ def refused(text: str, error: psycopg.Error) -> TransferRefused:
     elif named or error.diag.context:
         reason += f"\nAt: {named or error.diag.context}"
     remedy = database.refused("", error).remedy
-    return TransferRefused("make the schema in the target", reason, remedy)
+    return TransferRefused("create the schema in the target", reason, remedy)
 
 
 def _statement_at(text: str, position: int) -> str:
