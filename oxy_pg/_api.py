@@ -32,6 +32,7 @@ if os.name != "posix":
         "oxy_pg runs PostgreSQL on Linux and macOS. On Windows use it inside WSL 2."
     )
 
+_used = _endpoint.Used(in_use)
 # One handle for each way of asking, so that asking again finds its lease.
 _servers: dict[object, _Handle] = {}
 
@@ -74,7 +75,10 @@ def ensure(
     if external_url is not None:
         return _ensure_external(external_url, settings, names, timeout)
     server = _server(state_dir, settings, keep_alive)
-    return server.ensure_database(database, extensions=names, timeout=timeout)
+    url = server.ensure_database(database, extensions=names, timeout=timeout)
+    if state_dir is not None:
+        _used.ensured.add(server.state_dir)
+    return url
 
 
 def _ensure_external(
@@ -187,7 +191,7 @@ def migrate_sqlite(
     # With a target's URL, the state directory may still say where the source is.
     of_source = source is None and target is not None
     place = None if of_source else state_dir
-    endpoint = _endpoint.resolve_for("migrate_sqlite", target, place, in_use)
+    endpoint = _endpoint.resolve_for("migrate_sqlite", target, place, _used)
     path = f"{paths.state_dir(state_dir)}/db.sqlite" if source is None else source
     return data.migrate_sqlite(
         _data_server(endpoint),
@@ -255,7 +259,7 @@ def backup(
     """
     from oxy_pg import _server as data
 
-    found = _data_server(_endpoint.resolve_for("backup", url, state_dir, in_use))
+    found = _data_server(_endpoint.resolve_for("backup", url, state_dir, _used))
     return data.backup(
         found if isinstance(found, str) else data.existing(found, "back up"),
         path,
@@ -311,7 +315,7 @@ def restore(
     from oxy_pg import _server as data
 
     return data.restore(
-        _data_server(_endpoint.resolve_for("restore", url, state_dir, in_use)),
+        _data_server(_endpoint.resolve_for("restore", url, state_dir, _used)),
         path,
         database=database,
         keep_old=keep_old,
@@ -444,7 +448,7 @@ def pull(
 
 def _embedded(verb: str, state_dir: str | PathLike[str] | None) -> _Handle:
     """Return the embedded server whose data a verb copies, whatever OXY_DATABASE_URL names."""
-    return _server(_endpoint.embedded_for(verb, state_dir, in_use).state_dir)
+    return _server(_endpoint.embedded_for(verb, state_dir, _used).state_dir)
 
 
 def upgrade(

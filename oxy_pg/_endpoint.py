@@ -74,39 +74,67 @@ def resolve(url: str | None = None, state_dir: str | PathLike[str] | None = None
 
 
 def resolve_for(
-    verb: str, url: str | None, state_dir: str | PathLike[str] | None, in_use: set[str]
+    verb: str, url: str | None, state_dir: str | PathLike[str] | None, used: Used
 ) -> Endpoint:
     """
     Return the server whose data ``verb`` reads or replaces; never one that was not meant.
 
-    ``in_use`` are the state directories whose servers this process has used.
-    Where nothing names a server, and this process has used embedded servers
-    but not the one that would be taken, there is no guess: saving an empty
-    default server instead of the one at work would look like a success.
-    Raises ConfigurationError, which names both.
+    Raises ConfigurationError where that cannot be known (``Used.refuse_a_guess``).
     """
     found = resolve(url, state_dir)
-    if found.origin not in {"url", "state_dir"}:
-        _refuse_a_guess(verb, found, in_use)
+    if found.origin == VARIABLE:
+        from oxy_pg.url import plain
+
+        found.url = plain(found.url or "")
+    elif found.origin not in {"url", "state_dir"}:
+        used.refuse_a_guess(verb, found)
     return found
 
 
-def embedded_for(verb: str, state_dir: str | PathLike[str] | None, in_use: set[str]) -> Endpoint:
+def embedded_for(verb: str, state_dir: str | PathLike[str] | None, used: Used) -> Endpoint:
     """Return the embedded server that ``verb`` works on; otherwise as ``resolve_for()``."""
     if state_dir is not None:
         return resolve(state_dir=state_dir)
-    found = Endpoint("default")
-    _refuse_a_guess(verb, found, in_use)
+    found = Endpoint("OXY_STATE_DIR" if os.environ.get("OXY_STATE_DIR") else "default")
+    used.refuse_a_guess(verb, found)
     return found
 
 
-def _refuse_a_guess(verb: str, found: Endpoint, in_use: set[str]) -> None:
-    if not in_use or (found.is_embedded and paths.state_dir() in in_use):
-        return
-    used = min(in_use)
-    taken = f"the server in {paths.state_dir()}" if found.is_embedded else f"{VARIABLE}'s server"
-    raise ConfigurationError(
-        f"{verb}() does not say which server it means: by default it would be {taken}, but this "
-        f"process has used the one in {used}. Write {verb}(…, state_dir={used!r}), call {verb}() "
-        "as a method of its Server, or give a URL."
-    )
+class Used:
+    """
+    The embedded servers that this process has used, by their state directories.
+
+    ``handles`` are those that a ``Server`` has held, ``ensured`` those that
+    ``ensure(state_dir=…)`` has named.
+    """
+
+    __slots__ = ("ensured", "handles")
+
+    def __init__(self, handles: set[str]) -> None:
+        self.handles = handles
+        self.ensured: set[str] = set()
+
+    def refuse_a_guess(self, verb: str, found: Endpoint) -> None:
+        """
+        Raise ConfigurationError where the server at work is another than the default one.
+
+        To save an empty default server instead of the one at work would look
+        like a success. A ``Server`` has the verb as its method, and
+        OXY_STATE_DIR names a server too, but not against ``ensure()``.
+        """
+        default = paths.state_dir()
+        candidates = self.handles if found.origin == "default" else self.ensured
+        others = sorted(root for root in candidates if root != default and _is_running(root))
+        if not others or (default in self.handles and _is_running(default)):
+            return
+        raise ConfigurationError(
+            f"{verb}() does not say which server it means: by default it would be the one in "
+            f"{default}, but this process is using the one in {others[0]}. Write "
+            f"{verb}(…, state_dir={others[0]!r}), or call {verb}() as a method of its Server."
+        )
+
+
+def _is_running(root: str) -> bool:
+    from oxy_pg.server.supervisor import lock
+
+    return lock.is_held(paths.StateDir(root))

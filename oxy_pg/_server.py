@@ -176,8 +176,9 @@ def push(
 ) -> TransferReport:
     """Copy a database of the embedded server to the one that a URL names."""
     from oxy_pg.transfer.copy import copy_database
+    from oxy_pg.transfer.copy.copy_plan import Order
 
-    order = copy_database.Order(
+    order = Order(
         "push",
         server.superuser_url(database),
         target,
@@ -205,9 +206,10 @@ def pull(
 ) -> TransferReport:
     """Copy the database that a URL names into the embedded server."""
     from oxy_pg.transfer.copy import copy_database
+    from oxy_pg.transfer.copy.copy_plan import Order
 
     with _or_an_empty_one(server, dry_run=dry_run) as chosen:
-        order = copy_database.Order(
+        order = Order(
             "pull",
             source,
             chosen.url(database),
@@ -232,11 +234,10 @@ def migrate_sqlite(
 ) -> MigrationReport:
     """Migrate a SQLite database to the embedded server, or to the database that a URL names."""
     from oxy_pg.migrate.migration import migrate
-    from oxy_pg.url import plain
 
     path = os.fspath(source)
     if isinstance(server, str):
-        return migrate(path, plain(server, "The target"), dry_run=dry_run, **options)
+        return migrate(path, server, dry_run=dry_run, **options)
     with _or_an_empty_one(server, dry_run=dry_run) as chosen:
         url = chosen.ensure_database(database)
         return migrate(path, url, dry_run=dry_run, **options)

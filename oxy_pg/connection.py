@@ -8,12 +8,13 @@ refusal means, and what to do about it, stands in one table.
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from oxy_pg import url as urls
 from oxy_pg.facts import OLDEST_MAJOR
@@ -67,14 +68,8 @@ def connect(
     urls.check(address, name)
     for remaining in deadline.attempts(_PAUSE, _LONGEST_PAUSE):
         try:
-            connection = psycopg.connect(
-                address,
-                autocommit=True,
-                # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
-                connect_timeout=max(2, min(10, int(remaining))),
-                prepare_threshold=None,  # a pooler may prepare in one session and look in another
-                fallback_application_name="oxy_pg",
-            )
+            # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
+            connection = _open(address, max(2, min(10, int(remaining)) if wait else int(remaining)))
         except psycopg.OperationalError as error:
             if wait and remaining and may_pass(error):
                 continue
@@ -82,6 +77,27 @@ def connect(
         _check_version(connection, address)
         return connection
     raise AssertionError  # the last attempt has returned or raised
+
+
+def _open(address: str, seconds: int) -> psycopg.Connection[Any]:
+    if time.monotonic.__module__ == "time":
+        connection = psycopg.connect(
+            address,
+            autocommit=True,
+            connect_timeout=seconds,
+            fallback_application_name="oxy_pg",
+        )
+    else:
+        # A test has frozen Python's clock (freezegun), and psycopg's wait would never end. libpq
+        # reads the system's.
+        given = make_conninfo(address, connect_timeout=seconds, fallback_application_name="oxy_pg")
+        connected = psycopg.pq.PGconn.connect(given.encode())
+        if connected.status != psycopg.pq.ConnStatus.OK:
+            raise psycopg.OperationalError(connected.get_error_message())
+        connection = psycopg.Connection(connected)
+        connection.autocommit = True
+    connection.prepare_threshold = None  # a pooler may prepare in one session and look in another
+    return connection
 
 
 def _check_version(connection: psycopg.Connection[Any], url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from oxy_pg.errors import BinariesNotFound
 from oxy_pg.system import files
 
 TYPE_CHECKING = False
@@ -27,6 +28,46 @@ SYSTEM_DIRS = (
     "/usr/local/opt/postgresql@{}/bin",
     "/opt/local/lib/postgresql{}/bin",  # MacPorts
 )
+
+
+class Installation:
+    """One installed PostgreSQL: its programs and its version; a value."""
+
+    __slots__ = ("bin_dir", "provider", "version")
+
+    def __init__(self, provider: str, version: str, bin_dir: str) -> None:
+        self.provider = provider  # "OXY_PG_BIN_DIR", a Python package's name, "system", "PATH"
+        self.version = version  # "16.14"
+        self.bin_dir = bin_dir
+
+    def __repr__(self) -> str:
+        return f"Installation({self.provider!r}, {self.version!r}, {self.bin_dir!r})"
+
+    @property
+    def major(self) -> int:
+        """16 for "16.14": decides which data directories, servers and archives it can read."""
+        return major_of(self.version)
+
+    @property
+    def minor(self) -> int:
+        """14 for "16.14", and 0 where there is none."""
+        return minor_of(self.version)
+
+    @property
+    def postgres(self) -> str:
+        """The server's program, by its full path: it finds its own files from there."""
+        return f"{self.bin_dir}/postgres"
+
+    def has(self, name: str) -> bool:
+        """Whether it has this program."""
+        return os.access(f"{self.bin_dir}/{name}", os.X_OK)
+
+    def program(self, name: str) -> str:
+        """Return the full path of one of its programs; raises BinariesNotFound if missing."""
+        path = f"{self.bin_dir}/{name}"
+        if not os.access(path, os.X_OK):
+            raise BinariesNotFound((f"{path} (this installation has no {name})",))
+        return path
 
 
 def packaged(packages: tuple[tuple[str, str], ...], program: str) -> Iterator[tuple[str, str]]:

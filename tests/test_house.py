@@ -14,7 +14,8 @@ MOST_IN_A_ROOM = 14
 FLOORS = (
     ("facts", "system"),
     ("report",),
-    ("errors", "installations"),
+    ("errors",),
+    ("installations",),
     ("paths", "url"),
     ("connection",),
     ("server", "migrate", "transfer"),

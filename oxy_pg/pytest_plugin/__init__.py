@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from oxy_pg import _endpoint
 from oxy_pg.pytest_plugin import options, workers
 from oxy_pg.pytest_plugin.hosted import LENT, Hosted, Lent, Shared
 from oxy_pg.pytest_plugin.options import pytest_addoption
@@ -59,6 +58,8 @@ def oxy_pg_server(pytestconfig: pytest.Config) -> Iterator[TemporaryServer | Ext
 
     # psycopg takes longer to import than PostgreSQL to start: at the same time, then.
     threading.Thread(target=__import__, args=("psycopg",)).start()
+    from oxy_pg import _endpoint
+
     external_url = _endpoint.external_url()
     settings = options.settings(pytestconfig)
     if external_url is not None:

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from oxy_pg import _endpoint
-
 _RUN = pytest.StashKey[str]()  # names the temporary server that all workers share
 _KILLED = pytest.StashKey[bool]()  # a worker was
 
@@ -43,6 +41,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Drop, when all workers have gone, what those that were killed could not."""
+    from oxy_pg import _endpoint
+
     url = _endpoint.external_url()
     if url is None or not config.stash.get(_KILLED, False):
         return

@@ -75,7 +75,7 @@ class ExternalServer:
         return [str(row[0]) for row in rows]
 
     def ensure_extensions(self, database: str, names: tuple[str, ...]) -> None:
-        """Create these extensions in a database if they do not exist, or raise ConfigurationError."""
+        """Create these extensions if they do not exist; raises ConfigurationError."""
         with connect(self.url(database), Deadline(_TIMEOUT)) as connection:
             for name in names:
                 _ensure_extension(connection, name)

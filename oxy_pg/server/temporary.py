@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-import time
 
 from oxy_pg import paths
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.server import Server, in_use
 from oxy_pg.server.supervisor import lock, shutdown
 from oxy_pg.system import files
-from oxy_pg.system.deadline import Deadline
+from oxy_pg.system.deadline import Deadline, wall_clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def sweep(but: str = "") -> None:
 def _remove_if_abandoned(state: paths.StateDir) -> None:
     try:
         if not os.path.exists(state.lock):
-            if os.stat(state.root).st_mtime < time.time() - _ABANDONED_AFTER:
+            if os.stat(state.root).st_mtime < wall_clock() - _ABANDONED_AFTER:
                 files.remove_tree(state.root)
             return
         with lock.attempt(state) as descriptor:

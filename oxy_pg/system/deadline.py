@@ -1,12 +1,31 @@
-"""One point in time that everything a caller asked for shares."""
+"""
+One point in time that everything a caller asked for shares, and the clock it is read from.
+
+Tests freeze time (freezegun, time-machine): they replace time.monotonic(),
+time.time() and their like, and a wait on a frozen clock never ends. What
+clock_gettime(2) says of the clocks used here stays true.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def now() -> float:
+    """Return seconds on a clock that nothing sets and that no test freezes."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def wall_clock() -> float:
+    """Return seconds since 1970, as files are stamped with them, where tests freeze time too."""
+    # time-machine replaces CLOCK_REALTIME; Linux has the same clock under another number.
+    coarse = 5 if sys.platform == "linux" else time.CLOCK_REALTIME  # CLOCK_REALTIME_COARSE
+    return time.clock_gettime(coarse)
 
 
 class Deadline:
@@ -21,11 +40,11 @@ class Deadline:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self.at = time.monotonic() + timeout
+        self.at = now() + timeout
 
     def remaining(self) -> float:
         """Seconds left, never negative."""
-        return max(0.0, self.at - time.monotonic())
+        return max(0.0, self.at - now())
 
     def attempts(self, pause: float, longest_pause: float) -> Iterator[float]:
         """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from oxy_pg.transfer.tools import Tools
+    from oxy_pg.installations import Installation
 
 _KEPT_LINES = 60  # of standard error, from its beginning and from its end
 # Asks the kernel for SIGTERM when the parent dies (prctl(2), PR_SET_PDEATHSIG), and becomes the
@@ -53,7 +53,7 @@ class Running:
 
     def __init__(
         self,
-        tools: Tools,
+        tools: Installation,
         name: str,
         arguments: Sequence[str] = (),
         *,
@@ -191,7 +191,7 @@ class Running:
 
 
 def run(
-    tools: Tools,
+    tools: Installation,
     name: str,
     arguments: Sequence[str] = (),
     *,

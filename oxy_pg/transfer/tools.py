@@ -6,13 +6,13 @@ import glob
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg import conninfo
 
 from oxy_pg import installations
 from oxy_pg.errors import ToolsNotFound
+from oxy_pg.installations import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,25 +28,7 @@ _CLIENT_DIRS = (
 _NO_SSL = "SSL support is not compiled in"  # libpq, src/interfaces/libpq/fe-connect.c
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The client programs of one installed PostgreSQL."""
-
-    provider: str  # "OXY_PG_BIN_DIR", a Python package's name, "system", "PATH"
-    version: str  # "16.14"
-    bin_dir: str
-
-    @property
-    def major(self) -> int:
-        """The major version: what decides which servers and archives they can serve."""
-        return installations.major_of(self.version)
-
-    def program(self, name: str) -> str:
-        """Return the full path of one of them."""
-        return f"{self.bin_dir}/{name}"
-
-
-def find(needed: int, *, ssl: bool = False) -> Tools:
+def find(needed: int, *, ssl: bool = False) -> Installation:
     """
     Return the client programs that can serve a server, or an archive, of major version ``needed``.
 
@@ -74,7 +56,7 @@ def find(needed: int, *, ssl: bool = False) -> Tools:
     return min(suitable, key=_preference)
 
 
-def has_ssl(tools: Tools) -> bool:
+def has_ssl(tools: Installation) -> bool:
     """
     Whether their libpq was built with TLS; the provider packages' was not.
 
@@ -96,7 +78,7 @@ def has_ssl(tools: Tools) -> bool:
     return _NO_SSL not in answer
 
 
-def installed() -> list[Tools]:
+def installed() -> list[Installation]:
     """Return all client programs on this machine, each directory once."""
     found = {}
     for provider, bin_dir in _candidates():
@@ -106,15 +88,15 @@ def installed() -> list[Tools]:
         # Not what a header says: /usr/include beside /usr/bin may belong to another version.
         version = installations.told_version(f"{bin_dir}/pg_dump")
         if version:
-            found[real] = Tools(provider, version, bin_dir)
+            found[real] = Installation(provider, version, bin_dir)
     return list(found.values())
 
 
-def at(bin_dir: str, version: str) -> Tools | None:
+def at(bin_dir: str, version: str) -> Installation | None:
     """Return the client programs in a server's directory; None where one is missing."""
     if not all(_is_program(f"{bin_dir}/{name}") for name in (*PROGRAMS, "pg_dumpall")):
         return None
-    return Tools("server", version, bin_dir)
+    return Installation("server", version, bin_dir)
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
@@ -137,7 +119,7 @@ def _is_program(path: str) -> bool:
     return os.access(path, os.X_OK) and not is_wrapper
 
 
-def _why_not(tools: Tools, needed: int, *, ssl: bool) -> str | None:
+def _why_not(tools: Installation, needed: int, *, ssl: bool) -> str | None:
     if tools.major < needed:
         return f"older than {needed}"
     if ssl and not has_ssl(tools):
@@ -145,9 +127,9 @@ def _why_not(tools: Tools, needed: int, *, ssl: bool) -> str | None:
     return None
 
 
-def _preference(tools: Tools) -> tuple[bool, int, int]:
+def _preference(tools: Installation) -> tuple[bool, int, int]:
     given = tools.provider == "OXY_PG_BIN_DIR"
-    return not given, tools.major, -installations.minor_of(tools.version)
+    return not given, tools.major, -tools.minor
 
 
 def _places() -> Iterator[str]:

@@ -6,12 +6,13 @@ import os
 import sys
 
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
+from oxy_pg.facts import MAJOR
 from oxy_pg.installations import (
     OTHER_PACKAGES,
     PACKAGES,
     SYSTEM_DIRS,
+    Installation,
     major_of,
-    minor_of,
     packaged,
     version_of,
 )
@@ -23,38 +24,10 @@ if TYPE_CHECKING:
 
     from oxy_pg.server.cluster.account import Account
 
-MAJOR = 16
-
 _SYSTEM_DIRS = tuple(place.format(MAJOR) for place in SYSTEM_DIRS)
 
 
-class Binaries:
-    """The programs of one installed PostgreSQL."""
-
-    __slots__ = ("bin_dir", "provider", "version")
-
-    def __init__(self, provider: str, version: str, bin_dir: str) -> None:
-        self.provider = provider
-        self.version = version  # "16.14"
-        self.bin_dir = bin_dir
-
-    def __repr__(self) -> str:
-        return f"Binaries({self.provider!r}, {self.version!r}, {self.bin_dir!r})"
-
-    @property
-    def postgres(self) -> str:
-        """The server's program, by its full path: it finds its own files from there."""
-        return f"{self.bin_dir}/postgres"
-
-    def program(self, name: str) -> str:
-        """Return the full path of one of PostgreSQL's programs; BinariesNotFound if missing."""
-        path = f"{self.bin_dir}/{name}"
-        if not os.access(path, os.X_OK):
-            raise BinariesNotFound((f"{path} (this installation has no {name})",))
-        return path
-
-
-def find() -> Binaries:
+def find() -> Installation:
     """
     Return the newest PostgreSQL 16 that is installed.
 
@@ -77,10 +50,10 @@ def find() -> Binaries:
                 *_SYSTEM_DIRS,
             )
         )
-    return max(found, key=lambda binaries: minor_of(binaries.version))
+    return max(found, key=lambda one: one.minor)
 
 
-def of_major(major: int, given: str | None = None) -> Binaries:
+def of_major(major: int, given: str | None = None) -> Installation:
     """
     Return the newest installed PostgreSQL of any major version, to read what it has written.
 
@@ -98,13 +71,13 @@ def of_major(major: int, given: str | None = None) -> Binaries:
                 f"{place} holds PostgreSQL {version}, and {major} is needed: that is what the "
                 "data directory was made with."
             )
-        return Binaries("given", version, place)
+        return Installation("given", version, place)
     packages = (*PACKAGES, *OTHER_PACKAGES)
     places = tuple(place.format(major) for place in SYSTEM_DIRS)
     candidates = [*packaged(packages, "postgres")]
     candidates += [("system", place) for place in places if os.path.exists(f"{place}/postgres")]
     found = [
-        Binaries(provider, version, place)
+        Installation(provider, version, place)
         for provider, place in candidates
         if (version := version_of(place)) and major_of(version) == major
     ]
@@ -112,19 +85,19 @@ def of_major(major: int, given: str | None = None) -> Binaries:
         names = dict.fromkeys(name for name, _ in packages)
         packages_here = f"the Python packages {', '.join(names)} in {sys.prefix}"
         raise BinariesNotFound((packages_here, *places), major)
-    return max(found, key=lambda binaries: minor_of(binaries.version))
+    return max(found, key=lambda one: one.minor)
 
 
-def installed() -> list[Binaries]:
+def installed() -> list[Installation]:
     """Return every PostgreSQL 16 of the provider packages and of the system."""
     return [
-        Binaries(provider, version, bin_dir)
+        Installation(provider, version, bin_dir)
         for provider, bin_dir in _candidates()
         if (version := version_of(bin_dir)) and major_of(version) == MAJOR
     ]
 
 
-def _given(bin_dir: str) -> Binaries:
+def _given(bin_dir: str) -> Installation:
     version = version_of(bin_dir) if os.access(f"{bin_dir}/postgres", os.X_OK) else None
     if version is None:
         raise BinariesNotFound((f"OXY_PG_BIN_DIR={bin_dir} (no working `postgres` in it)",))
@@ -133,7 +106,7 @@ def _given(bin_dir: str) -> Binaries:
             f"OXY_PG_BIN_DIR={bin_dir} holds PostgreSQL {version}, and {MAJOR} is needed. "
             f"Point it at the bin directory of a PostgreSQL {MAJOR}, or unset it."
         )
-    return Binaries("OXY_PG_BIN_DIR", version, bin_dir)
+    return Installation("OXY_PG_BIN_DIR", version, bin_dir)
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
@@ -143,7 +116,7 @@ def _candidates() -> Iterator[tuple[str, str]]:
             yield "system", bin_dir
 
 
-def reachable(binaries: Binaries, account: Account) -> Binaries:
+def reachable(binaries: Installation, account: Account) -> Installation:
     """
     Return programs that ``account`` can run: these, or as root a copy of them.
 
@@ -171,10 +144,10 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
     with filelock.FileLock(f"{copy}.lock", timeout=60):
         if not os.path.exists(copy):
             _copy_installation(site_packages, install_dir, copy)
-    return Binaries(binaries.provider, binaries.version, f"{copy}/{install_dir}/bin")
+    return Installation(binaries.provider, binaries.version, f"{copy}/{install_dir}/bin")
 
 
-def _package_dir(binaries: Binaries) -> str | None:
+def _package_dir(binaries: Installation) -> str | None:
     """Return the directory below site-packages that these programs stand in, if they do."""
     for name, install_dir in (*PACKAGES, *OTHER_PACKAGES):
         if binaries.provider == name and binaries.bin_dir.endswith(f"/{install_dir}/bin"):

@@ -8,19 +8,19 @@ import stat
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
+from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import config, logs, template
-from oxy_pg.server.cluster.binaries import MAJOR
 from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from oxy_pg.installations import Installation
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
-    from oxy_pg.server.cluster.binaries import Binaries
     from oxy_pg.system.deadline import Deadline
 
 _MARK = "oxy_pg.txt"
@@ -114,7 +114,7 @@ def check_ours(state: StateDir, account: Account) -> int:
 
 def create(
     state: StateDir,
-    binaries: Binaries,
+    binaries: Installation,
     account: Account,
     deadline: Deadline,
     *,

@@ -12,9 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from oxy_pg.installations import Installation
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
-    from oxy_pg.server.cluster.binaries import Binaries
     from oxy_pg.server.cluster.socket_connection import Connection
     from oxy_pg.system.deadline import Deadline
 
@@ -49,7 +49,7 @@ def save(state: StateDir, settings: Mapping[str, str]) -> None:
 def for_start(
     state: StateDir,
     wanted: Mapping[str, str] | None,
-    binaries: Binaries,
+    binaries: Installation,
     account: Account,
 ) -> dict[str, str]:
     """
@@ -65,7 +65,7 @@ def for_start(
 
 
 def check(
-    state: StateDir, settings: Mapping[str, str], binaries: Binaries, account: Account
+    state: StateDir, settings: Mapping[str, str], binaries: Installation, account: Account
 ) -> None:
     """Ask PostgreSQL whether it takes these settings; ConfigurationError with its words if not."""
     words = refusal(os.path.realpath(state.data_dir), settings, binaries, account)
@@ -77,7 +77,7 @@ def check(
 
 
 def refusal(
-    data_dir: str, settings: Mapping[str, str], binaries: Binaries, account: Account
+    data_dir: str, settings: Mapping[str, str], binaries: Installation, account: Account
 ) -> str | None:
     """Return why PostgreSQL does not take these settings, in its own words; None if it does."""
     import subprocess

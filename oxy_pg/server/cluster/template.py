@@ -12,17 +12,17 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 
 from oxy_pg import paths
 from oxy_pg.errors import InitdbFailed
 from oxy_pg.server.cluster import archive, program
 from oxy_pg.system import files, process
+from oxy_pg.system.deadline import wall_clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from oxy_pg.installations import Installation
     from oxy_pg.server.cluster.account import Account
-    from oxy_pg.server.cluster.binaries import Binaries
     from oxy_pg.system.deadline import Deadline
 
 # Bytes compare the same on every machine (C), letters are letters (C.UTF-8). A WAL segment of
@@ -51,7 +51,7 @@ _ABANDONED_AFTER = 3600.0  # seconds
 
 
 def make_cluster(
-    target: str, binaries: Binaries, account: Account, deadline: Deadline, *, keep: bool
+    target: str, binaries: Installation, account: Account, deadline: Deadline, *, keep: bool
 ) -> str:
     """
     Make ``target``, which must not exist, a new cluster that nobody has started yet.
@@ -82,7 +82,7 @@ def make_cluster(
         return ""
 
 
-def _path(cache_dir: str, binaries: Binaries) -> str:
+def _path(cache_dir: str, binaries: Installation) -> str:
     machine = os.uname().machine
     how = paths.digest(repr((_OPTIONS, _LOCALES, _STATEMENTS, machine, binaries.bin_dir)))
     return f"{cache_dir}/template-{binaries.version}-{how}"
@@ -106,7 +106,7 @@ def _keep(cluster: str, template: str) -> str:
         if other.startswith(_WAITING):
             path = f"{cache_dir}/{other}"
             with contextlib.suppress(OSError):  # somebody else removes it too
-                if os.stat(path).st_mtime < time.time() - _ABANDONED_AFTER:
+                if os.stat(path).st_mtime < wall_clock() - _ABANDONED_AFTER:
                     os.unlink(path)
     waiting = f"{cache_dir}/{_WAITING}{name}-{os.getpid()}.{threading.get_ident()}"
     try:
@@ -135,7 +135,7 @@ def publish(waiting: str) -> None:
             raise
 
 
-def initdb(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
+def initdb(target: str, binaries: Installation, account: Account, deadline: Deadline) -> None:
     """Make ``target`` what initdb makes of it; raises InitdbFailed or OSError."""
     os.mkdir(target, 0o700)
     account.own(target)
@@ -155,7 +155,7 @@ def initdb(target: str, binaries: Binaries, account: Account, deadline: Deadline
     raise InitdbFailed(target, (output or "").strip() or "(nothing)")
 
 
-def _run_sql(target: str, binaries: Binaries, account: Account, deadline: Deadline) -> None:
+def _run_sql(target: str, binaries: Installation, account: Account, deadline: Deadline) -> None:
     """Run the statements in a server without clients (PostgreSQL 16 manual, postgres, --single)."""
     command = [
         *(binaries.postgres, "--single", "-F", "-j", "-D", target),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
 from oxy_pg.server.monitor import activity, status
 from oxy_pg.server.monitor.activity import Activity, Refused, Session
-from oxy_pg.system.deadline import Deadline
+from oxy_pg.system.deadline import Deadline, now
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,11 +41,11 @@ class Memory:
 
     def due(self) -> bool:
         """Whether it is time to ask again."""
-        return time.monotonic() - self._asked >= _SLOWLY
+        return now() - self._asked >= _SLOWLY
 
     def keep(self, known: dict[str, Any]) -> None:
         """Remember fields of Activity."""
-        self._known, self._asked = known, time.monotonic()
+        self._known, self._asked = known, now()
 
     def added_to(self, found: Activity) -> Activity:
         """Return the activity with what is remembered, its gaps included."""

@@ -2,7 +2,7 @@
 The supervisor's process, from its first line on; ``spawn.py`` has started it.
 
 What it imports before PostgreSQL runs, a start waits for: no contextlib here,
-in ``plan.py``, nor in what that imports.
+in ``order.py``, nor in what that imports.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 # What it inherits.
 LOCK_FD = 3
 CONTROL_FD = 4
-PLAN_FD = 5
+ORDER_FD = 5
 
 
 def become_supervisor() -> None:
-    """Wait for the plan; become a daemon, and supervise."""
+    """Wait for the order; become a daemon, and supervise."""
     for name in os.listdir("/dev/fd"):
-        if int(name) > PLAN_FD:
+        if int(name) > ORDER_FD:
             try:
                 os.close(int(name))  # a pipe of the caller's that it had not closed on exec
             except OSError:
@@ -26,12 +26,12 @@ def become_supervisor() -> None:
     os.umask(0o077)
     os.chdir("/")
 
-    from oxy_pg.server.supervisor.order import Plan, start_postmaster
+    from oxy_pg.server.supervisor.order import Order, start_postmaster
 
-    plan = Plan.decode(_read(PLAN_FD))
-    if plan is None:
+    order = Order.decode(_read(ORDER_FD))
+    if order is None:
         return  # we are not needed, or whoever has spawned us was killed
-    os.close(PLAN_FD)
+    os.close(ORDER_FD)
     if os.fork():
         os._exit(0)  # so that nobody has to wait for us
     os.set_inheritable(LOCK_FD, False)
@@ -39,7 +39,7 @@ def become_supervisor() -> None:
     _sign_the_lock()
     _allow_many_files()
     # PostgreSQL starts while we import what supervising takes.
-    started = None if plan.adopt else start_postmaster(plan, plan.ports[0])
+    started = None if order.adopt else start_postmaster(order, order.ports[0])
 
     import socket
 
@@ -47,7 +47,7 @@ def become_supervisor() -> None:
 
     control = socket.socket(fileno=CONTROL_FD)
     control.listen(1024)  # again: the peer that clients see is now this process
-    Supervisor(plan, control).run(started)
+    Supervisor(order, control).run(started)
 
 
 def _read(descriptor: int) -> bytes:

@@ -20,10 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from oxy_pg.installations import Installation
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
-    from oxy_pg.server.cluster.binaries import Binaries
-    from oxy_pg.server.supervisor.order import Plan
+    from oxy_pg.server.supervisor.order import Order
     from oxy_pg.system.deadline import Deadline
 
 _KEEP_ALIVE = 5.0
@@ -179,7 +179,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         if not adopt:
             wanted = settings.for_start(state, request.settings, programs, user)
             directory.configure(state, user, wanted, durable=durable)
-        supervisor.go(_plan(state, request, programs, user, adopt))
+        supervisor.go(_order(state, request, programs, user, adopt))
     return _Started(supervisor.pid, waiting_template)
 
 
@@ -204,10 +204,12 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
     return 0  # the supervisor waits on, longer than our caller
 
 
-def _plan(state: StateDir, request: Request, programs: Binaries, user: Account, adopt: int) -> Plan:
-    from oxy_pg.server.supervisor.order import Plan
+def _order(
+    state: StateDir, request: Request, programs: Installation, user: Account, adopt: int
+) -> Order:
+    from oxy_pg.server.supervisor.order import Order
 
-    return Plan(
+    return Order(
         state_dir=state.root,
         data_dir=os.path.realpath(state.data_dir),
         run_dir=state.run_dir,

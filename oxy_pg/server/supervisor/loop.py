@@ -37,7 +37,7 @@ from oxy_pg.paths import is_private_temp_dir
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
 from oxy_pg.server.supervisor.clients import Clients
-from oxy_pg.server.supervisor.order import Plan, Started, start_postmaster
+from oxy_pg.server.supervisor.order import Order, Started, start_postmaster
 from oxy_pg.system import files, process
 from oxy_pg.system.deadline import Deadline
 
@@ -60,8 +60,8 @@ _IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an i
 class Supervisor:
     """The loop; its states: ``starting``, ``ready``, ``crashed``, ``failed``, ``stopping``."""
 
-    def __init__(self, plan: Plan, control: socket.socket) -> None:
-        self._plan = plan
+    def __init__(self, order: Order, control: socket.socket) -> None:
+        self._order = order
         self._selector = selectors.DefaultSelector()
         answers: dict[str, Callable[..., None]] = {
             "lease": self._lease,
@@ -70,13 +70,13 @@ class Supervisor:
             "restart": self._restart_request,
         }
         self._clients = Clients(control, self._selector, answers, self._released)
-        self._keep_alive = plan.keep_alive
+        self._keep_alive = order.keep_alive
         self._was_leased = False
         self._failure = ""
         self._state = "starting"
         self._pid = 0
         self._port = 0
-        self._socket_dir = plan.socket_dir
+        self._socket_dir = order.socket_dir
         self._is_child = True
         self._was_ready = False
         self._restart_wanted = False
@@ -159,7 +159,7 @@ class Supervisor:
     def _signalled(self) -> None:
         numbers = set(self._wakeup[0].recv(4096))
         if signal.SIGIO in numbers:
-            logs.prune(f"{self._plan.data_dir}/log")
+            logs.prune(f"{self._order.data_dir}/log")
         if signal.SIGCHLD in numbers:
             self._reap()
         if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
@@ -187,7 +187,7 @@ class Supervisor:
 
     def _adopt(self) -> None:
         """Take over a postmaster that runs already; its parent was killed."""
-        self._pid = self._plan.adopt
+        self._pid = self._order.adopt
         self._is_child = False
         self._was_ready = True
         self._say(f"adopts the running postmaster {self._pid}")
@@ -200,7 +200,7 @@ class Supervisor:
     # --- the postmaster ---
 
     def _start(self) -> None:
-        self._supervise(start_postmaster(self._plan, self._choose_port()))
+        self._supervise(start_postmaster(self._order, self._choose_port()))
 
     def _supervise(self, started: Started) -> None:
         """Wait for a postmaster of ours that was started just now."""
@@ -208,13 +208,13 @@ class Supervisor:
         self._port = started.port
         self._logged_before = started.logged_before
         self._is_child = True
-        self._socket_dir = self._plan.socket_dir
+        self._socket_dir = self._order.socket_dir
         self._enter("starting")
         self._watch_logs()
 
     def _choose_port(self) -> int:
         """Return the port of last time if it is free, else one that was free just now."""
-        for port in self._plan.ports:
+        for port in self._order.ports:
             if _is_free(port):
                 return port
         with socket.socket() as probe:
@@ -224,7 +224,7 @@ class Supervisor:
     def _look_whether_ready(self) -> None:
         waited = time.monotonic() - self._state_since
         self._next_look = time.monotonic() + (0.001 if waited < 1 else 0.02 if waited < 10 else 0.2)
-        found = postmaster.read_pid_file(self._plan.data_dir)
+        found = postmaster.read_pid_file(self._order.data_dir)
         if found is None or found.pid != self._pid or found.status != "ready":
             return
         self._port = found.port
@@ -249,7 +249,7 @@ class Supervisor:
         """Ask a server that we adopt which directory it serves; a pid and a port prove nothing."""
         with self._connect(10) as connection:
             rows = connection.query("SHOW data_directory")
-        if not os.path.samefile(str(rows[0][0]), self._plan.data_dir):
+        if not os.path.samefile(str(rows[0][0]), self._order.data_dir):
             raise QueryError("", f"another server answers on the socket, for {rows[0][0]}")
 
     def _connect(self, timeout: float) -> Connection:
@@ -261,11 +261,11 @@ class Supervisor:
         self._waits = 0
         self._last_use = self._state_since
         self._next_look = self._last_use + self._patience()
-        self._plan.ports = [self._port]
-        if not self._plan.ephemeral:
+        self._order.ports = [self._port]
+        if not self._order.ephemeral:
             with contextlib.suppress(OSError):  # a full disk: the next start finds another port
-                if files.read_text(self._plan.port_file) != f"{self._port}\n":
-                    files.write_text(self._plan.port_file, f"{self._port}\n", sync=False)
+                if files.read_text(self._order.port_file) != f"{self._port}\n":
+                    files.write_text(self._order.port_file, f"{self._port}\n", sync=False)
         self._say(f"postmaster {self._pid} is ready on port {self._port}")
         self._clients.ready(self._ready_line())
 
@@ -301,19 +301,19 @@ class Supervisor:
         """Start again after a crash, or say why not."""
         if was == "starting":
             time.sleep(0.05)  # the log collector writes its last lines after the postmaster's end
-        said = logs.since(f"{self._plan.data_dir}/log", self._logged_before)
+        said = logs.since(f"{self._order.data_dir}/log", self._logged_before)
         if was == "starting" and self._waits < _MOST_WAITS and any(one in said for one in _PASSING):
             self._failures -= 1
             self._waits += 1
             if "could not bind" in said:
-                self._plan.ports = [port for port in self._plan.ports if port != self._port]
+                self._order.ports = [port for port in self._order.ports if port != self._port]
             self._enter("crashed")
             self._next_look += min(0.005 * 2**self._waits, _LONGEST_WAIT)
             return
         # Whoever was killed did not refuse to start: he may even have been ready before we looked.
         refused = was == "starting" and not self._was_ready and not killed
         if refused or self._failures > _MOST_FAILURES:
-            self._fail(said + _full_disk(self._plan.data_dir))
+            self._fail(said + _full_disk(self._order.data_dir))
             return
         self._enter("crashed")
         if self._failures > 1:
@@ -345,17 +345,17 @@ class Supervisor:
         """Leave nothing behind. The lock goes last, with this process."""
         self._clients.close()
         with contextlib.suppress(OSError):
-            os.unlink(self._plan.control)
+            os.unlink(self._order.control)
         with contextlib.suppress(OSError):
-            os.rmdir(self._plan.socket_dir)
-            os.rmdir(self._plan.run_dir)
-            if is_private_temp_dir(parent := os.path.dirname(self._plan.run_dir)):
+            os.rmdir(self._order.socket_dir)
+            os.rmdir(self._order.run_dir)
+            if is_private_temp_dir(parent := os.path.dirname(self._order.run_dir)):
                 os.rmdir(parent)  # only if it is empty
-        if self._plan.ephemeral:
-            postmaster.remove_segment(self._plan.data_dir)
+        if self._order.ephemeral:
+            postmaster.remove_segment(self._order.data_dir)
             with contextlib.suppress(OSError):
-                files.remove_tree(self._plan.state_dir)
-                os.rmdir(os.path.dirname(self._plan.state_dir))  # only if it is empty
+                files.remove_tree(self._order.state_dir)
+                os.rmdir(os.path.dirname(self._order.state_dir))  # only if it is empty
         self._clients.stopped()
         self._state = "gone"
 
@@ -394,7 +394,7 @@ class Supervisor:
             "port": self._port,
             "socket_dir": self._socket_dir,
             "keep_alive": self._keep_alive,
-            "postgres": self._plan.postgres,
+            "postgres": self._order.postgres,
             "leases": ",".join(map(str, self._clients.lease_pids())),
         }
         client.send("status " + "\t".join(f"{name}={value}" for name, value in fields.items()))
@@ -428,7 +428,7 @@ class Supervisor:
             self._next_look = self._last_use + self._patience()
         else:
             self._say("nobody uses the server any more")
-            self._stop("immediate" if self._plan.ephemeral else "fast")
+            self._stop("immediate" if self._order.ephemeral else "fast")
 
     def _is_anybody_connected(self) -> bool:
         try:
@@ -450,7 +450,7 @@ class Supervisor:
         if not hasattr(fcntl, "F_NOTIFY"):
             return
         with contextlib.suppress(OSError):
-            descriptor = os.open(f"{self._plan.data_dir}/log", os.O_RDONLY)
+            descriptor = os.open(f"{self._order.data_dir}/log", os.O_RDONLY)
             if self._log_dir_fd >= 0:
                 os.close(self._log_dir_fd)
             self._log_dir_fd = descriptor

@@ -8,7 +8,7 @@ import os
 from oxy_pg.server.cluster import logs, postmaster
 
 
-class Plan:
+class Order:
     """What the supervisor was started to do; decided by whoever started it."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Plan:
         return marshal.dumps(vars(self))
 
     @classmethod
-    def decode(cls, data: bytes) -> Plan | None:
+    def decode(cls, data: bytes) -> Order | None:
         """Read what ``encode()`` has returned; None if it is not there, or not all of it."""
         try:
             return cls(**marshal.loads(data))  # noqa: S302 - from whoever has spawned us
@@ -72,16 +72,16 @@ class Started:
         self.logged_before = logged_before  # for logs.since()
 
 
-def start_postmaster(plan: Plan, port: int) -> Started:
+def start_postmaster(order: Order, port: int) -> Started:
     """Start PostgreSQL on ``port``; whether it can bind it, it says itself."""
-    argv = postmaster.command(plan.postgres, plan.data_dir, plan.socket_dir, port)
-    postmaster.running(plan.data_dir)  # removes a pid file that would be in the way
+    argv = postmaster.command(order.postgres, order.data_dir, order.socket_dir, port)
+    postmaster.running(order.data_dir)  # removes a pid file that would be in the way
     # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
     # better than the pid that nobody serves here: it may be alive, in somebody else.
-    for name in os.listdir(plan.socket_dir):
-        os.unlink(f"{plan.socket_dir}/{name}")
-    log_dir = f"{plan.data_dir}/log"
+    for name in os.listdir(order.socket_dir):
+        os.unlink(f"{order.socket_dir}/{name}")
+    log_dir = f"{order.data_dir}/log"
     logs.prune(log_dir)
     logged_before = logs.sizes(log_dir)
-    pid = postmaster.spawn(argv, f"{log_dir}/{logs.STARTUP_LOG}", plan.uid, plan.gid)
+    pid = postmaster.spawn(argv, f"{log_dir}/{logs.STARTUP_LOG}", order.uid, order.gid)
     return Started(pid, port, logged_before)

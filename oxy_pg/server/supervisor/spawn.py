@@ -1,7 +1,7 @@
 """
 Spawn the supervisor's process, and tell it to go.
 
-Whoever starts a server spawns it first and hands it its plan when the cluster
+Whoever starts a server spawns it first and hands it its order when the cluster
 is ready, so that its interpreter starts while the cluster is made.
 """
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oxy_pg.paths import StateDir
-    from oxy_pg.server.supervisor.order import Plan
+    from oxy_pg.server.supervisor.order import Order
 
 
 class Daemon:
     """A process that becomes the supervisor when it is told to go."""
 
-    def __init__(self, pid: int, control: socket.socket, plan_fd: int) -> None:
+    def __init__(self, pid: int, control: socket.socket, order_fd: int) -> None:
         self.pid = pid  # of our child, which then forks the supervisor and ends
         self.has_gone = False
         self._control = control
-        self._plan_fd = plan_fd
+        self._order_fd = order_fd
 
-    def go(self, plan: Plan) -> None:
+    def go(self, order: Order) -> None:
         """Listen on the control socket, and hand over; raises OSError."""
         # What an earlier supervisor left is replaced.
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(plan.control)
-        self._control.bind(plan.control)
-        os.chmod(plan.control, 0o600)
+            os.unlink(order.control)
+        self._control.bind(order.control)
+        os.chmod(order.control, 0o600)
         self._control.listen(1024)
-        self._tell(plan.encode())
+        self._tell(order.encode())
         self.has_gone = True
 
     def dismiss(self) -> None:
@@ -52,13 +52,13 @@ class Daemon:
         # With its size, and not until we hang up: a process that another thread forks may hold
         # the pipe for longer.
         with contextlib.suppress(BrokenPipeError):  # killed; whoever asks for a lease finds out
-            os.write(self._plan_fd, len(message).to_bytes(4) + message)
+            os.write(self._order_fd, len(message).to_bytes(4) + message)
 
 
 @contextlib.contextmanager
 def daemon(state: StateDir, lock_fd: int) -> Iterator[Daemon]:
     """
-    Give a daemon that waits for its plan.
+    Give a daemon that waits for its order.
 
     It holds the lock of the state directory, too, from its beginning. If it is
     not told to go, it has ended on leaving; it also ends when we are killed.

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oxy_pg.errors import NotEnoughSpace, ServerError, UpgradeFailed
+from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.report import Skipped
 from oxy_pg.server.cluster import account as accounts
@@ -36,9 +37,9 @@ from oxy_pg.url import socket_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oxy_pg.installations import Installation
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
-    from oxy_pg.server.cluster.binaries import Binaries
 
 _SPARE = 96 << 20  # bytes: an empty cluster, and a little peace
 _LOG = 1 << 30  # bytes of write-ahead log, at most; tables that are filled write none
@@ -110,7 +111,7 @@ class Upgrade:
     """
 
     def __init__(
-        self, state: StateDir, account: Account, old: Binaries, lock_fd: int, timeout: float
+        self, state: StateDir, account: Account, old: Installation, lock_fd: int, timeout: float
     ) -> None:
         self.state = state
         self.account = account
@@ -130,7 +131,7 @@ class Upgrade:
     @property
     def new_version(self) -> int:
         """The major version that it is moved to."""
-        return binaries.MAJOR
+        return MAJOR
 
     def check_space(self) -> None:
         """Make sure that the disk has room for both; raises NotEnoughSpace or UpgradeFailed."""
@@ -268,7 +269,7 @@ class Upgrade:
     @contextlib.contextmanager
     def _running(
         self,
-        programs: Binaries,
+        programs: Installation,
         data_dir: str,
         place: private_server.Place,
         overrides: dict[str, str],
@@ -325,7 +326,7 @@ def begin(state: StateDir, old_bin_dir: str | None, timeout: float) -> Iterator[
         major = directory.check_ours(state, user)
         _wait_for_survivors(state, deadline)
         settle(state)
-        if major == binaries.MAJOR:
+        if major == MAJOR:
             yield None
             return
         old = binaries.of_major(major, old_bin_dir)
@@ -380,7 +381,7 @@ def is_settled(state: StateDir) -> bool:
     names = directories(state)
     leftovers = (names.filling, names.complete, names.dump, f"{names.place}/{_NEW}")
     here = directory.version(state) or ""
-    return major_of(here) == binaries.MAJOR and not any(map(os.path.lexists, leftovers))
+    return major_of(here) == MAJOR and not any(map(os.path.lexists, leftovers))
 
 
 def settle(state: StateDir) -> None:
@@ -415,9 +416,9 @@ def discard_old(state: StateDir) -> list[str]:
     there is no cluster of this version that has taken their place.
     """
     kept = directories(state).kept() if os.path.isdir(state.root) else []
-    if kept and major_of(directory.version(state) or "") != binaries.MAJOR:
+    if kept and major_of(directory.version(state) or "") != MAJOR:
         raise ServerError(
-            f"There is no cluster of PostgreSQL {binaries.MAJOR} in {state.data_dir}, so the old "
+            f"There is no cluster of PostgreSQL {MAJOR} in {state.data_dir}, so the old "
             "ones beside it are kept."
         )
     for path in kept:

@@ -14,8 +14,8 @@ from oxy_pg.transfer.running import run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from oxy_pg.installations import Installation
     from oxy_pg.transfer.backup.manifest import Manifest
-    from oxy_pg.transfer.tools import Tools
 
 # A line of "pg_restore --list": number; catalog's and object's oid; type, schema, name and owner.
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>COMMENT|EXTENSION|SCHEMA) - (?P<name>.*)")
@@ -23,7 +23,7 @@ _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>COMMENT|EXTENSION|SCHEMA) - (?P<name
 _HARMLESS = 'unrecognized configuration parameter "transaction_timeout"'
 
 
-def contents(programs: Tools, path: str) -> list[str]:
+def contents(programs: Installation, path: str) -> list[str]:
     """Return the lines of an archive's table of contents; BackupDamaged if it cannot be read."""
     try:
         return run(programs, "pg_restore", ["--list", path]).decode().splitlines()
@@ -60,13 +60,13 @@ def list_file(entries: Iterable[str]) -> Iterator[str]:
         yield file.name
 
 
-def stops_at_errors(programs: Tools, server_major: int) -> bool:
+def stops_at_errors(programs: Installation, server_major: int) -> bool:
     """Whether pg_restore can be told to; a newer one fails at once on an older server."""
     return not programs.major >= 17 > server_major
 
 
 @contextlib.contextmanager
-def harmless_errors_ignored(programs: Tools, server_major: int) -> Iterator[None]:
+def harmless_errors_ignored(programs: Installation, server_major: int) -> Iterator[None]:
     """Ignore a failure that consists of what an older server does not know, and does not need."""
     try:
         yield

@@ -13,7 +13,7 @@ from oxy_pg.url import mask
 if TYPE_CHECKING:
     import psycopg
 
-    from oxy_pg.transfer.tools import Tools
+    from oxy_pg.installations import Installation
 
 _DATABASE = """
     SELECT current_database(), pg_encoding_to_char(encoding), datcollate, datctype
@@ -43,7 +43,7 @@ class BackupPlan:
     url: str
     destination: Destination
     kind: Literal["custom", "plain"]
-    programs: Tools
+    programs: Installation
     database: str
     server_version: str
     cluster: str  # identifies the server's cluster; "" where the role has no right to know

@@ -20,9 +20,9 @@ from oxy_pg.transfer.backup import archive, extensions
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
+    from oxy_pg.installations import Installation
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.swap import Existing
-    from oxy_pg.transfer.tools import Tools
 
 _MOST_JOBS = 4  # by default
 
@@ -83,7 +83,7 @@ class RestorePlan:
     manifest: Manifest
     database: str  # the one that is restored into
     server_major: int
-    programs: Tools
+    programs: Installation
     entries: tuple[str, ...]  # of the archive, that pg_restore restores; none of a plain backup
     old: Existing | None  # the database that is replaced as a whole
     replaces_tables: bool  # there are tables that will be gone, as far as the role can see

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.errors import ToolFailed, TransferError
+    from oxy_pg.installations import Installation
     from oxy_pg.transfer.backup.restore_plan import RestorePlan
     from oxy_pg.transfer.contents import TableRows
-    from oxy_pg.transfer.tools import Tools
 
 PROBE = "oxy_pg: "  # how an error of verify() begins
 
@@ -88,7 +88,7 @@ def verify(connection: psycopg.Connection[Any], tables: Iterable[TableRows]) -> 
         yield text.as_bytes(connection)
 
 
-def feed(tools: Tools, url: str, parts: Iterable[bytes]) -> None:
+def feed(tools: Installation, url: str, parts: Iterable[bytes]) -> None:
     """
     Have psql run a script to its end or its first error.
 

@@ -36,10 +36,10 @@ from oxy_pg.url import with_database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from oxy_pg.installations import Installation
     from oxy_pg.transfer.parts.inventory import Inventory
     from oxy_pg.transfer.parts.snapshot import Snapshot
     from oxy_pg.transfer.parts.tables import Table
-    from oxy_pg.transfer.tools import Tools
 
 _EVERYWHERE = ("postgres", "template1")  # in every new cluster
 _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
@@ -68,7 +68,7 @@ class ClusterPlan:
     """What is copied, and with which programs: those of the old version if possible."""
 
     source: str
-    programs: Tools
+    programs: Installation
     databases: tuple[Database, ...]
     skipped: tuple[Skipped, ...]  # what will be left out
 

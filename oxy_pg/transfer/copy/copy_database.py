@@ -19,7 +19,6 @@ from oxy_pg.report import Progress
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer import database, swap
 from oxy_pg.transfer.copy import alongside, copy_plan, in_place
-from oxy_pg.transfer.copy.copy_plan import Order
 from oxy_pg.transfer.parts import schema, snapshot
 from oxy_pg.transfer.report import MovedTable, TransferReport
 from oxy_pg.transfer.workspace import workspace
@@ -28,12 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from oxy_pg.report import Skipped
-    from oxy_pg.transfer.copy.copy_plan import CopyPlan
+    from oxy_pg.transfer.copy.copy_plan import CopyPlan, Order
     from oxy_pg.transfer.parts.schema import Archive
     from oxy_pg.transfer.parts.snapshot import Snapshot
     from oxy_pg.transfer.parts.tables import Table
-
-__all__ = ["Order", "run"]
 
 _OPTIONS = ("--no-owner", "--no-privileges", "--no-security-labels")
 

@@ -22,11 +22,11 @@ from oxy_pg.url import mask, plain
 if TYPE_CHECKING:
     import psycopg
 
+    from oxy_pg.installations import Installation
     from oxy_pg.transfer.contents import Extension
     from oxy_pg.transfer.copy.conflicts import Conflict
     from oxy_pg.transfer.parts.inventory import Inventory
     from oxy_pg.transfer.report import MovedTable
-    from oxy_pg.transfer.tools import Tools
 
 _MARGIN = 64 << 20  # bytes, for the write-ahead log
 
@@ -84,7 +84,7 @@ class CopyPlan:
     order: Order
     inventory: Inventory  # of the source
     schemas: tuple[str, ...]
-    programs: Tools | None  # None where that is one of the problems
+    programs: Installation | None  # None where that is one of the problems
     database: str  # of the target
     target_version: str
     conflicts: tuple[Conflict, ...]  # what is dropped first
@@ -125,7 +125,7 @@ class _Planner:
         self.conflicts: tuple[Conflict, ...] = ()
         self.replaced: tuple[MovedTable, ...] = ()
         self.extensions: tuple[Extension, ...] = ()
-        self.programs: Tools | None = None
+        self.programs: Installation | None = None
         self.warnings: list[str] = []
         self.problems: list[TransferError] = []
         self.is_readable = False

@@ -22,7 +22,7 @@ from oxy_pg.transfer.running import Running, run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oxy_pg.transfer.tools import Tools
+    from oxy_pg.installations import Installation
 
 Section: TypeAlias = Literal["pre-data", "post-data"]
 
@@ -79,7 +79,7 @@ class Script:
 class Archive:
     """A schema that pg_dump has written to ``path``, and which of its entries are copied."""
 
-    programs: Tools
+    programs: Installation
     path: str
     options: tuple[str, ...]  # pg_restore's
     skipped: tuple[Skipped, ...]  # what is left out on purpose
@@ -153,7 +153,7 @@ def _without_maintain(found: re.Match[str]) -> str:
 
 
 def dump(
-    programs: Tools,
+    programs: Installation,
     url: str,
     path: str,
     *,
