@@ -37,8 +37,15 @@ _CREATED_BEFORE = (
     "SCHEMA - public ",
     "COMMENT - SCHEMA public ",
 )
-# They belong to the server that they were created on, or are a superuser's.
-_LOCAL = ("PUBLICATION", "SUBSCRIPTION", "EVENT TRIGGER")
+# They belong to the server that they were created on, or are a superuser's; longer names first.
+_LOCAL = (
+    "PUBLICATION TABLES IN SCHEMA",
+    "PUBLICATION TABLE",
+    "PUBLICATION",
+    "SUBSCRIPTION TABLE",
+    "SUBSCRIPTION",
+    "EVENT TRIGGER",
+)
 
 # psql's commands, which newer pg_restores put around a script.
 _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
@@ -62,7 +69,7 @@ _UNKNOWN_SETTING = re.compile(r'unrecognized configuration parameter "transactio
 
 def _left_out(entry: str) -> Skipped:
     """Return what an entry of pg_restore's list names: "PUBLICATION - news owner"."""
-    kind = next(kind for kind in _LOCAL if entry.startswith(kind)).strip()
+    kind = next(kind for kind in _LOCAL if entry.startswith(kind))
     name = entry.removeprefix(kind).strip().rpartition(" ")[0]
     return Skipped(kind, name.removeprefix("- "), "it is not copied to another server")
 

@@ -24,7 +24,7 @@ import oxy_pg
 from tests.conftest import processes_below, wait_until
 from tests.other_servers import postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
-from tests.transfer.old_clusters import OldCluster
+from tests.transfer.copy.old_clusters import OldCluster
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from oxy_pg.server.upgrade import clusters as upgrades
 from oxy_pg.system import files
 from tests.other_servers import DEBIAN_15, postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
-from tests.transfer.old_clusters import OldCluster
+from tests.transfer.copy.old_clusters import OldCluster
 
 BIN_DIRS = {15: lambda: DEBIAN_15, 18: postgresql_18_bin}
 
@@ -482,7 +482,7 @@ options = f"size={os.environ['SIZE']},mode=0711"
 subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
 import psycopg, oxy_pg
 from oxy_pg.server.upgrade import clusters as upgrade
-from tests.transfer.old_clusters import OldCluster
+from tests.transfer.copy.old_clusters import OldCluster
 old = OldCluster(Path(disk) / "state", Path(sys.argv[1]))
 with old.running() as url, psycopg.connect(url(user="oxy"), autocommit=True) as connection:
     connection.execute("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 30000)")
@@ -516,7 +516,7 @@ def test_a_full_disk(base_dir, state_dir, way, expected):
         ["unshare", "--mount", "--ipc", "--propagation", "private", sys.executable, "-c",
          SMALL_DISK, str(postgresql_18_bin()), way],
         env={**os.environ, "DISK": str(disk), "SIZE": "150m",
-             "PYTHONPATH": str(Path(__file__).parents[2])},
+             "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         timeout=110,

@@ -22,7 +22,7 @@ from oxy_pg.transfer import tools
 from oxy_pg.transfer.backup import backup, manifest, restore
 from tests.transfer.compare import contents
 
-DOC = (Path(__file__).parents[2] / "docs/backups.md").read_text()
+DOC = (Path(__file__).parents[3] / "docs/backups.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL)
 TABLE = "CREATE TABLE item AS SELECT g AS id FROM generate_series(1, 1234) g"
 
