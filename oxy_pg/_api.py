@@ -247,7 +247,8 @@ def backup(
     ``keep`` deletes older backups of the same database in that directory, all
     but that many, once the new one is safely in place. ``plain`` writes SQL, as
     ``.sql.gz``, instead of pg_dump's custom format. ``on_progress`` is called on
-    the way. ``timeout`` is how many seconds the server is waited for.
+    the way. ``timeout`` is how many seconds the server is waited for at the
+    beginning; the backup itself takes as long as it takes.
 
     It holds all objects and rows; not the roles, nor other databases. At its
     end stands a manifest with the versions, every table's number of rows, and
@@ -306,7 +307,8 @@ def restore(
     dropped first. ``jobs`` is how many tables and indexes pg_restore works on at
     a time (default: the processors, 4 at most). ``confirm`` is asked before
     something is replaced, and may decline. ``on_progress`` is called on the way,
-    and ``timeout`` is how many seconds the server is waited for.
+    and ``timeout`` is how many seconds the server is waited for once the backup
+    has been checked.
 
     Raises TransferError (NotABackup, BackupDamaged, BackupTooNew, CountsDiffer,
     ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
@@ -380,7 +382,8 @@ def push(
     role needs CREATEDB and must own the old one, and its sessions are ended.
     ``dry_run`` writes nothing, and reports tables, rows, what would be
     replaced, and every problem. ``on_progress`` is called on the way;
-    ``timeout`` is how many seconds either side is waited for.
+    ``timeout`` is how many seconds the two servers are waited for, both together,
+    before the copy begins.
 
     Raises TransferError (DatabaseNotEmpty, ExtensionsMissing, RightsMissing,
     ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer),

@@ -1,4 +1,4 @@
-"""The advisory locks of transfers: each key is made here."""
+"""The advisory locks of transfers: every key is defined here."""
 
 from __future__ import annotations
 

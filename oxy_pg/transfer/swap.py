@@ -140,7 +140,7 @@ def check_rights(connection: psycopg.Connection[Any], name: str, old: Existing |
         )
 
 
-# --- the whole of it -------------------------------------------------------------------
+# --- replace ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 
-# More places than the server's: a machine may have the client programs alone.
+# More places than the server's: a machine may have only the client programs.
 _CLIENT_DIRS = (
     "/opt/homebrew/opt/libpq/bin",
     "/usr/local/opt/libpq/bin",
@@ -85,7 +85,7 @@ def installed() -> list[Installation]:
         real = os.path.realpath(bin_dir)
         if real in found or not all(_is_program(f"{bin_dir}/{name}") for name in PROGRAMS):
             continue
-        # Not what a header says: /usr/include beside /usr/bin may belong to another version.
+        # Not what a header says: /usr/include may belong to another version than /usr/bin.
         version = installations.told_version(f"{bin_dir}/pg_dump")
         if version:
             found[real] = Installation(provider, version, bin_dir)

@@ -1,4 +1,4 @@
-"""PostgreSQL's client programs as processes: what becomes of them, and of their messages."""
+"""PostgreSQL's client programs as processes: how they end, and what they report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from oxy_pg.transfer import running, tools
 from tests.conftest import wait_until
 
 
-def test_a_failure_is_told_in_its_words(server):
+def test_a_failure_has_the_programs_words(server):
     """
     What pg_dump says is in the error, and the password is not.
     """

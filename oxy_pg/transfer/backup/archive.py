@@ -46,7 +46,7 @@ def _is_created_before(line: str, names: set[str], schemas: set[str]) -> bool:
     if entry["type"] == "SCHEMA":
         return name.rpartition(" ")[0] in schemas
     if entry["type"] == "COMMENT":
-        # Extensions bring their own, and only their owner may set it.
+        # Extensions have their own comments, and only their owner may set them.
         return name.startswith("EXTENSION ")
     return name in names
 

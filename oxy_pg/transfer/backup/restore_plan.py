@@ -85,7 +85,7 @@ class RestorePlan:
     server_major: int
     programs: Installation
     entries: tuple[str, ...]  # of the archive, that pg_restore restores; none of a plain backup
-    old: Existing | None  # the database that is replaced as a whole
+    old: Existing | None  # the database that is replaced
     replaces_tables: bool  # there are tables that will be gone, as far as the role can see
     problems: tuple[TransferError, ...]  # why it cannot be carried out
 

@@ -1,7 +1,7 @@
 """
 The rows of tables: COPY out of one server, COPY into the other, counted.
 
-pg_dump and pg_restore bring the schema; the rows go straight from server to
+pg_dump and pg_restore copy the schema; the rows go straight from server to
 server. That needs no disk space in between, either side may ask for TLS, and
 both servers say how many rows were copied. One million rows of 200 MB took
 2.0 s this way, and 2.8 s through a directory of pg_dump's with two jobs.

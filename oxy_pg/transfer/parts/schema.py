@@ -1,8 +1,8 @@
 """
 The schema of a database: pg_dump's sections before the rows (pre-data) and after (post-data).
 
-It is an archive without rows, in a directory of ours; pg_restore makes SQL of
-it, or restores it.
+It is an archive without rows, in a temporary directory; pg_restore turns it into
+SQL, or restores it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _LOCAL = (
 
 # psql's commands, which newer pg_restores put around a script.
 _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
-# Where an entry begins; what stands before the first are settings.
+# Where an entry begins; before the first are settings.
 _BEGINS = re.compile(r"^--\n-- (?:Name|TOC entry)\b", re.MULTILINE)
 
 # Servers of late 2026 (15.20) keep this among a column's options. Their own pg_dump leaves it out,

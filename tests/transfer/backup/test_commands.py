@@ -116,7 +116,7 @@ def test_json(filled, cli, tmp_path):
     assert "***" in restored["url"]
 
 
-def test_nobody_to_ask(filled, cli, tmp_path):
+def test_not_a_terminal(filled, cli, tmp_path):
     """
     Without a terminal a database with tables in it is replaced only with --yes; exit code 2.
     """
@@ -239,7 +239,7 @@ def test_public_names(filled, monkeypatch, tmp_path):
 
 def test_a_scripts_own_commands_do_not_run(debian_15, tmp_path):
     r"""
-    A psql that can be kept from it runs SQL alone: no \! of whoever has written the script.
+    A psql that can be told so runs only SQL: no \! that is in the script.
     """
     source, target = debian_15.new_database(), debian_15.new_database(rights="CREATEDB")
     path = Path(backup.backup(str(tmp_path), source, plain=True).path)

@@ -470,7 +470,7 @@ def test_a_database_that_is_not_there_yet(made, embedded, saved):
 
 @pytest.fixture
 def theirs(debian_15, tmp_path):
-    """A backup of somebody else's server."""
+    """A backup of a server that is not managed by oxy_pg."""
     url = debian_15.new_database()
     with psycopg.connect(url) as connection:
         connection.execute(NEW.format(100))

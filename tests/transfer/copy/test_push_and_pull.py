@@ -74,7 +74,7 @@ def test_everything_goes_there_and_back(home, request, where):
     assert () == pulled.problems == pushed.warnings
 
 
-def moved_in(kind, home, tmp_path):
+def migrated(kind, home, tmp_path):
     """A SQLite database in the embedded server; its path, and what compares with it."""
     if kind == "oxy":
         path = str(tmp_path / "oxy.db")
@@ -88,9 +88,9 @@ def moved_in(kind, home, tmp_path):
 @pytest.mark.parametrize("kind", ["oxy", "proj"])
 def test_databases_from_sqlite_go_there_and_back(home, debian_15, tmp_path, kind):
     """
-    The Oxy database and proj.db, moved in, pushed and pulled: equal to SQLite's value by value.
+    The Oxy database and proj.db, migrated, pushed and pulled: equal to SQLite's by value.
     """
-    path = moved_in(kind, home, tmp_path)
+    path = migrated(kind, home, tmp_path)
     before = everything(home.superuser_url("oxy"))
     target = debian_15.new_database()
 
@@ -193,7 +193,7 @@ def test_a_target_that_is_not_empty_is_named(home, postgresql_18):
 
 def test_replace_leaves_nothing_of_it_and_other_schemas_alone(home, postgresql_18):
     """
-    What stood in our schemas is gone, whatever it was; what stands elsewhere is not touched.
+    Every object in the copied schemas is replaced; objects of other schemas are not touched.
     """
     target = postgresql_18.new_database()
     run(home.url(), RICH)
@@ -227,7 +227,7 @@ def test_replace_does_not_take_what_depends_on_it(home, postgresql_18):
     assert [(2,)] == run(target, "SELECT a FROM theirs.v")
 
 
-def test_replace_names_what_is_somebody_elses(home, postgresql_18):
+def test_replace_names_what_another_role_owns(home, postgresql_18):
     """
     An ordinary role cannot drop what it does not own, and is told before anything happens.
     """
@@ -242,7 +242,7 @@ def test_replace_names_what_is_somebody_elses(home, postgresql_18):
 
 def test_rights_that_go_with_a_table_are_named(home, postgresql_18):
     """
-    Whoever could read the old table cannot read the new one: a warning says who.
+    Roles that could read the old table cannot read the new one: a warning names them.
     """
     target, reader = postgresql_18.new_database(), postgresql_18.new_database()
     role = reader.rpartition("/")[2]
@@ -256,7 +256,7 @@ def test_rights_that_go_with_a_table_are_named(home, postgresql_18):
 
 def test_readers_see_the_old_or_the_new(home, postgresql_18):
     """
-    Somebody who looks all the time finds the old rows or the new ones, and never none.
+    A client that reads all the time finds the old rows or the new ones, and never none.
     """
     target = postgresql_18.new_database()
     run(home.url(), "CREATE TABLE t AS SELECT 2 AS v FROM generate_series(1, 50000)")
@@ -396,7 +396,7 @@ def test_an_extension_that_the_role_may_make_is_made(home, debian_15):
 
 def test_push_goes_through_a_pool_and_leaves_no_trace(home, debian_15, pgbouncer):
     """
-    Through PgBouncer in transaction mode; whoever gets that session next finds it as it was.
+    Through PgBouncer in transaction mode; the next client finds the session as it was.
     """
     target = debian_15.new_database()
     pool = pgbouncer(debian_15)
@@ -503,9 +503,9 @@ def test_the_target_dies_half_way(home, postgresql_18, moment):
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        with psycopg.connect(target) as somebody:
+        with psycopg.connect(target) as reader:
             if moment == "DROP TABLE":
-                somebody.execute("SELECT * FROM t")  # it waits for them to end
+                reader.execute("SELECT * FROM t")  # it waits for them to end
             with pytest.raises(oxy_pg.TransferError):
                 oxy_pg.push(target, if_not_empty="replace", on_progress=kill_when_verifying)
     finally:
@@ -624,8 +624,8 @@ def test_ctrl_c_and_sigterm_leave_the_target(home, postgresql_18, state_dir):
     run(target, "CREATE TABLE t AS SELECT 1 AS old")
     words = ("push", "--to", target, "--if-not-empty", "replace", "--state-dir", str(state_dir))
 
-    with psycopg.connect(target) as somebody:
-        somebody.execute("SELECT * FROM t")  # it waits for them to end
+    with psycopg.connect(target) as reader:
+        reader.execute("SELECT * FROM t")  # it waits for them to end
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             process = subprocess.Popen(
                 [sys.executable, "-m", "oxy_pg", *words], stderr=subprocess.PIPE, text=True
