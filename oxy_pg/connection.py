@@ -20,6 +20,8 @@ from oxy_pg import url as urls
 from oxy_pg.facts import OLDEST_MAJOR
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from oxy_pg.system.deadline import Deadline
 
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -53,23 +55,45 @@ class TooOld(Unreachable):
         self.found = found
 
 
+# What a role, a database or the server's configuration may have set, and what must not reach the
+# statements that administer databases.
+NEUTRAL = {
+    "client_encoding": "UTF8",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "lock_timeout": "0",
+    "search_path": "pg_catalog",
+    "statement_timeout": "0",
+}
+
+
 def connect(
-    url: str, deadline: Deadline, *, name: str = "The URL", wait: bool = True
+    url: str,
+    deadline: Deadline,
+    *,
+    name: str = "The URL",
+    wait: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> psycopg.Connection[Any]:
     """
     Connect in autocommit mode to a server that is PostgreSQL 14 or newer.
 
     ``name`` is what messages call the URL. With ``wait`` a server that does
     not listen yet, whose name is not known yet, or that is starting is waited
-    for until the deadline; a refusal is final. Raises ConfigurationError for
-    what is not a URL of PostgreSQL, and Unreachable.
+    for until the deadline; a refusal is final. ``settings`` hold from the
+    session's beginning, against those of the role, the database and the
+    server. Raises ConfigurationError for what is not a URL of PostgreSQL, and
+    Unreachable.
     """
     address = urls.plain(url, name)
     urls.check(address, name)
     for remaining in deadline.attempts(_PAUSE, _LONGEST_PAUSE):
         try:
             # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
-            connection = _open(address, max(2, min(10, int(remaining)) if wait else int(remaining)))
+            seconds = max(2, min(10, int(remaining)) if wait else int(remaining))
+            connection = _open_with(address, seconds, settings or {})
         except psycopg.OperationalError as error:
             if wait and remaining and may_pass(error):
                 continue
@@ -77,6 +101,27 @@ def connect(
         _check_version(connection, address)
         return connection
     raise AssertionError  # the last attempt has returned or raised
+
+
+def _open_with(address: str, seconds: int, settings: Mapping[str, str]) -> psycopg.Connection[Any]:
+    if not settings:
+        return _open(address, seconds)
+    given = str(conninfo_to_dict(address).get("options") or "")
+    options = " ".join((given, *(f"-c {name}={_escaped(settings[name])}" for name in settings)))
+    try:
+        return _open(make_conninfo(address, options=options.strip()), seconds)
+    except psycopg.OperationalError as error:
+        if "unsupported startup parameter" not in str(error):
+            raise
+    # PgBouncer takes no options when a session begins.
+    connection = _open(address, seconds)
+    for name, value in settings.items():
+        connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+    return connection
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _open(address: str, seconds: int) -> psycopg.Connection[Any]:

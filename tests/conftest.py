@@ -22,6 +22,9 @@ for name in ("OXY_DATABASE_URL", "OXY_STATE_DIR", "OXY_PG_KEEP_ALIVE"):
     os.environ.pop(name, None)
 
 
+pytest_plugins = ["pytester"]
+
+
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also what takes long; see noxfile.py")
 

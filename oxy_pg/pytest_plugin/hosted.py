@@ -20,8 +20,7 @@ class Hosted:
     """The server of this session, ours or somebody else's, and this process's databases on it."""
 
     def __init__(self, server: TemporaryServer | ExternalServer, config: pytest.Config) -> None:
-        import psycopg
-
+        from oxy_pg.connection import NEUTRAL, connect
         from oxy_pg.pytest_plugin import clones
         from oxy_pg.server import external
         from oxy_pg.system.deadline import Deadline
@@ -31,16 +30,18 @@ class Hosted:
         if isinstance(server, external.ExternalServer):
             url = server.url()
             self.clones: Clones = clones.Clones(
-                lambda: external.connect(url, Deadline(60)), ours=False
+                lambda: external.connect(url, Deadline(60), settings=NEUTRAL), ours=False
             )
-            with external.connect(url, Deadline(60)) as connection:
+            with external.connect(url, Deadline(60), settings=NEUTRAL) as connection:
                 clones.sweep(connection)
         else:
-            # By way of the socket: a password takes longer to check than all the rest.
-            url = server.socket_url("postgres")
+            # By way of the socket: a password takes longer to check than all the rest. Asking for
+            # the URL each time starts a server again whose supervisor was killed.
             sharers = int(workers.told(config).get("workercount", 1))
             self.clones = clones.Clones(
-                lambda: psycopg.connect(url, autocommit=True), ours=True, sharers=sharers
+                lambda: connect(server.socket_url("postgres"), Deadline(60), settings=NEUTRAL),
+                ours=True,
+                sharers=sharers,
             )
         self.template = self.clones.create()
 
@@ -112,6 +113,29 @@ class Hosted:
             if mark in text:
                 break
         return "\n".join(_lines_of(f"@{lent.name} ", text))
+
+    def crash_during(self, lent: Lent) -> str:
+        """Return what the server has logged of a crash since the test got its database."""
+        from oxy_pg.server.external import ExternalServer
+
+        if isinstance(self.server, ExternalServer):
+            return ""
+        lines = self.server.log_since(lent.log_position).splitlines()
+        found = [line for line in lines if any(words in line for words in _CRASHES)]
+        if any("terminated by signal 9" in line for line in found):
+            found.append(
+                "Signal 9 comes from `kill -9`, or from the system when memory runs out (dmesg "
+                "tells). PostgreSQL has restarted, and every session of that moment was lost."
+            )
+        return "\n".join(found)
+
+
+# What the postmaster logs when a server process dies (src/backend/postmaster/postmaster.c).
+_CRASHES = (
+    "was terminated by signal",
+    "terminating any other active server processes",
+    "all server processes terminated; reinitializing",
+)
 
 
 def _lines_of(database: str, log: str) -> Iterator[str]:

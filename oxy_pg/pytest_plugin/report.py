@@ -30,6 +30,9 @@ def pytest_runtest_makereport(
         log = lent.hosted.log_of(lent)
         if log:
             report.sections.append(("PostgreSQL log", log))
+        crash = lent.hosted.crash_during(lent)
+        if crash:
+            report.sections.append(("PostgreSQL was restarted", crash))
         if lent.hosted.keeps and not lent.is_kept:
             how = lent.hosted.keep(lent, item.nodeid)
             report.sections.append(("PostgreSQL database kept", how))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
@@ -11,6 +11,9 @@ from oxy_pg import connection as connections
 from oxy_pg import url as urls
 from oxy_pg.errors import ConfigurationError, ExternalServerUnavailable, UnsupportedServer
 from oxy_pg.system.deadline import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VARIABLE = "OXY_DATABASE_URL"
 _TIMEOUT = 60.0
@@ -81,7 +84,8 @@ class ExternalServer:
                 _ensure_extension(connection, name)
 
     def _execute(self, statement: sql.Composed) -> None:
-        with connect(self._url, Deadline(_TIMEOUT)) as connection:
+        neutral = connections.NEUTRAL
+        with connect(self._url, Deadline(_TIMEOUT), settings=neutral) as connection:
             try:
                 connection.execute(statement)
             except psycopg.Error as error:
@@ -90,14 +94,16 @@ class ExternalServer:
                 ) from error
 
 
-def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
+def connect(
+    url: str, deadline: Deadline, *, settings: Mapping[str, str] | None = None
+) -> psycopg.Connection[Any]:
     """
-    Connect to a server that is PostgreSQL 14 or newer.
+    Connect to a server that is PostgreSQL 14 or newer, with these settings.
 
     Raises ConfigurationError, ExternalServerUnavailable or UnsupportedServer.
     """
     try:
-        return connections.connect(url, deadline, name=VARIABLE)
+        return connections.connect(url, deadline, name=VARIABLE, settings=settings)
     except connections.TooOld as error:
         raise UnsupportedServer(error.url, error.found) from None
     except connections.Unreachable as error:

@@ -35,7 +35,7 @@ _TIMEOUT = 60.0
 _LAST_ATTEMPT = 0.25  # seconds left that are not enough to try again
 _STOP_TIMEOUT = 120.0  # a fast shutdown writes a checkpoint, and a disk may be slow
 
-# The state directories whose servers this process has used, and not destroyed.
+# The state directories whose servers this process has used, and not stopped itself.
 in_use: set[str] = set()
 
 
@@ -135,6 +135,7 @@ class Server:
         with self._lock:
             self.release()
             shutdown.stop(self._state, mode, Deadline(_STOP_TIMEOUT))
+            in_use.discard(self._state.root)
 
     def restart(self, timeout: float = _TIMEOUT) -> None:
         """

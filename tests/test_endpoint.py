@@ -1,0 +1,171 @@
+"""Which server is meant: argument, environment, default; and no guess where another is at work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import oxy_pg
+
+PACKAGE = Path(oxy_pg.__file__).parent
+
+
+@pytest.fixture
+def ours(state_dir, monkeypatch):
+    """A server with a table in it, and a default server that is another one."""
+    monkeypatch.delenv("OXY_DATABASE_URL", raising=False)
+    monkeypatch.setenv("OXY_STATE_DIR", str(state_dir / "default"))
+    url = oxy_pg.ensure(state_dir=state_dir / "ours")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE item (id int)")
+        connection.execute("INSERT INTO item VALUES (1), (2)")
+    oxy_pg.Server(state_dir / "default").ensure_database()
+    oxy_pg.Server(state_dir / "default").stop()
+    yield state_dir / "ours"
+    for name in ("ours", "default"):
+        oxy_pg.Server(state_dir / name).stop("immediate")
+
+
+def items(manifest: oxy_pg.Manifest) -> list[tuple[str, int]]:
+    return [(table.name, table.rows) for table in manifest.tables]
+
+
+def test_a_backup_without_a_server_is_no_guess(ours, tmp_path):
+    """
+    ``ensure(state_dir=…)``, and then ``backup()`` of a default server that is empty: refused.
+    """
+    with pytest.raises(oxy_pg.ConfigurationError, match=r"backup\(\) does not say.*ours"):
+        oxy_pg.backup(tmp_path / "b.dump")
+
+    assert not (tmp_path / "b.dump").exists()
+
+
+@pytest.mark.parametrize("verb", ["restore", "push", "pull", "migrate_sqlite"])
+def test_the_other_verbs_neither(ours, tmp_path, verb):
+    """
+    What replaces or copies a database must not take another one either.
+    """
+    source = tmp_path / "b.dump"
+    oxy_pg.backup(source, state_dir=ours)
+    with pytest.raises(oxy_pg.ConfigurationError, match=rf"{verb}\(\) does not say"):
+        getattr(oxy_pg, verb)(str(source))
+
+
+def test_an_argument_names_it(ours, tmp_path):
+    report = oxy_pg.backup(tmp_path, state_dir=ours)
+
+    assert [("item", 2)] == items(report.manifest)
+
+
+def test_a_method_means_its_server(ours, tmp_path, monkeypatch):
+    """
+    Also where the environment names another one.
+    """
+    monkeypatch.setenv("OXY_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+    server = oxy_pg.Server(ours)
+
+    report = server.backup(tmp_path)
+    restored = server.restore(report.path, database="again")
+    assert [("item", 2)] == items(report.manifest)
+    assert "again" == restored.database
+    with psycopg.connect(server.url("again")) as connection:
+        assert (2,) == connection.execute("SELECT count(*) FROM item").fetchone()
+
+
+def test_a_temporary_server_has_the_methods_too(tmp_path):
+    with oxy_pg.temporary() as server:
+        with psycopg.connect(server.url()) as connection:
+            connection.execute("CREATE TABLE here (id int)")
+        assert isinstance(server, oxy_pg.Server)
+        assert [("here", 0)] == items(server.backup(tmp_path / "b.dump").manifest)
+
+
+def test_a_url_and_a_state_directory_are_too_much(tmp_path):
+    with pytest.raises(oxy_pg.ConfigurationError, match="Leave one out"):
+        oxy_pg.backup(tmp_path / "b", "postgresql://u@127.0.0.1/x", state_dir=tmp_path)
+
+
+def test_an_argument_beats_the_environment(ours, tmp_path, monkeypatch):
+    monkeypatch.setenv("OXY_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+
+    assert [("item", 2)] == items(oxy_pg.backup(tmp_path, state_dir=ours).manifest)
+
+
+@pytest.mark.parametrize("command", ["status", "url", "backup"])
+def test_so_it_does_on_the_command_line(ours, tmp_path, cli, command):
+    """
+    ``--state-dir`` names the embedded server, whatever the environment says.
+    """
+    words = ["backup", tmp_path / "b.dump"] if command == "backup" else [command]
+    done = cli(
+        *words,
+        "--state-dir",
+        ours,
+        OXY_DATABASE_URL="postgresql://u:p@127.0.0.1:1/nowhere",
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert "nowhere" not in done.stdout + done.stderr
+
+
+def test_the_default_is_meant_where_it_is_at_work_too(ours, tmp_path):
+    oxy_pg.ensure()
+
+    assert [] == items(oxy_pg.backup(tmp_path / "b.dump").manifest)
+
+
+def test_a_server_that_has_stopped_is_not_at_work(ours, tmp_path):
+    """
+    Then nothing can be lost by taking the default one.
+    """
+    oxy_pg.Server(ours).stop()
+    oxy_pg.Server().start()
+
+    assert [] == items(oxy_pg.backup(tmp_path / "b.dump").manifest)
+
+
+def test_the_environment_is_read_in_one_place():
+    """
+    OXY_DATABASE_URL is looked up in ``_endpoint`` alone; elsewhere it is only named.
+    """
+    command = ["grep", "-rlE", r"environ(\.get\(|\[)(VARIABLE|.OXY_DATABASE_URL)", "--include=*.py"]
+    found = subprocess.run([*command, str(PACKAGE)], capture_output=True, text=True, check=True)
+
+    assert [str(PACKAGE / "_endpoint.py")] == found.stdout.split()
+
+
+def test_the_command_line_writes_no_environment():
+    command = ["grep", "-rnE", r"os\.environ\[.*\] ?=|environ\.(update|setdefault|pop)"]
+    found = subprocess.run(
+        [*command, "--include=*.py", str(PACKAGE)], capture_output=True, text=True, check=False
+    )
+
+    assert "" == found.stdout
+
+
+def test_asking_costs_no_import():
+    """
+    On the way of every ``ensure()``.
+    """
+    code = (
+        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import oxy_pg._endpoint; "
+        "print('typing' in sys.modules, 're' in sys.modules)"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {code}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "False False" == done.stdout.strip()
