@@ -1,7 +1,7 @@
 """
 What is to be reached: every bound of the benchmarks, in this one place.
 
-Nearly all are ratios to somebody else in the same run, because only those
+Nearly all are ratios to another program in the same run, because only those
 carry over to another machine. ``guard`` is the bound of the small form that
 runs with every change, where that has to have another one; ``why`` says why.
 """
@@ -46,7 +46,7 @@ BOUNDS = (
         "pgserver",
         0.4,
         guard=0.5,
-        why="on a busy machine: pg_ctl sleeps most of pgserver's time, and of ours nobody sleeps",
+        why="on a busy machine: pg_ctl sleeps most of pgserver's time, and ours does not sleep",
     ),
     Bound("attach", "pgserver", 0.4),
     Bound("again", "pgserver", 0.5),

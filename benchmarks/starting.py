@@ -43,7 +43,7 @@ _HOLD = "print(flush=True); sys.stdin.read()"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody who starts a server; ``module`` is its Python module, None for Node's."""
+    """A program that starts a server; ``module`` is its Python module, None for Node's."""
 
     name: str
     distribution: str

@@ -288,7 +288,7 @@ def restore(
     timeout: float = 30.0,
 ) -> RestoreReport:
     """
-    Restore a backup; whatever happens, the database is the old one or the new one.
+    Restore a backup; the database is always either the old one or the new one.
 
     ``url`` is the database to restore into; or ``state_dir`` names an embedded
     server, and ``database`` one of its databases, by default the one that was
@@ -450,7 +450,7 @@ def pull(
 
 
 def _embedded(verb: str, state_dir: str | PathLike[str] | None) -> _Handle:
-    """Return the embedded server whose data a verb copies, whatever OXY_DATABASE_URL names."""
+    """Return the embedded server whose data a verb copies, also with OXY_DATABASE_URL set."""
     return _server(_endpoint.embedded_for(verb, state_dir, _used).state_dir)
 
 
@@ -470,8 +470,8 @@ def upgrade(
     databases with their owners, extensions, rows, and what ALTER SYSTEM has set
     come along; every table's rows are counted on both sides. Then the new
     cluster takes the place of the old one, which is kept beside it
-    (``postgresdata.old-18``) until a call with ``discard_old``. Whoever is
-    killed leaves the old state or the new one, and the next call goes on from
+    (``postgresdata.old-18``) until a call with ``discard_old``. Killed at
+    any moment it leaves the old state or the new one, and the next call goes on from
     there. A cluster of this version is left alone.
 
     ``old_bin_dir`` is the ``bin`` directory of the old version, where it is not

@@ -563,7 +563,7 @@ class RightsMissing(TransferError):
         return (
             f"The role in {self.url} lacks rights:\n{lines}\n"
             + (f"  … and {more:,} more\n" if more > 0 else "")
-            + f"Somebody who has them can give them: {self.remedy}\nNothing was written."
+            + f"A role that has them can grant them: {self.remedy}\nNothing was written."
         )
 
 

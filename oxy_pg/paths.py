@@ -106,7 +106,7 @@ class StateDir:
 
     @property
     def lock(self) -> str:
-        """Held by whoever starts, and then by the supervisor; its text names the holder."""
+        """Held by the starting process, and then by the supervisor; its text names the holder."""
         return f"{self.root}/lock"
 
     @property
@@ -164,7 +164,7 @@ def private_temp_dir(temp_dir: str) -> str:
     """
     Return this user's own directory below ``temp_dir``; it may not exist yet.
 
-    Its name is the same for every process of this user. Where somebody else
+    Its name is the same for every process of this user. Where another user
     has taken that name, the next one is used.
     """
     uid = os.geteuid()
@@ -178,7 +178,7 @@ def private_temp_dir(temp_dir: str) -> str:
             return path
     raise ConfigurationError(
         f"Every name for a private directory below {temp_dir} (oxy_pg-{uid}, …) is taken by "
-        "somebody else. Remove those that are not theirs to have."
+        "another user. Ask an administrator to remove those."
     )
 
 

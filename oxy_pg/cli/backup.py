@@ -165,7 +165,7 @@ def restore(
 
 def _confirmed(question: str, display: Steps) -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is nobody to ask: add --yes to do it.")
+        raise click.UsageError(f"{question} Not a terminal; pass --yes to do it.")
     with display.paused():
         return click.confirm(f"{question}\nRestore it?", err=True, abort=True)
 

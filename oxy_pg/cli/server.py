@@ -247,7 +247,7 @@ def reset(yes: bool) -> None:  # noqa: FBT001
     for path in _kept_by_upgrades():
         note(f"And {path}, which an upgrade has kept.")
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("There is nobody to ask: add --yes to delete it.")
+        raise click.UsageError("Not a terminal; pass --yes to delete it.")
     if not yes:
         click.confirm("Delete it?", abort=True, err=True)
     with spinner("Deleting …"):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oxy_pg.server.monitor.embedded import EmbeddedObserver, Observation
     from oxy_pg.server.monitor.external import ExternalObserver
 
-_LONGEST_WAIT = 10.0  # seconds for somebody else's server that does not answer
+_LONGEST_WAIT = 10.0  # seconds for an external server that does not answer
 
 
 @click.command()

@@ -96,7 +96,7 @@ class Server:
 
     def start(self, timeout: float = _TIMEOUT) -> None:
         """
-        Leave the server running and held by this process, whoever has to start it.
+        Start the server if it is not running, and hold it.
 
         Returns at once when that is so already. ``timeout`` is in seconds.
         Raises ServerError (StartFailed, StartTimeout, LockTimeout,
@@ -109,7 +109,7 @@ class Server:
             self._hold(deadline)
 
     def release(self) -> None:
-        """Let go of the server; it stops when nobody else uses it."""
+        """Release the server; it stops when it is no longer in use."""
         with self._lock:
             if self._lease is not None:
                 self._lease.release()
@@ -176,7 +176,7 @@ class Server:
         """
         Return the URL of a database for any driver; starts the server if need be.
 
-        The database is not made: see ``create_database()``, ``ensure_database()``.
+        The database is not created: see ``create_database()``, ``ensure_database()``.
         """
         deadline = Deadline(_TIMEOUT)
         with self._exclusive(deadline):
@@ -209,7 +209,7 @@ class Server:
         timeout: float = _TIMEOUT,
     ) -> str:
         """
-        Return the URL of a database that is there, whoever has to make it.
+        Return the URL of a database, which is created if it does not exist.
 
         Costs microseconds once it is known to be there. ``extensions`` are
         created in it by the superuser. Raises what ``start()`` raises, and
@@ -229,7 +229,7 @@ class Server:
         """
         Create a database that belongs to the role ``oxy``.
 
-        ``template`` is the database to copy; nobody may be connected to it.
+        ``template`` is the database to copy; no client may be connected to it.
         Raises ConfigurationError when the name is taken or not possible or the
         template does not exist, and ServerError.
         """
@@ -242,7 +242,7 @@ class Server:
         )
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is connected to it; one that is not there is no error."""
+        """Drop a database and end its sessions; one that does not exist is not an error."""
         from oxy_pg.server.cluster import databases
 
         self._known_databases.discard(name)
@@ -292,7 +292,7 @@ class Server:
                 self.release()  # what was not set up to its end is not held
                 if isinstance(error, ServerError):  # a TimeoutError is an OSError
                     raise
-                # It was stopped, or crashed, just after it was ready: somebody brings it back.
+                # It was stopped, or crashed, just after it was ready: try to start it again.
                 if remaining < _LAST_ATTEMPT or not _passes(error):
                     raise self._typed(error, deadline) from error
         raise AssertionError  # the last attempt has returned or raised
@@ -334,7 +334,7 @@ class Server:
         """Leave the role, its password and the database as they have to be."""
         from oxy_pg.server.cluster import databases
 
-        if os.path.exists(self._state.unsynced):  # whoever made the cluster was killed
+        if os.path.exists(self._state.unsynced):  # the process that created the cluster was killed
             from oxy_pg.server.cluster import directory
 
             directory.sync_if_new(self._state)

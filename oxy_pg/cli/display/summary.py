@@ -77,7 +77,7 @@ def _rows(report: MigrationReport) -> Iterator[tuple[str, int, int, Text]]:
     if report.verification.counts:
         for one in report.verification.counts:
             yield one.table, one.source, one.target, Text.assemble(("✓", "green"), _note(one))
-    else:  # nobody has counted
+    else:  # not counted
         for table in report.tables:
             yield table.name, table.rows_read, table.rows_written, Text()
 

@@ -1,4 +1,4 @@
-"""Get a lease on a state directory's server, whoever has to start it."""
+"""Get a lease on a state directory's server, which is started if it is not running."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_FAILURES = 5  # supervisors of our own that end before they have granted a
 
 
 class Request:
-    """What whoever starts the server wants it to be."""
+    """What the starting process wants the server to be."""
 
     __slots__ = ("ephemeral", "keep_alive", "settings")
 
@@ -49,7 +49,7 @@ class Request:
 
 
 class _Started:
-    """A supervisor on its way, and what whoever started it has still to do."""
+    """A supervisor that is starting, and what its starter has still to do."""
 
     __slots__ = ("pid", "waiting_template")
 
@@ -81,7 +81,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
             lease = Lease(state, request.keep_alive, deadline)
             _keep_settings(state, request)
         except SupervisorStopped:
-            failures = 0  # somebody stops what we start: that is for the deadline to end
+            failures = 0  # something stops what we start: that is for the deadline to end
         except SupervisorGone:
             failures += 1
         except StartFailed as error:
@@ -130,7 +130,7 @@ def _blame_settings(state: StateDir, request: Request, error: StartFailed) -> Ox
 
 
 def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _Started | None:
-    """Start the supervisor if nobody else is about to."""
+    """Start the supervisor unless another process is about to."""
     from oxy_pg.server.cluster import directory
     from oxy_pg.server.supervisor import lock
 
@@ -165,7 +165,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         programs = binaries.reachable(binaries.find(), user)
         if is_there:
             adopt = _survivor(state, deadline)
-        # While nobody else can make another one; and before a new cluster is written, because
+        # While no other process can make one; and before a new cluster is written, because
         # to sync a file is to wait for all that was written before it.
         databases.password(state)
         if not is_there:
@@ -194,7 +194,7 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
         if pid and postmaster.dies_with_supervisor(pid, state.socket_dir):
             # The kernel has told it to go, or is about to. It may look ready all the same.
             told_at = told_at or remaining
-            # PostgreSQL 16 hangs for ever in a fast shutdown that comes while it recovers from a
+            # PostgreSQL 16 hangs in a fast shutdown that comes while it recovers from a
             # backend's crash. An immediate one loses nothing: the next start recovers.
             patient = told_at - remaining < _PATIENCE
             postmaster.signal_stop(pid, "fast" if patient else "immediate")
