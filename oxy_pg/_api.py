@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from oxy_pg.report import Progress
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.upgrade.clusters import Upgrade
-    from oxy_pg.system.deadline import Patience
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
@@ -248,7 +247,8 @@ def backup(
     ``keep`` deletes older backups of the same database in that directory, all
     but that many, once the new one is safely in place. ``plain`` writes SQL, as
     ``.sql.gz``, instead of pg_dump's custom format. ``on_progress`` is called on
-    the way. ``timeout`` is how many seconds the server is waited for.
+    the way. ``timeout`` is how many seconds the server is waited for at the
+    beginning; the backup itself takes as long as it takes.
 
     It holds all objects and rows; not the roles, nor other databases. At its
     end stands a manifest with the versions, every table's number of rows, and
@@ -307,7 +307,8 @@ def restore(
     dropped first. ``jobs`` is how many tables and indexes pg_restore works on at
     a time (default: the processors, 4 at most). ``confirm`` is asked before
     something is replaced, and may decline. ``on_progress`` is called on the way,
-    and ``timeout`` is how many seconds the server is waited for.
+    and ``timeout`` is how many seconds the server is waited for once the backup
+    has been checked.
 
     Raises TransferError (NotABackup, BackupDamaged, BackupTooNew, CountsDiffer,
     ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
@@ -381,7 +382,8 @@ def push(
     role needs CREATEDB and must own the old one, and its sessions are ended.
     ``dry_run`` writes nothing, and reports tables, rows, what would be
     replaced, and every problem. ``on_progress`` is called on the way;
-    ``timeout`` is how many seconds either side is waited for.
+    ``timeout`` is how many seconds the two servers are waited for, both together,
+    before the copy begins.
 
     Raises TransferError (DatabaseNotEmpty, ExtensionsMissing, RightsMissing,
     ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer),
@@ -487,7 +489,6 @@ def upgrade(
 
     from oxy_pg import paths
     from oxy_pg.server.upgrade import clusters as upgrades
-    from oxy_pg.system.deadline import Patience
 
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
@@ -495,7 +496,7 @@ def upgrade(
     state = paths.StateDir(paths.state_dir(state_dir))
     given = None if old_bin_dir is None else os.fspath(old_bin_dir)
     with upgrades.begin(state, given, timeout) as work:
-        report = _upgraded(state.data_dir, work, jobs, Patience(timeout), on_progress or _ignore)
+        report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
     if discard_old:
         discarded = upgrades.discard_old(state)
         report = dataclasses.replace(report, kept=None, discarded=tuple(discarded))
@@ -506,7 +507,6 @@ def _upgraded(
     data_dir: str,
     work: Upgrade | None,
     jobs: int,
-    patience: Patience,
     on_progress: Callable[[Progress], object],
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
@@ -521,26 +521,25 @@ def _upgraded(
     with work.old_server() as old:
         altered = work.old_settings()
         programs = work.old_binaries
-        on_progress(Progress("look"))
-        plan = clusters.make_plan(old, programs.bin_dir, programs.version, patience)
-        move = clusters.Move(plan, work.names.dump, jobs, patience, on_progress)
+        plan = clusters.plan(old, programs.bin_dir, programs.version, on_progress)
         work.make_new()
         with work.new_server(bulk=True) as new:
-            move.check_extensions(new)
-            move.run(new)
+            clusters.check_extensions(plan, new)
+            copied = clusters.copy(plan, new, work.names.dump, jobs, on_progress)
             skipped = work.carry_settings(altered)
     on_progress(Progress("restart"))
     with work.new_server(bulk=False) as new:
-        databases = move.verify(new)
+        databases = clusters.verify(plan, copied, new, on_progress)
     on_progress(Progress("swap"))
     kept = work.swap()
+    on_progress(Progress("done"))
     return UpgradeReport(
         data_dir,
         done=True,
         old_version=work.old_binaries.version,
         new_version=work.new_binaries.version,
         databases=databases,
-        skipped=(*move.skipped, *skipped),
+        skipped=(*copied.skipped, *skipped),
         kept=kept,
     )
 

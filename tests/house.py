@@ -51,8 +51,10 @@ ROOMS = {
     ),
     "transfer": (
         ("contents", "report", "tools", "workspace"),
-        ("database",),
-        ("swap",),
+        ("running",),
+        ("database", "properties"),
+        ("locks",),
+        ("swap", "parts"),
         ("backup", "copy"),
     ),
 }

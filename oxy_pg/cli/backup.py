@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.backup.restore import RestoreReport
 
 _BACKUP = {
+    "connect": ("connecting", ""),
     "count": ("counting rows", "tables"),
     "dump": ("dumping", "rows"),
-    "check": ("computing SHA-256", "bytes"),
+    "checksum": ("computing SHA-256", "bytes"),
 }
 _RESTORE = {
-    "check": ("checking SHA-256", "bytes"),
+    "checksum": ("checking SHA-256", "bytes"),
+    "connect": ("connecting", ""),
     "load": ("loading", "bytes"),
-    "compare": ("comparing rows", "tables"),
-    "swap": ("putting it in place", ""),
+    "verify": ("verifying row counts", "tables"),
+    "analyze": ("collecting statistics", ""),
+    "swap": ("swapping databases", ""),
 }
 
 

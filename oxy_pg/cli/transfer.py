@@ -23,21 +23,22 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.report import MovedTable, TransferReport, UpgradeReport
 
 _PASSAGE = {
-    "look": ("looking at both sides", ""),
+    "connect": ("connecting", ""),
+    "plan": ("analysing both sides", ""),
     "count": ("counting rows", "tables"),
     "schema": ("reading the schema", ""),
     "load": ("copying rows", "bytes"),
     "index": ("building indexes and keys", ""),
-    "compare": ("comparing rows", "tables"),
-    "swap": ("putting it in place", ""),
-    "analyze": ("gathering statistics", ""),
+    "verify": ("verifying row counts", "tables"),
+    "analyze": ("collecting statistics", ""),
+    "swap": ("swapping databases", ""),
 }
 _UPGRADE = {
     "start": ("starting the old version", ""),
-    **{phase: _PASSAGE[phase] for phase in ("look", "schema", "load", "index")},
+    **{phase: _PASSAGE[phase] for phase in ("plan", "schema", "load", "index", "analyze")},
     "restart": ("starting the new version", ""),
-    "compare": _PASSAGE["compare"],
-    "swap": _PASSAGE["swap"],
+    "verify": _PASSAGE["verify"],
+    "swap": ("swapping clusters", ""),
 }
 
 

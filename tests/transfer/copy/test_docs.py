@@ -13,7 +13,7 @@ import pytest
 
 import oxy_pg
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def commands(name: str) -> str:
@@ -53,7 +53,7 @@ def test_the_way_back(state_dir, postgresql_18):
     """
     What docs/upgrading.md says on how to undo an upgrade: two renames.
     """
-    from tests.transfer.old_clusters import OldCluster
+    from tests.transfer.copy.old_clusters import OldCluster
 
     old = OldCluster(state_dir, postgresql_18.bin_dir)
     oxy_pg.upgrade(state_dir, old_bin_dir=old.bin_dir)

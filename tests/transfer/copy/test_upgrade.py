@@ -20,7 +20,7 @@ from oxy_pg.server.upgrade import clusters as upgrades
 from oxy_pg.system import files
 from tests.other_servers import DEBIAN_15, postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
-from tests.transfer.old_clusters import OldCluster
+from tests.transfer.copy.old_clusters import OldCluster
 
 BIN_DIRS = {15: lambda: DEBIAN_15, 18: postgresql_18_bin}
 
@@ -186,7 +186,7 @@ def test_what_the_new_version_does_not_know_is_named(old, state_dir):
 
 def test_a_cluster_that_crashed_recovers_first(state_dir):
     """
-    What was committed just before the old server was killed comes along; whatever it is called.
+    What was committed just before the old server was killed is copied; with any path.
     """
     old = OldCluster(state_dir.parent / "mît Leerzeichen 'x'", postgresql_18_bin())
     with old.running(stop="immediate") as url:
@@ -330,9 +330,9 @@ def test_a_prepared_transaction_would_be_lost(old):
     refused(old, oxy_pg.TransferRefused, "COMMIT PREPARED")
 
 
-def test_a_running_server_is_not_pulled_from_under_its_users(old):
+def test_a_running_server_is_not_upgraded(old):
     """
-    Whoever holds the state directory keeps it; the message says how to stop it.
+    A process that holds the state directory keeps it; the message says how to stop it.
     """
     with lock.attempt(old.state), pytest.raises(oxy_pg.UpgradeFailed, match="oxy-pg stop"):
         upgraded(old, timeout=0.3)
@@ -342,7 +342,7 @@ def test_a_running_server_is_not_pulled_from_under_its_users(old):
 
 def test_a_directory_that_is_not_ours_is_left_alone(old):
     """
-    Without our mark it is somebody else's cluster.
+    Without the file that marks it as ours, a cluster is not managed by oxy_pg.
     """
     (old.data_dir / "oxy_pg.txt").unlink()
 
@@ -373,9 +373,9 @@ def test_an_interrupt_leaves_the_old_one(old):
     refused(old, KeyboardInterrupt, None, on_progress=interrupt)
 
 
-def test_nobody_gets_another_cluster_meanwhile(old, state_dir):
+def test_no_process_gets_another_cluster_meanwhile(old, state_dir):
     """
-    Whoever asks during the upgrade waits, or is told of the version; afterwards all is there.
+    A caller during the upgrade waits, or is told of the version; afterwards all is there.
     """
     with old.running() as url:
         run(url(user="oxy"), "CREATE TABLE t AS SELECT generate_series(1, 100000) AS a")
@@ -448,7 +448,7 @@ def test_an_old_one_that_has_no_name_yet_gets_it(old, state_dir, monkeypatch):
     assert not report.done
     assert Path(f"{old.data_dir}.old-18").is_dir()
     assert [(1,)] == run(oxy_pg.ensure(state_dir=state_dir), "SELECT a FROM t")
-    # And whoever deletes the cluster deletes what was kept of it.
+    # Deleting the cluster deletes what was kept of it.
     oxy_pg.Server(state_dir).destroy()
     assert [] == [name for name in os.listdir(state_dir) if name.startswith("postgres_data")]
 
@@ -482,7 +482,7 @@ options = f"size={os.environ['SIZE']},mode=0711"
 subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
 import psycopg, oxy_pg
 from oxy_pg.server.upgrade import clusters as upgrade
-from tests.transfer.old_clusters import OldCluster
+from tests.transfer.copy.old_clusters import OldCluster
 old = OldCluster(Path(disk) / "state", Path(sys.argv[1]))
 with old.running() as url, psycopg.connect(url(user="oxy"), autocommit=True) as connection:
     connection.execute("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 30000)")
@@ -516,7 +516,7 @@ def test_a_full_disk(base_dir, state_dir, way, expected):
         ["unshare", "--mount", "--ipc", "--propagation", "private", sys.executable, "-c",
          SMALL_DISK, str(postgresql_18_bin()), way],
         env={**os.environ, "DISK": str(disk), "SIZE": "150m",
-             "PYTHONPATH": str(Path(__file__).parents[2])},
+             "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         timeout=110,

@@ -1,4 +1,4 @@
-"""What is in a database, and what another one lacks to take it."""
+"""What is in a database, and what another one lacks to receive it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from psycopg import sql
 
 from oxy_pg.errors import ExtensionsMissing, RightsMissing
 from oxy_pg.transfer import database
-from oxy_pg.transfer.copy import rows
+from oxy_pg.transfer.parts import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.transfer.contents import Extension
+    from oxy_pg.transfer.parts.tables import Table
 
 _SCHEMAS = """
     SELECT nspname FROM pg_namespace n
@@ -40,13 +41,13 @@ _UNREADABLE = """
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is in a database at one moment, as far as it goes along."""
+    """What is in a database at one moment, of what is copied."""
 
     version: str
     name: str
     role: str
     size: int  # bytes on disk
-    tables: tuple[rows.Table, ...]
+    tables: tuple[Table, ...]
     extensions: tuple[Extension, ...]
     schemas: tuple[str, ...]
 
@@ -62,7 +63,7 @@ def look(connection: psycopg.Connection[Any], schemas: Sequence[str] | None = No
         name,
         role,
         size,
-        rows.tables(connection, schemas),
+        tables.tables(connection, schemas),
         database.extensions(connection),
         tuple(schema for schema in found if schemas is None or schema in schemas),
     )
@@ -79,7 +80,7 @@ def check_readable(
         raise RightsMissing(
             url,
             tuple(f"SELECT on {name}" for name in names),
-            f"GRANT pg_read_all_data TO {_identifier(role)}; or take what it may read alone, with "
+            f"GRANT pg_read_all_data TO {_identifier(role)}; or copy only what it may read, with "
             "--schema (schemas=).",
         )
 
@@ -93,11 +94,11 @@ def check_extensions(
     fresh: bool = False,
 ) -> list[Extension]:
     """
-    Return the extensions that have to be made in the connection's database first.
+    Return the extensions that have to be created in the connection's database first.
 
-    ``fresh`` is about a new database of that server. Raises ExtensionsMissing
-    for those that cannot be made there: by nobody, because they are not
-    installed, or not by this role unless ``by_superuser``.
+    With ``fresh`` it is a new database of that server that receives them. Raises
+    ExtensionsMissing for those that cannot be created: because they are not
+    installed, or because this role has no right to, unless ``by_superuser``.
     """
     here = {row[0] for row in connection.execute("SELECT extname FROM pg_extension")}
     here = set() if fresh else here
@@ -119,7 +120,7 @@ def check_extensions(
             refused.append((extension.name, "it is not installed on that server"))
         elif not superuser and not trusted[extension.name] and not _may_create_anyway(connection):
             refused.append(
-                (extension.name, f"only an administrator can make it: {_create(extension)}")
+                (extension.name, f"only an administrator can create it: {_create(extension)}")
             )
     if refused:
         raise ExtensionsMissing(url, tuple(refused))
@@ -127,7 +128,7 @@ def check_extensions(
 
 
 def _may_create_anyway(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the role is one that managed servers let make extensions."""
+    """Whether the role is one that managed servers let create extensions."""
     return bool(
         database.one(
             connection,
@@ -144,7 +145,7 @@ def _create(extension: Extension) -> str:
 
 
 def create_schemas(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
-    """Make the schemas that are not there; raises psycopg.Error."""
+    """Create the schemas that do not exist; raises psycopg.Error."""
     for name in dict.fromkeys(names):
         there = database.one(connection, "SELECT true FROM pg_namespace WHERE nspname = %s", name)
         if not there:
@@ -152,7 +153,7 @@ def create_schemas(connection: psycopg.Connection[Any], names: Sequence[str]) ->
 
 
 def create_extensions(connection: psycopg.Connection[Any], extensions: Sequence[Extension]) -> None:
-    """Make these extensions, in the schemas that they have in the source; raises psycopg.Error."""
+    """Create these extensions, in the schemas that they have in the source; psycopg.Error."""
     create_schemas(connection, [extension.schema for extension in extensions])
     for extension in extensions:
         statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE")
@@ -162,7 +163,7 @@ def create_extensions(connection: psycopg.Connection[Any], extensions: Sequence[
 
 
 def check_writable(connection: psycopg.Connection[Any], url: str, schemas: Sequence[str]) -> None:
-    """Make sure that the role may make what comes; RightsMissing names what it may not."""
+    """Make sure that the role may create what is copied; RightsMissing names what it may not."""
     name = str(database.one(connection, "SELECT current_database()"))
     role = _identifier(str(database.one(connection, "SELECT current_user")))
     there = dict(

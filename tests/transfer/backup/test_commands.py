@@ -22,7 +22,7 @@ from oxy_pg.transfer import tools
 from oxy_pg.transfer.backup import backup, manifest, restore
 from tests.transfer.compare import contents
 
-DOC = (Path(__file__).parents[2] / "docs/backups.md").read_text()
+DOC = (Path(__file__).parents[3] / "docs/backups.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL)
 TABLE = "CREATE TABLE item AS SELECT g AS id FROM generate_series(1, 1234) g"
 
@@ -96,7 +96,7 @@ def test_the_path_is_the_result(filled, cli, tmp_path):
 
     assert 0 == done.returncode
     assert [Path(done.stdout.strip())] == list(tmp_path.iterdir())
-    assert done.stderr.startswith("counting rows …\n")
+    assert done.stderr.startswith("connecting …\ncounting rows …\n")
     assert "1,234 rows of 1 tables" in done.stderr
     assert "" == cli("backup", tmp_path, "--quiet").stderr
 
@@ -116,7 +116,7 @@ def test_json(filled, cli, tmp_path):
     assert "***" in restored["url"]
 
 
-def test_nobody_to_ask(filled, cli, tmp_path):
+def test_not_a_terminal(filled, cli, tmp_path):
     """
     Without a terminal a database with tables in it is replaced only with --yes; exit code 2.
     """
@@ -146,7 +146,7 @@ def test_on_a_terminal(filled, cli, tmp_path, answer, code):
     left, shown = on_a_terminal(["restore", path], f"{answer}\n".encode())
 
     assert code == left
-    assert "takes its place, and it is dropped." in shown.replace("\r\n", " ")
+    assert "will be replaced by the backup" in shown.replace("\r\n", " ")
     assert "checking SHA-256" in shown
     assert "━" in shown
     assert (1234 if answer == "y" else 0) == len(contents(filled.url())["public.item"])
@@ -183,7 +183,7 @@ def test_errors_are_one_message(filled, cli, tmp_path):
         ("backup", tmp_path, "-d", "no such"),
         ("backup", tmp_path / "x.dump", "--keep", 3),
         ("backup", tmp_path, "--from", "sqlite:///x.db"),
-        ("backup", tmp_path, "--from", "postgresql://u:sesame@127.0.0.1:1/x"),
+        ("backup", tmp_path, "--from", "postgresql://u:sesame@127.0.0.1:1/x", "--timeout", 1),
     ):
         done = cli(*arguments)
         assert (1, "") == (done.returncode, done.stdout), arguments
@@ -239,7 +239,7 @@ def test_public_names(filled, monkeypatch, tmp_path):
 
 def test_a_scripts_own_commands_do_not_run(debian_15, tmp_path):
     r"""
-    A psql that can be kept from it runs SQL alone: no \! of whoever has written the script.
+    A psql that can be told so runs only SQL: no \! that is in the script.
     """
     source, target = debian_15.new_database(), debian_15.new_database(rights="CREATEDB")
     path = Path(backup.backup(str(tmp_path), source, plain=True).path)

@@ -1,5 +1,5 @@
 """
-Whatever ends an upgrade, the state directory holds the old cluster or the new one.
+However an upgrade ends, the state directory holds the old cluster or the new one.
 
 OXY_PG_KILLS sets how often it is killed (default 2).
 """
@@ -24,7 +24,7 @@ import oxy_pg
 from tests.conftest import processes_below, wait_until
 from tests.other_servers import postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
-from tests.transfer.old_clusters import OldCluster
+from tests.transfer.copy.old_clusters import OldCluster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,11 +94,11 @@ def test_killed_upgrade_leaves_the_old_or_the_new(state_dir, monkeypatch):
 
         outcomes.append((old.data_dir / "PG_VERSION").read_text().strip())
         assert outcomes[-1] in {"16", "18"}
-        # What still runs is on its way out, and nobody is handed anything of it.
+        # What still runs is about to stop, and is not used by anything that starts now.
         oxy_pg.upgrade(state_dir, old_bin_dir=old.bin_dir)
         server = oxy_pg.Server(state_dir)
         after = everything(server.superuser_url("oxy"))
-        if number % 2:  # a crash empties UNLOGGED tables, whoever has caused it
+        if number % 2:  # a crash empties UNLOGGED tables
             after["r public.scratch"] = before["r public.scratch"]
         assert [] == differences(before, after), number
         assert old.password in server.url()

@@ -25,7 +25,7 @@ def same(one, other):
 @pytest.mark.parametrize("plain", [False, True], ids=["custom", "plain"])
 def test_oxy_database_comes_back_after_a_reset(state_dir, oxy_sqlite, tmp_path, plain, monkeypatch):
     """
-    Backup, reset, restore: the Oxy test database, moved in from SQLite, is the same.
+    Backup, reset, restore: the Oxy test database, migrated from SQLite, is the same.
     """
     monkeypatch.setenv("OXY_STATE_DIR", str(state_dir))
     url = oxy_pg.ensure(keep_alive=1)
@@ -47,7 +47,7 @@ def test_oxy_database_comes_back_after_a_reset(state_dir, oxy_sqlite, tmp_path, 
 )
 def test_proj_db_comes_back(new_database, saved, tmp_path):
     """
-    The same with a database that nobody here made.
+    The same with a published database.
     """
     url = new_database()
     oxy_pg.migrate_sqlite(fetch(PYTHON[0]), url)
@@ -86,7 +86,7 @@ def test_all_kinds_of_objects_come_back(new_database, saved, tmp_path, plain):
 @pytest.mark.parametrize("schema", ["public", '"Ver eine"'])
 def test_pgvector_comes_back(new_database, saved, tmp_path, plain, schema):
     """
-    Extensions are made by the superuser, in their schema; their comment is nobody's to set.
+    Extensions are created by the superuser, in their schema; their comments are not set.
     """
     url = new_database()
     with psycopg.connect(superuser(saved.server, url)) as connection:
