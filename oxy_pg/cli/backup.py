@@ -37,7 +37,7 @@ _RESTORE = {
 @click.command()
 @click.argument("path", type=click.Path())
 @click.option("--from", "url", metavar="URL", help="The database; else the embedded server's.")
-@click.option("-d", "--database", default="oxy", show_default=True, metavar="NAME")
+@click.option("-d", "--database", metavar="NAME", help="On the embedded server.")
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
@@ -54,7 +54,7 @@ def backup(
     *,
     path: str,
     url: str | None,
-    database: str,
+    database: str | None,
     keep: int | None,
     plain: bool,
     force: bool,

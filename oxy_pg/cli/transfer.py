@@ -48,10 +48,8 @@ def _passage_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-d",
             "--database",
-            default="oxy",
-            show_default=True,
             metavar="NAME",
-            help="The embedded server's database.",
+            help="The embedded server's database (default: OXY_PG_DATABASE, the project's, or oxy).",
         ),
         click.option(
             "-n", "--schema", "schemas", multiple=True, metavar="NAME", help="Only this schema."
