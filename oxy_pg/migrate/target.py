@@ -16,13 +16,14 @@ from psycopg.conninfo import conninfo_to_dict
 
 from oxy_pg.errors import TargetUnreachable
 from oxy_pg.migrate import names
-from oxy_pg.migrate.convert.types import PgType, parse_type
+from oxy_pg.migrate.convert.types import parse_type
 from oxy_pg.url import check, mask, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oxy_pg.deadline import Deadline
+    from oxy_pg.migrate.convert.kind import PgType
 
 MOST_COLUMNS = 1600
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.check.rowsets import NUMBERS
-from oxy_pg.migrate.convert.equality import family, key_text
 from oxy_pg.migrate.convert.unfit import Unfit
-from oxy_pg.migrate.convert.values import decode
+from oxy_pg.migrate.convert.values import decode, to_text
 from oxy_pg.migrate.names import quoted
 
 if TYPE_CHECKING:
@@ -28,17 +27,20 @@ def comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
         own, other = table.column(name), parent.column(wanted)
         if own is None or other is None:
             return False
-        if family(own.type) is None or family(own.type) != family(other.type):
+        family = own.type.kind.family
+        if family is None or family != other.type.kind.family:
             return False
     return True
 
 
 def is_plain(column: ColumnPlan) -> bool:
-    """Whether values of a column that are equal in PostgreSQL are equal in SQLite too."""
-    fast = column.survey.fast
-    if column.survey.unfit or fast is None or column.type.kind in {"timestamp", "timestamptz"}:
-        return False
-    return column.type.kind != "uuid" or not column.survey.facts.texts
+    """Whether all keys of a column that are equal in PostgreSQL are equal in SQLite too."""
+    survey = column.survey
+    return (
+        survey.fast is not None
+        and not survey.unfit
+        and column.type.kind.has_plain_keys(survey.facts)
+    )
 
 
 class Keys:
@@ -113,6 +115,6 @@ class Keys:
         column = self._columns[number]
         try:
             value = decode(raw, self._encoding) if kind == "text" else raw
-            return key_text(value, column.type, column.survey.option)
+            return column.type.kind.key(to_text(value, column.type, column.survey.option))
         except Unfit:
             return None  # a bad value: named elsewhere, emptied, or its row stays behind

@@ -15,7 +15,6 @@ from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
-from oxy_pg.migrate.convert.equality import family
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
 from oxy_pg.problems import BadValue
@@ -88,8 +87,7 @@ class Preflight:
         if column.generated or (not survey.unfit and not thorough):
             return column
         found = unfit_values(self._source, table.source, survey, everything=thorough)
-        # Of the types that Python knows wholly, PostgreSQL need not be asked.
-        ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
+        ask = survey.type.kind.is_judged_by_postgres
         empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
         # What Python knows to be unfit is emptied on its way; what PostgreSQL refuses, by its row.
         refused = self.rows.temporary(table) if empty else None
@@ -181,7 +179,7 @@ class Preflight:
             planned = [table.column(name) for name in unique.columns]
             columns = [column for column in planned if column is not None]
             plain = all(is_plain(column) for column in columns)
-            if any(family(column.type) is None for column in columns):
+            if any(column.type.kind.family is None for column in columns):
                 continue  # PostgreSQL alone knows
             if exact if not plain else not _is_unique_already(table, unique):
                 self._find_duplicates(table, unique)

@@ -108,7 +108,7 @@ class Loader:
             return None
         if isinstance(value, str) and "\0" in value:
             self.changes[self._tables[number], column.source, "NUL characters taken out"] += 1
-        elif column.type.kind in {"text", "varchar"} and not isinstance(value, str):
+        elif column.type.kind.is_text and not isinstance(value, str):
             self.changes[self._tables[number], column.source, "numbers became text"] += 1
         return codec.quote(text)
 

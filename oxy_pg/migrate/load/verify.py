@@ -18,7 +18,6 @@ from psycopg import sql
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate.check.rowsets import is_among
 from oxy_pg.migrate.convert import values
-from oxy_pg.migrate.convert.equality import canonical
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact, exact_text, readable, row_name, show
@@ -91,7 +90,9 @@ def _as_spelled(
     rows: Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]],
 ) -> Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
     """Let PostgreSQL spell the values of types that it alone knows, as it does in what it sends."""
-    others = [n for n, column in enumerate(table.columns) if column.type.kind == "other"]
+    others = [
+        n for n, column in enumerate(table.columns) if column.type.kind.is_spelled_by_postgres
+    ]
     if not others:
         yield from rows
         return
@@ -114,7 +115,8 @@ def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
         return True
     if wanted is None or found is None:
         return False
-    return canonical(wanted, column.type) == canonical(found, column.type)
+    canonical = column.type.kind.canonical
+    return canonical(wanted) == canonical(found)
 
 
 def arrived(
@@ -167,7 +169,7 @@ def compare_rows(
 
 def _digest(row: tuple[str | None, ...], table: TablePlan) -> int:
     meant = [
-        None if text is None else canonical(text, column.type)
+        None if text is None else column.type.kind.canonical(text)
         for text, column in zip(row, table.columns, strict=True)
     ]
     return int.from_bytes(hashlib.blake2b(repr(meant).encode(), digest_size=16).digest())

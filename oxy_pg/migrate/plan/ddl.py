@@ -19,7 +19,7 @@ from oxy_pg.migrate.target import ident
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.convert.types import PgType
+    from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.plan.plan import ColumnPlan, Options, TablePlan
     from oxy_pg.migrate.source.schema import SourceForeignKey, SourceIndex
     from oxy_pg.migrate.target import TargetSchema
@@ -149,7 +149,7 @@ def _may_be_emptied(table: TablePlan, text: str, options: Options) -> bool:
 
 
 def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:
-    if column.type.kind not in {"bigint", "double"}:
+    if not column.type.kind.computes_alike:
         raise Uncertain(f"its type is {column.type}")
     if column.survey.unfit:
         raise Uncertain(f"not all of them are {column.type}")
@@ -157,7 +157,7 @@ def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:
     alike = {
         name: (target, type_)
         for name, (target, type_) in _names(table).items()
-        if type_.kind == column.type.kind and name not in generated
+        if type_.kind is column.type.kind and name not in generated
     }
     return translate(text, alike)
 
@@ -203,7 +203,7 @@ def _sequence(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
 
 
 def _is_identity(table: TablePlan, column: ColumnPlan) -> bool:
-    return table.source.rowid_alias == column.source and column.type.kind in {"bigint", "integer"}
+    return table.source.rowid_alias == column.source and column.type.kind.is_integer
 
 
 def _term(name: str, collation: str) -> str:
@@ -271,9 +271,9 @@ def _index_column(table: TablePlan, name: str, collation: str, *, unique: bool) 
     column = table.column(name)
     if column is None:
         raise Uncertain(f"its column {name} is not there")
-    if column.type.kind in {"json", "other"}:
+    if not column.type.kind.is_ordered:
         raise Uncertain(f"{column.type} has no order")
-    folds = collation == "NOCASE" and unique and column.type.kind in {"text", "varchar"}
+    folds = collation == "NOCASE" and unique and column.type.kind.is_text
     return _term(column.target, "NOCASE" if folds else "BINARY")
 
 
@@ -284,7 +284,7 @@ def _index_term(table: TablePlan, index: SourceIndex, position: int) -> str:
         if inner.startswith(f"{function}(") and inner.endswith(")") and not index.unique:
             name = inner[len(function) + 1 : -1].strip('"`[]')
             column = table.column(name)
-            if column is not None and column.type.kind in {"text", "varchar"}:
+            if column is not None and column.type.kind.is_text:
                 return f"{function}({ident(column.target)})"
     return translate(text, _names(table))
 
@@ -297,7 +297,7 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         if what == "UNIQUE" and columns == table.source.primary_key:
             reason = "there are NULLs in it, so it is a UNIQUE constraint now"
             writer.leave("primary key", table.source.name, reason)
-        if any(column is None or column.type.kind in {"json", "other"} for column in planned):
+        if any(column is None or not column.type.kind.is_ordered for column in planned):
             writer.leave(what.lower(), table.source.name, "a column's type has no order")
             continue
         spelled = ", ".join(ident(column.target) for column in planned if column is not None)
@@ -388,20 +388,14 @@ def _parent(
         raise Uncertain(f"{', '.join(names)} is not unique in {key.parent}")
     for name, other in zip(key.columns, found, strict=True):
         own = table.column(name)
-        if own is None or _comparable(own) != _comparable(other):
+        if own is None or _group(own) != _group(other):
             raise Uncertain(f"{name} is {own.type if own else '?'}, {other.source} is {other.type}")
     return parent, found
 
 
-def _comparable(column: ColumnPlan) -> str:
-    groups = {
-        "smallint": "int",
-        "integer": "int",
-        "bigint": "int",
-        "varchar": "text",
-        "char": "text",
-    }
-    return groups.get(column.type.kind, column.type.kind)
+def _group(column: ColumnPlan) -> str:
+    """Name the types that may refer to each other."""
+    return column.type.kind.reference_group or column.type.kind.name
 
 
 def _is_unique(parent: TablePlan, columns: set[str]) -> bool:
@@ -419,7 +413,7 @@ def _is_unique(parent: TablePlan, columns: set[str]) -> bool:
         and "NOCASE" not in index.collations
     ]  # fmt: skip
     ordered = all(
-        column is not None and column.type.kind not in {"json", "other"}
+        column is not None and column.type.kind.is_ordered
         for column in (parent.column(name) for name in columns)
     )
     return ordered and columns in keys

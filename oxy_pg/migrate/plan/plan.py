@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
-    from oxy_pg.migrate.convert.types import PgType
+    from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.plan.survey import ColumnSurvey
     from oxy_pg.migrate.source.schema import SourceTable
     from oxy_pg.migrate.target import SetAside, TargetTable

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
-from oxy_pg.migrate.convert.types import Cast, PgType, parse_cast
+from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
 from oxy_pg.migrate.plan.plan import (
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.convert.types import Cast
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target import TargetColumn, TargetSchema
@@ -267,10 +269,10 @@ def _plan_table(
 ) -> TablePlan:
     for column_survey in survey.columns:
         notes.warnings += [f"{table.name}.{column_survey.name}: {n}" for n in column_survey.notes]
-        if column_survey.overlong:
+        rounding = column_survey.type.kind.rounding(column_survey.type)
+        if rounding is not None and column_survey.rounded:
             notes.warnings.append(
-                f"{table.name}.{column_survey.name}: {column_survey.overlong:,} times have more "
-                "than six fraction digits and are rounded to microseconds"
+                f"{table.name}.{column_survey.name}: {column_survey.rounded:,} {rounding.note}"
             )
     if existing is None:
         return TablePlan(table, name, "create", survey.rows, _new_columns(table, survey, notes))

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.migrate.convert import codec, values
-from oxy_pg.migrate.convert.times import instant, unit_of
-from oxy_pg.migrate.convert.types import SIMPLE, Cast, Facts, PgType, choose
-from oxy_pg.migrate.convert.unfit import Unfit, Value
+from oxy_pg.migrate.convert.instants import instant
+from oxy_pg.migrate.convert.kind import Facts
+from oxy_pg.migrate.convert.kinds.numbers import BIGINT
+from oxy_pg.migrate.convert.options import OPTIONS
+from oxy_pg.migrate.convert.types import choose
+from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.source.functions import encoding_of
 from oxy_pg.migrate.source.readers import Question
@@ -24,13 +27,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
 
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.convert.types import Cast
+    from oxy_pg.migrate.convert.unfit import Value
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceColumn, SourceTable
 
 _SAMPLE = 500
 _PART = 10_000  # rowids that a reader is asked about at once, at least
 _PARTS = 8  # of a table for each reader, at most
-_INSTANTS = {"timestamp", "timestamptz", "date"}
 
 _FACTS = """
     sum({x} ISNULL), sum(typeof({x}) = 'integer'), sum(typeof({x}) = 'real'),
@@ -60,9 +65,9 @@ class ColumnSurvey:
     facts: Facts
     fast: codec.Fast | None
     unfit: int
-    option: str | None  # one of CAST_OPTIONS
+    option: str | None  # one of the kind's options
     notes: tuple[str, ...] = ()
-    overlong: int = 0  # times with more than six fraction digits
+    rounded: int = 0  # values of which the kind says that they are rounded on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +188,16 @@ def _look_closely(
     encoding = encoding_of(connection)
     rows, counts = _count(readers, table, proposed)
     surveyed = []
-    for column, proposal, (present, fitting, overlong) in zip(
+    for column, proposal, (present, fitting, rounded) in zip(
         columns, proposed, counts, strict=True
     ):
         if proposal.fast is not None and fitting == present:
-            found = replace(proposal, nulls=rows - present, unfit=0, overlong=overlong)
+            found = replace(proposal, nulls=rows - present, unfit=0, rounded=rounded)
         else:
             (facts,) = _all_facts(connection, quoted(table.name), [column])
             wish = (wanted.get(column.name), casts.get(column.name))
             found = _propose(column, facts, *wish, encoding=encoding)
-            if found.type.kind in _INSTANTS and facts.texts and facts.integers + facts.reals:
+            if found.type.kind.is_instant and facts.texts and facts.integers + facts.reals:
                 # Only texts that are times say that a number beside them is none.
                 times = _count_times(connection, table, column)
                 found = _propose(column, facts, *wish, encoding=encoding, times=times)
@@ -245,26 +250,17 @@ def _propose(
     notes: list[str] = []
     type_ = wanted or (cast_.type if cast_ else choose(column.declared, facts))
     if wanted is None and column.generated is None and column.key_position and _is_rowid(column):
-        type_ = cast_.type if cast_ else SIMPLE["bigint"]
-    option = cast_.option if cast_ else None
-    if option is None and type_.kind in _INSTANTS:
+        type_ = cast_.type if cast_ else BIGINT.type
+    # The target may have another type than the cast, for which its option means nothing.
+    option = cast_.option if cast_ and cast_.option in type_.kind.options else None
+    if option is None and type_.kind.is_instant:
         numbers = facts.integers + facts.reals
         # A stray text among numbers is a bad value; a stray number among texts is one too.
         if numbers > (facts.texts if times is None else times):
-            unit = unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
-            option = unit
-            notes.append(f"{numbers:,} numbers are read as {_UNIT_NAMES[unit]}")
-    fast = codec.fast(type_, facts, Cast(type_, option) if option else None, encoding)
+            option = type_.kind.unit(facts)
+            notes.append(f"{numbers:,} numbers are read as {OPTIONS[option or '']} (UTC)")
+    fast = codec.fast(type_, facts, option, encoding)
     return ColumnSurvey(column.name, type_, facts.nulls, facts, fast, 0, option, tuple(notes))
-
-
-_UNIT_NAMES = {
-    "s": "seconds since 1970 (UTC)",
-    "ms": "milliseconds since 1970 (UTC)",
-    "us": "microseconds since 1970 (UTC)",
-    "ns": "nanoseconds since 1970 (UTC)",
-    "julian": "Julian days (UTC)",
-}
 
 
 def _count_times(connection: sqlite3.Connection, table: SourceTable, column: SourceColumn) -> int:
@@ -301,7 +297,7 @@ def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str
         test = column.fast.fits.replace("{x}", name) if column.fast else ""
         not_null = table.column(column.name).not_null
         fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
-        terms += [_present(table, column), _overlong(column, name)]
+        terms += [_present(table, column), _rounded(column, name)]
     return [*terms, f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)"]
 
 
@@ -311,8 +307,8 @@ def _all_fitting(proposed: list[ColumnSurvey], sums: list[int]) -> TableSurvey |
         return None
     rows, *counts, _ = sums
     surveyed = [
-        replace(column, nulls=rows - present, unfit=0, overlong=overlong)
-        for column, present, overlong in zip(proposed, counts[::2], counts[1::2], strict=True)
+        replace(column, nulls=rows - present, unfit=0, rounded=rounded)
+        for column, present, rounded in zip(proposed, counts[::2], counts[1::2], strict=True)
     ]
     return TableSurvey(rows, tuple(surveyed))
 
@@ -320,7 +316,7 @@ def _all_fitting(proposed: list[ColumnSurvey], sums: list[int]) -> TableSurvey |
 def _count(
     readers: Readers, table: SourceTable, proposed: list[ColumnSurvey]
 ) -> tuple[int, list[tuple[int, int, int]]]:
-    """Return the rows, and of each column the values, those that fit, and the overlong times."""
+    """Return the rows, and of each column the values, those that fit, and the rounded times."""
     rows = 0
     counts: list[tuple[int, int, int]] = []
     for start in range(0, max(1, len(proposed)), 300):
@@ -328,7 +324,7 @@ def _count(
         for column in proposed[start : start + 300]:
             name = quoted(column.name)
             fits = column.fast.fits.replace("{x}", name) if column.fast else "0"
-            terms += [_present(table, column), f"sum({fits})", _overlong(column, name)]
+            terms += [_present(table, column), f"sum({fits})", _rounded(column, name)]
         ((rows, *numbers),) = _sums(readers, [(table, terms)])
         counts += zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
     return rows, counts
@@ -340,17 +336,14 @@ def _present(table: SourceTable, column: ColumnSurvey) -> str:
     return "count(*)" if is_not_null else f"count({quoted(column.name)})"
 
 
-def _overlong(column: ColumnSurvey, name: str) -> str:
-    if column.type.kind not in {"timestamp", "timestamptz"}:
-        return "0"
-    # Hardly any time has a digit there, and to look at one takes less time.
-    seventh = f"substr({name}, 27, 1) BETWEEN '0' AND '9'"
-    return f"sum(CASE WHEN {seventh} THEN {name} GLOB '{codec.TIME}.{'[0-9]' * 7}*' END)"
+def _rounded(column: ColumnSurvey, name: str) -> str:
+    rounding = column.type.kind.rounding(column.type)
+    return "0" if rounding is None else f"sum({rounding.sql.replace('{x}', name)})"
 
 
 def _recount(readers: Readers, table: SourceTable, column: ColumnSurvey) -> ColumnSurvey:
-    _, ((present, fitting, overlong),) = _count(readers, table, [column])
-    return replace(column, unfit=present - fitting, overlong=overlong)
+    _, ((present, fitting, rounded),) = _count(readers, table, [column])
+    return replace(column, unfit=present - fitting, rounded=rounded)
 
 
 def row_name(table: SourceTable, identity: tuple[Value | None, ...]) -> str:

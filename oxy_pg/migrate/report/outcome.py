@@ -68,11 +68,9 @@ def _changes(
         report.Change(table, column, count, what) for (table, column, what), count in counts.items()
     ]
     found += [
-        report.Change(
-            table.source.name, column.source, column.survey.overlong, "rounded to microseconds"
-        )
+        report.Change(table.source.name, column.source, column.survey.rounded, rounding.change)
         for table in plan.tables
         for column in table.columns
-        if column.survey.overlong
+        if column.survey.rounded and (rounding := column.type.kind.rounding(column.type))
     ]
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.migrate.convert.types import Facts, choose, parse_cast, parse_type
+from oxy_pg.migrate.convert.kind import Facts
+from oxy_pg.migrate.convert.types import choose, parse_cast, parse_type
 
 NOTHING = Facts()
 INTEGERS = Facts(integers=9, greatest=7, bits=False)
@@ -107,7 +108,7 @@ def test_types_of_the_target_are_read(spelled, kind, size, scale):
     A type is read as format_type() spells it.
     """
     found = parse_type(spelled)
-    assert (kind, size, scale) == (found.kind, found.size, found.scale)
+    assert (kind, size, scale) == (found.kind.name, found.size, found.scale)
 
 
 def test_an_unknown_cast_option_is_refused():
