@@ -33,7 +33,7 @@ ROOMS = {
         ("temporary", "doctor"),
     ),
     "migrate": (
-        ("names",),
+        ("names", "options", "skipped"),
         ("source",),
         ("convert",),
         ("target",),
@@ -41,7 +41,7 @@ ROOMS = {
         ("check",),
         ("report",),
         ("load",),
-        ("diagnosis",),
+        ("diagnosis", "outcome", "preparation"),
         ("migration",),
     ),
     "transfer": (

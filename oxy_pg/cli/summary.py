@@ -15,7 +15,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.report.report import Count, MigrationReport
+    from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.migrate.report.values import Count
 
 
 def show(report: MigrationReport) -> None:
@@ -31,7 +32,7 @@ def show(report: MigrationReport) -> None:
         for line in text.getvalue().splitlines():
             click.echo(line.rstrip())
     for skipped in report.skipped:
-        click.echo(f"left behind: {skipped.kind} {skipped.name}: {skipped.reason}")
+        click.echo(f"left behind: {skipped.what} {skipped.name}: {skipped.reason}")
     for change in report.changes:
         click.echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
     for warning in report.warnings:

@@ -248,7 +248,7 @@ def test_other_defaults_are_left_behind_by_name(move, default):
     Field note 9: what is not certain is dropped, and listed.
     """
     report = move(f"CREATE TABLE t (id INTEGER PRIMARY KEY, v text DEFAULT {default})")
-    assert [("default", "t.v")] == [(s.kind, s.name) for s in report.skipped]
+    assert [("default", "t.v")] == [(s.what, s.name) for s in report.skipped]
 
 
 def test_every_bad_value_is_named(move):
@@ -481,7 +481,7 @@ def test_virtual_tables_and_their_shadows_are_reported(move):
         "CREATE VIRTUAL TABLE docs USING fts5(body);"
         "CREATE VIRTUAL TABLE geo USING rtree(id, a, b); CREATE TABLE t (v)"
     )
-    kinds = {s.name: s.kind for s in report.skipped}
+    kinds = {s.name: s.what for s in report.skipped}
     assert "virtual" == kinds["docs"] == kinds["geo"]
     assert "shadow" == kinds["docs_data"] == kinds["geo_node"]
     assert ["t"] == [t.name for t in report.tables]
@@ -536,7 +536,7 @@ def test_a_primary_key_with_nulls_becomes_unique(move, pg):
     Field note 22: in a new table the key keeps its meaning as a UNIQUE constraint.
     """
     report = move("CREATE TABLE t (id TEXT PRIMARY KEY)", {"t": [(None,), (None,), ("a",)]})
-    assert [("primary key", "t")] == [(s.kind, s.name) for s in report.skipped]
+    assert [("primary key", "t")] == [(s.what, s.name) for s in report.skipped]
     assert [("UNIQUE (id)",)] == pg(
         "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass"
     )
@@ -586,7 +586,7 @@ def test_generated_columns_checks_views_and_triggers(move, pg):
     )
     assert [(1, 2, 3, "XYZ", "xyz")] == pg("SELECT * FROM t")
     assert {"view", "trigger", "check", "generated column", "index"} == {
-        s.kind for s in report.skipped
+        s.what for s in report.skipped
     }
     indexes = {
         row[0]

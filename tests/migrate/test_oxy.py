@@ -90,7 +90,7 @@ def test_all_of_it_moves_into_an_empty_database(tmp_path, pg_url):
     report = migrate(path, pg_url, verify="full")
 
     assert [] == differences(path, pg_url, tables=MOVED)
-    left = {(skipped.kind, skipped.name): skipped.reason for skipped in report.skipped}
+    left = {(skipped.what, skipped.name): skipped.reason for skipped in report.skipped}
     lost = schema_differences(path, pg_url, allowed=left)
     assert [] == [one for one in lost if "seaql_migrations" not in one]
     assert any("_runs_old" in f"{skipped.name} {skipped.reason}" for skipped in report.skipped)

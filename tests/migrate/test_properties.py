@@ -132,7 +132,7 @@ def check_migration(path: str, url: str) -> str:
 
 def _wrongly_arrived(path: str, url: str, report: MigrationReport) -> Iterator[str]:
     names = names_in(report)
-    explained = {(skipped.kind, skipped.name): skipped.reason for skipped in report.skipped}
+    explained = {(skipped.what, skipped.name): skipped.reason for skipped in report.skipped}
     wrong = [
         *differences(path, url, names=names),
         *schema_differences(path, url, allowed=explained, names=names),
@@ -152,7 +152,7 @@ def _checks_lost(path: str, url: str, report: MigrationReport) -> Iterator[str]:
             "WHERE contype = 'c' AND relnamespace = 'public'::regnamespace"
         ).fetchone() or (0,)
     ours = sum(text.count(" CHECK (") for (text,) in texts)
-    left = sum(skipped.kind == "check" for skipped in report.skipped)
+    left = sum(skipped.what == "check" for skipped in report.skipped)
     if ours != found[0] + left:
         yield f"{ours} CHECKs, of which {found[0]} arrived and {left} were left behind"
 

@@ -60,7 +60,7 @@ def test_foreign_key_to_a_key_that_stays_behind(lite, pg_url):
 
     report = migrate(path, pg_url, verify="full")
 
-    assert {"primary key", "foreign key"} <= {skipped.kind for skipped in report.skipped}
+    assert {"primary key", "foreign key"} <= {skipped.what for skipped in report.skipped}
 
 
 def test_unique_over_text_and_json_stays_behind(lite, pg_url):
@@ -207,7 +207,7 @@ def test_generated_values_that_overflow_come_along(lite, pg_url, pg):
     report = migrate(path, pg_url, verify="full")
 
     assert [(3.0,), (float("inf"),)] == pg("SELECT twice FROM t ORDER BY id")
-    assert ["generated column"] == [skipped.kind for skipped in report.skipped]
+    assert ["generated column"] == [skipped.what for skipped in report.skipped]
 
 
 @pytest.mark.parametrize("declared", ["BLOB", "datetime", "decimal", "decimal(10,2)", "uuid", ""])
@@ -756,7 +756,7 @@ def test_values_that_break_a_promise_of_sqlite_are_no_damage(lite, pg_url, pg):
     assert () == migrate(path, pg_url, dry_run=True).problems
     report = migrate(path, pg_url, verify="full")
 
-    assert ["check"] == [skipped.kind for skipped in report.skipped]
+    assert ["check"] == [skipped.what for skipped in report.skipped]
     assert [(1,), (-1,)] == pg("SELECT n FROM t")
 
 

@@ -17,6 +17,7 @@ from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
+from oxy_pg.migrate.target import session
 from oxy_pg.problems import BadValue
 
 if TYPE_CHECKING:
@@ -125,12 +126,13 @@ class Preflight:
     ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
         if not batch or self._target.info.server_version < 160000:
             return
-        rows = self._target.execute(
-            "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
-            "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
-            [[text for *_, text in batch], column.type.sql],
-        )
-        for number, message in rows.fetchall():
+        with session.transaction(self._target):
+            rows = self._target.execute(
+                "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
+                "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
+                [[text for *_, text in batch], column.type.sql],
+            ).fetchall()
+        for number, message in rows:
             where, key, value, _ = batch[number - 1]
             name = self._table_of(column)
             yield key, BadValue(name, column.source, where, show(value), message), True

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.migrate.report.report import SequenceReport
-from oxy_pg.migrate.target import ident
+from oxy_pg.migrate.report.values import SequenceReport
+from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     import psycopg

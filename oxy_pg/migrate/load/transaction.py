@@ -17,18 +17,20 @@ from psycopg import sql
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
-from oxy_pg.migrate.report import report
-from oxy_pg.migrate.target import ident
+from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
+from oxy_pg.migrate.skipped import Skipped
+from oxy_pg.migrate.target import session
+from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oxy_pg.migrate import target
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.load import Reading
     from oxy_pg.migrate.plan.plan import Plan, Statement, TablePlan
     from oxy_pg.migrate.source.readers import Readers
+    from oxy_pg.migrate.target.set_aside import SetAside
 
 _log = logging.getLogger("oxy_pg")
 
@@ -59,13 +61,13 @@ class Transaction:
         self._filled: set[str] = set()  # tables, by their names in the target
         self._waiting = list(plan.post_data)
         self.in_order: set[str] = set()  # tables whose rows lie as they were written
-        self.left_behind: list[report.LeftBehind] = []
-        self.sequences: tuple[report.SequenceReport, ...] = ()
-        self.verified = report.Verification(plan.options.verify, 0, 0, 0)
+        self.skipped: list[Skipped] = []
+        self.sequences: tuple[SequenceReport, ...] = ()
+        self.verified = Verification(plan.options.verify, 0, 0, 0)
 
     def run(self) -> None:
         """Write, compare, commit. Raises what PostgreSQL says, and MigrationError's children."""
-        with self.server.transaction():
+        with session.transaction(self.server, writes=True):
             self._write()
             self.doing = "commit to"
 
@@ -110,7 +112,7 @@ class Transaction:
             raise TargetNotEmpty(tuple(full))
         return before
 
-    def _put_aside(self) -> list[target.SetAside]:
+    def _put_aside(self) -> list[SetAside]:
         self.doing = "set aside the constraints of"
         done = []
         for aside in self.plan.set_aside:
@@ -191,7 +193,7 @@ class Transaction:
         self.loaded[name] = loaded
         on_rows(loaded.rows, loaded.bytes, "table")
 
-    def _post_data(self, aside: list[target.SetAside]) -> None:
+    def _post_data(self, aside: list[SetAside]) -> None:
         self.doing = "build indexes and constraints on"
         self.on_progress(Progress("index", of=len(self.plan.tables)))
         self._post_statements()
@@ -220,7 +222,8 @@ class Transaction:
             raise
         except psycopg.Error as error:
             reason = f"PostgreSQL refuses it: {error.diag.message_primary}"
-            self.left_behind.append(report.LeftBehind(statement.kind, statement.name, reason))
+            made = statement.source_sql
+            self.skipped.append(Skipped(statement.what, statement.name, reason, made))
 
     def _verify(self, before: dict[str, tuple[int, int]]) -> None:
         self.doing = "verify the rows of"
@@ -236,7 +239,7 @@ class Transaction:
             left = self.preflight.rows.count(table)
             wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
-            counts.append(report.Count(table.source.name, table.rows, found, kept, left))
+            counts.append(Count(table.source.name, table.rows, found, kept, left))
             rows += found - kept
             if found != wanted:
                 differences.append(
@@ -250,6 +253,6 @@ class Transaction:
                 cells += (found - kept) * len(table.columns)
         if differences:
             raise VerificationFailed(tuple(differences))
-        self.verified = report.Verification(
+        self.verified = Verification(
             self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
         )

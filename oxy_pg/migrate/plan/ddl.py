@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan.expressions import Uncertain, translate, translate_default
-from oxy_pg.migrate.plan.plan import ForeignKey, Skipped, Statement, UniqueKey
+from oxy_pg.migrate.plan.plan import ForeignKey, Statement, UniqueKey
+from oxy_pg.migrate.skipped import Skipped
 from oxy_pg.migrate.source import tokens
-from oxy_pg.migrate.target import ident
+from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oxy_pg.migrate.convert.kind import PgType
-    from oxy_pg.migrate.plan.plan import ColumnPlan, Options, TablePlan
+    from oxy_pg.migrate.options import Options
+    from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
     from oxy_pg.migrate.source.schema import SourceForeignKey, SourceIndex
-    from oxy_pg.migrate.target import TargetSchema
+    from oxy_pg.migrate.target.catalog import TargetSchema
 
 
 @dataclass(slots=True)
@@ -54,8 +56,8 @@ class _Writer:
         self.indexes: dict[str, str] = {}  # of the source, and the target's tables they are on
         self.uniques: dict[str, list[UniqueKey]] = defaultdict(list)
 
-    def leave(self, kind: str, name: str, reason: str) -> None:
-        self.skipped.append(Skipped(kind, name, reason))
+    def skip(self, what: str, name: str, reason: str, sql: str | None = None) -> None:
+        self.skipped.append(Skipped(what, name, reason, sql))
 
     def name(self, relation: str) -> str:
         return ident(self.target.name, relation)
@@ -133,7 +135,8 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
     except Uncertain as reason:
         if writer is not None:
             name = f"{table.source.name}.{column.source}"
-            writer.leave("generated column", name, f"its values came along; {reason}")
+            made = f"GENERATED ALWAYS AS ({source.generated})"
+            writer.skip("generated column", name, f"its values came along; {reason}", made)
         return None
 
 
@@ -181,7 +184,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
             line += f" DEFAULT {translate_default(source.default, column.type)}"
         except Uncertain as reason:
             name = f"{table.source.name}.{column.source}"
-            writer.leave("default", name, f"{source.default}: {reason}")
+            writer.skip("default", name, f"{source.default}: {reason}", source.default)
     if source.collation not in {"BINARY", "NOCASE"}:
         writer.warnings.append(
             f"{table.source.name}.{column.source}: its collation {source.collation} is lost"
@@ -218,8 +221,8 @@ def _indexes(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         try:
             yield _index(table, index, writer)
         except Uncertain as reason:
-            kind = "unique index" if index.unique else "index"
-            writer.leave(kind, index.name, f"on {table.source.name}: {reason}")
+            what = "unique index" if index.unique else "index"
+            writer.skip(what, index.name, f"on {table.source.name}: {reason}", index.sql)
 
 
 def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
@@ -243,7 +246,9 @@ def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
     unique = "UNIQUE " if index.unique else ""
     on = f"{writer.table_name(table)} ({', '.join(terms)})"
     sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
-    return Statement("index", index.name, sql, _after(table), optional=not index.unique)
+    return Statement(
+        "index", index.name, sql, _after(table), optional=not index.unique, source_sql=index.sql
+    )
 
 
 def _after(*tables: TablePlan) -> frozenset[str]:
@@ -296,9 +301,9 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         planned = [table.column(column) for column in columns]
         if what == "UNIQUE" and columns == table.source.primary_key:
             reason = "there are NULLs in it, so it is a UNIQUE constraint now"
-            writer.leave("primary key", table.source.name, reason)
+            writer.skip("primary key", table.source.name, reason)
         if any(column is None or not column.type.kind.is_ordered for column in planned):
-            writer.leave(what.lower(), table.source.name, "a column's type has no order")
+            writer.skip(what.lower(), table.source.name, "a column's type has no order")
             continue
         spelled = ", ".join(ident(column.target) for column in planned if column is not None)
         label = "the primary key" if columns == table.source.primary_key else "a UNIQUE constraint"
@@ -313,7 +318,7 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
                     for column, collation in zip(index.columns, index.collations, strict=True)
                 ]
             except Uncertain as reason:
-                writer.leave("unique", table.source.name, str(reason))
+                writer.skip("unique", table.source.name, str(reason))
                 continue
             _note_unique(table, index, writer)
             create = f"CREATE UNIQUE INDEX ON {name} ({', '.join(terms)})"
@@ -340,11 +345,12 @@ def _checks(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         try:
             condition = translate(text, _names(table))
         except Uncertain as reason:
-            writer.leave("check", label, str(reason))
+            writer.skip("check", label, str(reason), f"CHECK ({text})")
             continue
         named = f"CONSTRAINT {ident(shorten(name, set()))} " if name else ""
         sql = f"ALTER TABLE {writer.table_name(table)} ADD {named}CHECK ({condition})"
-        yield Statement("check", label, sql, _after(table), optional=True)
+        made = f"CHECK ({text})"
+        yield Statement("check", label, sql, _after(table), optional=True, source_sql=made)
 
 
 def _foreign_keys(
@@ -355,7 +361,7 @@ def _foreign_keys(
         try:
             parent, columns = _parent(table, key, tables)
         except Uncertain as reason:
-            writer.leave("foreign key", label, str(reason))
+            writer.skip("foreign key", label, str(reason))
             writer.warnings.append(f"foreign key {label} is left out: {reason}")
             continue
         own = [table.column(column) for column in key.columns]

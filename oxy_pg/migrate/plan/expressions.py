@@ -15,7 +15,7 @@ from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.convert.values import to_text
 from oxy_pg.migrate.names import folded
 from oxy_pg.migrate.source import tokens
-from oxy_pg.migrate.target import ident, literal
+from oxy_pg.migrate.target.spelling import ident, literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

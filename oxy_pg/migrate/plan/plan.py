@@ -9,26 +9,31 @@ from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.options import Options
     from oxy_pg.migrate.plan.survey import ColumnSurvey
+    from oxy_pg.migrate.skipped import Skipped
     from oxy_pg.migrate.source.schema import SourceTable
-    from oxy_pg.migrate.target import SetAside, TargetTable
+    from oxy_pg.migrate.target.catalog import TargetTable
+    from oxy_pg.migrate.target.set_aside import SetAside
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """
-    One statement.
+    One statement, which makes ``what`` is called ``name`` in the source.
 
     ``after`` are the tables, by their names in the target, that are filled
-    before it. When PostgreSQL rejects an ``optional`` one, the object is left
-    behind with that reason; any other rejection ends the migration.
+    before it. When PostgreSQL rejects an ``optional`` one, the object is
+    skipped with that reason; any other rejection ends the migration.
+    ``source_sql`` is what made the object in SQLite, where it is known.
     """
 
-    kind: str
+    what: str
     name: str
     sql: str
     after: frozenset[str] = frozenset()
     optional: bool = False
+    source_sql: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +59,6 @@ class UniqueKey:
     columns: tuple[str, ...]
     folds: tuple[bool, ...]
     predicate: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user asked for."""
-
-    tables: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
-    schema: Literal["auto", "create", "existing"] = "auto"
-    casts: tuple[tuple[str, str], ...] = ()
-    on_bad_value: Literal["error", "null", "skip"] = "error"
-    on_orphan: Literal["error", "null", "skip"] = "error"
-    if_not_empty: Literal["error", "append", "truncate"] = "error"
-    verify: Literal["counts", "full", "none"] = "counts"
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Something that stays behind, and why."""
-
-    kind: str
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +115,7 @@ class Plan:
     foreign_keys: tuple[ForeignKey, ...]
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
-    options: Options = Options()
+    options: Options
 
     @property
     def rows(self) -> int:

@@ -13,18 +13,12 @@ from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
-from oxy_pg.migrate.plan.plan import (
-    ColumnPlan,
-    ForeignKey,
-    Options,
-    Plan,
-    Skipped,
-    TablePlan,
-    UniqueKey,
-)
+from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
+from oxy_pg.migrate.skipped import Skipped
 from oxy_pg.migrate.source import tokens
-from oxy_pg.migrate.target import MOST_COLUMNS, SetAside, TargetTable, ident
+from oxy_pg.migrate.target.catalog import MOST_COLUMNS
+from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,9 +28,11 @@ if TYPE_CHECKING:
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
+    from oxy_pg.migrate.options import Options
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
-    from oxy_pg.migrate.target import TargetColumn, TargetSchema
+    from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
+    from oxy_pg.migrate.target.set_aside import SetAside
 
 # The tables in which migration tools keep their books, and the column that tells the version.
 BOOKKEEPING = {
@@ -86,7 +82,7 @@ def make_plan(
     and ConfigurationError for options that name what is not there.
     """
     notes = _Notes()
-    notes.skipped += [Skipped(*left) for left in source.left_behind]
+    notes.skipped += source.skipped
     chosen = _choose_tables(source, target, options, notes)
     casts = _casts(source, options)
     found = _find_tables(chosen, target)
@@ -157,7 +153,7 @@ def _matches(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast]:
     casts = {}
-    for name, spelled in options.casts:
+    for name, spelled in (options.casts or {}).items():
         table_name, _, column_name = name.rpartition(".")
         table = source.table(table_name)
         columns = {folded(c.name): c.name for c in table.columns} if table else {}

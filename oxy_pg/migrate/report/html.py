@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from oxy_pg.migrate.report.report import MigrationReport, TableReport
+    from oxy_pg.migrate.report.values import Outcome, TableReport
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --soft: #66788a; --line: #d8e0e8;
@@ -45,7 +45,7 @@ td.number, th.number { padding-left: .5rem; } summary { overflow-wrap: anywhere;
 """
 
 
-def page(report: MigrationReport) -> str:
+def page(report: Outcome) -> str:
     """Return the page."""
     title = "Dry run: what would move" if report.dry_run else "Moved to PostgreSQL"
     sections = [
@@ -53,7 +53,7 @@ def page(report: MigrationReport) -> str:
         _tables(report),
         _charts(report),
         _types(report),
-        _left_behind(report),
+        _skipped(report),
         _changes(report),
         _sequences(report),
         _next_steps(report),
@@ -70,7 +70,7 @@ def page(report: MigrationReport) -> str:
     )
 
 
-def _facts(report: MigrationReport) -> str:
+def _facts(report: Outcome) -> str:
     rows = report.rows if not report.dry_run else sum(t.rows_read for t in report.tables)
     checked = {
         "full": (f"{report.verification.values:,}", "values compared"),
@@ -129,13 +129,13 @@ def _cell(value: str | float) -> str:
     return f'<td class="number">{text}</td>' if _is_figure(value) else f"<td>{text}</td>"
 
 
-def _problems(report: MigrationReport) -> str:
+def _problems(report: Outcome) -> str:
     parts = [f'<li class="bad">{escape(p.kind)}: {escape(p.message)}</li>' for p in report.problems]
     parts += [f'<li class="warn">{escape(warning)}</li>' for warning in report.warnings]
     return _section("To look at", f"<ul>{''.join(parts)}</ul>") if parts else ""
 
 
-def _tables(report: MigrationReport) -> str:
+def _tables(report: Outcome) -> str:
     rows = [
         (
             t.name if t.target == t.name else f"{t.name} → {t.target}",
@@ -152,7 +152,7 @@ def _tables(report: MigrationReport) -> str:
     return _section("What moved", _grid(heads, rows)) if rows else ""
 
 
-def _charts(report: MigrationReport) -> str:
+def _charts(report: Outcome) -> str:
     charts: list[tuple[str, Callable[[TableReport], float], Callable[[float], str]]] = [
         ("Rows", lambda t: t.rows_written, lambda v: f"{v:,.0f}"),
         ("Bytes", lambda t: t.bytes, _size),
@@ -195,7 +195,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 26 else f"{name[:25]}…"
 
 
-def _types(report: MigrationReport) -> str:
+def _types(report: Outcome) -> str:
     parts = [
         f"<details><summary>{escape(t.name)}</summary>"
         + _grid(
@@ -216,23 +216,23 @@ def _types(report: MigrationReport) -> str:
     return _section("What the types became", "".join(parts)) if parts else ""
 
 
-def _left_behind(report: MigrationReport) -> str:
-    rows = [(s.kind, s.name, s.reason) for s in report.skipped]
+def _skipped(report: Outcome) -> str:
+    rows = [(s.what, s.name, s.reason) for s in report.skipped]
     return _section("What stayed behind", _grid(("what", "name", "why"), rows)) if rows else ""
 
 
-def _changes(report: MigrationReport) -> str:
+def _changes(report: Outcome) -> str:
     rows = [(c.table, c.column, c.count, c.what) for c in report.changes]
     heads = ("table", "column", "values", "what happened")
     return _section("Values that changed", _grid(heads, rows)) if rows else ""
 
 
-def _sequences(report: MigrationReport) -> str:
+def _sequences(report: Outcome) -> str:
     rows = [(s.name, s.next) for s in report.sequences]
     return _section("Sequences", _grid(("sequence", "next number"), rows)) if rows else ""
 
 
-def _next_steps(report: MigrationReport) -> str:
+def _next_steps(report: Outcome) -> str:
     if report.dry_run:
         steps = [
             "Nothing was written, on either side.",

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from urllib.parse import quote, unquote
 
+from oxy_pg.deadline import Deadline
 from oxy_pg.errors import ConfigurationError, SourceUnreadable
 from oxy_pg.url import mask
 
@@ -43,19 +44,19 @@ def path_of(given: str) -> str:
     return path
 
 
-def connect(path: str, timeout: float) -> sqlite3.Connection:
+def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
     """
     Open the database read-only, inside one read transaction.
 
-    The file is never created and never changed. Waits up to ``timeout``
-    seconds for a lock. Raises SourceUnreadable, which says why and what to do.
+    The file is never created and never changed. Waits for a lock until the
+    deadline. Raises SourceUnreadable, which says why and what to do.
     """
     _refuse_what_is_no_database(path)
     try:
-        connection = _open(path, timeout)
+        connection = _open(path)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
-            begin(connection)
+            begin(connection, deadline)
         except BaseException:
             connection.close()
             raise
@@ -64,26 +65,32 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: str, timeout: float) -> sqlite3.Connection:
+def _open(path: str) -> sqlite3.Connection:
     # Not "immutable": that would ignore the -wal file, where the newest rows may be.
     uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
-    return sqlite3.connect(
-        uri, timeout=timeout, uri=True, isolation_level=None, check_same_thread=False
-    )
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
-def begin(connection: sqlite3.Connection) -> None:
-    """Begin a read transaction, which sees what is there now."""
+def begin(connection: sqlite3.Connection, deadline: Deadline) -> None:
+    """Begin a read transaction, which sees what is there now; wait for locks."""
+    _wait(connection, deadline)
     connection.execute("BEGIN")
     # Only what is read makes it one (https://www.sqlite.org/lang_transaction.html).
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-class Watch:
-    """Sees whether anybody else has changed the database."""
+def _wait(connection: sqlite3.Connection, deadline: Deadline) -> None:
+    """Let the connection wait for locks until the deadline."""
+    milliseconds = min(deadline.remaining() * 1000, 2**31 - 1)
+    connection.execute(f"PRAGMA busy_timeout = {round(milliseconds)}")
 
-    def __init__(self, path: str) -> None:
-        self._connection = _open(path, 5.0)  # seconds: sqlite3's own default
+
+class Watch:
+    """Sees whether another program has changed the database."""
+
+    def __init__(self, path: str, deadline: Deadline) -> None:
+        self._connection = _open(path)
+        _wait(self._connection, deadline)
 
     def version(self) -> int:
         """
@@ -128,11 +135,12 @@ def back_up(path: str, to: str, timeout: float) -> None:
     """
     Copy the database as of one moment, its -wal file's rows included.
 
-    Raises ConfigurationError when there is something at ``to`` already.
+    ``timeout`` is how many seconds to wait for a lock. Raises ConfigurationError
+    when there is something at ``to`` already.
     """
     if os.path.exists(to):
         raise ConfigurationError(f"The backup {to} exists already; nothing was overwritten.")
-    connection = connect(path, timeout)
+    connection = connect(path, Deadline(timeout))
     try:
         connection.execute("COMMIT")
         copy = sqlite3.connect(to)

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from oxy_pg import process
+from oxy_pg.deadline import Deadline
 from oxy_pg.errors import MigrationError
 from oxy_pg.machine import cpus
 from oxy_pg.migrate.source import database
@@ -97,17 +98,17 @@ class ConnectionReader:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._most)
             connection.text_factory = factory
 
-    def begin(self) -> None:
+    def begin(self, deadline: Deadline) -> None:
         """End the read transaction, and begin another."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-        database.begin(self.connection)
+        database.begin(self.connection, deadline)
 
 
 class ProcessReader:
     """Has a process of its own read; it ends when it is told to, or when we have gone."""
 
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, deadline: Deadline) -> None:
         """Start it. Raises OSError."""
         self._ours = contextlib.ExitStack()
         with contextlib.ExitStack() as theirs:
@@ -121,7 +122,7 @@ class ProcessReader:
             except OSError:
                 self._ours.close()
                 raise
-        self.send((os.path.abspath(path), timeout))
+        self.send((os.path.abspath(path), deadline.remaining()))
 
     def send(self, question: object) -> None:
         """Ask."""
@@ -135,9 +136,9 @@ class ProcessReader:
         row: tuple[Any, ...] = self._receive()
         return row
 
-    def begin(self) -> None:
+    def begin(self, deadline: Deadline) -> None:
         """See the source as it is now. Raises sqlite3.Error."""
-        self.send(None)
+        self.send(deadline.remaining())
         self._receive()
 
     def _receive(self) -> Any:
@@ -177,25 +178,25 @@ def _pipe(
 
 def answer() -> None:
     """Be the other process: answer questions until nobody asks any more."""
-    path, timeout = pickle.load(sys.stdin.buffer)  # noqa: S301
-    reader = ConnectionReader(database.connect(path, timeout))
-    questions: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
+    path, seconds = pickle.load(sys.stdin.buffer)  # noqa: S301
+    reader = ConnectionReader(database.connect(path, Deadline(seconds)))
+    questions: queue.SimpleQueue[Question | float] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
     while True:
         question = questions.get()
         found: object = None
         try:
-            if question is None:
-                reader.begin()
-            else:
+            if isinstance(question, Question):
                 found = reader.ask(question)
+            else:  # how many seconds to wait for locks
+                reader.begin(Deadline(question))
         except sqlite3.Error as error:
             found = error
         pickle.dump(found, sys.stdout.buffer)
         sys.stdout.buffer.flush()
 
 
-def _listen(questions: queue.SimpleQueue[Question | None]) -> None:
+def _listen(questions: queue.SimpleQueue[Question | float]) -> None:
     """Hear at once that whoever asks has gone, also in the middle of a query."""
     try:
         while True:
@@ -211,16 +212,15 @@ class Readers:
     Use it as a context manager, and begin() before anything is read.
     """
 
-    def __init__(self, path: str, timeout: float, jobs: int) -> None:
+    def __init__(self, path: str, deadline: Deadline, jobs: int) -> None:
         self._path = path
-        self._timeout = timeout
-        self.connection = database.connect(path, timeout)
+        self.connection = database.connect(path, deadline)
         self.here = ConnectionReader(self.connection)
         self._others: list[ProcessReader] = []
         self.all: Sequence[Reader] = [self.here]
         jobs = min(jobs, cpus())
         if jobs > 1 and database.size(path) >= _WORTH and sys.executable:
-            self._start_others(jobs)
+            self._start_others(jobs, deadline)
 
     def __enter__(self) -> Self:
         return self
@@ -229,14 +229,14 @@ class Readers:
         self._end_others()
         self.connection.close()
 
-    def _start_others(self, count: int) -> None:
+    def _start_others(self, count: int, deadline: Deadline) -> None:
         try:
             for _ in range(count):
-                self._others.append(ProcessReader(self._path, self._timeout))
+                self._others.append(ProcessReader(self._path, deadline))
         except OSError as error:
             self._read_alone(error)
 
-    def begin(self) -> None:
+    def begin(self, deadline: Deadline) -> None:
         """
         Let all see one moment.
 
@@ -246,12 +246,12 @@ class Readers:
         if not self._others:
             return
         try:
-            with contextlib.closing(database.Watch(self._path)) as watch:
+            with contextlib.closing(database.Watch(self._path, deadline)) as watch:
                 for _ in range(_ATTEMPTS):
                     before = watch.version()
-                    self.here.begin()
+                    self.here.begin(deadline)
                     for other in self._others:
-                        other.begin()
+                        other.begin(deadline)
                     if before == watch.version():
                         self.all = self._others
                         return

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, quoted
+from oxy_pg.migrate.skipped import Skipped
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.source.database import unreadable
 
@@ -49,6 +50,7 @@ class SourceIndex:
     collations: tuple[str, ...]
     descending: tuple[bool, ...]
     predicate: str | None
+    sql: str | None  # the CREATE INDEX statement; None for that of a constraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class SourceSchema:
     size: int
     encoding: str
     tables: tuple[SourceTable, ...]
-    left_behind: tuple[tuple[str, str, str], ...]  # kind, name, reason
+    skipped: tuple[Skipped, ...]
     versions: dict[str, str] = field(default_factory=dict)
 
     def table(self, name: str) -> SourceTable | None:
@@ -131,7 +133,8 @@ def read_schema(connection: sqlite3.Connection, path: str) -> SourceSchema:
         texts = dict(
             connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         )
-        tables, left = [], []
+        tables: list[SourceTable] = []
+        skipped: list[Skipped] = []
         sequences = _sequences(connection, texts)
         for _, name, kind, _, without_rowid, strict in sorted(listed, key=lambda row: str(row[1])):
             if name.startswith("sqlite_"):
@@ -140,17 +143,17 @@ def read_schema(connection: sqlite3.Connection, path: str) -> SourceSchema:
                 flags = (bool(without_rowid), bool(strict))
                 tables.append(_table(connection, name, flags, texts, sequences.get(name)))
             else:
-                left.append((kind, name, _reason(kind, texts.get(name))))
+                text = texts.get(name)
+                skipped.append(Skipped(kind, name, _reason(kind, text), text))
         triggers = connection.execute(
-            "SELECT name, tbl_name FROM sqlite_master WHERE type='trigger'"
+            "SELECT name, tbl_name, sql FROM sqlite_master WHERE type='trigger'"
         )
-        left.extend(
-            ("trigger", name, f"on {table}: triggers have another language in PostgreSQL")
-            for name, table in triggers
-        )
+        for name, table, text in triggers:
+            reason = f"on {table}: triggers are not translated"
+            skipped.append(Skipped("trigger", name, reason, text))
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
-    return SourceSchema(path, os.path.getsize(path), encoding, tuple(tables), tuple(left))
+    return SourceSchema(path, os.path.getsize(path), encoding, tuple(tables), tuple(skipped))
 
 
 def _reason(kind: str, text: str | None) -> str:
@@ -242,6 +245,7 @@ def _indexes(
             collations=tuple(str(row[4]).upper() for row in terms),
             descending=tuple(bool(row[3]) for row in terms),
             predicate=tokens.where_clause(text) if partial else None,
+            sql=text or None,
         )
 
 

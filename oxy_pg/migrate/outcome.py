@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.load.load import Loaded
-from oxy_pg.migrate.report import report
+from oxy_pg.migrate.report.report import MigrationReport
+from oxy_pg.migrate.report.values import Change, ColumnReport, Problem, TableReport, Verification
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.check.preflight import Preflight
@@ -16,20 +17,19 @@ if TYPE_CHECKING:
 
 def outcome(
     plan: Plan, preflight: Preflight, transaction: Transaction | None, seconds: float
-) -> report.MigrationReport:
+) -> MigrationReport:
     """Report; without a ``transaction`` it was a dry run."""
-    problems = [report.Problem("bad value", str(bad)) for bad in preflight.bad]
-    problems += [report.Problem("orphans", str(orphan)) for orphan in preflight.orphans]
-    left = [report.LeftBehind(s.kind, s.name, s.reason) for s in plan.skipped]
-    nothing = report.Verification("none", 0, 0, 0)
-    return report.MigrationReport(
+    problems = [Problem("bad value", str(bad)) for bad in preflight.bad]
+    problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
+    nothing = Verification("none", 0, 0, 0)
+    return MigrationReport(
         source=plan.source,
         target=plan.target,
         dry_run=transaction is None,
         seconds=seconds,
         tables=tuple(_table(table, preflight, transaction) for table in plan.tables),
         changes=tuple(_changes(plan, preflight, transaction)),
-        skipped=tuple(left + (transaction.left_behind if transaction else [])),
+        skipped=(*plan.skipped, *(transaction.skipped if transaction else ())),
         sequences=transaction.sequences if transaction else (),
         warnings=plan.warnings,
         verification=transaction.verified if transaction else nothing,
@@ -38,16 +38,14 @@ def outcome(
     )
 
 
-def _table(
-    table: TablePlan, preflight: Preflight, transaction: Transaction | None
-) -> report.TableReport:
+def _table(table: TablePlan, preflight: Preflight, transaction: Transaction | None) -> TableReport:
     found = transaction.loaded.get(table.source.name) if transaction else None
     loaded = found or Loaded(0, 0, 0.0)
     columns = tuple(
-        report.ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
+        ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
         for c in table.columns
     )
-    return report.TableReport(
+    return TableReport(
         name=table.source.name,
         target=table.target,
         action=table.action,
@@ -60,15 +58,11 @@ def _table(
     )
 
 
-def _changes(
-    plan: Plan, preflight: Preflight, transaction: Transaction | None
-) -> list[report.Change]:
+def _changes(plan: Plan, preflight: Preflight, transaction: Transaction | None) -> list[Change]:
     counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
-    found = [
-        report.Change(table, column, count, what) for (table, column, what), count in counts.items()
-    ]
+    found = [Change(table, column, count, what) for (table, column, what), count in counts.items()]
     found += [
-        report.Change(table.source.name, column.source, column.survey.rounded, rounding.change)
+        Change(table.source.name, column.source, column.survey.rounded, rounding.change)
         for table in plan.tables
         for column in table.columns
         if column.survey.rounded and (rounding := column.type.kind.rounding(column.type))

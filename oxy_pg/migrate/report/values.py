@@ -1,0 +1,115 @@
+"""What a report of a migration consists of: values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.skipped import Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnReport:
+    """One column: what was declared, what it became, what it held."""
+
+    name: str
+    target: str
+    declared: str
+    type: str
+    nulls: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """One table: ``bytes`` as they went over the wire, ``seconds`` for the rows alone."""
+
+    name: str
+    target: str
+    action: str
+    rows_read: int
+    rows_written: int
+    rows_skipped: int
+    bytes: int
+    seconds: float
+    columns: tuple[ColumnReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Values of one column that did not stay exactly as they were."""
+
+    table: str
+    column: str
+    count: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceReport:
+    """A sequence, and the number it gives next."""
+
+    name: str
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """
+    One table's rows on both sides, as they were counted before the commit.
+
+    ``before`` were in the target already, ``left`` stayed in the source, as
+    was asked: target = before + source - left.
+    """
+
+    table: str
+    source: int
+    target: int
+    before: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was compared: ``counts``, ``full`` or ``none``, and how many values."""
+
+    mode: str
+    tables: int
+    rows: int
+    values: int
+    counts: tuple[Count, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that would stop the migration, found by a dry run."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What a migration did, or in a dry run would do.
+
+    Everything that is not in ``tables`` is in ``skipped``, with its reason.
+    """
+
+    source: str
+    target: str  # without its password
+    dry_run: bool
+    seconds: float
+    tables: tuple[TableReport, ...]
+    changes: tuple[Change, ...]
+    skipped: tuple[Skipped, ...]
+    sequences: tuple[SequenceReport, ...]
+    warnings: tuple[str, ...]
+    verification: Verification
+    problems: tuple[Problem, ...] = ()
+    statements: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """All rows written."""
+        return sum(table.rows_written for table in self.tables)
