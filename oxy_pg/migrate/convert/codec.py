@@ -18,10 +18,6 @@ third of the time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from oxy_pg.migrate.convert.kind import Facts, PgType
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +55,10 @@ QUOTED = (
 )
 
 
-def fast(type_: PgType, facts: Facts, option: str | None, encoding: str = "UTF-8") -> Fast | None:
-    """Choose the fast way for a column whose values are mostly of one storage class."""
-    if option is not None:
-        return None
-    counts = {
-        "integer": facts.integers,
-        "real": facts.reals,
-        "text": facts.texts,
-        "blob": facts.blobs,
-    }
-    found = type_.kind.fast(type_, max(counts, key=lambda name: counts[name]))
-    if found is None:
-        return None
+def in_encoding(fast: Fast, encoding: str) -> Fast:
+    """Return what it is in a file whose texts are encoded so."""
     octets = "length(CAST({x} AS BLOB))" if encoding == "UTF-8" else "length(CAST({x} AS BLOB)) / 2"
-    found = replace(found, fits=found.fits.replace("{octets}", octets))
+    found = replace(fast, fits=fast.fits.replace("{octets}", octets))
     if found.text == QUOTED and encoding != "UTF-8":
         # PostgreSQL looks at every byte of UTF-8; SQLite never looked at UTF-16.
         sound = "NOT oxy_is_broken(CAST({x} AS BLOB))"

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from oxy_pg.migrate.convert.codec import Fast, in_encoding
+
 if TYPE_CHECKING:
-    from oxy_pg.migrate.convert.codec import Fast
     from oxy_pg.migrate.convert.unfit import Value
 
 
@@ -31,6 +32,23 @@ class PgType:
 
     def __str__(self) -> str:
         return self.sql
+
+    def fast(self, facts: Facts, option: str | None, encoding: str) -> Fast | None:
+        """
+        Choose the fast way for a column whose values are mostly of one storage class.
+
+        ``encoding`` is that of the texts in the file. None where there is no fast way.
+        """
+        if option is not None:
+            return None
+        counts = {
+            "integer": facts.integers,
+            "real": facts.reals,
+            "text": facts.texts,
+            "blob": facts.blobs,
+        }
+        found = self.kind.fast(self, max(counts, key=lambda name: counts[name]))
+        return None if found is None else in_encoding(found, encoding)
 
 
 @dataclass(frozen=True, slots=True)

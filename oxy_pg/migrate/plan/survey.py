@@ -259,7 +259,7 @@ def _propose(
         if numbers > (facts.texts if times is None else times):
             option = type_.kind.unit(facts)
             notes.append(f"{numbers:,} numbers are read as {OPTIONS[option or '']} (UTC)")
-    fast = codec.fast(type_, facts, option, encoding)
+    fast = type_.fast(facts, option, encoding)
     return ColumnSurvey(column.name, type_, facts.nulls, facts, fast, 0, option, tuple(notes))
 
 
