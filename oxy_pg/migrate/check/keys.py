@@ -109,12 +109,12 @@ class Keys:
         raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
         return f"oxy_key({len(self._columns) - 1}, typeof({name}), {raw})"
 
-    def _convert(self, number: int, kind: str, raw: Any) -> str | None:
+    def _convert(self, number: int, storage: str, raw: Any) -> str | None:
         if raw is None:
             return None
         column = self._columns[number]
         try:
-            value = decode(raw, self._encoding) if kind == "text" else raw
+            value = decode(raw, self._encoding) if storage == "text" else raw
             return column.type.kind.key(to_text(value, column.type, column.survey.option))
         except Unfit:
             return None  # a bad value: named elsewhere, emptied, or its row stays behind

@@ -96,10 +96,10 @@ class Loader:
         options = f"FORMAT csv, DELIMITER '\t', QUOTE '{codec.QUOTE}'"
         return Reading(table.loaded, options, Ahead([self.lines(table)]))
 
-    def _convert(self, number: int, kind: str, raw: Any) -> str | None:
+    def _convert(self, number: int, storage: str, raw: Any) -> str | None:
         column = self._slow[number]
         try:
-            value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
+            value = values.decode(raw, self._plan.encoding) if storage == "text" else raw
             text = values.to_text(value, column.type, column.survey.option)
         except Unfit:
             if self._plan.options.on_bad_value != "null":

@@ -218,9 +218,11 @@ class Transaction:
         try:
             with self.server.transaction():
                 self._execute(statement.sql)
-        except psycopg.OperationalError:
-            raise
         except psycopg.Error as error:
+            # A limit of PostgreSQL's (class 54) is about this object, the others about the server.
+            limit = (error.sqlstate or "").startswith("54")
+            if isinstance(error, psycopg.OperationalError) and not limit:
+                raise
             reason = f"PostgreSQL refuses it: {error.diag.message_primary}"
             made = statement.source_sql
             self.skipped.append(Skipped(statement.what, statement.name, reason, made))

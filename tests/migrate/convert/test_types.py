@@ -118,3 +118,19 @@ def test_an_unknown_cast_option_is_refused():
     assert "ms" == parse_cast("timestamptz:ms").option
     with pytest.raises(ConfigurationError, match="hours"):
         parse_cast("timestamptz:hours")
+
+
+@pytest.mark.parametrize(
+    ("spelled", "said"),
+    [
+        ("integer:ms", "It has no options"),
+        ("timestamptz:strip_nul", "s, ms, us, ns, julian"),
+        ("bytea:strip_nul", "utf8"),
+    ],
+)
+def test_an_option_that_means_nothing_for_the_type_is_refused(spelled, said):
+    """
+    With those that it has.
+    """
+    with pytest.raises(ConfigurationError, match=f"means nothing for .*{said}"):
+        parse_cast(spelled)

@@ -84,12 +84,12 @@ class Char(_Characters):
     """Text that is padded with blanks, which then do not count."""
 
     name = "char"
-    spellings = ("character", "bpchar")
+    sql = "bpchar"  # of any length; "char" is character(1)
+    spellings = ("character",)
     is_judged_by_postgres = True
 
     def parsed(self, spelled: str, size: int | None, scale: int | None) -> PgType:
-        # "character" is character(1), "bpchar" has any length.
-        return PgType(self, spelled, size or (None if spelled.lower() == "bpchar" else 1), scale)
+        return PgType(self, spelled, size or (None if spelled.lower() == self.sql else 1), scale)
 
     def key(self, text: str) -> str:
         return text.rstrip(" ")
