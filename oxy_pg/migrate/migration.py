@@ -116,7 +116,7 @@ def _ignore(_: Progress) -> None:
 
 
 class _Run:
-    """One migration on its way."""
+    """One migration that is running."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class _Run:
 
     @property
     def doing(self) -> str:
-        """What it is at, for the message when it fails."""
+        """The current step, for the message when it fails."""
         return self.transaction.doing if self.transaction else "read the schema of"
 
     def _diagnose_source(self, error: sqlite3.Error) -> None:
@@ -172,7 +172,7 @@ class _Run:
         """
         Plan, check, and unless it is a dry run, do it.
 
-        Without ``compute``, the values of generated columns come along.
+        Without ``compute``, generated columns become ordinary ones, with their values.
         """
         self.transaction = None
         plan = self._plan(compute=compute)
@@ -183,7 +183,7 @@ class _Run:
             self._refuse_rights(plan)
         preflight = self._checked(plan, thorough=False)
         if preflight.bad_total:
-            # It ends here anyway: then with everything that there is to correct.
+            # It will be refused: then with everything that there is to correct.
             preflight = self._checked(plan, thorough=True)
         plan = preflight.plan
         with session.transaction(self.server):
@@ -240,7 +240,7 @@ class _Run:
             raise TargetNotEmpty(full)
 
     def _refuse_rights(self, plan: Plan) -> None:
-        """Say beforehand what PostgreSQL would say after the whole source has been looked at."""
+        """Refuse at once what PostgreSQL would refuse after the whole source has been examined."""
         reason = catalog.missing_right(
             self.server,
             plan.schema,

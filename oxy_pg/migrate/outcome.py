@@ -1,4 +1,4 @@
-"""The reporting half of a migration: what was planned, found and done becomes one value."""
+"""What was planned, found and done, joined into the report."""
 
 from __future__ import annotations
 

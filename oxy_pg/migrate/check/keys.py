@@ -1,9 +1,9 @@
 """
-Keys that SQLite spells in several ways, compared by what they become in PostgreSQL.
+Keys that have several spellings in SQLite, compared by what they become in PostgreSQL.
 
-1 and '1.00' are one key of a numeric column, and a uuid may be text here and
-sixteen bytes there. Every value goes through Python: only where SQLite's own
-comparison would be wrong.
+1 and '1.00' are one key of a numeric column, and a uuid may be text in one row
+and sixteen bytes in another. Every value is converted in Python, so this is
+used only where SQLite's own comparison would be wrong.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def is_plain(column: ColumnPlan) -> bool:
 
 
 class Keys:
-    """Gives one connection of the source the means to compare."""
+    """Lets one connection of the source compare keys as PostgreSQL does."""
 
     def __init__(self, source: sqlite3.Connection, encoding: str) -> None:
         self._source = source
@@ -54,10 +54,10 @@ class Keys:
 
     def missing(self, table: TablePlan, parent: TablePlan, key: ForeignKey, there: str) -> str:
         """
-        Return the condition that a row of ``table AS t`` refers to nothing.
+        Return the condition that a row of ``table AS t`` refers to no row.
 
-        ``there`` is the condition on the rows of ``parent AS p`` that count. What
-        their keys become is kept in a temporary table.
+        ``there`` is the condition on the rows of ``parent AS p`` that count. Their
+        converted keys are kept in a temporary table.
         """
         name = f"oxy_keys_{next(NUMBERS)}"
         parts = range(len(key.columns))
@@ -103,7 +103,7 @@ class Keys:
     def _term(self, table: TablePlan, column: str, alias: str) -> str:
         planned = table.column(column)
         if planned is None:
-            raise KeyError(column)  # comparable() has looked
+            raise KeyError(column)  # comparable() has checked it
         self._columns.append(planned)
         name = f"{alias}.{quoted(planned.source)}"
         raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
@@ -117,4 +117,4 @@ class Keys:
             value = decode(raw, self._encoding) if storage == "text" else raw
             return column.type.kind.key(to_text(value, column.type, column.survey.option))
         except Unfit:
-            return None  # a bad value: named elsewhere, emptied, or its row stays behind
+            return None  # a bad value: listed elsewhere, emptied, or its row is skipped

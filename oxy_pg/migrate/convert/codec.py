@@ -1,5 +1,5 @@
 """
-The fast way: what COPY takes, made out of a column by SQLite itself.
+The fast way: SQLite itself turns a column into what COPY takes.
 
 A Fast has SQL templates: ``fits`` says which values it turns into exactly
 what Kind.read() would give, ``text`` and ``field`` turn them. Every other

@@ -30,7 +30,7 @@ _TIMESTAMP = re.compile(
 
 def unit_of(least: float, greatest: float, *, reals: bool) -> str:
     """
-    Guess what numbers in a time column count.
+    Guess the unit of the numbers in a time column.
 
     Julian days of years 1 to 9999 are reals between 1.7 and 5.4 million; the
     other units are told apart by size, so that each covers the years from

@@ -1,7 +1,7 @@
 """
-The writing half of a migration: one transaction of the target.
+The transaction of the target that does all the writing.
 
-Pre-data, COPY, post-data, verification: whatever ends it, the target is as it was.
+Pre-data, COPY, post-data, verification, commit. If it does not get there, the target is as it was.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Transaction:
     """
     Carries a plan out; ``run`` does it, once.
 
-    ``doing`` says what it is at, for the message when it fails.
+    ``doing`` is its current step, for the message when it fails.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Transaction:
         self.loaded: dict[str, Loaded] = {}
         self._filled: set[str] = set()  # tables, by their names in the target
         self._waiting = list(plan.post_data)
-        self.in_order: set[str] = set()  # tables whose rows lie as they were written
+        self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
         self.skipped: list[Skipped] = []
         self.sequences: tuple[SequenceReport, ...] = ()
         self.verified = Verification(plan.options.verify, 0, 0, 0)
@@ -89,7 +89,7 @@ class Transaction:
         self.server.execute(statement)
 
     def _open_tables(self) -> dict[str, tuple[int, int]]:
-        """Lock the tables that are there, and look again whether they are empty."""
+        """Lock the existing tables, and check again whether they are empty."""
         self.doing = "lock the tables of"
         before: dict[str, tuple[int, int]] = {}
         full = []
@@ -120,7 +120,7 @@ class Transaction:
                 with self.server.transaction():
                     self._execute(aside.remove)
             except (pg.DependentObjectsStillExist, pg.InsufficientPrivilege) as error:
-                # Something stands on it (a view grouped by the key): the load is slower, no more.
+                # Another object depends on it (a view grouped by the key): the load is only slower.
                 _log.info("%s stays in place: %s", aside.what, error.diag.message_primary)
             else:
                 done.append(aside)
@@ -144,7 +144,7 @@ class Transaction:
         if self.plan.options.if_not_empty == "append" and table.existing.has_rows:
             return False
         try:
-            # Empty as it is: a new file that needs no write-ahead log until the commit.
+            # It is empty, and gets a new file that needs no write-ahead log until the commit.
             with self.server.transaction():
                 self._execute(f"TRUNCATE {ident(self.plan.schema, table.target)}")
         except (pg.FeatureNotSupported, pg.InsufficientPrivilege):
@@ -152,7 +152,7 @@ class Transaction:
         return True
 
     def _load(self) -> None:
-        """Fill the tables, and build what is on a table as soon as that can be done."""
+        """Fill the tables, and build the indexes and constraints of each as soon as possible."""
         with ExitStack() as readings:
             reading = self._begin_reading(0, readings)
             for number, table in enumerate(self.plan.tables):
@@ -203,7 +203,7 @@ class Transaction:
                 self._execute(restore)
 
     def _post_statements(self) -> None:
-        """Execute the statements, in their order, whose tables are filled."""
+        """Execute, in their order, the statements whose tables are filled."""
         ready = [statement for statement in self._waiting if statement.after <= self._filled]
         self._waiting = [
             statement for statement in self._waiting if not statement.after <= self._filled

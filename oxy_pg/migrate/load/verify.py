@@ -1,10 +1,10 @@
 """
-What arrived is what was there: compared before the commit.
+The verification: source and target are compared before the commit.
 
 ``counts`` compares the number of rows. ``full`` also streams both sides and
 compares every value: rows arrive in the order in which they were read, so a
-table that was filled from nothing is compared row by row; one that had rows
-before, by a sum over the digests of all rows, in any order.
+table that was empty is compared row by row; one that had rows already, by a
+sum over the digests of all rows, in any order.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
 
 
 class Comparison:
-    """The source's rows as they should stand in the target."""
+    """The source's rows as they should be in the target."""
 
     def __init__(self, source: sqlite3.Connection, rows: RowSets) -> None:
         self._source = source
@@ -70,8 +70,8 @@ class Comparison:
         emptied = self._rows.nulled.get((table.source.name, column), [])
         if not emptied:
             return name
-        gone = " OR ".join(is_among(table, names, "t") for names in emptied)
-        return f"CASE WHEN NOT ({gone}) THEN {name} END"
+        is_emptied = " OR ".join(is_among(table, names, "t") for names in emptied)
+        return f"CASE WHEN NOT ({is_emptied}) THEN {name} END"
 
 
 def _expected(raw: Any, column: ColumnPlan) -> str | None:
@@ -89,7 +89,7 @@ def _as_spelled(
     table: TablePlan,
     rows: Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]],
 ) -> Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
-    """Let PostgreSQL spell the values of types that it alone knows, as it does in what it sends."""
+    """Let PostgreSQL spell the values of types without a kind, as it does in its output."""
     others = [
         n for n, column in enumerate(table.columns) if column.type.kind.is_spelled_by_postgres
     ]
@@ -122,12 +122,12 @@ def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
 def arrived(
     connection: psycopg.Connection[Any], schema: str, table: TablePlan
 ) -> Iterator[tuple[str | None, ...]]:
-    """Yield the target's rows as text, in the order in which they lie."""
+    """Yield the target's rows as text, in their physical order."""
     columns = sql.SQL(", ").join(
         sql.SQL("{}::text").format(sql.Identifier(column.target)) for column in table.columns
     )
     query = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(schema, table.target))
-    # A cursor of the server is read in one process, page after page; COPY would hand out the rows
+    # A cursor of the server is read in one process, page after page; COPY would give the rows
     # one by one, which takes ten times as long.
     with connection.cursor(name="oxy_pg_verify") as cursor:
         cursor.itersize = _FETCHED
@@ -138,7 +138,7 @@ def compare_rows(
     connection: psycopg.Connection[Any], plan: Plan, comparison: Comparison, table: TablePlan
 ) -> int:
     """
-    Compare a table that was filled from nothing, row by row; return the number of rows.
+    Compare a table that was empty, row by row; return the number of rows.
 
     Raises VerificationFailed.
     """
@@ -187,7 +187,7 @@ def compare_digests(
     table: TablePlan,
     before: int,
 ) -> int:
-    """Compare a table that had rows before, whose digests add up to ``before``."""
+    """Compare a table that had rows already, whose digests add up to ``before``."""
     rows = 0
     wanted = before
     for _, row in _as_spelled(connection, table, comparison.expected(table)):

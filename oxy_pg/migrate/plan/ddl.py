@@ -1,5 +1,5 @@
 """
-The statements that make tables (pre-data) and what stands on their rows (post-data).
+The statements that create tables (pre-data), and their keys, indexes and constraints (post-data).
 
 Manual: chapter 5, Data Definition.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Written:
-    """All statements, and the tables with what was decided on the way."""
+    """All statements, and the tables with the decisions that were made with them."""
 
     tables: list[TablePlan]
     pre_data: list[Statement]
@@ -76,7 +76,7 @@ def write(
     compute: bool = True,
 ) -> Written:
     """
-    Write the statements for the tables that are to be created; note what stays behind.
+    Write the statements for the tables that are to be created; note what is skipped.
 
     Without ``compute``, generated columns become ordinary ones.
     """
@@ -130,18 +130,18 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
         if writer is not None and not writer.compute:
             raise Uncertain("PostgreSQL cannot compute all of them")  # noqa: TRY301
         if writer is not None and _may_be_emptied(table, source.generated, writer.options):
-            raise Uncertain("what they come from is emptied in some rows")  # noqa: TRY301
+            raise Uncertain("a column that they are computed from is emptied in some rows")  # noqa: TRY301
         return _generated_as(table, column, source.generated)
     except Uncertain as reason:
         if writer is not None:
             name = f"{table.source.name}.{column.source}"
             made = f"GENERATED ALWAYS AS ({source.generated})"
-            writer.skip("generated column", name, f"its values came along; {reason}", made)
+            writer.skip("generated column", name, f"its values are moved; {reason}", made)
         return None
 
 
 def _may_be_emptied(table: TablePlan, text: str, options: Options) -> bool:
-    """Whether SQLite computed it from values that PostgreSQL will not have."""
+    """Whether SQLite computed it from values that will be NULL in PostgreSQL."""
     used = {folded(token.value) for token in tokens.tokenize(text)}
     references = {folded(name) for key in table.source.foreign_keys for name in key.columns}
     unfit = {folded(column.source) for column in table.columns if column.survey.unfit}
@@ -187,7 +187,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
             writer.skip("default", name, f"{source.default}: {reason}", source.default)
     if source.collation not in {"BINARY", "NOCASE"}:
         writer.warnings.append(
-            f"{table.source.name}.{column.source}: its collation {source.collation} is lost"
+            f"{table.source.name}.{column.source}: its collation {source.collation} is not kept"
         )
     if source.collation == "NOCASE":
         writer.warnings.append(
@@ -198,7 +198,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
 
 
 def _sequence(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
-    """Name the sequence behind an identity, where something else is called as it would be."""
+    """Name the sequence of an identity, where its usual name is in use."""
     usual = f"{table.target}_{column.target}_seq"
     name = shorten(usual, writer.taken | writer.indexes.keys())
     writer.taken.add(name)
@@ -256,8 +256,8 @@ def _after(*tables: TablePlan) -> frozenset[str]:
 
 
 def _after_names(table: TablePlan, writer: _Writer) -> frozenset[str]:
-    # PostgreSQL chooses the names of keys, which begin as the table's does: whatever has such a
-    # name in the source comes first.
+    # PostgreSQL chooses the names of keys, which begin with the table's: indexes of the source that
+    # have such a name are created first.
     begins = table.target[:20]
     return _after(table) | {
         owner for name, owner in writer.indexes.items() if name.startswith(begins)
@@ -275,7 +275,7 @@ def _note_unique(table: TablePlan, index: SourceIndex, writer: _Writer) -> None:
 def _index_column(table: TablePlan, name: str, collation: str, *, unique: bool) -> str:
     column = table.column(name)
     if column is None:
-        raise Uncertain(f"its column {name} is not there")
+        raise Uncertain(f"there is no column {name}")
     if not column.type.kind.is_ordered:
         raise Uncertain(f"{column.type} has no order")
     folds = collation == "NOCASE" and unique and column.type.kind.is_text
@@ -300,7 +300,7 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
     for columns, what in unique_keys(table):
         planned = [table.column(column) for column in columns]
         if what == "UNIQUE" and columns == table.source.primary_key:
-            reason = "there are NULLs in it, so it is a UNIQUE constraint now"
+            reason = "it holds NULLs, so it becomes a UNIQUE constraint"
             writer.skip("primary key", table.source.name, reason)
         if any(column is None or not column.type.kind.is_ordered for column in planned):
             writer.skip(what.lower(), table.source.name, "a column's type has no order")
@@ -362,7 +362,7 @@ def _foreign_keys(
             parent, columns = _parent(table, key, tables)
         except Uncertain as reason:
             writer.skip("foreign key", label, str(reason))
-            writer.warnings.append(f"foreign key {label} is left out: {reason}")
+            writer.warnings.append(f"foreign key {label} is skipped: {reason}")
             continue
         own = [table.column(column) for column in key.columns]
         spelled = ", ".join(ident(column.target) for column in own if column)
@@ -389,7 +389,7 @@ def _parent(
     columns = [parent.column(name) for name in names]
     found = [column for column in columns if column is not None]
     if len(found) != len(key.columns):
-        raise Uncertain(f"the columns it refers to are not there ({', '.join(names)})")
+        raise Uncertain(f"the columns that it refers to do not exist ({', '.join(names)})")
     if not _is_unique(parent, {column.source for column in found}):
         raise Uncertain(f"{', '.join(names)} is not unique in {key.parent}")
     for name, other in zip(key.columns, found, strict=True):

@@ -3,7 +3,7 @@ SQLite expressions that mean the same in PostgreSQL.
 
 Only what is certain is translated: comparisons of columns with literals of
 their own type, arithmetic without division, and a few functions. Everything
-else raises Uncertain, and is left behind with that reason.
+else raises Uncertain, and is skipped with that reason.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Statement:
     """
-    One statement, which makes ``what`` is called ``name`` in the source.
+    One statement, which creates the ``what`` ("index", "check") that is called ``name``.
 
     ``after`` are the tables, by their names in the target, that are filled
     before it. When PostgreSQL rejects an ``optional`` one, the object is
@@ -38,7 +38,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key that the target will have, in the names of the source."""
+    """A foreign key that the target will have, by its names in the source."""
 
     table: str
     columns: tuple[str, ...]
@@ -49,10 +49,10 @@ class ForeignKey:
 @dataclass(frozen=True, slots=True)
 class UniqueKey:
     """
-    Columns that may hold no key twice in the target, in the names of the source.
+    Columns that are unique in the target, by their names in the source.
 
-    ``folds`` says of which columns the case of A to Z does not count, ``predicate``
-    which rows it is about, in SQLite's language.
+    ``folds`` says which columns are compared without the case of A to Z,
+    ``predicate`` to which rows it applies, in SQLite's SQL.
     """
 
     name: str
@@ -63,7 +63,7 @@ class UniqueKey:
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
-    """One column on its way."""
+    """What happens to one column."""
 
     source: str
     target: str
@@ -76,7 +76,7 @@ class ColumnPlan:
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:
-    """One table on its way."""
+    """What happens to one table."""
 
     source: SourceTable
     target: str

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
     from oxy_pg.migrate.target.set_aside import SetAside
 
-# The tables in which migration tools keep their books, and the column that tells the version.
+# The bookkeeping tables of migration tools, and the column that holds the version.
 BOOKKEEPING = {
     "seaql_migrations": "version",
     "alembic_version": "version_num",
@@ -56,7 +56,7 @@ BOOKKEEPING = {
 
 
 class _Notes:
-    """What is found while planning."""
+    """What is found while the plan is made."""
 
     def __init__(self) -> None:
         self.skipped: list[Skipped] = []
@@ -74,12 +74,12 @@ def make_plan(
     compute: bool = True,
 ) -> Plan:
     """
-    Decide everything.
+    Make the plan.
 
-    Without ``compute``, PostgreSQL computes no generated columns: their values come along.
+    Without ``compute``, generated columns become ordinary ones, with their values.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
-    and ConfigurationError for options that name what is not there.
+    and ConfigurationError for options that name tables or columns that do not exist.
     """
     notes = _Notes()
     notes.skipped += source.skipped
@@ -130,7 +130,7 @@ def _choose_tables(
     for table in source.tables:
         books = table.name in BOOKKEEPING and options.tables is None
         if table.name not in wanted:
-            notes.skipped.append(Skipped("table", table.name, "left out as asked"))
+            notes.skipped.append(Skipped("table", table.name, "excluded by --tables or --exclude"))
         elif books and (target.table(table.name) or options.schema == "existing"):
             reason = "a migration tool's own table; the target has its own"
             notes.skipped.append(Skipped("table", table.name, reason))
@@ -139,8 +139,8 @@ def _choose_tables(
         else:
             if books:
                 notes.warnings.append(
-                    f"{table.name} came along, because the target has no such table and its other "
-                    "tables are created as they stand in the source"
+                    f"{table.name} is moved, because the target has no such table and its other "
+                    "tables are created as they are in the source"
                 )
             chosen.append(table)
     return chosen
@@ -174,7 +174,7 @@ def _warn_of_casts(
             if cast is not None and cast.type != column.type:
                 notes.warnings.append(
                     f"{table.source.name}.{column.source} stays {column.type}, as the target has "
-                    f"it: the cast to {cast.type} is for tables that are created"
+                    f"it: the cast to {cast.type} applies to tables that are created"
                 )
 
 
@@ -413,7 +413,7 @@ def bookkeeping_warnings(
     source: SourceSchema,
     target: TargetSchema,
 ) -> list[str]:
-    """Compare the versions that the migration tools of both sides have written down."""
+    """Compare the versions that the migration tools have recorded on both sides."""
     warnings = []
     for table in source.tables:
         existing = target.table(table.name)

@@ -1,8 +1,8 @@
 """
-What the columns of the source really hold, looked at before the first write.
+What the columns of the source really hold, examined before the first write.
 
-One pass over each table counts the values that are what their column's type
-expects. Only columns where some are not get a closer look.
+One pass over each table counts the values that have the form that their
+column's type expects. Only columns with other values are examined closely.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ _FACTS = """
 @dataclass(frozen=True, slots=True)
 class ColumnSurvey:
     """
-    What one column holds, the type it gets, and how its values travel.
+    What one column holds, the type that it gets, and how its values are sent.
 
-    ``unfit`` values are not of the fast way's form and go through values.to_text().
+    ``unfit`` values do not have the form for the fast way, and go through
+    values.to_text().
     """
 
     name: str
@@ -67,7 +68,7 @@ class ColumnSurvey:
     unfit: int
     option: str | None  # one of the kind's options
     notes: tuple[str, ...] = ()
-    rounded: int = 0  # values of which the kind says that they are rounded on the way
+    rounded: int = 0  # values that are rounded (Kind.rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,10 @@ class TableSurvey:
 
 def exact(connection: sqlite3.Connection, name: str) -> str:
     """
-    Return the term that reads a column so that a broken text is seen to be one.
+    Return the term that reads a column so that a broken text is still broken.
 
-    SQLite turns UTF-16 into UTF-8 and makes some other letter of a lone surrogate.
-    It then reads as one that UTF-8 cannot have.
+    SQLite converts UTF-16 to UTF-8, and a lone surrogate to another character.
+    Such a text is read as bytes that are not valid UTF-8 instead.
     """
     if encoding_of(connection) == "UTF-8":
         return name
@@ -96,14 +97,14 @@ def survey_tables(
     tables: Sequence[tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]],
 ) -> list[TableSurvey]:
     """
-    Look at every value of these tables.
+    Examine every value of these tables.
 
-    Beside each stand the types of the columns that the target has already;
-    the others are chosen. Last come the casts, by column name too.
+    Each comes with the types of the columns that exist in the target (the
+    others are chosen), and with the casts, both by column name.
     """
     connection = readers.connection
     proposals = [_propose_all(connection, *job) for job in tables]
-    # Asked together: the parts of a large table go to several readers.
+    # All at once: the parts of a large table go to several readers.
     counts = _sums(
         readers,
         [
@@ -119,7 +120,7 @@ def survey_tables(
 
 
 def _sums(readers: Readers, asked: Sequence[tuple[SourceTable, list[str]]]) -> list[list[Any]]:
-    """Return for each table the sums that are asked for, none where nothing is."""
+    """Return the sums of the terms of each table; none where it has no terms."""
     questions: list[Question] = []
     owners: list[int] = []
     for number, (table, terms) in enumerate(asked):
@@ -144,7 +145,7 @@ def _sum_question(table: SourceTable, terms: list[str], part: tuple[int, int] | 
 
 
 def _parts(readers: Readers, table: SourceTable) -> list[tuple[int, int] | None]:
-    """Return the ranges of rowids in which a table is looked at; None for all of it at once."""
+    """Return the ranges of rowids in which a table is read; None: all of it at once."""
     if len(readers.all) == 1 or not table.has_rowid:
         return [None]
     rowid, name = table.identity[0], quoted(table.name)
@@ -182,7 +183,7 @@ def _look_closely(
     casts: Mapping[str, Cast],
     proposed: list[ColumnSurvey],
 ) -> TableSurvey:
-    """Survey a table of which some values are not what the first rows promise."""
+    """Survey a table in which some values are not like those of the first rows."""
     connection = readers.connection
     columns = [column for column in table.columns if not column.hidden]
     encoding = encoding_of(connection)
@@ -198,7 +199,7 @@ def _look_closely(
             wish = (wanted.get(column.name), casts.get(column.name))
             found = _propose(column, facts, *wish, encoding=encoding)
             if found.type.kind.is_instant and facts.texts and facts.integers + facts.reals:
-                # Only texts that are times say that a number beside them is none.
+                # Only texts that are times show that a number among them is not.
                 times = _count_times(connection, table, column)
                 found = _propose(column, facts, *wish, encoding=encoding, times=times)
             found = _recount(readers, table, replace(found, nulls=rows - present))
@@ -284,10 +285,10 @@ def _is_rowid(column: SourceColumn) -> bool:
 
 def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str]:
     """
-    Return what to sum in order to see whether every value fits, which is nearly always so.
+    Return the sums that show whether every value fits, which is nearly always so.
 
     A single condition for all columns takes less time than a sum for each.
-    Nothing where it is known that some do not.
+    Empty where it is known already that some values do not fit.
     """
     if len(proposed) > 300 or any(column.fast is None for column in proposed):
         return []
@@ -331,7 +332,7 @@ def _count(
 
 
 def _present(table: SourceTable, column: ColumnSurvey) -> str:
-    # What SQLite holds to be NOT NULL need not be counted.
+    # SQLite enforces NOT NULL, so it need not be counted.
     is_not_null = table.column(column.name).not_null
     return "count(*)" if is_not_null else f"count({quoted(column.name)})"
 
@@ -368,17 +369,17 @@ def unfit_values(
     everything: bool = False,
 ) -> Iterator[tuple[str, tuple[Any, ...], Value, str | BadValue]]:
     """
-    Stream the values that cannot take the fast way, or all of them.
+    Yield the values that cannot take the fast way, or all of them.
 
-    Yields the row's name and its identity as it was read, the value, and
-    either its text for PostgreSQL or the reason why there is none.
+    With each come the row's name, its identity as it was read, and either its
+    text for PostgreSQL or the reason why there is none.
     """
     name = quoted(column.name)
     identity = table.identity
     terms = [*identity, exact(connection, name)]
     query = f"SELECT {', '.join(terms)} FROM {quoted(table.name)} WHERE {name} NOTNULL"
     if column.fast is not None and not everything:
-        # Not NOT: a function that cannot make anything of a value gives NULL.
+        # Not NOT: a function that cannot read a value returns NULL.
         query += f" AND ({column.fast.fits.replace('{x}', name)}) IS NOT TRUE"
     with exact_text(connection):
         for *found, raw in connection.cursor().execute(query):
@@ -395,9 +396,9 @@ def unfit_values(
 @contextmanager
 def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
     """
-    Read text as bytearray: it may not be valid, and a blob stays told apart from it.
+    Read text as bytearray: it may not be valid, and blobs remain bytes.
 
-    It is UTF-8, whatever the encoding of the database; see exact().
+    It is UTF-8 for every encoding of the database; see exact().
     """
     before, connection.text_factory = connection.text_factory, bytearray
     try:

@@ -1,8 +1,8 @@
 """
 The schema of a SQLite database, read into values.
 
-It comes from the PRAGMAs (https://www.sqlite.org/pragma.html); what they do
-not tell comes from the text of the CREATE statements.
+It comes from the PRAGMAs (https://www.sqlite.org/pragma.html), and what they
+do not report from the text of the CREATE statements.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SourceTable:
     strict: bool
     autoincrement: bool
     deferred: bool
-    sequence: int | None  # what sqlite_sequence remembers
+    sequence: int | None  # the last key in sqlite_sequence
 
     def column(self, name: str) -> SourceColumn:
         """Return the column of this name, as SQLite would find it."""
@@ -90,7 +90,7 @@ class SourceTable:
         if self.without_rowid or len(self.primary_key) != 1:
             return None
         column = self.column(self.primary_key[0])
-        # "INTEGER PRIMARY KEY DESC" is not one, and then has an index of its own.
+        # "INTEGER PRIMARY KEY DESC" is not an alias, and has an index of its own.
         has_index = any(index.origin == "pk" for index in self.indexes)
         return column.name if column.declared.upper() == "INTEGER" and not has_index else None
 
@@ -160,10 +160,10 @@ def _reason(kind: str, text: str | None) -> str:
     if kind == "virtual":
         module = tokens.tokenize(text or "")
         using = [module[i + 1].value for i, t in enumerate(module[:-1]) if t.is_word("USING")]
-        return f"a virtual table ({using[0] if using else '?'}); its content is made by a module"
+        return f"a virtual table ({using[0] if using else '?'}); its content belongs to a module"
     if kind == "shadow":
         return "a shadow table, part of a virtual table"
-    return "views are not translated; create it again in PostgreSQL"
+    return "views are not translated; create it in PostgreSQL"
 
 
 def _sequences(connection: sqlite3.Connection, texts: dict[str, str]) -> dict[str, int]:
@@ -233,7 +233,7 @@ def _indexes(
         terms = [
             row
             for row in connection.execute(f"PRAGMA main.index_xinfo({quoted(name)})")
-            if row[5]  # the others are carried along, not part of the key
+            if row[5]  # the others are included, but not part of the key
         ]
         text = texts.get(name, "")
         yield SourceIndex(

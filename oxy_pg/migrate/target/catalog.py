@@ -120,7 +120,7 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
 def missing_right(
     connection: psycopg.Connection[Any], schema: str, *, creates: bool, fills: Sequence[str]
 ) -> str | None:
-    """Return the first right that the role lacks to make tables, or to fill these; None: none."""
+    """Return the first privilege that the role lacks to create tables or to fill these; or None."""
     row = connection.execute(
         "SELECT current_user, has_schema_privilege(%s, 'CREATE')", [schema]
     ).fetchone()

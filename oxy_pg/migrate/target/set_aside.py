@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class SetAside:
     """
-    Something that is dropped for the load and made again after it.
+    Something that is dropped for the load, and created again after it.
 
-    ``restore`` holds every statement that brings it back as it was.
+    ``restore`` holds every statement that restores it as it was.
     """
 
     what: str
@@ -25,8 +25,8 @@ class SetAside:
     phase: int  # 0 trigger, 1 foreign key, 2 constraint, 3 index
 
 
-# What can be dropped and made again exactly. What is left in place: whatever lies in another
-# tablespace, exclusion constraints, invalid indexes, and unique ones of unusual kinds.
+# What can be dropped and created again exactly. Not touched: indexes in another tablespace or with
+# storage parameters, exclusion constraints, and invalid indexes.
 _TRIGGERS = """
 SELECT t.tgname, t.tgenabled, t.tgrelid::regclass::text FROM pg_trigger t
 WHERE t.tgrelid = %s AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0

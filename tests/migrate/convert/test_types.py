@@ -111,6 +111,24 @@ def test_types_of_the_target_are_read(spelled, kind, size, scale):
     assert (kind, size, scale) == (found.kind.name, found.size, found.scale)
 
 
+@pytest.mark.parametrize(
+    ("spelled", "sql"),
+    [
+        ("character varying", "character varying"),
+        ("character", "character"),
+        ("timestamp without time zone", "timestamp"),
+        ("datetime", "timestamp"),
+        ("double", "double precision"),
+        ("decimal(10,2)", "decimal(10,2)"),
+    ],
+)
+def test_types_are_spelled_as_postgres_knows_them(spelled, sql):
+    """
+    Also where a user writes another system's name in a cast.
+    """
+    assert sql == parse_type(spelled).sql
+
+
 def test_an_unknown_cast_option_is_refused():
     """
     A cast's option is one that is known.

@@ -76,7 +76,7 @@ def test_a_limit_of_postgres_is_no_lost_connection(move, pg, unique):
         assert [] == pg("SELECT relname FROM pg_class WHERE relname = 't'")
         return
     report = move(script, {"t": [(text,)]})
-    assert [("index", "on_v", "CREATE  INDEX on_v ON t (v)")] == [
+    assert [("index", "on_v", "CREATE INDEX on_v ON t (v)")] == [
         (skipped.what, skipped.name, skipped.sql) for skipped in report.skipped
     ]
     assert [(text,)] == pg("SELECT v FROM t")

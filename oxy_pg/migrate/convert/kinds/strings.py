@@ -72,6 +72,9 @@ class Varchar(Text):
     """
     is_judged_by_postgres = True
 
+    def parsed(self, spelled: str, size: int | None, scale: int | None) -> PgType:
+        return PgType(self, spelled, size, scale)  # as PostgreSQL spells it
+
     def choose(self, declared: Declaration, facts: Facts) -> PgType:
         size = declared.size
         # char(n) too: PostgreSQL's char pads with blanks, SQLite's does not.
