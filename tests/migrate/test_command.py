@@ -147,6 +147,7 @@ def test_interrupted_it_says_that_nothing_was_written(lite, pg_url, pg):
     script = "CREATE TABLE t (v); INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL "
     path = lite(script + "SELECT i + 1 FROM n WHERE i < 3000000) SELECT 'text ' || i FROM n")
     for after in (0.3, 0.5, 0.8):
+        pg("DROP TABLE IF EXISTS t")
         process = subprocess.Popen(
             [sys.executable, "-m", "oxy_pg", "migrate-sqlite", "--from", path, "--to", pg_url],
             stdout=subprocess.PIPE,

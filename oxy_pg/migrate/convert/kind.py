@@ -155,8 +155,8 @@ class Kind:
     def parsed(self, spelled: str, size: int | None, scale: int | None) -> PgType:
         """Return the type that ``format_type`` or a user spelled so, with these arguments."""
         # PostgreSQL does not know every name that a user may write: "datetime", "double".
-        sql = self.type.sql if spelled.lower() in self.spellings else spelled
-        return PgType(self, sql, size, scale)
+        known = spelled.lower() in (self.name, *self.spellings)
+        return PgType(self, self.type.sql if known else spelled, size, scale)
 
     def choose(self, declared: Declaration, facts: Facts) -> PgType:
         """Choose the type of a new column that was declared so and holds such values."""
