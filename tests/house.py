@@ -39,7 +39,7 @@ ROOMS = {
         ("temporary", "doctor"),
     ),
     "migrate": (
-        ("names",),
+        ("names", "options"),
         ("source",),
         ("convert",),
         ("target",),
@@ -47,7 +47,7 @@ ROOMS = {
         ("check",),
         ("report",),
         ("load",),
-        ("diagnosis", "outcome"),
+        ("diagnosis", "outcome", "preparation"),
         ("migration",),
     ),
     "transfer": (

@@ -49,7 +49,7 @@ def _passage_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "-d",
             "--database",
             metavar="NAME",
-            help="The embedded server's database (default: OXY_PG_DATABASE, the project's, or oxy).",
+            help="The embedded server's database (default: the project's, or oxy).",
         ),
         click.option(
             "-n", "--schema", "schemas", multiple=True, metavar="NAME", help="Only this schema."
@@ -159,7 +159,7 @@ def _summary(report: TransferReport) -> str:
         verb = "would be replaced" if report.dry_run else "replaced"
         lines.append(f"  {verb}:")
         lines += _listed(report.replaced)
-    lines += [f"  left behind: {what}" for what in report.skipped]
+    lines += [f"  skipped: {what}" for what in report.skipped]
     lines += [f"  warning: {warning}" for warning in report.warnings]
     lines += [f"  problem: {problem}" for problem in report.problems]
     if report.dry_run:
@@ -213,7 +213,7 @@ def _upgraded(report: UpgradeReport) -> str:
     for database in report.databases:
         lines.append(f"{database.name} (owner {database.owner})")
         lines += _listed(database.tables)
-    lines += [f"warning: left behind: {what}" for what in report.skipped]
+    lines += [f"warning: skipped: {what}" for what in report.skipped]
     rows = sum(database.rows for database in report.databases)
     lines.append(
         f"Moved {rows:,} rows from PostgreSQL {report.old_version} to {report.new_version} in "

@@ -32,7 +32,7 @@ def show(report: MigrationReport) -> None:
         for line in text.getvalue().splitlines():
             click.echo(line.rstrip())
     for skipped in report.skipped:
-        click.echo(f"left behind: {skipped.kind} {skipped.name}: {skipped.reason}")
+        click.echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:
         click.echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
     for warning in report.warnings:
