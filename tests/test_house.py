@@ -169,3 +169,21 @@ def test_tests_have_the_same_rooms():
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_is_called_utils(module):
     assert module.rpartition(".")[2] not in {"utils", "util", "helpers", "common", "misc"}
+
+
+def test_the_diagram_shows_the_imports():
+    """
+    docs/architecture.md: ``python -m tests.house_diagram`` draws it anew.
+    """
+    from tests import house_diagram
+
+    page = house_diagram.PAGE.read_text()
+    assert house_diagram.written(page) == page, house_diagram.BEGIN
+    assert "server_supervisor --> server_cluster" in page
+
+
+def test_the_diagram_leaves_out_what_follows_from_other_arrows():
+    from tests.house_diagram import reduced
+
+    arrows = {("a", "b"), ("b", "c"), ("a", "c"), ("a", "d")}
+    assert [("a", "b"), ("a", "d"), ("b", "c")] == reduced(arrows)
