@@ -59,12 +59,6 @@ def package(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *map(str, to.iterdir()))
 
 
-@nox.session
-def diagram(session: nox.Session) -> None:
-    """Draw the packages in docs/architecture.md anew, from their imports."""
-    session.run("python", "tests/house_diagram.py")
-
-
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The default suite, with each installed Python."""
@@ -126,8 +120,11 @@ def properties(session: nox.Session) -> None:
     """Migrate 2,000 random and many real databases, kill 50 migrations; ``-- 200 10`` sets both."""
     install(session)
     examples, kills = [*session.posargs, *("2000", "50")[len(session.posargs) :]][:2]
-    names = ("properties", "kill", "real_databases")
-    tests = [f"tests/migrate/test_{name}.py" for name in names]
+    tests = [
+        "tests/migrate/test_properties.py",
+        "tests/migrate/test_kill.py",
+        "tests/migrate/test_real_databases.py",
+    ]
     environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
     session.run("pytest", "--long", "-s", "--hypothesis-show-statistics", *tests, env=environment)
 

@@ -22,8 +22,8 @@ for name in ("OXY_DATABASE_URL", "OXY_STATE_DIR", "OXY_PG_KEEP_ALIVE"):
     os.environ.pop(name, None)
 
 
-# nohup, and a shell that runs a command with `&`, have SIGINT ignored, and every program that a test
-# starts and interrupts would inherit that.
+# nohup, and a shell that runs a command with `&`, have SIGINT ignored. The programs that tests
+# start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -38,9 +38,9 @@ def pytest_xdist_auto_num_workers(config):
     """
     How many workers ``--numprocesses=auto``, the default here, stands for.
 
-    None for tests that are named one by one, or with ``-s``: then starting workers would take longer
-    than it saves, or hide what is printed. With more workers than processors, tests that measure
-    time would fail.
+    None for tests that are named one by one, where starting workers takes longer than it saves, and
+    with ``-s``, because nothing that a worker prints is shown. Not more than there are processors:
+    tests that measure time would fail.
     """
     named = config.args and all("::" in argument for argument in config.args)
     if named or config.option.capture == "no":
