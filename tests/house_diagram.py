@@ -85,7 +85,7 @@ def identifier(name: str) -> str:
 def label(name: str) -> str:
     if name == FOUNDATION:
         return ", ".join(chain.from_iterable(FLOORS[:LOWEST_WING]))
-    return name or "oxy_pg/__init__"
+    return name or "oxy_pg"
 
 
 def block() -> str:

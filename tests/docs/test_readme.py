@@ -56,7 +56,7 @@ def test_the_index_renders_it(metadata):
     """
     As HTML, with its tables, code and picture.
     """
-    assert "text/markdown" == metadata.get_content_type()
+    assert "text/markdown" == metadata["Description-Content-Type"]
     html = readme_renderer.markdown.render(metadata.get_payload())
 
     assert html is not None
