@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 import oxy_pg
-from oxy_pg.cli.display import steps
+from oxy_pg.cli.display import progress
 from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
+from oxy_pg.cli.signals import ended_by_sigterm
 
 if TYPE_CHECKING:
-    from oxy_pg.cli.display.steps import Steps
+    from oxy_pg.cli.display.lines import Display
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
@@ -68,7 +69,7 @@ def backup(
     PATH is a new file, or a directory, in which the backup gets a name of its
     own. It appears whole or not at all. Its path is printed.
     """
-    with steps.ended_by_sigterm(), steps.display(_BACKUP, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_BACKUP, quiet=quiet) as display:
         report = oxy_pg.backup(
             path,
             url,
@@ -139,7 +140,7 @@ def restore(
     that takes the old one's place. Everything belongs to the role that
     restores it; privileges are not restored.
     """
-    with steps.ended_by_sigterm(), steps.display(_RESTORE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_RESTORE, quiet=quiet) as display:
         if check:
             found = oxy_pg.check_backup(path, on_progress=display.show)
         else:
@@ -163,7 +164,7 @@ def restore(
     click.echo(report.to_json() if as_json else _restored(report))
 
 
-def _confirmed(question: str, display: Steps) -> bool:
+def _confirmed(question: str, display: Display) -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Not a terminal; pass --yes to do it.")
     with display.paused():

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 import oxy_pg
-from oxy_pg.cli.display import steps
+from oxy_pg.cli.display import progress
 from oxy_pg.cli.options import (
     json_option,
     state_dir,
     state_dir_option,
     timeout_option,
 )
+from oxy_pg.cli.signals import ended_by_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ def push(
     An ordinary role will do. It is one transaction, and every table's rows are
     counted on both sides before the commit.
     """
-    with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_PASSAGE, quiet=quiet) as display:
         report = oxy_pg.push(
             url,
             state_dir=state_dir(),
@@ -132,7 +133,7 @@ def pull(
 
     Nothing is written there, and the role has to be able to read everything.
     """
-    with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_PASSAGE, quiet=quiet) as display:
         report = oxy_pg.pull(
             url,
             state_dir=state_dir(),
@@ -203,7 +204,7 @@ def upgrade(*, quiet: bool, as_json: bool, **options: Any) -> None:
     Both stand side by side until the new one is complete and its rows are
     counted; the old one is kept until --discard-old.
     """
-    with steps.ended_by_sigterm(), steps.display(_UPGRADE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_UPGRADE, quiet=quiet) as display:
         report = oxy_pg.upgrade(state_dir(), on_progress=display.show, **options)
     click.echo(report.to_json() if as_json else _upgraded(report))
 
