@@ -243,7 +243,7 @@ def reset(yes: bool) -> None:  # noqa: FBT001
     server = _server()
     found = server.status()
     if found.state == "uninitialized":
-        note("No data directory exists here; nothing was deleted.")
+        note("Nothing was deleted: there is no data directory.")
         return
     note(f"This deletes {found.data_dir} with all its databases.")
     for one in found.databases:

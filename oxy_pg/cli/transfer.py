@@ -224,7 +224,7 @@ def _upgraded(report: UpgradeReport) -> str:
         return "\n".join(
             [
                 *lines,
-                f"The cluster in {report.data_dir} already has this version; nothing was changed.",
+                f"{report.data_dir} needs no upgrade.",
             ]
         )
     for database in report.databases:
@@ -233,7 +233,7 @@ def _upgraded(report: UpgradeReport) -> str:
     lines += [f"warning: skipped: {what}" for what in report.skipped]
     rows = sum(database.rows for database in report.databases)
     lines.append(
-        f"Upgraded {rows:,} rows from PostgreSQL {report.old_version} to {report.new_version} in "
+        f"Moved {rows:,} rows from PostgreSQL {report.old_version} to {report.new_version} in "
         f"{report.seconds:.1f} s; row counts verified."
     )
     if report.kept is not None:

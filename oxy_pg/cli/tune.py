@@ -230,8 +230,8 @@ def _apply(server: Server, found: tuple[Comparison, ...], timeout: float, *, res
         note("`oxy-pg restart` applies the rest.")
     if stronger:
         raise OxyPgError(
-            f"{', '.join(stronger)} was set with ALTER SYSTEM, which takes precedence, and is unchanged. Run "
-            "ALTER SYSTEM RESET for it (`oxy-pg psql --superuser`), and `oxy-pg restart`."
+            f"{', '.join(stronger)} was set with ALTER SYSTEM, which takes precedence, and is "
+            "unchanged. Run ALTER SYSTEM RESET for it (`oxy-pg psql --superuser`), and `oxy-pg restart`."
         )
 
 

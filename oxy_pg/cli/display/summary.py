@@ -102,7 +102,7 @@ def _last_line(report: MigrationReport) -> str:
         "none": "not verified",
     }[report.verification.mode]
     return (
-        f"Migrated {many(report.rows, 'row')} of {many(len(report.tables), 'table')} "
+        f"Moved {many(report.rows, 'row')} of {many(len(report.tables), 'table')} "
         f"in {report.seconds:.1f} s; {checked}."
     )
 
