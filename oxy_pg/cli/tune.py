@@ -231,7 +231,8 @@ def _apply(server: Server, found: tuple[Comparison, ...], timeout: float, *, res
     if stronger:
         raise OxyPgError(
             f"{', '.join(stronger)} was set with ALTER SYSTEM, which takes precedence, and is "
-            "unchanged. Run ALTER SYSTEM RESET for it (`oxy-pg psql --superuser`), and `oxy-pg restart`."
+            "unchanged. Run ALTER SYSTEM RESET for it (`oxy-pg psql --superuser`), and "
+            "`oxy-pg restart`."
         )
 
 
