@@ -102,6 +102,8 @@ class Server(Handle):
     directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
     None keeps the previous ones. ``keep_alive``: seconds; default
     OXY_PG_KEEP_ALIVE, or 5; ``math.inf`` keeps it until it is stopped.
+    ``port``: the TCP port on 127.0.0.1; default the previous one if it is free,
+    else any.
 
     It is safe to use from any number of threads, and after a fork. Raises
     ConfigurationError for an invalid setting, path or time.

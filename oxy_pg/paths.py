@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 
+from oxy_pg import project
 from oxy_pg.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -30,14 +31,15 @@ VAR_LIB = "/var/lib/oxy_pg"
 
 def state_dir(given: str | PathLike[str] | None = None) -> str:
     """
-    Return the state directory: the one given, OXY_STATE_DIR, or the user's data directory.
+    Return the state directory: given, OXY_STATE_DIR's, the project's, or the user's data directory.
 
     Links are resolved, so that all names of one directory mean the same
     server. Raises ConfigurationError when the name is empty.
     """
     chosen = os.fspath(given) if given is not None else os.environ.get("OXY_STATE_DIR")
     if chosen is None:
-        chosen = _default_state_dir()
+        ours = project.of_working_directory()
+        chosen = (None if ours is None else ours.state_dir) or _default_state_dir()
     if not chosen:
         raise ConfigurationError(
             "The state directory's name is empty (OXY_STATE_DIR or state_dir). Unset it to use "

@@ -44,7 +44,7 @@ _RESTORE = {
     metavar="URL",
     help="The database.  [default: OXY_DATABASE_URL, else the embedded server's]",
 )
-@click.option("-d", "--database", default="oxy", show_default=True, metavar="NAME")
+@click.option("-d", "--database", metavar="NAME", help="On the embedded server.")
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
@@ -61,7 +61,7 @@ def backup(
     *,
     path: str,
     url: str | None,
-    database: str,
+    database: str | None,
     keep: int | None,
     plain: bool,
     force: bool,

@@ -49,10 +49,8 @@ def _copy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-d",
             "--database",
-            default="oxy",
-            show_default=True,
             metavar="NAME",
-            help="The embedded server's database.",
+            help="The embedded server's database (default: the project's, or oxy).",
         ),
         click.option(
             "-n",

@@ -48,9 +48,12 @@ class Server:
         *,
         settings: Settings | None = None,
         keep_alive: float | None = None,
+        port: int | None = None,
     ) -> None:
         self._state = paths.StateDir(paths.state_dir(state_dir))
-        self._request = launcher.Request(_checked(settings), _checked_keep_alive(keep_alive))
+        self._request = launcher.Request(
+            _checked(settings), _checked_keep_alive(keep_alive), port=_checked_port(port)
+        )
         self._lease: Lease | None = None
         self._known_databases: set[str] = set()
         self._password = ""
@@ -308,6 +311,12 @@ class Server:
             self._set_up(database, deadline, started=started)
         elif database is not None and database not in self._known_databases:
             self._set_up(database, deadline, started=False)
+        if self._request.port not in {None, lease.port}:
+            self.release()
+            raise ConfigurationError(
+                f"The server in {self._state.root} is running on port {lease.port}, and port "
+                f"{self._request.port} was asked for. Stop it first: oxy-pg stop"
+            )
         # Who shares a temporary server has asked for the same settings as who started it.
         if attached and self._request.settings is not None and not self._request.ephemeral:
             from oxy_pg.server.cluster import settings
@@ -353,6 +362,14 @@ def _checked(settings: Settings | None) -> dict[str, str] | None:
     from oxy_pg.server.cluster import config
 
     return config.checked(settings)
+
+
+def _checked_port(port: int | None) -> int | None:
+    if port is None:
+        return None
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise ConfigurationError(f"port is {port!r}; it is a number from 1 to 65535.")
+    return port
 
 
 def _checked_keep_alive(keep_alive: float | None) -> float | None:

@@ -34,15 +34,17 @@ _MOST_FAILURES = 5  # supervisors of our own that end before they have granted a
 class Request:
     """What the starting process wants the server to be."""
 
-    __slots__ = ("ephemeral", "keep_alive", "settings")
+    __slots__ = ("ephemeral", "keep_alive", "port", "settings")
 
     def __init__(
         self,
         settings: Mapping[str, str] | None = None,
         keep_alive: float | None = None,
         *,
+        port: int | None = None,
         ephemeral: bool = False,
     ) -> None:
+        self.port = port  # None: that of last time, or another one
         self.settings = settings
         self.keep_alive = keep_alive
         self.ephemeral = ephemeral
@@ -215,7 +217,8 @@ def _order(
         run_dir=state.run_dir,
         port_file=state.port,
         postgres=programs.postgres,
-        ports=_ports(state),
+        ports=_ports(state) if request.port is None else [_free(request.port)],
+        any_port=request.port is None,
         uid=user.uid,
         gid=user.gid,
         keep_alive=_KEEP_ALIVE if request.keep_alive is None else float(request.keep_alive),
@@ -236,3 +239,34 @@ def _ports(state: StateDir) -> list[int]:
     if remembered.isdecimal() and 1024 <= int(remembered) <= 65535:
         ports.insert(0, int(remembered))
     return ports
+
+
+def _free(port: int) -> int:
+    """Return the port that was asked for; PortTaken when another process listens on it."""
+    import socket
+
+    from oxy_pg.errors import PortTaken
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortTaken(port, error.strerror or str(error), _listener(port)) from None
+    return port
+
+
+def _listener(port: int) -> str:
+    """Say which process listens on a port, as far as we may see it."""
+    import psutil
+
+    try:
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port:
+                if found.pid is None:
+                    break
+                words = " ".join(psutil.Process(found.pid).cmdline()[:6])
+                return f"process {found.pid}: {words[:200]}"
+    except psutil.Error:
+        pass
+    return "a process of another user, or one that has just ended"

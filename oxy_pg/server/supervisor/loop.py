@@ -215,7 +215,7 @@ class Supervisor:
     def _choose_port(self) -> int:
         """Return the port of last time if it is free, else one that was free just now."""
         for port in self._order.ports:
-            if _is_free(port):
+            if _is_free(port) or not self._order.any_port:
                 return port
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -305,7 +305,7 @@ class Supervisor:
         if was == "starting" and self._waits < _MOST_WAITS and any(one in said for one in _PASSING):
             self._failures -= 1
             self._waits += 1
-            if "could not bind" in said:
+            if "could not bind" in said and self._order.any_port:
                 self._order.ports = [port for port in self._order.ports if port != self._port]
             self._enter("crashed")
             self._next_look += min(0.005 * 2**self._waits, _LONGEST_WAIT)

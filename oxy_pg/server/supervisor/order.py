@@ -20,6 +20,7 @@ class Order:
         port_file: str,
         postgres: str,
         ports: list[int],
+        any_port: bool,
         uid: int,
         gid: int,
         keep_alive: float,
@@ -32,6 +33,7 @@ class Order:
         self.port_file = port_file
         self.postgres = postgres
         self.ports = ports
+        self.any_port = any_port  # False: no other one than the first
         self.uid = uid
         self.gid = gid
         self.keep_alive = keep_alive
