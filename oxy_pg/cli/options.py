@@ -1,4 +1,4 @@
-"""Options that many commands share, and the server that they name."""
+"""Options that several commands share, and the server that they name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``status``: what a server is, and what it does."""
+"""The command ``status``: the server's state and activity."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _LONGEST_WAIT = 10.0  # seconds for an external server that does not answer
     flag_value=2.0,
     type=click.FloatRange(min=0.1),
     metavar="[SECONDS]",
-    help="Draw it live, every 2 seconds or as often as told; q or Ctrl-C ends it. "
-    "With --json: a line of JSON each time.",
+    help="Update it every 2 seconds, or every N seconds; q or Ctrl-C ends it. "
+    "With --json: print a line of JSON each time.",
 )
 @click.option(
     "--slow",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Show queries from here on as slow (default: all in the embedded server's log; 1 with "
-    "pg_stat_statements).",
+    help="Show queries that take at least this long (default: all in the embedded server's log; "
+    "1 with pg_stat_statements).",
 )
 @timeout_option
 @state_dir_option
@@ -54,9 +54,9 @@ def status(
     timeout: float,
 ) -> None:
     """
-    Show whether the server runs, and how it does. Starts nothing.
+    Show whether the server runs, and its activity. Starts nothing.
 
-    With OXY_DATABASE_URL set it is that server's, as far as its role may see.
+    With OXY_DATABASE_URL set it shows that server, as far as its role may see.
     """
     with _observer(slow, min(timeout, _LONGEST_WAIT)) as observer:
         if watch is not None:

@@ -40,24 +40,7 @@ in_use: set[str] = set()
 
 
 class Server:
-    """
-    The PostgreSQL of one state directory; making a handle touches nothing.
-
-    A handle that has started the server holds it: it stays up until
-    ``stop()``, or until ``keep_alive`` seconds after its last user has gone.
-    Users are all processes that hold it, and all clients that are connected.
-    As a context manager it starts the server, and lets go of it at the end.
-
-    ``state_dir``: where the data is; default OXY_STATE_DIR, or the user's data
-    directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
-    None keeps those of last time. ``keep_alive``: seconds; default
-    OXY_PG_KEEP_ALIVE, or 5; ``math.inf`` keeps it until it is stopped.
-    ``port``: the TCP port on 127.0.0.1; default that of last time if it is
-    free, else any.
-
-    A handle is safe to use from any number of threads, and after a fork.
-    Raises ConfigurationError for what cannot be a setting, a path or a time.
-    """
+    """The handle on one state directory's PostgreSQL; ``oxy_pg.Server`` says what it promises."""
 
     def __init__(
         self,

@@ -281,7 +281,7 @@ def test_reset_asks_before_it_deletes(oxy, state_dir):
     assert 0 == code
     assert not (state_dir / "postgres_data").exists()
     assert [] == sorted(state_dir.glob("postgres_data*"))
-    assert "nothing to delete" in oxy("reset", "--yes").stderr
+    assert "Nothing was deleted" in oxy("reset", "--yes").stderr
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_both_sides_stand_side_by_side(run):
     assert [
         "table          rows in SQLite  rows in PostgreSQL",
         "p                           1                   1  ✓",
-        "売上_children               3                   2  ✓  1 left out",
+        "売上_children               3                   2  ✓  1 skipped",
         "all 2 tables                4                   3  ✓",
     ] == done.stdout.splitlines()[:4]
 
@@ -100,7 +100,7 @@ def test_rows_that_were_there_before_are_told(run, pg):
     pg("CREATE TABLE threads (id bigint PRIMARY KEY, title text NOT NULL)")
     pg("INSERT INTO threads VALUES (8, 'a'), (9, 'b')")
     done = run("--if-not-empty", "append", "--verify", "full")
-    assert "threads                   2                   4  ✓  2 were there before" in done.stdout
+    assert "threads                   2                   4  ✓  2 existing" in done.stdout
 
 
 def test_without_verification_nothing_is_ticked(run):

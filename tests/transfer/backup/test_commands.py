@@ -125,7 +125,7 @@ def test_not_a_terminal(filled, cli, tmp_path):
 
     done = cli("restore", path)
     assert 2 == done.returncode
-    assert "add --yes" in done.stderr
+    assert "pass --yes" in done.stderr
     assert before == contents(filled.url())
 
     filled.drop_database("oxy")
