@@ -8,7 +8,7 @@ from psycopg import errors as pg
 
 from oxy_pg.errors import OxyPgError, TargetRefused, TargetUnreachable
 from oxy_pg.migrate.target import spoken
-from oxy_pg.url import mask
+from oxy_pg.url import mask, mask_text
 
 if TYPE_CHECKING:
     import psycopg
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def connection_lost(doing: str, url: str, error: psycopg.Error) -> OxyPgError:
     """Return the error for a server that went away, or gave up, half-way."""
-    message = mask(str(error)).strip()
+    message = mask_text(str(error), url).strip()
     if isinstance(error, pg.DiskFull):
         return TargetRefused(
             doing, message, "The server's disk is full: make room, and run it again."
@@ -48,7 +48,7 @@ def _said(error: psycopg.Error) -> str:
     # Not str(error): it shows the statement, of which nobody has heard.
     found = error.diag
     parts = (found.message_primary or str(error), found.message_detail, found.message_hint)
-    return mask("\n".join(part.strip() for part in (*parts, found.context) if part))
+    return mask_text("\n".join(part.strip() for part in (*parts, found.context) if part))
 
 
 def _remedy(doing: str, error: psycopg.Error, role: str, schema: str) -> str:

@@ -43,7 +43,7 @@ from oxy_pg.migrate.source.readers import Readers
 from oxy_pg.migrate.source.schema import read_schema
 from oxy_pg.problems import BadValue
 from oxy_pg.progress import Progress
-from oxy_pg.url import mask, plain
+from oxy_pg.url import mask, mask_text, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,7 +141,7 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
         except OxyPgError:
             raise
         except Exception as error:
-            message = mask(f"{type(error).__name__}: {error}")
+            message = mask_text(f"{type(error).__name__}: {error}", url)
             raise PreparationFailed("the `prepare` function", message) from error
         return
     environment = {**os.environ, "OXY_DATABASE_URL": url, "DATABASE_URL": url}
@@ -149,7 +149,7 @@ def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
         prepare, shell=True, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        tail = mask((done.stderr or done.stdout).strip()[-2000:])
+        tail = mask_text((done.stderr or done.stdout).strip(), url)[-2000:]
         raise PreparationFailed(f"`{prepare}`", f"exit code {done.returncode}:\n{tail}")
 
 

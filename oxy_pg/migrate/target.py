@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from oxy_pg.errors import TargetUnreachable
 from oxy_pg.migrate import names
 from oxy_pg.migrate.convert.types import PgType, parse_type
-from oxy_pg.url import check, mask, plain
+from oxy_pg.url import check, mask, mask_text, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +131,7 @@ def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
     """
     url = plain(url, "The target")
     check(url, "The target")
+    failure: TargetUnreachable | None = None
     for remaining in deadline.attempts(0.1, 2.0):
         try:
             connection = psycopg.connect(
@@ -141,10 +142,14 @@ def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
             )
         except psycopg.OperationalError as error:
             if not remaining or not _may_pass(str(error)):
-                raise _unreachable(url, error) from error
+                failure = _unreachable(url, error)
+                break
         else:
             return _at_home(connection)
-    raise AssertionError("unreachable")
+    # Not where the driver's error is being handled: its frames hold the password.
+    assert failure is not None
+    del url
+    raise failure
 
 
 def _at_home(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
@@ -185,7 +190,7 @@ def _may_pass(message: str) -> bool:
 
 
 def _unreachable(url: str, error: Exception) -> TargetUnreachable:
-    first, *more = mask(str(error)).strip().splitlines() or [""]
+    first, *more = mask_text(str(error), url).strip().splitlines() or [""]
     if "FATAL" in first:
         # With sslmode=prefer, libpq tries again without TLS: what it is told then is beside the
         # point.

@@ -92,6 +92,7 @@ class ExternalServer:
 def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
     """Connect to a server that is PostgreSQL 14 or newer."""
     urls.check(url)
+    failure: ExternalServerUnavailable | None = None
     for remaining in deadline.attempts(0.05, 1.0):
         try:
             connection = psycopg.connect(
@@ -100,10 +101,14 @@ def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
         except psycopg.OperationalError as error:
             if remaining and _may_pass(error):
                 continue
-            raise _unavailable(url, error, deadline) from None
+            failure = _unavailable(url, error, deadline)
+            break
         _check_version(connection, url)
         return connection
-    raise AssertionError  # the last attempt has returned or raised
+    # Not where the driver's error is being handled: its frames hold the password.
+    assert failure is not None
+    del url
+    raise failure
 
 
 def _may_pass(error: psycopg.OperationalError) -> bool:
@@ -146,8 +151,7 @@ def _unavailable(
 
 def _reason(error: psycopg.Error, url: str) -> str:
     """Return libpq's own words, without the password that they may repeat."""
-    text = " ".join(str(error).split())
-    return text.replace(url, urls.mask(url))
+    return urls.mask_text(" ".join(str(error).split()), url)
 
 
 def _check_version(connection: psycopg.Connection[Any], url: str) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from oxy_pg.errors import ConfigurationError, TransferRefused
+from oxy_pg.errors import TransferRefused
 from oxy_pg.paths import digest
 from oxy_pg.transfer.backup.manifest import Extension, TableRows
-from oxy_pg.url import mask, plain
+from oxy_pg.url import check, mask, mask_text, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,8 @@ def connect(url: str, timeout: float = 30.0, *, pooled: bool = False) -> psycopg
     old, or such a pooler stands before it.
     """
     address = plain(url, "The URL")
+    check(address, "The URL")
+    refusal = None
     try:
         connection = psycopg.connect(
             address,
@@ -57,13 +59,13 @@ def connect(url: str, timeout: float = 30.0, *, pooled: bool = False) -> psycopg
             prepare_threshold=None,  # what is prepared in one session a pooler looks for in others
             fallback_application_name="oxy_pg",
         )
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            f"{mask(address)} is no valid PostgreSQL URL: {_words(error, address)}. Characters "
-            "such as @ : / in a password have to be written as %40 %3A %2F."
-        ) from None
-    except psycopg.OperationalError as error:
-        raise _unreachable(address, error) from None
+    except psycopg.Error as error:
+        refusal = _unreachable(address, error)
+    if refusal is not None:
+        # Not where the driver's error is being handled: its frames hold the password; and reporters
+        # of errors show the variables of ours.
+        del url, address
+        raise refusal
     if major(connection) < OLDEST:
         connection.close()
         raise TransferRefused(
@@ -73,9 +75,15 @@ def connect(url: str, timeout: float = 30.0, *, pooled: bool = False) -> psycopg
         )
     try:
         _settle(connection, address, pooled=pooled)
+    except psycopg.Error as error:
+        refusal = _unreachable(address, error)
     except BaseException:
         connection.close()
         raise
+    if refusal is not None:
+        connection.close()
+        del url, address
+        raise refusal
     return connection
 
 
@@ -92,7 +100,7 @@ def _unreachable(url: str, error: psycopg.Error) -> TransferRefused:
 
 
 def _words(error: psycopg.Error, url: str) -> str:
-    return " ".join(str(error).split()).replace(url, mask(url))
+    return mask_text(" ".join(str(error).split()), url)
 
 
 def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
@@ -214,7 +222,7 @@ def cluster(connection: psycopg.Connection[Any]) -> str:
 
 def refused(what: str, error: psycopg.Error) -> TransferRefused:
     """Return the typed error for what PostgreSQL has said."""
-    words = mask(str(error).strip())
+    words = mask_text(str(error).strip())
     if isinstance(error, psycopg.errors.DiskFull):
         return TransferRefused(what, words, "Make room on the server's disk, and run it again.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):

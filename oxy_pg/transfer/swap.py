@@ -23,7 +23,7 @@ from psycopg import sql
 
 from oxy_pg.errors import TransferError, TransferRefused
 from oxy_pg.transfer import database
-from oxy_pg.url import plain, with_database
+from oxy_pg.url import check, plain, with_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,9 @@ class Existing:
 
 def name_of(url: str) -> str:
     """Return the database that a URL names."""
-    parts = psycopg.conninfo.conninfo_to_dict(plain(url, "The URL"))
+    address = plain(url, "The URL")
+    check(address, "The URL")
+    parts = psycopg.conninfo.conninfo_to_dict(address)
     defaults = {
         option.keyword: option.val for option in psycopg.pq.Conninfo.get_defaults() if option.val
     }

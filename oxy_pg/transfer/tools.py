@@ -11,12 +11,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-import psycopg
 from psycopg import conninfo
 
 from oxy_pg import installations
 from oxy_pg.errors import ConfigurationError, ToolFailed, ToolsNotFound
-from oxy_pg.url import mask, plain
+from oxy_pg.url import check, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -358,16 +357,15 @@ def run(
 
 def _address(url: str, application: str) -> tuple[str, str]:
     """Return a connection string that everybody may see, and the password."""
-    try:
-        parts = conninfo.conninfo_to_dict(plain(url, "The URL"))
-    except psycopg.Error as error:
-        raise ConfigurationError(f"{mask(url)} is no valid PostgreSQL URL.") from error
-    if parts.pop("sslpassword", None) is not None:
+    address = plain(url, "The URL")
+    check(address, "The URL")
+    if "sslpassword" in conninfo.conninfo_to_dict(address):
         raise ConfigurationError(
             "The URL has an sslpassword, which PostgreSQL's client programs take on their command "
             "line alone, where everybody can read it. Use a key without a password, in a file "
             "that only you can read."
         )
+    parts = conninfo.conninfo_to_dict(address)
     password = str(parts.pop("password", None) or "")
     parts["application_name"] = application
     return conninfo.make_conninfo("", **parts), password
