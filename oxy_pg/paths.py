@@ -68,6 +68,18 @@ def cache_dir() -> str:
     return os.path.realpath(platformdirs.user_cache_dir("oxy_pg", appauthor=False))
 
 
+def records_dir() -> str:
+    """Return the directory for what must not stand in the cache: checksums of what is in it."""
+    if sys.platform == "linux":
+        # What platformdirs.user_state_dir() answers here, without the 10 ms of its import.
+        base = os.environ.get("XDG_STATE_HOME", "").strip()
+        base = base if os.path.isabs(base) else os.path.expanduser("~/.local/state")
+        return os.path.realpath(f"{base}/oxy_pg/templates")
+    import platformdirs
+
+    return os.path.realpath(platformdirs.user_state_dir("oxy_pg", appauthor=False)) + "/templates"
+
+
 class StateDir:
     """
     The files of one state directory.

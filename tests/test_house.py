@@ -12,7 +12,7 @@ MOST_IN_A_ROOM = 14
 
 # From the ground up; what stands on one line may not import each other.
 FLOORS = (
-    ("problems", "deadline", "files", "process", "postgresql", "progress"),
+    ("problems", "deadline", "files", "private", "process", "postgresql", "progress"),
     ("errors", "installations", "machine"),
     ("paths", "url"),
     ("connection",),
