@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import marshal
-import os
 
 from oxy_pg.server.cluster import logs, postmaster
 
@@ -77,9 +76,8 @@ def start_postmaster(plan: Plan, port: int) -> Started:
     argv = postmaster.command(plan.postgres, plan.data_dir, plan.socket_dir, port)
     postmaster.running(plan.data_dir)  # removes a pid file that would be in the way
     # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
-    # better than the pid that nobody serves here: it may be alive, in somebody else.
-    for name in os.listdir(plan.socket_dir):
-        os.unlink(f"{plan.socket_dir}/{name}")
+    # better than the pid that nobody serves here: it may be alive, in another process.
+    postmaster.remove_sockets(plan.socket_dir)
     log_dir = f"{plan.data_dir}/log"
     logs.prune(log_dir)
     logged_before = logs.sizes(log_dir)
