@@ -366,7 +366,7 @@ def answers(url: str) -> bool:
 
 TROUBLES = re.findall(
     r"^\| `([^`]+)` \| [^|]+ \| [^|]+ \|$",
-    GUIDE.partition("## When something goes wrong")[2].partition("\n## ")[0],
+    GUIDE.partition("## Troubleshooting")[2].partition("\n## ")[0],
     re.MULTILINE,
 )
 
