@@ -57,7 +57,7 @@ BOUNDS = (
         "PostgreSQL alone",
         1.5,
         guard=2.6,
-        why="of a tenth of the rows: starting the interpreter and planning take a third of the time",
+        why="of a tenth of the rows: starting Python and planning take a third of the time",
     ),
     Bound("growth", "", 4.4),
     Bound("migration-memory", "", 150),

@@ -202,5 +202,5 @@ MOVERS = (
 )
 DESCRIPTIONS = {
     "PostgreSQL alone": "COPY from text files on the server, then indexes and foreign keys",
-    "pgloader": "cast file, existing schema, as superuser: drops keys and indexes, and creates them again",
+    "pgloader": "cast file, existing schema, as superuser: drops and recreates keys and indexes",
 }

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Benchmarks
 
-Written by `nox -s bench`. The contenders take turns in one run; the figures are medians. On another
-machine the figures will differ, but the ratios should be similar. The code in `benchmarks/` shows how
-each is measured.
+Written by `nox -s bench`. The contenders take turns in one run; the figures are medians. On
+another machine the figures will differ, but the ratios should be similar. The code in
+`benchmarks/` shows how each is measured.
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import _endpoint
+from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server as _Handle
 from oxy_pg.server.server import in_use
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from oxy_pg.report import Progress
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.upgrade.clusters import Upgrade
-    from oxy_pg.system.deadline import Patience
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
@@ -39,54 +38,77 @@ _servers: dict[object, _Handle] = {}
 
 
 def ensure(
-    database: str = "oxy",
+    database: str | None = None,
     *,
     state_dir: str | PathLike[str] | None = None,
     settings: Settings | None = None,
     extensions: Iterable[str] = (),
     keep_alive: float | None = None,
+    port: int | None = None,
     timeout: float = 60.0,
 ) -> str:
     """
     Return the URL of a running PostgreSQL with this database in it.
 
     With OXY_DATABASE_URL set it is that server's URL, after the server has
-    been waited for and checked; ``database``, ``state_dir``, ``settings`` and
-    ``keep_alive`` are then ignored, so that the same line serves development
-    and production. Otherwise a PostgreSQL 16 is started under the state
+    been waited for and checked; ``state_dir``, ``settings``, ``keep_alive``
+    and ``port`` are then ignored, so that the same line serves development
+    and production. The first ``database`` that a process asks for is the one
+    in the URL; OXY_DATABASE_URL_NAME is the URL of another one, and without it
+    a second name is an error. Where OXY_DATABASE_URL names an embedded server
+    (`oxy-pg run` sets it), ``database`` is a database of that server.
+    Otherwise a PostgreSQL 16 is started under the state
     directory if none is running there; this process holds it until it exits.
     Called again it takes microseconds, and restarts a server that has stopped.
     From threads, forked children and any number of processes at once it
     returns the same server.
 
-    ``database`` is created if it does not exist. ``settings`` are PostgreSQL
+    ``database`` is created if it does not exist; its default is
+    OXY_PG_DATABASE, the project's (``[tool.oxy-pg]`` in pyproject.toml), or
+    ``oxy``. So it is for the other arguments. ``settings`` are PostgreSQL
     settings (``{"work_mem": "64MB"}``); a running server takes over those that
     a reload can apply, and a warning names the rest. ``extensions`` are
     created in the database. ``keep_alive`` is how many seconds the server
     stays up after its last user has gone (default OXY_PG_KEEP_ALIVE or 5;
-    ``math.inf``: until stopped). ``timeout`` is in seconds, for everything
+    ``math.inf``: until stopped). ``port`` is the port on 127.0.0.1; by default
+    any, and the same as last time if it is free. ``timeout`` is in seconds, for everything
     together.
 
     Raises ServerError (StartFailed, StartTimeout, LockTimeout, InitdbFailed,
-    BinariesNotFound, VersionMismatch, ForeignDataDirectory,
+    BinariesNotFound, VersionMismatch, ForeignDataDirectory, PortTaken,
     ExternalServerUnavailable, UnsupportedServer) or ConfigurationError.
     """
-    external_url = _endpoint.external_url()
-    names = (extensions,) if isinstance(extensions, str) else tuple(extensions)
+    name = _defaults.database(database)
+    external_url = _endpoint.external_url(name)
+    names = _defaults.extensions(extensions)
     if external_url is not None:
-        return _ensure_external(external_url, settings, names, timeout)
-    server = _server(state_dir, settings, keep_alive)
-    url = server.ensure_database(database, extensions=names, timeout=timeout)
+        return _ensure_external(external_url, database, name, settings, names, timeout)
+    _endpoint.refuse_embedded()
+    _endpoint.warn_of_database_url()
+    server = _server(state_dir, settings, keep_alive, port)
+    url = server.ensure_database(name, extensions=names, timeout=timeout)
     if state_dir is not None:
         _used.ensured.add(server.state_dir)
     return url
 
 
 def _ensure_external(
-    url: str, settings: Settings | None, extensions: tuple[str, ...], timeout: float
+    url: str,
+    asked: str | None,
+    name: str,
+    settings: Settings | None,
+    extensions: tuple[str, ...],
+    timeout: float,
 ) -> str:
+    """Return the URL of a database of the server that the environment names."""
     from oxy_pg.server import external
 
+    own = None if asked is None else _endpoint.embedded_state_dir(url, in_use)
+    if own is not None and asked is not None and asked != external.database_of(url):
+        # Set by `oxy-pg run` or `oxy-pg url`: a name means what it means without it.
+        return _server(own).ensure_database(asked, extensions=extensions, timeout=timeout)
+    if own is None and os.environ.get(_endpoint.variable_of(name)) is None:
+        _refuse_second_name(url, name)
     if settings:
         import logging
 
@@ -96,22 +118,40 @@ def _ensure_external(
     return external.ensure(url, extensions, timeout)
 
 
+# The name that this process has asked for first, for each external URL.
+_names: dict[str, str] = {}
+
+
+def _refuse_second_name(url: str, name: str) -> None:
+    first = _names.setdefault(url, name)
+    if first != name:
+        raise ConfigurationError(
+            f"OXY_DATABASE_URL names one database, which this process already uses as {first!r}, "
+            f"and {name!r} would be the same one. Set {_endpoint.variable_of(name)} to the URL of "
+            f"{name!r}, or use one name."
+        )
+
+
 def _server(
     state_dir: str | PathLike[str] | None,
     settings: Settings | None = None,
     keep_alive: float | None = None,
+    port: int | None = None,
 ) -> _Handle:
     place = state_dir if state_dir is not None else os.environ.get("OXY_STATE_DIR")
     if place is not None and not os.path.isabs(place):
         place = os.path.abspath(os.path.expanduser(place))
+    settings, keep_alive = _defaults.settings(settings), _defaults.keep_alive(keep_alive)
+    port = _defaults.port(port)
     key = (
-        place if place is not None else os.environ.get("HOME"),
+        place if place is not None else (os.environ.get("HOME"), project.of_working_directory()),
         None if settings is None else tuple(sorted(settings.items())),
         keep_alive if keep_alive is not None else os.environ.get("OXY_PG_KEEP_ALIVE"),
+        port,
     )
     server = _servers.get(key)
     if server is None:
-        made = _Handle(state_dir, settings=settings, keep_alive=keep_alive)
+        made = _Handle(state_dir, settings=settings, keep_alive=keep_alive, port=port)
         server = _servers.setdefault(key, made)
     return server
 
@@ -145,7 +185,7 @@ def migrate_sqlite(
     target: str | None = None,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     tables: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     schema: Literal["auto", "create", "existing"] = "auto",
@@ -197,7 +237,7 @@ def migrate_sqlite(
     return data.migrate_sqlite(
         _data_server(endpoint),
         path,
-        database=database,
+        database=_defaults.database(database),
         tables=tables,
         exclude=exclude,
         schema=schema,
@@ -227,7 +267,7 @@ def backup(
     url: str | None = None,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     keep: int | None = None,
     plain: bool = False,
     force: bool = False,
@@ -248,7 +288,8 @@ def backup(
     ``keep`` deletes older backups of the same database in that directory, all
     but that many, once the new one is safely in place. ``plain`` writes SQL, as
     ``.sql.gz``, instead of pg_dump's custom format. ``on_progress`` is called on
-    the way. ``timeout`` is how many seconds the server is waited for.
+    the way. ``timeout`` is how many seconds the server is waited for at the
+    beginning; the backup itself takes as long as it takes.
 
     It holds all objects and rows; not the roles, nor other databases. At its
     end stands a manifest with the versions, every table's number of rows, and
@@ -264,7 +305,7 @@ def backup(
     return data.backup(
         found if isinstance(found, str) else data.existing(found, "back up"),
         path,
-        database=database,
+        database=_defaults.database(database),
         keep=keep,
         plain=plain,
         force=force,
@@ -288,7 +329,7 @@ def restore(
     timeout: float = 30.0,
 ) -> RestoreReport:
     """
-    Restore a backup; whatever happens, the database is the old one or the new one.
+    Restore a backup; the database is always either the old one or the new one.
 
     ``url`` is the database to restore into; or ``state_dir`` names an embedded
     server, and ``database`` one of its databases, by default the one that was
@@ -307,7 +348,8 @@ def restore(
     dropped first. ``jobs`` is how many tables and indexes pg_restore works on at
     a time (default: the processors, 4 at most). ``confirm`` is asked before
     something is replaced, and may decline. ``on_progress`` is called on the way,
-    and ``timeout`` is how many seconds the server is waited for.
+    and ``timeout`` is how many seconds the server is waited for once the backup
+    has been checked.
 
     Raises TransferError (NotABackup, BackupDamaged, BackupTooNew, CountsDiffer,
     ToolsNotFound, TransferRefused), ConfigurationError, and for the embedded
@@ -352,7 +394,7 @@ def push(
     target: str,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     swap: bool = False,
@@ -381,7 +423,8 @@ def push(
     role needs CREATEDB and must own the old one, and its sessions are ended.
     ``dry_run`` writes nothing, and reports tables, rows, what would be
     replaced, and every problem. ``on_progress`` is called on the way;
-    ``timeout`` is how many seconds either side is waited for.
+    ``timeout`` is how many seconds the two servers are waited for, both together,
+    before the copy begins.
 
     Raises TransferError (DatabaseNotEmpty, ExtensionsMissing, RightsMissing,
     ToolsNotFound, ToolFailed, TransferRefused, CountsDiffer),
@@ -392,7 +435,7 @@ def push(
     return data.push(
         data.existing(_embedded("push", state_dir), "push"),
         target,
-        database=database,
+        database=_defaults.database(database),
         schemas=schemas,
         if_not_empty=if_not_empty,
         swap=swap,
@@ -407,7 +450,7 @@ def pull(
     source: str,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     jobs: int = 2,
@@ -437,7 +480,7 @@ def pull(
     return data.pull(
         _embedded("pull", state_dir),
         source,
-        database=database,
+        database=_defaults.database(database),
         schemas=schemas,
         if_not_empty=if_not_empty,
         jobs=jobs,
@@ -448,7 +491,7 @@ def pull(
 
 
 def _embedded(verb: str, state_dir: str | PathLike[str] | None) -> _Handle:
-    """Return the embedded server whose data a verb copies, whatever OXY_DATABASE_URL names."""
+    """Return the embedded server whose data a verb copies, also with OXY_DATABASE_URL set."""
     return _server(_endpoint.embedded_for(verb, state_dir, _used).state_dir)
 
 
@@ -468,8 +511,8 @@ def upgrade(
     databases with their owners, extensions, rows, and what ALTER SYSTEM has set
     come along; every table's rows are counted on both sides. Then the new
     cluster takes the place of the old one, which is kept beside it
-    (``postgresdata.old-18``) until a call with ``discard_old``. Whoever is
-    killed leaves the old state or the new one, and the next call goes on from
+    (``postgresdata.old-18``) until a call with ``discard_old``. Killed at
+    any moment it leaves the old state or the new one, and the next call goes on from
     there. A cluster of this version is left alone.
 
     ``old_bin_dir`` is the ``bin`` directory of the old version, where it is not
@@ -487,7 +530,6 @@ def upgrade(
 
     from oxy_pg import paths
     from oxy_pg.server.upgrade import clusters as upgrades
-    from oxy_pg.system.deadline import Patience
 
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
@@ -495,7 +537,7 @@ def upgrade(
     state = paths.StateDir(paths.state_dir(state_dir))
     given = None if old_bin_dir is None else os.fspath(old_bin_dir)
     with upgrades.begin(state, given, timeout) as work:
-        report = _upgraded(state.data_dir, work, jobs, Patience(timeout), on_progress or _ignore)
+        report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
     if discard_old:
         discarded = upgrades.discard_old(state)
         report = dataclasses.replace(report, kept=None, discarded=tuple(discarded))
@@ -506,7 +548,6 @@ def _upgraded(
     data_dir: str,
     work: Upgrade | None,
     jobs: int,
-    patience: Patience,
     on_progress: Callable[[Progress], object],
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
@@ -521,26 +562,25 @@ def _upgraded(
     with work.old_server() as old:
         altered = work.old_settings()
         programs = work.old_binaries
-        on_progress(Progress("look"))
-        plan = clusters.make_plan(old, programs.bin_dir, programs.version, patience)
-        move = clusters.Move(plan, work.names.dump, jobs, patience, on_progress)
+        plan = clusters.plan(old, programs.bin_dir, programs.version, on_progress)
         work.make_new()
         with work.new_server(bulk=True) as new:
-            move.check_extensions(new)
-            move.run(new)
+            clusters.check_extensions(plan, new)
+            copied = clusters.copy(plan, new, work.names.dump, jobs, on_progress)
             skipped = work.carry_settings(altered)
     on_progress(Progress("restart"))
     with work.new_server(bulk=False) as new:
-        databases = move.verify(new)
+        databases = clusters.verify(plan, copied, new, on_progress)
     on_progress(Progress("swap"))
     kept = work.swap()
+    on_progress(Progress("done"))
     return UpgradeReport(
         data_dir,
         done=True,
         old_version=work.old_binaries.version,
         new_version=work.new_binaries.version,
         databases=databases,
-        skipped=(*move.skipped, *skipped),
+        skipped=(*copied.skipped, *skipped),
         kept=kept,
     )
 

@@ -185,7 +185,7 @@ def push(
         shown=server.url(database),
         schemas=None if schemas is None else tuple(schemas),
         if_not_empty=if_not_empty,
-        beside=swap,
+        alongside=swap,
         jobs=jobs,
         timeout=timeout,
     )
@@ -217,7 +217,7 @@ def pull(
             target_dir=str(chosen.status().data_dir) if chosen is server else None,
             schemas=None if schemas is None else tuple(schemas),
             if_not_empty=if_not_empty,
-            beside=True,
+            alongside=True,
             jobs=jobs,
             timeout=timeout,
         )

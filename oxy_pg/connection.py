@@ -167,7 +167,7 @@ _STARTING = ("the database system is", "too many", "remaining connection slots")
 
 
 def may_pass(error: psycopg.OperationalError) -> bool:
-    """Whether waiting helps: nobody listens yet, the name is not known yet, it is starting."""
+    """Whether waiting helps: the port is not open, the name is not known, or it is starting."""
     if error.sqlstate is not None:
         return isinstance(error, pg.CannotConnectNow | pg.TooManyConnections)
     text = str(error)
@@ -218,7 +218,7 @@ _REMEDIES = (
     ),
     (
         "no encryption",
-        "That server lets nobody in without TLS: add ?sslmode=require to {url}.",
+        "That server accepts no connection without TLS: add ?sslmode=require to {url}.",
     ),
     (
         "no pg_hba.conf entry",

@@ -111,6 +111,23 @@ class StartTimeout(ServerError, TimeoutError):
         )
 
 
+class PortTaken(ServerError):
+    """Another process listens on the port that was asked for."""
+
+    def __init__(self, port: int, reason: str, holder: str) -> None:
+        super().__init__(port, reason, holder)
+        self.port = port
+        self.reason = reason
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return (
+            f"Port {self.port} on 127.0.0.1 cannot be used ({self.reason}): it is held by "
+            f"{self.holder}. End that process, or choose another port (port=, OXY_PG_PORT or "
+            "[tool.oxy-pg])."
+        )
+
+
 class LockTimeout(ServerError, TimeoutError):
     """Another process holds the state directory and did not answer in time."""
 
@@ -563,7 +580,7 @@ class RightsMissing(TransferError):
         return (
             f"The role in {self.url} lacks rights:\n{lines}\n"
             + (f"  … and {more:,} more\n" if more > 0 else "")
-            + f"Somebody who has them can give them: {self.remedy}\nNothing was written."
+            + f"A role that has them can grant them: {self.remedy}\nNothing was written."
         )
 
 

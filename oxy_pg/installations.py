@@ -43,6 +43,12 @@ class Installation:
     def __repr__(self) -> str:
         return f"Installation({self.provider!r}, {self.version!r}, {self.bin_dir!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Installation) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash((self.provider, self.version, self.bin_dir))
+
     @property
     def major(self) -> int:
         """16 for "16.14": decides which data directories, servers and archives it can read."""

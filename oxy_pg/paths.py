@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 
+from oxy_pg import project
 from oxy_pg.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -30,14 +31,15 @@ VAR_LIB = "/var/lib/oxy_pg"
 
 def state_dir(given: str | PathLike[str] | None = None) -> str:
     """
-    Return the state directory: the one given, OXY_STATE_DIR, or the user's data directory.
+    Return the state directory: given, OXY_STATE_DIR's, the project's, or the user's data directory.
 
     Links are resolved, so that all names of one directory mean the same
     server. Raises ConfigurationError when the name is empty.
     """
     chosen = os.fspath(given) if given is not None else os.environ.get("OXY_STATE_DIR")
     if chosen is None:
-        chosen = _default_state_dir()
+        ours = project.of_working_directory()
+        chosen = (None if ours is None else ours.state_dir) or _default_state_dir()
     if not chosen:
         raise ConfigurationError(
             "The state directory's name is empty (OXY_STATE_DIR or state_dir). Unset it to use "
@@ -106,7 +108,7 @@ class StateDir:
 
     @property
     def lock(self) -> str:
-        """Held by whoever starts, and then by the supervisor; its text names the holder."""
+        """Held by the starting process, and then by the supervisor; its text names the holder."""
         return f"{self.root}/lock"
 
     @property
@@ -164,7 +166,7 @@ def private_temp_dir(temp_dir: str) -> str:
     """
     Return this user's own directory below ``temp_dir``; it may not exist yet.
 
-    Its name is the same for every process of this user. Where somebody else
+    Its name is the same for every process of this user. Where another user
     has taken that name, the next one is used.
     """
     uid = os.geteuid()
@@ -178,7 +180,7 @@ def private_temp_dir(temp_dir: str) -> str:
             return path
     raise ConfigurationError(
         f"Every name for a private directory below {temp_dir} (oxy_pg-{uid}, …) is taken by "
-        "somebody else. Remove those that are not theirs to have."
+        "another user. Ask an administrator to remove those."
     )
 
 

@@ -33,8 +33,8 @@ class Skipped:
     kind: str  # "table", "view", "index", "PUBLICATION", "ALTER SYSTEM", …
     name: str
     reason: str = ""
-    sql: str = ""
-    suggestion: str = ""
+    sql: str | None = None
+    suggestion: str | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" + (f": {self.reason}" if self.reason else "")
@@ -77,17 +77,28 @@ class Progress:
 
     ``phase`` is what is being done:
 
-    - a migration: "connect", "plan", "check", "load", "index", "verify",
-      "table" (one table has been loaded), "done";
-    - a backup: "count", "dump", "check", "done"; a restore: "check", "load",
-      "compare", "swap", "done";
-    - a push or pull: "connect", "plan", "schema", "rows", "index", "compare",
-      "swap", "done"; an upgrade: "start", the same, "restart", "swap", "done".
+    - "connect": the servers are connected to, and waited for;
+    - "plan": what is there is read, and what to do decided;
+    - "check": the values of a migration are checked;
+    - "count": rows are counted, by a backup or the dry run of a push or pull;
+    - "dump": a backup is written;
+    - "checksum": the SHA-256 of a backup is computed;
+    - "schema": the schema is read and created;
+    - "load": rows are loaded; "table": a migration has loaded one table;
+    - "index": indexes and constraints are created;
+    - "verify": what has arrived is compared with the source, or the manifest;
+    - "analyze": statistics for the planner are collected;
+    - "swap": a new database, or cluster, replaces the old one; for a push in one
+      transaction, its commit;
+    - "start", "restart": the old server of an upgrade, and then the new one, is
+      started;
+    - "done": it has succeeded.
 
-    ``done`` of ``of`` are tables, for "check" and "load" of a restore and
-    "check" of a backup bytes; ``of`` is 0 where it is not known. ``table`` is
-    the table at work. ``rows`` of ``of_rows`` are rows of all tables, or of
-    ``table`` in a migration. ``bytes`` were read or written so far.
+    ``done`` of ``of`` are tables; for "dump" they are rows, for "checksum" bytes,
+    and for "load" bytes too, but tables in a migration. ``of`` is 0 where it is
+    not known. ``table`` is the table that is worked on. ``rows`` of ``of_rows``
+    are rows of all tables, or of ``table`` in a migration. ``bytes`` were read or
+    written so far.
     """
 
     phase: str

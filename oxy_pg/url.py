@@ -20,7 +20,7 @@ def _quote(text: str) -> str:
 
 def tcp_url(user: str, password: str, port: int, database: str) -> str:
     """Spell the URL of the embedded server on the loopback interface."""
-    # Never "localhost": it may resolve to ::1, where nobody listens.
+    # Never "localhost": it may resolve to ::1, where the server does not listen.
     return f"postgresql://{_quote(user)}:{_quote(password)}@127.0.0.1:{port}/{_quote(database)}"
 
 

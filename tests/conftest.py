@@ -225,10 +225,11 @@ def start_python():
 def cli():
     """Run ``oxy-pg`` as a user does; returns the finished process."""
 
-    def run(*arguments: object, timeout: float = 60, **variables: object):
+    def run(*arguments: object, timeout: float = 60, cwd=None, **variables: object):
         return subprocess.run(
             [sys.executable, "-m", "oxy_pg", *map(str, arguments)],
             env={**os.environ, **{name: str(value) for name, value in variables.items()}},
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -3,107 +3,11 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "oxy_pg"
-MOST_IN_A_ROOM = 14
-
-# From the ground up; what stands on one line may not import each other.
-FLOORS = (
-    ("facts", "system"),
-    ("report",),
-    ("errors",),
-    ("installations",),
-    ("paths", "url"),
-    ("connection",),
-    ("server", "migrate", "transfer"),
-    ("_endpoint",),
-    ("pytest_plugin", "_server"),
-    ("_api",),
-    ("",),  # oxy_pg/__init__.py
-    ("cli",),
-    ("__main__",),
-)
-# The rooms inside each wing, from the ground up; modules that stand beside the rooms are rooms too.
-ROOMS = {
-    "server": (
-        ("cluster",),
-        ("supervisor", "external", "tuning"),
-        ("monitor",),
-        ("server", "upgrade"),
-        ("temporary", "doctor"),
-    ),
-    "migrate": (
-        ("names",),
-        ("source",),
-        ("convert",),
-        ("target",),
-        ("plan",),
-        ("check",),
-        ("report",),
-        ("load",),
-        ("diagnosis", "outcome"),
-        ("migration",),
-    ),
-    "transfer": (
-        ("contents", "report", "tools", "workspace"),
-        ("database",),
-        ("swap",),
-        ("backup", "copy"),
-    ),
-}
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imports(path: Path) -> list[tuple[int, str]]:
-    """Every module of ours that a file imports: at the top, lazily, or for the type checker."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}:{node.lineno}: relative"
-            base = node.module or ""
-            names = [
-                name if (name := f"{base}.{alias.name}") in MODULES else base
-                for alias in node.names
-            ]
-        else:
-            continue
-        found += [(node.lineno, name) for name in names if name in MODULES]
-    return found
-
-
-ARROWS = sorted(
-    {
-        (module, line, target)
-        for module, path in MODULES.items()
-        for line, target in imports(path)
-        if target != module
-    }
-)
-
-
-def place(module: str) -> tuple[str, str]:
-    """The wing, or the module of the foundation; and the room in it."""
-    parts = module.split(".")[1:]
-    wing = parts[0] if parts else ""
-    return wing, parts[1] if len(parts) > 1 and wing in ROOMS else ""
-
-
-def floor(name: str, floors: tuple[tuple[str, ...], ...]) -> int:
-    found = [number for number, names in enumerate(floors) if name in names]
-    assert found, f"{name!r} has no floor: say in FLOORS or ROOMS where it stands"
-    return found[0]
+from tests import house
+from tests.house import ARROWS, FLOORS, MODULES, MOST_IN_A_ROOM, PACKAGE, ROOMS, floor, place
 
 
 def test_there_are_arrows():
@@ -171,19 +75,9 @@ def test_no_module_is_called_utils(module):
     assert module.rpartition(".")[2] not in {"utils", "util", "helpers", "common", "misc"}
 
 
-def test_the_diagram_shows_the_imports():
+def test_the_diagram_is_drawn_from_the_imports():
     """
-    docs/architecture.md: ``python -m tests.house_diagram`` draws it anew.
+    ``python -m tests.house`` redraws it.
     """
-    from tests import house_diagram
-
-    page = house_diagram.PAGE.read_text()
-    assert house_diagram.written(page) == page, house_diagram.BEGIN
-    assert "server_supervisor --> server_cluster" in page
-
-
-def test_the_diagram_leaves_out_what_follows_from_other_arrows():
-    from tests.house_diagram import reduced
-
-    arrows = {("a", "b"), ("b", "c"), ("a", "c"), ("a", "d")}
-    assert [("a", "b"), ("a", "d"), ("b", "c")] == reduced(arrows)
+    page = house.PAGE.read_text()
+    assert page == house.redrawn(page)

@@ -92,7 +92,7 @@ def main() -> None:
         click.echo(str(error), err=True)
         sys.exit(1)
     except BrokenPipeError:
-        # Whoever read our output has gone (`oxy-pg logs | head`): no reason to complain.
+        # The reader of our output has gone (`oxy-pg logs | head`): not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)

@@ -19,22 +19,25 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.backup.restore import RestoreReport
 
 _BACKUP = {
+    "connect": ("connecting", ""),
     "count": ("counting rows", "tables"),
     "dump": ("dumping", "rows"),
-    "check": ("computing SHA-256", "bytes"),
+    "checksum": ("computing SHA-256", "bytes"),
 }
 _RESTORE = {
-    "check": ("checking SHA-256", "bytes"),
+    "checksum": ("checking SHA-256", "bytes"),
+    "connect": ("connecting", ""),
     "load": ("loading", "bytes"),
-    "compare": ("comparing rows", "tables"),
-    "swap": ("putting it in place", ""),
+    "verify": ("verifying row counts", "tables"),
+    "analyze": ("collecting statistics", ""),
+    "swap": ("swapping databases", ""),
 }
 
 
 @click.command()
 @click.argument("path", type=click.Path())
 @click.option("--from", "url", metavar="URL", help="The database; else the embedded server's.")
-@click.option("-d", "--database", default="oxy", show_default=True, metavar="NAME")
+@click.option("-d", "--database", metavar="NAME", help="On the embedded server.")
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
@@ -51,7 +54,7 @@ def backup(
     *,
     path: str,
     url: str | None,
-    database: str,
+    database: str | None,
     keep: int | None,
     plain: bool,
     force: bool,
@@ -162,7 +165,7 @@ def restore(
 
 def _confirmed(question: str, display: Steps) -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is nobody to ask: add --yes to do it.")
+        raise click.UsageError(f"{question} Not a terminal; pass --yes to do it.")
     with display.paused():
         return click.confirm(f"{question}\nRestore it?", err=True, abort=True)
 

@@ -12,10 +12,12 @@ from typing import NoReturn
 import click
 
 import oxy_pg
+from oxy_pg import _defaults, _endpoint
 from oxy_pg.cli.display import figures
 from oxy_pg.cli.display.terminal import note, spinner
 from oxy_pg.cli.options import (
     database_option,
+    embedded_server,
     external_url,
     need_embedded,
     state_dir,
@@ -31,7 +33,7 @@ def _server(keep_alive: float | None = None) -> Server:
 
 
 def _started(keep_alive: float | None, timeout: float) -> Server:
-    server = _server(keep_alive)
+    server = embedded_server(keep_alive)
     with spinner("Starting PostgreSQL …"):
         server.start(timeout)
     return server
@@ -52,7 +54,7 @@ def url(database: str, socket: bool, timeout: float) -> None:  # noqa: FBT001
         click.echo(oxy_pg.ensure(timeout=timeout))
         return
     server = _started(math.inf, timeout)
-    address = server.ensure_database(database, timeout=timeout)
+    address = server.ensure_database(database, extensions=_defaults.extensions(), timeout=timeout)
     click.echo(server.socket_url(database) if socket else address)
     note("The server stays up until `oxy-pg stop`.")
 
@@ -64,7 +66,7 @@ def start(timeout: float) -> None:
     """Start the server and keep it until `oxy-pg stop`."""
     need_embedded("start")
     server = _started(math.inf, timeout)
-    server.ensure_database(timeout=timeout)
+    server.ensure_database(_defaults.database(), extensions=_defaults.extensions(), timeout=timeout)
     found = server.status()
     note(
         f"PostgreSQL {found.server_version} is running on {found.host}:{found.port}, data in "
@@ -167,7 +169,9 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
         environment = _environment(oxy_pg.ensure(timeout=timeout))
     else:
         server = _started(None, timeout)
-        address = server.ensure_database(database, timeout=timeout)
+        address = server.ensure_database(
+            database, extensions=_defaults.extensions(), timeout=timeout
+        )
         address = server.superuser_url(database) if superuser else address
         environment = _environment(address)
         server.keep_through_exec()
@@ -197,10 +201,14 @@ def run(database: str, timeout: float, command: tuple[str, ...]) -> None:
         address = oxy_pg.ensure(timeout=timeout)
     else:
         server = _started(None, timeout)
-        address = server.ensure_database(database, timeout=timeout)
+        address = server.ensure_database(
+            database, extensions=_defaults.extensions(), timeout=timeout
+        )
         server.keep_through_exec()
     environment = _environment(address)
     environment |= {"OXY_DATABASE_URL": address, "DATABASE_URL": address}
+    if external_url() is None:
+        environment[_endpoint.RUN_STATE_DIR] = server.state_dir
     _exec(program, list(command), environment)
 
 
@@ -247,7 +255,7 @@ def reset(yes: bool) -> None:  # noqa: FBT001
     for path in _kept_by_upgrades():
         note(f"And {path}, which an upgrade has kept.")
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("There is nobody to ask: add --yes to delete it.")
+        raise click.UsageError("Not a terminal; pass --yes to delete it.")
     if not yes:
         click.confirm("Delete it?", abort=True, err=True)
     with spinner("Deleting …"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oxy_pg import paths
+from oxy_pg import _defaults, paths
 from oxy_pg.cli.display.sections import STATE_COLOURS, plain_lines, rows, section_table, sections
 from oxy_pg.cli.options import (
     external_url,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oxy_pg.server.monitor.embedded import EmbeddedObserver, Observation
     from oxy_pg.server.monitor.external import ExternalObserver
 
-_LONGEST_WAIT = 10.0  # seconds for somebody else's server that does not answer
+_LONGEST_WAIT = 10.0  # seconds for an external server that does not answer
 
 
 @click.command()
@@ -66,12 +66,16 @@ def status(
             return
         found = observer.look()
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        names = ("key", "value", "origin")
+        defaults = [dict(zip(names, one, strict=True)) for one in _defaults.origins()]
+        click.echo(json.dumps({**found.to_dict(), "defaults": defaults}, indent=2))
     elif sys.stdout.isatty():
         _print_tables(found)
     else:
         for line in plain_lines(found):
             click.echo(line)
+        for key, value, origin in _defaults.origins():
+            click.echo(f"default {key}: {value} ({origin})")
 
 
 def _observer(slow: float | None, timeout: float) -> EmbeddedObserver | ExternalObserver:
@@ -92,6 +96,8 @@ def _print_tables(found: Observation) -> None:
 
     console = Console()
     console.print(_facts_table(found))
+    for key, value, origin in _defaults.origins():
+        console.print(f"default {key}: {value} ({origin})", markup=False, highlight=False)
     if found.activity is not None:
         for section in sections(found.activity):
             if section.rows:

@@ -23,21 +23,22 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.report import MovedTable, TransferReport, UpgradeReport
 
 _PASSAGE = {
-    "look": ("looking at both sides", ""),
+    "connect": ("connecting", ""),
+    "plan": ("analysing both sides", ""),
     "count": ("counting rows", "tables"),
     "schema": ("reading the schema", ""),
     "load": ("copying rows", "bytes"),
     "index": ("building indexes and keys", ""),
-    "compare": ("comparing rows", "tables"),
-    "swap": ("putting it in place", ""),
-    "analyze": ("gathering statistics", ""),
+    "verify": ("verifying row counts", "tables"),
+    "analyze": ("collecting statistics", ""),
+    "swap": ("swapping databases", ""),
 }
 _UPGRADE = {
     "start": ("starting the old version", ""),
-    **{phase: _PASSAGE[phase] for phase in ("look", "schema", "load", "index")},
+    **{phase: _PASSAGE[phase] for phase in ("plan", "schema", "load", "index", "analyze")},
     "restart": ("starting the new version", ""),
-    "compare": _PASSAGE["compare"],
-    "swap": _PASSAGE["swap"],
+    "verify": _PASSAGE["verify"],
+    "swap": ("swapping clusters", ""),
 }
 
 
@@ -47,10 +48,8 @@ def _passage_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "-d",
             "--database",
-            default="oxy",
-            show_default=True,
             metavar="NAME",
-            help="The embedded server's database.",
+            help="The embedded server's database (default: the project's, or oxy).",
         ),
         click.option(
             "-n", "--schema", "schemas", multiple=True, metavar="NAME", help="Only this schema."
@@ -160,7 +159,7 @@ def _summary(report: TransferReport) -> str:
         verb = "would be replaced" if report.dry_run else "replaced"
         lines.append(f"  {verb}:")
         lines += _listed(report.replaced)
-    lines += [f"  left behind: {what}" for what in report.skipped]
+    lines += [f"  skipped: {what}" for what in report.skipped]
     lines += [f"  warning: {warning}" for warning in report.warnings]
     lines += [f"  problem: {problem}" for problem in report.problems]
     if report.dry_run:
@@ -214,7 +213,7 @@ def _upgraded(report: UpgradeReport) -> str:
     for database in report.databases:
         lines.append(f"{database.name} (owner {database.owner})")
         lines += _listed(database.tables)
-    lines += [f"warning: left behind: {what}" for what in report.skipped]
+    lines += [f"warning: skipped: {what}" for what in report.skipped]
     rows = sum(database.rows for database in report.databases)
     lines.append(
         f"Moved {rows:,} rows from PostgreSQL {report.old_version} to {report.new_version} in "

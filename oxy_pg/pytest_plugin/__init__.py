@@ -76,12 +76,12 @@ def oxy_pg_server(pytestconfig: pytest.Config) -> Iterator[TemporaryServer | Ext
         server.start()
     except BaseException:
         server.release()
-        temporary.sweep()  # what never started has nobody who removes it when it ends
+        temporary.sweep()  # what never started has no supervisor that removes it
         raise
     try:
         yield server
     finally:
-        # The last of us that lets go ends it. Nobody has to wait while its files are removed.
+        # The last process that lets go ends it. No test has to wait while its files are removed.
         server.release()
 
 
@@ -104,7 +104,7 @@ def oxy_pg_template_url(_oxy_pg_hosted: Hosted, pytestconfig: pytest.Config) -> 
     """
     The URL of the database that all test databases are copied from.
 
-    It is for ``oxy_pg_template`` alone: afterwards nobody can connect to it.
+    It is for ``oxy_pg_template`` alone: afterwards no client can connect to it.
     The extensions that were asked for are in it already.
     """
     extensions = options.extensions(pytestconfig)
@@ -116,7 +116,7 @@ def oxy_pg_template_url(_oxy_pg_hosted: Hosted, pytestconfig: pytest.Config) -> 
 @pytest.fixture(scope="session")
 def oxy_pg_template(oxy_pg_template_url: str) -> None:
     """
-    Override this in conftest.py to put a schema, and whatever all tests need, into the template.
+    Override this in conftest.py to create a schema, and rows for all tests, in the template.
 
     It runs once in a session (with pytest-xdist once in each worker), before
     the first test that needs a database:
@@ -157,8 +157,8 @@ def oxy_pg_url(_oxy_pg_lent: Lent) -> str:
     """
     The URL of a database for this test alone, as ``oxy_pg_template`` left it.
 
-    It suits every driver. The database is dropped after the test, whoever is
-    still connected to it.
+    It suits every driver. The database is dropped after the test, and
+    sessions that are still connected are ended.
     """
     return _oxy_pg_lent.hosted.url(_oxy_pg_lent.name)
 
@@ -180,7 +180,7 @@ def oxy_pg_async_connection(_oxy_pg_lent: Lent) -> Iterator[AsyncConnection[Any]
     """
     An asynchronous psycopg connection to this test's database (that of ``oxy_pg_url``).
 
-    It works in whatever event loop the test runs: pytest-asyncio's, anyio's
+    It works in any event loop that the test runs: pytest-asyncio's, anyio's
     (with asyncio), or one of ``asyncio.run()``.
     """
     import psycopg

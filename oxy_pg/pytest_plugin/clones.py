@@ -81,7 +81,7 @@ class Clones:
 
     def use_template(self, name: str) -> None:
         """
-        Copy this database from now on; nobody can connect to it any more.
+        Copy this database from now on; no client can connect to it any more.
 
         Sessions that are still connected are ended: PostgreSQL copies no
         database that is in use.
@@ -246,7 +246,7 @@ class Clones:
 
 
 def _lock_key(connection: Connection) -> int:
-    """Take an advisory lock that nobody has, for as long as this connection lives."""
+    """Take an advisory lock that is free, for as long as this connection lives."""
     while True:
         key = secrets.randbits(31)
         row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_CLASS, key))
@@ -281,7 +281,7 @@ def _create(
 
 
 def _seal(connection: Connection, name: str) -> int:
-    """Leave a database with nobody in it, for ever; return its size in bytes."""
+    """Close a database to all clients; return its size in bytes."""
     identifier = sql.Identifier(name)
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(identifier))
     connection.execute(
@@ -301,7 +301,7 @@ def sweep(connection: Connection) -> list[str]:
     Drop the databases that killed processes have left on this server; return their names.
 
     Only those that are surely abandoned: named as ours are, belonging to our
-    role, not kept on purpose, with nobody connected, and whose process has
+    role, not kept on purpose, without connections, and whose process has
     lost its advisory lock.
     """
     return list(_swept(connection))
@@ -330,7 +330,7 @@ def _swept(connection: Connection) -> Iterator[str]:
         },
     ).fetchall()
     for (name,) in rows:
-        # In use, or gone already: then it was not abandoned, or somebody else sweeps too.
+        # In use, or gone already: then it was not abandoned, or another process sweeps too.
         with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
             _drop(connection, name, "")
             yield name

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Hosted:
-    """The server of this session, ours or somebody else's, and this process's databases on it."""
+    """The server of this session, embedded or external, and this process's databases on it."""
 
     def __init__(self, server: TemporaryServer | ExternalServer, config: pytest.Config) -> None:
         from oxy_pg.connection import NEUTRAL, connect
@@ -91,7 +91,7 @@ class Hosted:
         )
 
     def log_position(self) -> dict[str, int]:
-        """Return where the server's log ends now; nothing where it is somebody else's."""
+        """Return where the server's log ends now; nothing for an external server."""
         from oxy_pg.server.external import ExternalServer
 
         return {} if isinstance(self.server, ExternalServer) else self.server.log_position()

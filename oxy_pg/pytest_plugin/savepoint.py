@@ -53,7 +53,7 @@ class SavepointConnection(psycopg.Connection[tuple[Any, ...]]):
         """Do nothing: every statement is visible to the next one anyway."""
 
     def end(self) -> bool:
-        """Undo everything and hang up; False: somebody ended the transaction with SQL's COMMIT."""
+        """Undo everything and disconnect; False: the transaction was ended with SQL's COMMIT."""
         try:
             self.rollback()
         except psycopg.Error:

@@ -52,6 +52,8 @@ class Server:
     directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
     None keeps those of last time. ``keep_alive``: seconds; default
     OXY_PG_KEEP_ALIVE, or 5; ``math.inf`` keeps it until it is stopped.
+    ``port``: the TCP port on 127.0.0.1; default that of last time if it is
+    free, else any.
 
     A handle is safe to use from any number of threads, and after a fork.
     Raises ConfigurationError for what cannot be a setting, a path or a time.
@@ -63,9 +65,12 @@ class Server:
         *,
         settings: Settings | None = None,
         keep_alive: float | None = None,
+        port: int | None = None,
     ) -> None:
         self._state = paths.StateDir(paths.state_dir(state_dir))
-        self._request = launcher.Request(_checked(settings), _checked_keep_alive(keep_alive))
+        self._request = launcher.Request(
+            _checked(settings), _checked_keep_alive(keep_alive), port=_checked_port(port)
+        )
         self._lease: Lease | None = None
         self._known_databases: set[str] = set()
         self._password = ""
@@ -96,7 +101,7 @@ class Server:
 
     def start(self, timeout: float = _TIMEOUT) -> None:
         """
-        Leave the server running and held by this process, whoever has to start it.
+        Start the server if it is not running, and hold it.
 
         Returns at once when that is so already. ``timeout`` is in seconds.
         Raises ServerError (StartFailed, StartTimeout, LockTimeout,
@@ -109,7 +114,7 @@ class Server:
             self._hold(deadline)
 
     def release(self) -> None:
-        """Let go of the server; it stops when nobody else uses it."""
+        """Release the server; it stops when it is no longer in use."""
         with self._lock:
             if self._lease is not None:
                 self._lease.release()
@@ -176,7 +181,7 @@ class Server:
         """
         Return the URL of a database for any driver; starts the server if need be.
 
-        The database is not made: see ``create_database()``, ``ensure_database()``.
+        The database is not created: see ``create_database()``, ``ensure_database()``.
         """
         deadline = Deadline(_TIMEOUT)
         with self._exclusive(deadline):
@@ -209,7 +214,7 @@ class Server:
         timeout: float = _TIMEOUT,
     ) -> str:
         """
-        Return the URL of a database that is there, whoever has to make it.
+        Return the URL of a database, which is created if it does not exist.
 
         Costs microseconds once it is known to be there. ``extensions`` are
         created in it by the superuser. Raises what ``start()`` raises, and
@@ -229,7 +234,7 @@ class Server:
         """
         Create a database that belongs to the role ``oxy``.
 
-        ``template`` is the database to copy; nobody may be connected to it.
+        ``template`` is the database to copy; no client may be connected to it.
         Raises ConfigurationError when the name is taken or not possible or the
         template does not exist, and ServerError.
         """
@@ -242,7 +247,7 @@ class Server:
         )
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is connected to it; one that is not there is no error."""
+        """Drop a database and end its sessions; one that does not exist is not an error."""
         from oxy_pg.server.cluster import databases
 
         self._known_databases.discard(name)
@@ -292,7 +297,7 @@ class Server:
                 self.release()  # what was not set up to its end is not held
                 if isinstance(error, ServerError):  # a TimeoutError is an OSError
                     raise
-                # It was stopped, or crashed, just after it was ready: somebody brings it back.
+                # It was stopped, or crashed, just after it was ready: try to start it again.
                 if remaining < _LAST_ATTEMPT or not _passes(error):
                     raise self._typed(error, deadline) from error
         raise AssertionError  # the last attempt has returned or raised
@@ -323,6 +328,12 @@ class Server:
             self._set_up(database, deadline, started=started)
         elif database is not None and database not in self._known_databases:
             self._set_up(database, deadline, started=False)
+        if self._request.port not in {None, lease.port}:
+            self.release()
+            raise ConfigurationError(
+                f"The server in {self._state.root} is running on port {lease.port}, and port "
+                f"{self._request.port} was asked for. Stop it first: oxy-pg stop"
+            )
         # Who shares a temporary server has asked for the same settings as who started it.
         if attached and self._request.settings is not None and not self._request.ephemeral:
             from oxy_pg.server.cluster import settings
@@ -334,7 +345,7 @@ class Server:
         """Leave the role, its password and the database as they have to be."""
         from oxy_pg.server.cluster import databases
 
-        if os.path.exists(self._state.unsynced):  # whoever made the cluster was killed
+        if os.path.exists(self._state.unsynced):  # the process that created the cluster was killed
             from oxy_pg.server.cluster import directory
 
             directory.sync_if_new(self._state)
@@ -368,6 +379,14 @@ def _checked(settings: Settings | None) -> dict[str, str] | None:
     from oxy_pg.server.cluster import config
 
     return config.checked(settings)
+
+
+def _checked_port(port: int | None) -> int | None:
+    if port is None:
+        return None
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise ConfigurationError(f"port is {port!r}; it is a number from 1 to 65535.")
+    return port
 
 
 def _checked_keep_alive(keep_alive: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Servers that are thrown away: a state directory of their own that goes with them."""
+"""Temporary servers: each has a state directory of its own, which is removed with it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TemporaryServer(Server):
             in_use.discard(self._state.root)
 
     def keep(self) -> None:
-        """Leave it running when everybody has let go of it, until it is stopped."""
+        """Keep it running after its last user, until it is stopped."""
         keeper = Server(self._state.root, keep_alive=math.inf)
         keeper.start()
         keeper.release()
@@ -113,4 +113,4 @@ def _remove_if_abandoned(state: paths.StateDir) -> None:
                 postmaster.remove_segment(state.data_dir)
                 files.remove_tree(state.root)
     except OSError:
-        return  # somebody else is at it
+        return  # another process is at it

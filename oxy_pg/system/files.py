@@ -40,7 +40,7 @@ def write_text(
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # whatever the umask is
+            os.fchmod(descriptor, mode)  # with any umask
             if owner is not None:
                 os.fchown(descriptor, *owner)
             file.write(text.encode())
@@ -149,7 +149,7 @@ def size_of_tree(top: str) -> int:
 
 
 def remove_tree(top: str) -> None:
-    """Remove a directory that is ours, whatever is left of it; raises OSError."""
+    """Remove a directory of ours with everything in it; raises OSError."""
     import shutil
 
     with contextlib.suppress(FileNotFoundError):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SSD, HDD = "ssd", "hdd"
 _MOUNTS = "/sys/fs/cgroup"
 _GROUPS = "/proc/self/cgroup"
-# Disks of virtual machines say "rotational" whatever stands behind them.
+# Disks of virtual machines say "rotational" for any kind of storage.
 _VIRTUAL = ("vd", "xvd", "nbd", "loop", "zram")
 
 

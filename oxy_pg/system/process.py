@@ -53,7 +53,7 @@ def is_alive(pid: int) -> bool:
 
 
 def exists(pid: int) -> bool:
-    """Whether there is such a process as PostgreSQL asks it: one that nobody reaped is one."""
+    """Whether there is such a process as PostgreSQL asks it: a zombie counts."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""A database at the other end of a URL: reached, and asked what is in it."""
+"""A database that a URL names: connected to for a transfer, and asked what is in it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ from psycopg import sql
 from oxy_pg import connection as connections
 from oxy_pg.errors import TransferRefused
 from oxy_pg.paths import digest
+from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer.contents import Extension, TableRows
-from oxy_pg.url import mask, plain
+from oxy_pg.url import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oxy_pg.system.deadline import Patience
+# Seconds for one more connection to a server that has answered before.
+_AGAIN = 10.0
 
-# What a connection must not be interrupted by while a program works for minutes.
-_PATIENT = """
-    SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-    SET client_min_messages = 'error'
+# What a role or a database may have set, and what would end a session that works, or waits for
+# the other side, for hours; as far as this server knows it (transaction_timeout is of 17).
+_TIMEOUTS = """
+    SELECT pg_catalog.set_config(name, '0', %s) FROM pg_catalog.pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
+                   'idle_session_timeout', 'transaction_timeout')
 """
+# All names of users' objects are qualified: none of a schema that the role has put first is taken
+# for one of PostgreSQL's.
+_NEUTRAL = "SET client_min_messages = 'error'; SET search_path = ''"
 
 # Tables whose rows pg_dump dumps: not those of extensions, and of partitioned ones the partitions.
 _TABLES = """
@@ -40,34 +47,77 @@ _EXTENSIONS = """
 """
 
 
-def connect(url: str, patience: Patience, *, pooled: bool = False) -> psycopg.Connection[Any]:
+def connect(
+    url: str, deadline: Deadline, *, name: str = "The URL", pooled: bool = False
+) -> psycopg.Connection[Any]:
     """
-    Connect for a transfer, in autocommit mode; a server that refuses is not waited for.
+    Connect for a transfer, in autocommit mode, to a server that may have to be waited for.
 
-    With ``pooled`` a pooler in transaction mode is accepted: the caller leaves
-    nothing in a session. Raises ConfigurationError for what is not a URL of
-    PostgreSQL, and TransferRefused when the server cannot be reached, is too
-    old, or such a pooler stands before it.
+    A server that does not listen yet or is starting is waited for until the
+    deadline, which all servers of one transfer share. ``name`` is what messages
+    call the URL. With ``pooled`` a pooler in transaction mode is accepted: the
+    caller leaves nothing in a session. Raises ConfigurationError for what is
+    not a URL of PostgreSQL, and TransferRefused when the server cannot be
+    reached, is too old, or is behind such a pooler.
     """
-    address = plain(url, "The URL")
+    return _connected(url, deadline, name=name, wait=True, pooled=pooled)
+
+
+def connect_again(url: str) -> psycopg.Connection[Any]:
+    """
+    Connect once more to a server that this transfer is connected to already.
+
+    One attempt of 10 seconds at most, however long the transfer has taken: it
+    is not waited for. A server that is down now, or has started again, has lost
+    the snapshot and the locks that the transfer depends on. Raises what
+    ``connect()`` raises.
+    """
+    return _connected(url, Deadline(_AGAIN), name="The URL", wait=False, pooled=False)
+
+
+def _connected(
+    url: str, deadline: Deadline, *, name: str, wait: bool, pooled: bool
+) -> psycopg.Connection[Any]:
     try:
-        with patience.wait() as deadline:
-            connection = connections.connect(address, deadline, wait=False)
+        connection = connections.connect(url, deadline, name=name, wait=wait)
+        try:
+            _set_up(connection, url, pooled=pooled)
+        except BaseException:
+            connection.close()
+            raise
     except connections.TooOld as error:
-        raise TransferRefused(f"use {error.url}", error.reason, error.remedy) from None
+        raise TransferRefused(f"use {error.url}", error.reason, error.remedy) from error
     except connections.Unreachable as error:
-        raise TransferRefused(f"connect to {error.url}", error.reason, error.remedy) from None
-    try:
-        _set_up(connection, address, pooled=pooled)
-    except BaseException:
-        connection.close()
-        raise
+        raise TransferRefused(f"connect to {error.url}", error.reason, error.remedy) from error
+    except psycopg.Error as error:
+        raise refused(f"use {mask(url)}", error) from error
     return connection
+
+
+def _set_up(connection: psycopg.Connection[Any], url: str, *, pooled: bool) -> None:
+    """Set the session up, unless it is a pooler's, which hands it to another client next."""
+    if not pools_transactions(connection, url):
+        disable_timeouts(connection)
+        connection.execute(_NEUTRAL)
+        return
+    if pooled:
+        return
+    # The next client would get what we leave in a session: pg_dump empties search_path.
+    raise TransferRefused(
+        f"use {mask(url)}",
+        "it is a connection pooler in transaction mode, where sessions are shared by clients.",
+        "Give the server's own address instead, or that of a pooler in session mode.",
+    )
+
+
+def disable_timeouts(connection: psycopg.Connection[Any], *, local: bool = False) -> None:
+    """Disable what would end a long session; with ``local`` to the end of the transaction."""
+    connection.execute(_TIMEOUTS, (local,))
 
 
 def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
     """
-    Whether a pooler in transaction mode stands before the server.
+    Whether a pooler in transaction mode is between us and the server.
 
     A pooler invents the process id that it tells its client; and in transaction
     mode a second client gets the process that the first has just used, or the
@@ -76,28 +126,16 @@ def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
     ours = backend(connection)
     if connection.info.backend_pid == ours:
         return False
-    with psycopg.connect(url, prepare_threshold=None) as other:  # in a transaction
+    with (
+        connections.connect(url, Deadline(_AGAIN), wait=False) as other,
+        other.transaction(),
+    ):
         return backend(other) == ours or backend(connection) != ours
-
-
-def _set_up(connection: psycopg.Connection[Any], url: str, *, pooled: bool) -> None:
-    """Set the session up, unless it is a pooler's, which may give it to another client next."""
-    if not pools_transactions(connection, url):
-        connection.execute(_PATIENT)
-        return
-    if pooled:
-        return
-    # The next client would get what we leave in a session: pg_dump empties search_path.
-    raise TransferRefused(
-        f"use {mask(url)}",
-        "a connection pooler in transaction mode answers there, whose sessions change hands.",
-        "Give the server's own address instead, or that of a pooler in session mode.",
-    )
 
 
 def backend(connection: psycopg.Connection[Any]) -> int:
     """Return the pid of the server's process for a connection."""
-    return int(one(connection, "SELECT pg_backend_pid()"))
+    return int(one(connection, "SELECT pg_catalog.pg_backend_pid()"))
 
 
 def one(connection: psycopg.Connection[Any], query: str | sql.Composed, *values: object) -> Any:
@@ -155,16 +193,16 @@ def large_objects(connection: psycopg.Connection[Any]) -> int:
 
 
 def extensions(connection: psycopg.Connection[Any]) -> tuple[Extension, ...]:
-    """Return the extensions that are in use, but the one that every database has."""
+    """Return the extensions of the database, without the one that every database has."""
     return tuple(Extension(*map(str, row)) for row in connection.execute(_EXTENSIONS))
 
 
 def cluster(connection: psycopg.Connection[Any]) -> str:
     """
-    Return what tells this cluster from others; "" where the role may not ask.
+    Return what identifies this cluster; "" where the role has no right to know.
 
     Clusters that oxy_pg has copied from one template share the system
-    identifier, so a superuser looks at the data directory as well.
+    identifier: for a superuser the data directory is part of it.
     """
     try:
         with connection.transaction():  # a savepoint, where one is under way
@@ -180,7 +218,7 @@ def cluster(connection: psycopg.Connection[Any]) -> str:
 
 
 def refused(what: str, error: psycopg.Error) -> TransferRefused:
-    """Return the typed error for what PostgreSQL has said."""
+    """Return the typed error for a psycopg.Error: the one place that decides on the remedy."""
     words = mask(str(error).strip())
     if isinstance(error, psycopg.errors.DiskFull):
         return TransferRefused(what, words, "Make room on the server's disk, and run it again.")

@@ -29,9 +29,9 @@ class TransferReport(Report):
     """
     A database that was pushed or pulled; with ``dry_run``, what would be.
 
-    URLs are masked. ``replaced`` are the tables of the target that had to make
-    room, with their rows. ``skipped`` is what stays behind on purpose,
-    ``problems`` what a dry run has found that would stop the transfer.
+    URLs are masked. ``replaced`` are the tables of the target that were dropped
+    first, with their rows. ``skipped`` is what was left out, ``problems`` what a
+    dry run has found that would prevent the transfer.
     """
 
     verb: Literal["push", "pull"]
@@ -50,7 +50,7 @@ class TransferReport(Report):
 
     @property
     def rows(self) -> int:
-        """All tables' rows."""
+        """The rows of all tables."""
         return sum(table.rows for table in self.tables)
 
 
@@ -65,7 +65,7 @@ class MovedDatabase:
 
     @property
     def rows(self) -> int:
-        """All tables' rows."""
+        """The rows of all tables."""
         return sum(table.rows for table in self.tables)
 
 
@@ -76,8 +76,8 @@ class UpgradeReport(Report):
 
     ``done`` is False where there was nothing to do. ``kept`` is where the old
     cluster is, None when it was discarded, ``discarded`` what was deleted.
-    ``skipped`` says what the new version could not take: settings and rights that
-    it does not know.
+    ``skipped`` is what was left out: settings and privileges that the new version
+    does not know.
     """
 
     data_dir: str

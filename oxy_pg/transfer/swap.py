@@ -1,9 +1,9 @@
 """
-A database made beside another one, and put in its place.
+A database created alongside another one, which then takes its name.
 
-Databases of one server are renamed in one transaction: whoever connects finds
-the old one or the new one, and so it stays when this process, or the server,
-is killed at any moment. What a killed run has left is known by its name.
+Databases of one server are renamed in one transaction: a client that connects
+finds the old one or the new one, also when this process, or the server, is
+killed at any moment. What a killed run has left is recognised by its name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import secrets
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +22,18 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from oxy_pg.errors import TransferError, TransferRefused
-from oxy_pg.system.deadline import now
-from oxy_pg.transfer import database
+from oxy_pg.errors import TransferRefused
+from oxy_pg.system.deadline import Deadline
+from oxy_pg.transfer import database, locks, properties
 from oxy_pg.url import plain, with_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from oxy_pg.system.deadline import Patience
+    from collections.abc import Callable, Iterator
 
 # Databases that one can connect to while another one is renamed.
 _MAINTENANCE = ("postgres", "template1", "defaultdb")
 _LONGEST = 63  # bytes of a name
-_PATIENCE = 30.0  # seconds in which the sessions of the old database have to end
+_SESSIONS_END = 30.0  # seconds in which the sessions of the old database have to end
 _PAUSE = 0.05
 
 _LOOK = """
@@ -50,12 +49,21 @@ _SESSIONS = """
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """The database that is replaced."""
+    """The database that is to be replaced."""
 
     name: str
     owner: str
     owned: bool  # the role may rename it
-    locale: tuple[tuple[str, str], ...]  # CREATE DATABASE's options that make one like it
+    locale: tuple[tuple[str, str], ...]  # CREATE DATABASE's options for one like it
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What became of the old database."""
+
+    kept_as: str | None  # the name that it has now
+    removed: tuple[str, ...]  # databases that killed runs had left
+    warnings: tuple[str, ...]
 
 
 def name_of(url: str) -> str:
@@ -68,18 +76,22 @@ def name_of(url: str) -> str:
     return str(name or parts.get("user") or defaults.get(b"user", b"").decode())
 
 
-def maintenance(url: str, patience: Patience) -> psycopg.Connection[Any]:
+def maintenance(url: str, deadline: Deadline | None = None) -> psycopg.Connection[Any]:
     """
     Connect to another database of the same server, from where ``url``'s can be replaced.
 
-    Raises TransferRefused.
+    The server is waited for until the deadline; without one it has answered this
+    transfer before, as ``connect_again()`` has it. Raises TransferRefused.
     """
     target, refusal = name_of(url), None
     for name in _MAINTENANCE:
         if name == target:
             continue
         try:
-            return database.connect(with_database(plain(url, "The URL"), name), patience)
+            there = with_database(plain(url, "The URL"), name)
+            if deadline is None:
+                return database.connect_again(there)
+            return database.connect(there, deadline)
         except TransferRefused as error:
             refusal = refusal or error
             if not re.search("does not exist|permission denied|pg_hba", error.reason):
@@ -88,8 +100,8 @@ def maintenance(url: str, patience: Patience) -> psycopg.Connection[Any]:
     raise TransferRefused(
         f"replace the database {target!r}",
         f"none of the databases {', '.join(_MAINTENANCE)} can be connected to ({refusal.reason}).",
-        "Let the role connect to one of them, or restore into the database itself with --in-place "
-        "(in_place=True).",
+        "Let the role connect to one of them, or do without a new database: --in-place "
+        "(in_place=True) of a restore, a push without --swap (swap=False).",
     )
 
 
@@ -110,7 +122,7 @@ def look(connection: psycopg.Connection[Any], name: str) -> Existing | None:
 
 
 def check_rights(connection: psycopg.Connection[Any], name: str, old: Existing | None) -> None:
-    """Raise TransferRefused unless the role may make databases, and rename this one."""
+    """Raise TransferRefused unless the role may create databases, and rename this one."""
     role, may_create = connection.execute(
         "SELECT rolname, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
     ).fetchone() or ("", False)
@@ -122,38 +134,85 @@ def check_rights(connection: psycopg.Connection[Any], name: str, old: Existing |
     if wanted:
         raise TransferRefused(
             f"replace the database {name!r}",
-            f"the role {role!r} has to be able to make databases and to own this one.",
-            f"As an administrator: {'; '.join(wanted)}. Where that cannot be had, --in-place "
-            "(in_place=True) restores into the database itself.",
+            f"the role {role!r} has to be able to create databases and to own this one.",
+            f"As an administrator: {'; '.join(wanted)}. Without these, --in-place (in_place=True) "
+            "restores into the database itself, and a push does without --swap (swap=False).",
         )
 
 
-@contextlib.contextmanager
-def alone(connection: psycopg.Connection[Any], name: str) -> Iterator[None]:
-    """Keep other runs from replacing the same database meanwhile; TransferError if one does."""
-    key = int.from_bytes(hashlib.sha256(f"oxy_pg {name}".encode()).digest()[:8], signed=True)
-    # The one before may have been killed just now, and its session be about to end.
-    for _ in range(50):
-        if database.one(connection, "SELECT pg_try_advisory_lock(%s)", key):
-            break
-        time.sleep(_PAUSE)
-    else:
-        raise TransferError(
-            f"Another restore into the database {name!r} is under way on this server. Nothing was "
-            "changed. Run it again when that one has ended."
-        )
+# --- replace ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Two connections to a server, both to other databases than the one that is replaced."""
+
+    own: psycopg.Connection[Any]  # of the role that the new database belongs to
+    other: psycopg.Connection[Any]  # the superuser's where there is one: it ends sessions
+
+
+def replace(
+    sessions: Sessions,
+    name: str,
+    old: Existing | None,
+    fill: Callable[[str], object],
+    *,
+    keep: bool,
+    on_swap: Callable[[], object],
+) -> Replaced:
+    """
+    Create a database, have it filled, and give it the name; all of it, or nothing.
+
+    ``fill`` gets the new database's name; ``on_swap`` is called before the
+    renaming. With ``keep`` the old one is kept under another name. After an
+    exception the new one is dropped; where that fails, the next run does it.
+    """
+    with locks.replacing(sessions.own, name):
+        removed = sweep(sessions.other, name)
+        new = _named(name, "restore", secrets.token_hex(4))
+        warnings = []
+        try:
+            create(sessions.own, new, old)
+            fill(new)
+            if old is not None:
+                warnings += properties.carry_over(sessions.other, name, new)
+            on_swap()
+            away = swap(
+                sessions.own, sessions.other, name, new, replaces=old is not None, keep=keep
+            )
+        except BaseException as error:
+            # A connection that Ctrl-C has cut short in its handshake hangs on the traceback,
+            # and PostgreSQL waits for such ones before it drops a database: up to a minute.
+            traceback.clear_frames(error.__traceback__)
+            _give_up(sessions.other, new)
+            raise
+        if away is not None and not keep:
+            warnings += _drop_replaced(sessions.other, away)
+        return Replaced(away if keep else None, tuple(removed), tuple(warnings))
+
+
+def _give_up(connection: psycopg.Connection[Any], new: str) -> None:
+    """Drop the new database, which is not complete."""
+    with contextlib.suppress(psycopg.Error):
+        connection.execute("SET statement_timeout = '15s'")
+        drop(connection, new)
+
+
+def _drop_replaced(connection: psycopg.Connection[Any], away: str) -> list[str]:
+    """Drop the old database; returns a warning where that fails."""
     try:
-        yield
-    finally:
-        with contextlib.suppress(psycopg.Error):
-            connection.execute("SELECT pg_advisory_unlock(%s)", [key])
+        drop(connection, away)
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or error
+        return [f"the old database still exists as {away}: {reason}"]
+    return []
 
 
 # --- names -------------------------------------------------------------------------
 
 
 def _named(name: str, word: str, unique: str) -> str:
-    """Return a name that tells what it is, for whom, and fits; ``unique`` are 8 digits."""
+    """Return a name that says what it is and for which database; ``unique`` are 8 digits."""
     end = f"_oxy_{word}_{hashlib.sha256(name.encode()).hexdigest()[:8]}_"
     start = name.encode()[: _LONGEST - len(end) - 8].decode(errors="ignore")
     return start + end + unique
@@ -166,10 +225,10 @@ def _kept_name(name: str, unique: str) -> str:
 
 def sweep(connection: psycopg.Connection[Any], name: str) -> list[str]:
     """
-    Drop what killed runs have left beside a database; return the names.
+    Drop what killed runs have left for a database; return the names.
 
-    Only for whoever is ``alone()``. These are databases that were not finished,
-    and replaced ones that should have been dropped.
+    The caller holds the lock ``replacing()``. These are databases that were not
+    completed, and replaced ones that should have been dropped.
     """
     patterns = [
         re.escape(_named(name, word, "")) + "[0-9a-f]{8}" for word in ("restore", "replaced")
@@ -182,22 +241,17 @@ def sweep(connection: psycopg.Connection[Any], name: str) -> list[str]:
 
 
 def drop(connection: psycopg.Connection[Any], name: str) -> None:
-    """Drop a database, whoever is connected to it."""
+    """Drop a database, and end its sessions."""
     connection.execute(
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     )
 
 
-# --- the new one ----------------------------------------------------------------------
+# --- its steps ---------------------------------------------------------------------------
 
 
-def create(connection: psycopg.Connection[Any], name: str, old: Existing | None) -> str:
-    """
-    Make an empty database beside ``name``; return its name.
-
-    It has the encoding and the locale of the old one, or else of the server.
-    """
-    new = _named(name, "restore", secrets.token_hex(4))
+def create(connection: psycopg.Connection[Any], new: str, old: Existing | None) -> None:
+    """Create an empty database, with the old one's encoding and locale, or else the server's."""
     options = dict(old.locale) if old is not None else {}
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(new))
     if old is not None:
@@ -207,84 +261,7 @@ def create(connection: psycopg.Connection[Any], name: str, old: Existing | None)
     try:
         connection.execute(statement)
     except psycopg.Error as error:
-        raise database.refused(f"make the database {new!r}", error) from error
-    return new
-
-
-def carry_over(connection: psycopg.Connection[Any], old: str, new: str) -> list[str]:
-    """
-    Give the new database the old one's settings, privileges, limit and comment.
-
-    They are a database's own and no dump's. Returns what could not be set.
-    """
-    left = []
-    for statements in properties(connection, old, new):
-        try:
-            with connection.transaction():
-                for statement in statements:
-                    connection.execute(statement)
-        except psycopg.Error as error:
-            words = statements[-1].as_string(connection)
-            left.append(f"{words.replace(new, old)}: {error.diag.message_primary or error}")
-    return left
-
-
-def properties(
-    connection: psycopg.Connection[Any], old: str, new: str
-) -> Iterator[list[sql.Composed]]:
-    """Yield the statements that give ``new`` what ``old`` has; each list is one transaction's."""
-    there = sql.Identifier(new)
-    settings = connection.execute(
-        "SELECT CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole) END, unnest(setconfig)"
-        " FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase WHERE datname = %s",
-        [old],
-    )
-    for role, setting in settings.fetchall():
-        name, _, value = setting.partition("=")
-        # FROM CURRENT, because a list (search_path) must not be quoted as one value.
-        yield [
-            sql.SQL("SELECT set_config({}, {}, true)").format(name, value),
-            sql.SQL("ALTER DATABASE {} SET {} FROM CURRENT").format(there, _setting(name))
-            if role is None
-            else sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} FROM CURRENT").format(
-                sql.Identifier(role), there, _setting(name)
-            ),
-        ]
-    row = connection.execute(
-        "SELECT datacl IS NOT NULL, datconnlimit, shobj_description(oid, 'pg_database')"
-        " FROM pg_database WHERE datname = %s",
-        [old],
-    ).fetchone()
-    has_privileges, limit, comment = row or (False, -1, None)
-    if has_privileges:
-        yield from _privileges(connection, old, there)
-    if limit != -1:
-        yield [sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(there, limit)]
-    if comment is not None:
-        yield [sql.SQL("COMMENT ON DATABASE {} IS {}").format(there, comment)]
-
-
-def _setting(name: str) -> sql.Composable:
-    return sql.SQL(".").join(map(sql.Identifier, name.split(".")))
-
-
-def _privileges(
-    connection: psycopg.Connection[Any], old: str, there: sql.Identifier
-) -> Iterator[list[sql.Composed]]:
-    yield [sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(there)]
-    granted = connection.execute(
-        "SELECT CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee) END, privilege_type,"
-        " is_grantable FROM pg_database, aclexplode(datacl)"
-        " WHERE datname = %s AND grantee <> datdba",
-        [old],
-    )
-    for role, privilege, grantable in granted.fetchall():
-        whom = sql.SQL("PUBLIC") if role is None else sql.Identifier(role)
-        statement = sql.SQL(f"GRANT {privilege} ON DATABASE {{}} TO {{}}").format(there, whom)
-        yield [statement + sql.SQL(" WITH GRANT OPTION" if grantable else "")]
-
-
-# --- in its place -----------------------------------------------------------------------
+        raise database.refused(f"create the database {new!r}", error) from error
 
 
 def swap(
@@ -300,13 +277,13 @@ def swap(
     Give the new database the name, and the old one another; return that one.
 
     Both in one transaction. Sessions of either are ended, on ``other``, another
-    connection to the server, as long as it takes. Raises TransferRefused when
-    somebody's cannot be ended.
+    connection to the server, until it has succeeded. Raises TransferRefused for
+    sessions that cannot be ended.
     """
     unique = secrets.token_hex(4)
     away = _kept_name(name, unique) if keep else _named(name, "replaced", unique)
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-    deadline = now() + _PATIENCE
+    deadline = Deadline(_SESSIONS_END)
     while True:
         try:
             with _without_sessions(other, [name, new]), connection.transaction():
@@ -314,7 +291,7 @@ def swap(
                     connection.execute(rename.format(sql.Identifier(name), sql.Identifier(away)))
                 connection.execute(rename.format(sql.Identifier(new), sql.Identifier(name)))
         except pg.ObjectInUse as error:
-            if now() < deadline:
+            if deadline.remaining():
                 continue
             raise _in_use(connection, name, new) from error
         except psycopg.Error as error:
@@ -325,10 +302,10 @@ def swap(
 @contextlib.contextmanager
 def _without_sessions(other: psycopg.Connection[Any], names: list[str]) -> Iterator[None]:
     """
-    End the sessions of these databases, over and over, for the length of a block.
+    End the sessions of these databases, repeatedly, for the length of the block.
 
-    RENAME waits five seconds for the sessions that are there, and holds a lock
-    which keeps new ones out: one end is enough, but only when it holds the lock.
+    RENAME waits five seconds for existing sessions, and holds a lock which keeps
+    new ones out: ending them once is enough, but only while it holds the lock.
     """
     over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's client programs: pg_dump, pg_restore and psql, found for a server and run."""
+"""PostgreSQL's client programs, pg_dump, pg_restore and psql: found for a server."""
 
 from __future__ import annotations
 
@@ -6,64 +6,26 @@ import glob
 import os
 import subprocess
 import sys
-import threading
-from collections import deque
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 from psycopg import conninfo
 
 from oxy_pg import installations
-from oxy_pg.errors import ConfigurationError, ToolFailed, ToolsNotFound
+from oxy_pg.errors import ToolsNotFound
 from oxy_pg.installations import Installation
-from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Iterator
 
 PROGRAMS = ("pg_dump", "pg_restore", "psql")
 
-# More places than the server's: a machine may have the client programs alone.
+# More places than the server's: a machine may have only the client programs.
 _CLIENT_DIRS = (
     "/opt/homebrew/opt/libpq/bin",
     "/usr/local/opt/libpq/bin",
     "/Applications/Postgres.app/Contents/Versions/{}/bin",
 )
 _NO_SSL = "SSL support is not compiled in"  # libpq, src/interfaces/libpq/fe-connect.c
-_KEPT_LINES = 60  # of what a program says, from its beginning and from its end
-# Asks the kernel for SIGTERM when the parent dies (prctl(2), PR_SET_PDEATHSIG), and becomes the
-# program. Not a preexec_fn of subprocess: that is not safe in a process with threads.
-_DIES_WITH_US = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 15)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
-_PATIENCE = 10.0  # seconds that a program has to cancel its query at the server, and go
-
-
-def has_ssl(programs: Installation) -> bool:
-    """
-    Whether their libpq can use TLS; the provider packages' cannot.
-
-    The program itself is asked, and answers before it connects anywhere:
-    libpq checks sslmode first, and the host that is named does not exist.
-    """
-    try:
-        answer = subprocess.run(
-            [programs.program("psql"), "--no-password", "host=/nonexistent sslmode=require"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=20,
-            env={**os.environ, "LC_ALL": "C"},
-        ).stderr
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return _NO_SSL not in answer
 
 
 def find(needed: int, *, ssl: bool = False) -> Installation:
@@ -71,15 +33,15 @@ def find(needed: int, *, ssl: bool = False) -> Installation:
     Return the client programs that can serve a server, or an archive, of major version ``needed``.
 
     pg_dump refuses a server that is newer than itself, and pg_restore an
-    archive that a newer one wrote. Of all that will do, those nearest to
+    archive that a newer one wrote. Of all suitable ones, those nearest to
     ``needed`` are taken, and of these the newest: what a newer major version
     writes contains settings that an older server does not know. OXY_PG_BIN_DIR
-    comes first if it will do; then the provider packages of this Python, the
-    system's own, and PATH.
+    is preferred if it is suitable; then the provider packages of this Python,
+    the system's own, and PATH.
 
     With ``ssl`` they have to be built with SSL: for a connection that is
     encrypted, or has to be (``needs_ssl()``). Raises ToolsNotFound, which
-    lists what there is, and why it will not do.
+    lists what was found, and why it is not suitable.
     """
     refused = []
     suitable = []
@@ -94,14 +56,36 @@ def find(needed: int, *, ssl: bool = False) -> Installation:
     return min(suitable, key=_preference)
 
 
+def has_ssl(tools: Installation) -> bool:
+    """
+    Whether their libpq was built with TLS; the provider packages' was not.
+
+    The program itself is asked, which answers before it connects anywhere:
+    libpq checks sslmode first, and the host does not exist.
+    """
+    try:
+        answer = subprocess.run(
+            [tools.program("psql"), "--no-password", "host=/nonexistent sslmode=require"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=20,
+            env={**os.environ, "LC_ALL": "C"},
+        ).stderr
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return _NO_SSL not in answer
+
+
 def installed() -> list[Installation]:
-    """Return all client programs that this machine has, each directory once."""
+    """Return all client programs on this machine, each directory once."""
     found = {}
     for provider, bin_dir in _candidates():
         real = os.path.realpath(bin_dir)
         if real in found or not all(_is_program(f"{bin_dir}/{name}") for name in PROGRAMS):
             continue
-        # Not what a header says: /usr/include beside /usr/bin may belong to another version.
+        # Not what a header says: /usr/include may belong to another version than /usr/bin.
         version = installations.told_version(f"{bin_dir}/pg_dump")
         if version:
             found[real] = Installation(provider, version, bin_dir)
@@ -109,7 +93,7 @@ def installed() -> list[Installation]:
 
 
 def at(bin_dir: str, version: str) -> Installation | None:
-    """Return the client programs that stand beside a server's; None where one is missing."""
+    """Return the client programs in a server's directory; None where one is missing."""
     if not all(_is_program(f"{bin_dir}/{name}") for name in (*PROGRAMS, "pg_dumpall")):
         return None
     return Installation("server", version, bin_dir)
@@ -164,193 +148,3 @@ def needs_ssl(url: str) -> bool:
     """Whether a URL, or PGSSLMODE, demands an encrypted connection."""
     mode = conninfo.conninfo_to_dict(url).get("sslmode") or os.environ.get("PGSSLMODE", "")
     return str(mode) == "require" or str(mode).startswith("verify")
-
-
-# --- run one ---------------------------------------------------------------------
-
-
-class Running:
-    """
-    One of the programs at work; a context manager that never leaves it behind.
-
-    ``stdin`` and ``stdout`` are as for subprocess.Popen; a pipe is ``self.stdin``
-    and ``self.stdout``. ``url`` is the server's, if it has to connect to one:
-    everything but the password stands in its arguments, and the password in its
-    environment, which only this user and root can read. ``application`` is its
-    application_name at the server. ``on_line`` gets each line that it says
-    (``--verbose``), in another thread.
-
-    An exception inside the block, Ctrl-C among them, ends the program; it
-    cancels its query at the server and goes. When this process is killed it goes
-    too, on Linux (prctl(2), PR_SET_PDEATHSIG: the death of the thread that
-    started it counts). At the end of the block ToolFailed is raised with its
-    words if it failed.
-    """
-
-    def __init__(
-        self,
-        tools: Installation,
-        name: str,
-        arguments: Sequence[str] = (),
-        *,
-        url: str | None = None,
-        stdin: int | IO[Any] = subprocess.DEVNULL,
-        stdout: int | IO[Any] = subprocess.DEVNULL,
-        application: str = "oxy_pg",
-        on_line: Callable[[str], object] | None = None,
-    ) -> None:
-        self.name = name
-        self.first: list[str] = []
-        self.last: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._lines = 0
-        self._on_line = on_line
-        self._password = ""
-        words = [tools.program(name), *arguments]
-        environment = {**os.environ, "LC_ALL": "C"}
-        if url is not None:
-            address, self._password = _address(url, application)
-            words += ["--no-password", f"--dbname={address}"]
-            if self._password:
-                environment["PGPASSWORD"] = self._password
-        if sys.platform == "linux":
-            ours = str(os.getpid())
-            words = [sys.executable, "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
-        self.process = subprocess.Popen(
-            words,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            env=environment,
-            # Ctrl-C is ours to pass on: else it might fail before we know why.
-            process_group=0,
-        )
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    @property
-    def stdin(self) -> IO[bytes]:
-        """The pipe to its standard input."""
-        assert self.process.stdin is not None
-        return self.process.stdin
-
-    @property
-    def stdout(self) -> IO[bytes]:
-        """The pipe from its standard output."""
-        assert self.process.stdout is not None
-        return self.process.stdout
-
-    @property
-    def output(self) -> str:
-        """What it has said on standard error, shortened in the middle."""
-        return "\n".join((*self.first, *self.last)).replace(self._password or "\0", "***")
-
-    def _listen(self) -> None:
-        assert self.process.stderr is not None
-        for raw in self.process.stderr:
-            line = raw.decode(errors="replace").rstrip()
-            self._lines += 1
-            (self.first if len(self.first) < _KEPT_LINES else self.last).append(line)
-            if self._on_line is not None:
-                self._on_line(line)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is BrokenPipeError:  # it went first, and says why
-            self._close_pipes()
-            self.wait()
-        if kind is None:
-            self.wait()
-        else:
-            self.stop()
-
-    def works_on(self, seconds: float) -> bool:
-        """Wait so long at most; return whether it is still at work."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
-
-    def wait(self) -> None:
-        """Wait until it has ended; raises ToolFailed if it did so with an error."""
-        try:
-            self.process.wait()
-        except BaseException:
-            self.stop()
-            raise
-        self._reap()
-        if self.process.returncode:
-            raise ToolFailed(
-                self.name,
-                self.output,
-                self.process.returncode,
-                shortened=self._lines > 2 * _KEPT_LINES,
-            )
-
-    def stop(self) -> None:
-        """End it: it cancels its query and goes, or is killed."""
-        try:
-            # Before its input ends: psql would take that for the end of the script.
-            self.process.terminate()
-            self._close_pipes()
-            self.process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        except BaseException:
-            self.process.kill()
-            raise
-        finally:
-            self.process.wait()
-            self._reap()
-
-    def _reap(self) -> None:
-        self._close_pipes()
-        # A worker of a parallel dump that outlives its leader may hold the pipe a moment longer.
-        self._listener.join(_PATIENCE)
-        if self.process.stderr is not None and not self._listener.is_alive():
-            self.process.stderr.close()
-
-    def _close_pipes(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
-
-
-def run(
-    tools: Installation,
-    name: str,
-    arguments: Sequence[str] = (),
-    *,
-    url: str | None = None,
-    stdin: int | IO[Any] = subprocess.DEVNULL,
-) -> bytes:
-    """Run one of the programs to its end and return what it prints; raises ToolFailed."""
-    with Running(tools, name, arguments, url=url, stdin=stdin, stdout=subprocess.PIPE) as program:
-        return program.stdout.read()
-
-
-def _address(url: str, application: str) -> tuple[str, str]:
-    """Return a connection string that everybody may see, and the password."""
-    try:
-        parts = conninfo.conninfo_to_dict(plain(url, "The URL"))
-    except psycopg.Error as error:
-        raise ConfigurationError(f"{mask(url)} is no valid PostgreSQL URL.") from error
-    if parts.pop("sslpassword", None) is not None:
-        raise ConfigurationError(
-            "The URL has an sslpassword, which PostgreSQL's client programs take on their command "
-            "line alone, where everybody can read it. Use a key without a password, in a file "
-            "that only you can read."
-        )
-    password = str(parts.pop("password", None) or "")
-    parts["application_name"] = application
-    return conninfo.make_conninfo("", **parts), password

@@ -1,4 +1,4 @@
-"""A directory for what lies between two programs; gone afterwards, whatever happened."""
+"""A directory for temporary files, which is always removed afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def workspace() -> Iterator[str]:
     """
     Give a directory that only this user can enter, until the end of the block.
 
-    What killed processes have left is removed: they no longer hold the lock of theirs.
+    Directories that killed processes have left have no lock, and are removed.
     """
     base = paths.private_temp_dir(os.path.realpath(tempfile.gettempdir()))
     # As root the embedded server's user passes through it; the names below cannot be listed.

@@ -32,7 +32,7 @@ def show(report: MigrationReport) -> None:
         for line in text.getvalue().splitlines():
             click.echo(line.rstrip())
     for skipped in report.skipped:
-        click.echo(f"left behind: {skipped.kind} {skipped.name}: {skipped.reason}")
+        click.echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:
         click.echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
     for warning in report.warnings:
@@ -77,7 +77,7 @@ def _rows(report: MigrationReport) -> Iterator[tuple[str, int, int, Text]]:
     if report.verification.counts:
         for one in report.verification.counts:
             yield one.table, one.source, one.target, Text.assemble(("✓", "green"), _note(one))
-    else:  # nobody has counted
+    else:  # not counted
         for table in report.tables:
             yield table.name, table.rows_read, table.rows_written, Text()
 

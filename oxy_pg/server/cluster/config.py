@@ -138,7 +138,7 @@ NOT_DURABLE = {
     # and without slots, whose state it writes anew every time, one takes a fifth of the time.
     "shared_buffers": f"{max(16, min(64, machine.memory() // _MB // 8))}MB",
     "max_replication_slots": "0",
-    "log_min_duration_statement": "-1",  # nobody reads a log that is thrown away
+    "log_min_duration_statement": "-1",  # a log that is thrown away is not read
     # In the directory that goes with the server, and not in /dev/shm, where it would stay if
     # everything were killed at once.
     "dynamic_shared_memory_type": "mmap",
@@ -190,7 +190,7 @@ def pg_hba_conf() -> str:
     Return who may connect, and how.
 
     Over TCP with a password, and never as the superuser; through the private
-    socket whoever owns the state directory, as anyone (PostgreSQL 16 manual, 21.1).
+    socket the owner of the state directory, as any role (PostgreSQL 16 manual, 21.1).
     """
     return (
         "# Written by oxy_pg at every start.\n"

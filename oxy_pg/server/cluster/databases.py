@@ -159,7 +159,7 @@ def create(
     """
     Create a database that belongs to the role, a copy of ``template`` if given.
 
-    Waits while somebody is connected to the template. Raises ConfigurationError
+    Waits while a client is connected to the template. Raises ConfigurationError
     when the name is taken or the template does not exist, and ServerError.
     """
     statement = f"CREATE DATABASE {identifier(check_name(name))} OWNER {identifier(ROLE)}"
@@ -180,7 +180,7 @@ def create(
 
 
 def drop(connection: Connection, name: str) -> None:
-    """Drop a database, whoever is connected to it; one that is not there is no error."""
+    """Drop a database and end its sessions; one that does not exist is not an error."""
     try:
         connection.query(f"DROP DATABASE IF EXISTS {identifier(check_name(name))} WITH (FORCE)")
     except QueryError as error:

@@ -182,7 +182,7 @@ def sync_if_new(state: StateDir) -> None:
         return
     files.sync_tree(state.data_dir)
     files.sync_file(state.home)
-    with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
         os.unlink(state.unsynced)
 
 
@@ -233,7 +233,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), account.uid}:
             raise ServerError(
-                f"The directory {path} for the sockets belongs to somebody else. Remove it."
+                f"The directory {path} for the sockets belongs to another user. Remove it."
             )
         os.chmod(path, 0o700 if owner_only else mode)
     account.own(state.socket_dir)
@@ -244,7 +244,7 @@ def settle(state: StateDir) -> None:
     Put the new cluster of an upgrade in its place, if it was killed between two renames.
 
     Only where the system cannot exchange two names at once, and only for
-    whoever holds the lock; see server/upgrade.py.
+    the holder of the lock; see server/upgrade/clusters.py.
     """
     place = os.path.realpath(state.data_dir)
     if not os.path.lexists(place) and os.path.isdir(f"{place}.upgraded"):
@@ -253,12 +253,12 @@ def settle(state: StateDir) -> None:
 
 
 def destroy(state: StateDir) -> None:
-    """Remove the cluster and what belongs to it; only for whoever holds the lock."""
+    """Remove the cluster and what belongs to it; only for the holder of the lock."""
     home = state.home
     doomed = f"{home}/postgres_data.new-removed"
     files.remove_tree(doomed)
     try:
-        os.rename(f"{home}/postgres_data", doomed)  # gone at once, whatever happens next
+        os.rename(f"{home}/postgres_data", doomed)  # gone at once, also when we are killed next
     except FileNotFoundError:
         pass
     else:

@@ -56,7 +56,7 @@ def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
             file.seek(max(begin, end - limit))
             parts.append(file.read(limit).decode(errors="replace"))
     lines = "".join(parts)[-limit:].splitlines()
-    # The collector's own announcement says nothing to whoever reads why a start has failed.
+    # The collector's own announcement does not explain why a start has failed.
     noise = ("redirecting log output", "Future log output will appear")
     return "\n".join(line for line in lines if not any(words in line for words in noise))
 

@@ -93,7 +93,7 @@ def spawn(argv: list[str], stderr_path: str, uid: int, gid: int) -> int:
             if os.getppid() != parent:
                 os._exit(1)
         os.execve(argv[0], argv, process.environment())  # noqa: S606
-    except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on
+    except BaseException as error:  # noqa: BLE001 - this process must not go on
         os.write(2, f"could not start {argv[0]}: {error}\n".encode())
     finally:
         os._exit(127)
@@ -103,7 +103,7 @@ def _parent_death_signal() -> Callable[[], object] | None:
     """Return what asks the kernel for a fast shutdown at the parent's death; None elsewhere."""
     if sys.platform != "linux":
         return None
-    # Imported in the child alone: it would stay in the supervisor's memory for ever. And before
+    # Imported in the child alone: it would stay in the supervisor's memory. And before
     # the user changes, who may not be able to read the standard library of root's Python.
     import ctypes
 
@@ -115,9 +115,9 @@ def running(data_dir: str) -> int:
     """
     Return the pid of a postmaster that serves this data directory, or 0.
 
-    Only for whoever holds the lock. A pid file that lies is removed: when its
+    Only for the holder of the lock. A pid file that lies is removed: when its
     pid belongs to a process that has nothing to do with this directory, when
-    nobody has reaped it, or when it cannot be read, and no PostgreSQL process
+    it is a zombie, or when it cannot be read, and no PostgreSQL process
     works in the directory. What is left of a postmaster that was killed is
     left to PostgreSQL.
     """
@@ -171,7 +171,7 @@ def _works_in(pid: int, data_dir: str) -> bool:
         # works. Command lines are open to all; a backend's says nothing, but its parent's does.
         return _was_started_for(pid, data_dir) or _was_started_for(process.parent_of(pid), data_dir)
     except OSError:
-        return False  # it has gone, or nobody has reaped it
+        return False  # it has gone, or is a zombie
 
 
 def _was_started_for(pid: int, data_dir: str) -> bool:

@@ -46,8 +46,8 @@ def run(
     Run a program under ``account``; return None when it has worked, or else what it said.
 
     ``command`` begins with the program's full path, ``said_to_it`` is what it
-    reads. At the deadline it is killed. It stays in our process group: whoever
-    kills that means all of it. Raises OSError where it cannot be run.
+    reads. At the deadline it is killed. It stays in our process group: a
+    kill of that group means all of it. Raises OSError where it cannot be run.
     """
     name = os.path.basename(command[0])
     if account.demoted:

@@ -45,7 +45,7 @@ class Connection:
         """
         Connect to ``database`` as ``postgres``.
 
-        Raises OSError when nobody answers in time and QueryError when the
+        Raises OSError when no answer comes in time and QueryError when the
         server refuses, for instance because it is still starting (57P03).
         """
         self._deadline = deadline

@@ -89,7 +89,7 @@ def _state_dir(state: StateDir) -> Iterator[Check]:
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         yield Check("state dir", FAIL, f"{finding}: not writable for us", remedy)
     elif found.st_uid != os.geteuid():
-        yield Check("state dir", WARN, f"{finding}: it belongs to somebody else", remedy)
+        yield Check("state dir", WARN, f"{finding}: it belongs to another user", remedy)
     elif mode & 0o022:
         yield Check("state dir", FAIL, f"{finding}: others may write there", f"chmod go-w {root}")
     else:

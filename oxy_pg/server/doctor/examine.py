@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from oxy_pg.paths import StateDir
 
-_PATIENCE = 5.0  # seconds for whoever is asked
+_PATIENCE = 5.0  # seconds for an answer
 
 
 def examine(state: StateDir, external_url: str | None = None) -> list[Check]:
@@ -160,7 +160,7 @@ def _logs(state: StateDir) -> Iterator[Check]:
         yield Check("logs", PASS, finding)
 
 
-# --- somebody else's server ---
+# --- an external server ---
 
 
 def _external(url: str) -> Check:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SLOW_MS = 1000.0
 _STATEMENT_TIMEOUT_MS = 5000
 
-# Ours, when our role may not see what kind it is: whoever is in a database under a role's name.
+# Ours, when our role may not see what kind it is: a session in a database under a role's name.
 CLIENTS = (
     "(backend_type = 'client backend'"
     " OR backend_type IS NULL AND datid IS NOT NULL AND usesysid IS NOT NULL)"
@@ -105,7 +105,7 @@ class Running:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Blocker:
-    """Whoever holds what another one waits for."""
+    """A session that holds what another one waits for."""
 
     pid: int
     role: str | None
@@ -173,7 +173,7 @@ class Activity(Report):
 def rates(before: Counters | None, after: Counters | None) -> Rates | None:
     """Return what happened between two looks; None when that cannot be known."""
     if before is None or after is None or after.since != before.since:
-        return None  # somebody has reset the counters
+        return None  # the counters were reset
     seconds = after.at - before.at
     changes = (
         after.transactions - before.transactions,

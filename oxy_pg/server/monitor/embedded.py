@@ -59,7 +59,7 @@ class EmbeddedObserver:
     Looks at a state directory's server; starts nothing, and keeps nothing up.
 
     It connects anew for every look: a connection that stayed would be a use of
-    the server, and keep it running for ever.
+    the server, and keep it running.
     """
 
     def __init__(self, state: StateDir, slow_ms: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Look at somebody else's server, again and again, as far as our role may see it."""
+"""Observe an external server, repeatedly, as far as our role may see it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ExternalObserver:
-    """Looks at somebody else's server on one connection, and connects again when it is lost."""
+    """Observes an external server on one connection, and connects again when it is lost."""
 
     def __init__(self, url: str, timeout: float, slow_ms: float | None = None) -> None:
         self._url = url

@@ -16,7 +16,7 @@ _QUOTE = re.compile(r"'|\$(?:[^\W\d]\w*)?\$")
 
 def shown(query: str) -> str:
     """
-    Return a query's text for somebody's eyes.
+    Return a query's text as it may be shown.
 
     One that speaks of a password, or of anything like it, ends at its first quoted value: what
     comes after cannot be told apart for certain, for PostgreSQL cuts long texts off.

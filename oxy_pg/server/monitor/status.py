@@ -163,7 +163,7 @@ def _installation() -> Installation | None:
 
 
 def of_connection(connection: psycopg.Connection[Any], url: str) -> Status:
-    """Return the status of somebody else's server, as far as our role may see it."""
+    """Return the status of an external server, as far as our role may see it."""
     facts = connection.execute(_FACTS).fetchone()
     assert facts is not None
     known = _facts(facts, connection.execute(_DATABASES).fetchall())

@@ -33,7 +33,7 @@ class Client:
         self.waits_for = ""  # "ready" or "stopped"
 
     def send(self, line: str) -> None:
-        """Send one line; whoever does not read any more is found out by the selector."""
+        """Send one line; the selector finds out a client that does not read any more."""
         with contextlib.suppress(OSError):
             self.socket.send(line.encode() + b"\n")
 
@@ -67,7 +67,7 @@ class Clients:
         self._selector.register(self._control, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Accept no client any more."""
         self._control.close()
 
     # --- who is there ---
@@ -116,7 +116,9 @@ class Clients:
         except BlockingIOError:
             return
         except OSError:
-            time.sleep(0.05)  # no more files: whoever waits is accepted when another one has left
+            time.sleep(
+                0.05
+            )  # no more files: a client that waits is accepted when another one has left
             return
         connection.setblocking(False)
         client = Client(connection)

@@ -30,10 +30,10 @@ def become_supervisor() -> None:
 
     order = Order.decode(_read(ORDER_FD))
     if order is None:
-        return  # we are not needed, or whoever has spawned us was killed
+        return  # we are not needed, or the process that spawned us was killed
     os.close(ORDER_FD)
     if os.fork():
-        os._exit(0)  # so that nobody has to wait for us
+        os._exit(0)  # so that no process has to wait for us
     os.set_inheritable(LOCK_FD, False)
     os.set_inheritable(CONTROL_FD, False)
     _sign_the_lock()

@@ -1,4 +1,4 @@
-"""Get a lease on a state directory's server, whoever has to start it."""
+"""Get a lease on a state directory's server, which is started if it is not running."""
 
 from __future__ import annotations
 
@@ -32,24 +32,26 @@ _MOST_FAILURES = 5  # supervisors of our own that end before they have granted a
 
 
 class Request:
-    """What whoever starts the server wants it to be."""
+    """What the starting process wants the server to be."""
 
-    __slots__ = ("ephemeral", "keep_alive", "settings")
+    __slots__ = ("ephemeral", "keep_alive", "port", "settings")
 
     def __init__(
         self,
         settings: Mapping[str, str] | None = None,
         keep_alive: float | None = None,
         *,
+        port: int | None = None,
         ephemeral: bool = False,
     ) -> None:
+        self.port = port  # None: that of last time, or another one
         self.settings = settings
         self.keep_alive = keep_alive
         self.ephemeral = ephemeral
 
 
 class _Started:
-    """A supervisor on its way, and what whoever started it has still to do."""
+    """A supervisor that is starting, and what its starter has still to do."""
 
     __slots__ = ("pid", "waiting_template")
 
@@ -81,7 +83,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
             lease = Lease(state, request.keep_alive, deadline)
             _keep_settings(state, request)
         except SupervisorStopped:
-            failures = 0  # somebody stops what we start: that is for the deadline to end
+            failures = 0  # something stops what we start: that is for the deadline to end
         except SupervisorGone:
             failures += 1
         except StartFailed as error:
@@ -130,7 +132,7 @@ def _blame_settings(state: StateDir, request: Request, error: StartFailed) -> Ox
 
 
 def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _Started | None:
-    """Start the supervisor if nobody else is about to."""
+    """Start the supervisor unless another process is about to."""
     from oxy_pg.server.cluster import directory
     from oxy_pg.server.supervisor import lock
 
@@ -165,7 +167,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         programs = binaries.reachable(binaries.find(), user)
         if is_there:
             adopt = _survivor(state, deadline)
-        # While nobody else can make another one; and before a new cluster is written, because
+        # While no other process can make one; and before a new cluster is written, because
         # to sync a file is to wait for all that was written before it.
         databases.password(state)
         if not is_there:
@@ -194,7 +196,7 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
         if pid and postmaster.dies_with_supervisor(pid, state.socket_dir):
             # The kernel has told it to go, or is about to. It may look ready all the same.
             told_at = told_at or remaining
-            # PostgreSQL 16 hangs for ever in a fast shutdown that comes while it recovers from a
+            # PostgreSQL 16 hangs in a fast shutdown that comes while it recovers from a
             # backend's crash. An immediate one loses nothing: the next start recovers.
             patient = told_at - remaining < _PATIENCE
             postmaster.signal_stop(pid, "fast" if patient else "immediate")
@@ -215,7 +217,8 @@ def _order(
         run_dir=state.run_dir,
         port_file=state.port,
         postgres=programs.postgres,
-        ports=_ports(state),
+        ports=_ports(state) if request.port is None else [_free(request.port)],
+        any_port=request.port is None,
         uid=user.uid,
         gid=user.gid,
         keep_alive=_KEEP_ALIVE if request.keep_alive is None else float(request.keep_alive),
@@ -236,3 +239,34 @@ def _ports(state: StateDir) -> list[int]:
     if remembered.isdecimal() and 1024 <= int(remembered) <= 65535:
         ports.insert(0, int(remembered))
     return ports
+
+
+def _free(port: int) -> int:
+    """Return the port that was asked for; PortTaken when another process listens on it."""
+    import socket
+
+    from oxy_pg.errors import PortTaken
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortTaken(port, error.strerror or str(error), _listener(port)) from None
+    return port
+
+
+def _listener(port: int) -> str:
+    """Say which process listens on a port, as far as we may see it."""
+    import psutil
+
+    try:
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port:
+                if found.pid is None:
+                    break
+                words = " ".join(psutil.Process(found.pid).cmdline()[:6])
+                return f"process {found.pid}: {words[:200]}"
+    except psutil.Error:
+        pass
+    return "a process of another user, or one that has just ended"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SupervisorGone(Exception):
-    """Nobody answers at the control socket, or whoever does is about to go."""
+    """No supervisor answers at the control socket, or it is about to end."""
 
 
 class SupervisorStopped(SupervisorGone):
@@ -33,7 +33,7 @@ class Line:
     __slots__ = ("_buffer", "_socket", "_state")
 
     def __init__(self, state: StateDir, deadline: Deadline) -> None:
-        """Connect; raises SupervisorGone when nobody listens, LockTimeout when nobody answers."""
+        """Connect; raises SupervisorGone when no process listens, LockTimeout when none answers."""
         self._state = state
         self._buffer = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -52,7 +52,7 @@ class Line:
         self._socket.close()
 
     def __del__(self) -> None:
-        # Whoever forgets a handle lets go of it: that is no resource to be warned of.
+        # A handle that is forgotten is released: that is not a resource to be warned of.
         if hasattr(self, "_socket"):
             self._socket.close()
 
@@ -137,7 +137,7 @@ class Lease:
         """
         Take a lease and wait until the server is ready.
 
-        Raises SupervisorGone when there is nobody to grant one, StartFailed
+        Raises SupervisorGone when no process can grant one, StartFailed
         when the server does not start, StartTimeout when it is still starting
         at the deadline, and LockTimeout when the supervisor does not answer.
         """

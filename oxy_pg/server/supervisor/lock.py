@@ -1,8 +1,8 @@
 """
-The lock of a state directory: who holds it may start the server.
+The lock of a state directory: its holder may start the server.
 
-Whoever starts hands it, still locked, to the supervisor, which holds it as
-long as it lives. That is why this is flock(2) itself and not the filelock
+The starting process hands it, still locked, to the supervisor, which holds it
+as long as it lives. That is why this is flock(2) itself and not the filelock
 library: the lock belongs to an open file, and that can be inherited.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def attempt(state: StateDir) -> Iterator[int | None]:
     """
-    Try to take the lock; gives its descriptor, or None when somebody else has it.
+    Try to take the lock; gives its descriptor, or None when another process has it.
 
     On leaving, our hold ends; a supervisor that has inherited it keeps it.
     """
@@ -46,7 +46,7 @@ def attempt(state: StateDir) -> Iterator[int | None]:
 
 
 def is_held(state: StateDir) -> bool:
-    """Whether somebody holds the lock just now; touches nothing."""
+    """Whether a process holds the lock just now; changes nothing."""
     try:
         descriptor = os.open(state.lock, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

@@ -3,10 +3,10 @@ The process that owns the postmaster and counts leases.
 
 There is one for each state directory. Every process that uses the server
 holds a connection to the supervisor's control socket, its lease; the kernel
-closes it however that process ends. When there is no lease, nobody is
+closes it however that process ends. When there is no lease, no client is
 connected to PostgreSQL, and the keep-alive time has passed, the supervisor
 stops PostgreSQL with a fast shutdown and goes. Leases are granted by the same
-loop that decides to stop, so nobody is handed a server that is on its way out.
+loop that decides to stop, so no client is given a server that is about to stop.
 
 It sleeps until something happens: nothing here polls while a lease is held.
 It inherits the lock of the state directory, locked, and the control socket,
@@ -51,7 +51,7 @@ _LONGEST_PAUSE = 1.0  # seconds between two attempts to bring back a crashed ser
 _MOST_FAILURES = 30  # in a row, until it gives up
 _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the way that passes
 _MOST_WAITS = 120  # of those, half a minute
-_FIRST_LEASE = 10.0  # seconds for whoever has started the server to take a lease
+_FIRST_LEASE = 10.0  # seconds for the starter to take a lease
 _STABLE_AFTER = 2.0  # seconds after which earlier crashes no longer count
 _NO_ROOM = 1 << 20  # bytes: less than a start needs
 _IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an immediate one
@@ -172,7 +172,7 @@ class Supervisor:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 if self._pid and self._is_child:
-                    self._exited(None)  # it ended while nobody listened, and cannot be asked
+                    self._exited(None)  # it ended while no process waited, and cannot be asked
                 return
             if not pid:
                 return
@@ -215,7 +215,7 @@ class Supervisor:
     def _choose_port(self) -> int:
         """Return the port of last time if it is free, else one that was free just now."""
         for port in self._order.ports:
-            if _is_free(port):
+            if _is_free(port) or not self._order.any_port:
                 return port
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -305,12 +305,12 @@ class Supervisor:
         if was == "starting" and self._waits < _MOST_WAITS and any(one in said for one in _PASSING):
             self._failures -= 1
             self._waits += 1
-            if "could not bind" in said:
+            if "could not bind" in said and self._order.any_port:
                 self._order.ports = [port for port in self._order.ports if port != self._port]
             self._enter("crashed")
             self._next_look += min(0.005 * 2**self._waits, _LONGEST_WAIT)
             return
-        # Whoever was killed did not refuse to start: he may even have been ready before we looked.
+        # A postmaster that was killed did not refuse to start: it may even have been ready before.
         refused = was == "starting" and not self._was_ready and not killed
         if refused or self._failures > _MOST_FAILURES:
             self._fail(said + _full_disk(self._order.data_dir))
@@ -339,7 +339,7 @@ class Supervisor:
         if self._was_leased:
             self._stop("fast")
         else:
-            self._enter("failed")  # until whoever has started us has asked, and knows why
+            self._enter("failed")  # until the starter has asked, and knows why
 
     def _go(self) -> None:
         """Leave nothing behind. The lock goes last, with this process."""
@@ -362,7 +362,7 @@ class Supervisor:
     # --- leases ---
 
     def _patience(self) -> float:
-        """Seconds that the server stays up unused; whoever has started it may be slow to come."""
+        """Seconds that the server stays up unused; the starter may be slow to come."""
         return self._keep_alive if self._was_leased else max(self._keep_alive, _FIRST_LEASE)
 
     def _released(self) -> None:
@@ -382,7 +382,7 @@ class Supervisor:
         client.leased = self._was_leased = True
         if keep_alive != "-":
             # The longest that anybody has asked for: `oxy-pg start` keeps the server until it is
-            # stopped, whatever an application says afterwards.
+            # stopped, also when an application asks for it afterwards.
             self._keep_alive = max(self._keep_alive, float(keep_alive))
         client.send(self._ready_line() if self._state == "ready" else "starting")
 
@@ -420,14 +420,14 @@ class Supervisor:
             self._stop("fast")
 
     def _look_whether_used(self, now: float) -> None:
-        """Stop the server if nobody has used it for long enough."""
+        """Stop the server if it has been unused for long enough."""
         if self._is_anybody_connected():
             self._last_use = now
             self._next_look = now + 1.0
         elif now < self._last_use + self._patience():
             self._next_look = self._last_use + self._patience()
         else:
-            self._say("nobody uses the server any more")
+            self._say("the server is no longer in use")
             self._stop("immediate" if self._order.ephemeral else "fast")
 
     def _is_anybody_connected(self) -> bool:

@@ -9,7 +9,7 @@ from oxy_pg.server.cluster import logs, postmaster
 
 
 class Order:
-    """What the supervisor was started to do; decided by whoever started it."""
+    """What the supervisor was started to do; decided by its starter."""
 
     def __init__(
         self,
@@ -20,6 +20,7 @@ class Order:
         port_file: str,
         postgres: str,
         ports: list[int],
+        any_port: bool,
         uid: int,
         gid: int,
         keep_alive: float,
@@ -32,6 +33,7 @@ class Order:
         self.port_file = port_file
         self.postgres = postgres
         self.ports = ports
+        self.any_port = any_port  # False: no other one than the first
         self.uid = uid
         self.gid = gid
         self.keep_alive = keep_alive
@@ -56,7 +58,7 @@ class Order:
     def decode(cls, data: bytes) -> Order | None:
         """Read what ``encode()`` has returned; None if it is not there, or not all of it."""
         try:
-            return cls(**marshal.loads(data))  # noqa: S302 - from whoever has spawned us
+            return cls(**marshal.loads(data))  # noqa: S302 - from our own starter
         except (EOFError, ValueError, TypeError):
             return None
 
@@ -77,7 +79,7 @@ def start_postmaster(order: Order, port: int) -> Started:
     argv = postmaster.command(order.postgres, order.data_dir, order.socket_dir, port)
     postmaster.running(order.data_dir)  # removes a pid file that would be in the way
     # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
-    # better than the pid that nobody serves here: it may be alive, in somebody else.
+    # better than the pid that no server is here: the number may be another process's by now.
     for name in os.listdir(order.socket_dir):
         os.unlink(f"{order.socket_dir}/{name}")
     log_dir = f"{order.data_dir}/log"

@@ -1,4 +1,4 @@
-"""Stop, restart or remove the server of a state directory, for everybody."""
+"""Stop, restart or remove the server of a state directory, for all its users."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _ask(state: StateDir, request: str, answer: str, deadline: Deadline) -> None
 
 
 def _stop_without_supervisor(state: StateDir, mode: str, deadline: Deadline) -> bool:
-    """Stop a postmaster whose supervisor was killed; False when somebody is about to start one."""
+    """Stop a postmaster without a supervisor; False when another process is starting one."""
     with lock.attempt(state) as descriptor:
         if descriptor is None:
             return False

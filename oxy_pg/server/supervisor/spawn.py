@@ -1,7 +1,7 @@
 """
 Spawn the supervisor's process, and tell it to go.
 
-Whoever starts a server spawns it first and hands it its order when the cluster
+The starter of a server spawns it first and hands it its order when the cluster
 is ready, so that its interpreter starts while the cluster is made.
 """
 
@@ -51,7 +51,7 @@ class Daemon:
     def _tell(self, message: bytes) -> None:
         # With its size, and not until we hang up: a process that another thread forks may hold
         # the pipe for longer.
-        with contextlib.suppress(BrokenPipeError):  # killed; whoever asks for a lease finds out
+        with contextlib.suppress(BrokenPipeError):  # killed; asking for a lease will tell
             os.write(self._order_fd, len(message).to_bytes(4) + message)
 
 

@@ -9,7 +9,7 @@ Both stand side by side until the new one is complete:
     postgres_data.dump        what is on its way from one to the other
     postgres_data.old-18      the old one, kept
 
-Whoever is killed leaves the old state or the new one; ``settle()`` says how
+Killed at any moment it leaves the old state or the new one; ``settle()`` says how
 each leftover is finished or removed.
 """
 
@@ -105,7 +105,7 @@ def directories(state: StateDir) -> Directories:
 
 class Upgrade:
     """
-    The two clusters; as long as the block of ``begin()`` lasts, nobody else starts either.
+    The two clusters; as long as the block of ``begin()`` lasts, no other process starts either.
 
     ``old_version`` and ``new_version`` are major versions.
     """
@@ -251,7 +251,7 @@ class Upgrade:
             files.sync_file(home)
             os.rename(names.complete, old)
         else:
-            # A moment without a cluster: whoever comes then settles it before anything else.
+            # A moment without a cluster: the next process settles it before anything else.
             os.rename(names.place, old)
             os.rename(names.complete, names.place)
         files.sync_file(home)
@@ -355,7 +355,7 @@ def _locked(state: StateDir, deadline: Deadline) -> Iterator[int]:
 
 
 def _wait_for_survivors(state: StateDir, deadline: Deadline) -> None:
-    """Return when nobody serves either cluster; whoever does has lost its keeper, and is going."""
+    """Return when neither cluster is served; a server without its keeper is about to end."""
     names = directories(state)
     for _ in deadline.attempts(0.01, 0.1):
         running = set()
@@ -388,7 +388,7 @@ def settle(state: StateDir) -> None:
     """
     Finish a swap that was interrupted, and remove what was never swapped in.
 
-    Only for whoever holds the lock, and when neither cluster runs.
+    Only for the holder of the lock, and when neither cluster runs.
     """
     directory.settle(state)
     names = directories(state)

@@ -3,7 +3,7 @@ A postmaster of our own for the length of a ``with`` block: the private socket i
 
 It runs below a keeper: a small process that stops it when we are done, and
 also when we are gone, however we went. The keeper holds the state directory's
-lock as long as the postmaster runs, so that nobody starts anything beside it.
+lock as long as the postmaster runs, so that no other process starts one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from oxy_pg.system.deadline import Deadline
 
 LOG = "upgrade.log"
-_PATIENCE = 20.0  # seconds for a fast shutdown that nobody waits for
+_PATIENCE = 20.0  # seconds for a fast shutdown that is not waited for
 
-# Whatever the cluster's own configuration says.
+# Against the cluster's own configuration.
 _SETTINGS = {
     "listen_addresses": "",
     "ssl": "off",
@@ -52,7 +52,7 @@ class Place:
 
     def __init__(self, socket_dir: str, port: int, account: Account) -> None:
         self.socket_dir = socket_dir
-        self.port = port  # nobody listens on it; it is part of the socket's name
+        self.port = port  # not listened on; it is part of the socket's name
         self.account = account
 
 

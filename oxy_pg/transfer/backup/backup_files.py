@@ -1,4 +1,4 @@
-"""Where backups lie: their names, how a file appears there, and which ones are kept."""
+"""The files of backups: their names, how they appear atomically, and which ones are kept."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 _ENDINGS = {"custom": ".dump", "plain": ".sql.gz"}
 _STAMP = r"-\d{8}T\d{6}Z(-\d+)?(\.dump|\.sql\.gz)"
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.oxy-part")
-_NO_SPACE = "Make room there, or choose another place. Nothing of it was left behind."
+_NO_SPACE = "Make room there, or choose another place. No part of it was left behind."
 
 
 def stem(database: str) -> str:
-    """Return a database's name as it stands in the names of its backups."""
-    # What a file's name cannot hold, or a shell would stumble on; the rest is for people to read.
+    """Return a database's name as it appears in the names of its backups."""
+    # Without what a file's name cannot hold, or a shell would interpret; else easy to read.
     return "".join(
         quote(letter, safe="") if letter in "/\\%*?[]\"'" or not letter.isprintable() else letter
         for letter in database
@@ -35,7 +35,7 @@ def stem(database: str) -> str:
 
 
 def name(database: str, time: str, kind: str, number: int = 1) -> str:
-    """Return a backup's own name; ``time`` is ISO 8601 in UTC."""
+    """Return the name that a backup gets in a directory; ``time`` is ISO 8601 in UTC."""
     stamp = re.sub(r"[-:]", "", time[:19]) + "Z"
     return f"{stem(database)}-{stamp}" + (f"-{number}" if number > 1 else "") + _ENDINGS[kind]
 
@@ -43,10 +43,10 @@ def name(database: str, time: str, kind: str, number: int = 1) -> str:
 @contextlib.contextmanager
 def written_aside(directory: str, label: str) -> Iterator[str]:
     """
-    Give the path of a new, empty file in ``directory``, which is gone afterwards.
+    Give the path of a new, empty file in ``directory``, which is removed afterwards.
 
-    It can be read by its owner alone, and is locked as long as it is ours:
-    what a killed process has left there is removed.
+    It can be read only by its owner, and is locked for as long as it is used:
+    files that killed processes have left there have no lock, and are removed.
     """
     _sweep(directory)
     path, descriptor = _new_file(directory, label)
@@ -70,7 +70,7 @@ def _new_file(directory: str, label: str) -> tuple[str, int]:
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # somebody's sweep has come in between, and removes it
+        except BlockingIOError:  # another process's sweep removes it
             os.close(descriptor)
             continue
         except OSError:  # a file system without locks; there nothing is swept
@@ -81,7 +81,7 @@ def _new_file(directory: str, label: str) -> tuple[str, int]:
 
 
 def _sweep(directory: str) -> None:
-    """Remove what killed backups have left; a running one holds a lock on its file."""
+    """Remove what killed backups have left; a running one holds the lock on its file."""
     try:
         names = [found for found in os.listdir(directory) if _PART.fullmatch(found)]
     except OSError:
@@ -97,7 +97,7 @@ def _sweep(directory: str) -> None:
 
 
 def finish(part: str, manifest: Manifest) -> None:
-    """Write the manifest at the end of a file, and make sure that all of it is on the disk."""
+    """Write the manifest at the end of a file, and sync the file to the disk."""
     try:
         with open(part, "ab") as file:
             file.write(manifests.trailer(manifest))
@@ -108,7 +108,7 @@ def finish(part: str, manifest: Manifest) -> None:
 
 
 def put(part: str, path: str, *, force: bool) -> None:
-    """Give a finished file its name, in one go; BackupExists unless ``force``."""
+    """Give a complete file its name, atomically; BackupExists unless ``force``."""
     try:
         if force:
             os.replace(part, path)
@@ -140,8 +140,8 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
     """
     Delete the oldest backups of a database, all but ``keep``; return their paths.
 
-    Only files count that have the name which a backup gets by itself and, in
-    their manifest, this database of this cluster.
+    Only files are counted whose name is one that ``name()`` gives, and whose
+    manifest names this database of this cluster.
     """
     ours = []
     pattern = re.compile(re.escape(stem(newest.database)) + _STAMP)
@@ -152,15 +152,12 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
         try:
             other = manifests.read(path)
         except OxyPgError:
-            continue  # whatever it is, it is not known to be ours
-        if (other.database, other.cluster) == (
-            newest.database,
-            newest.cluster,
-        ):
+            continue  # not known to be a backup of this database
+        if (other.database, other.cluster) == (newest.database, newest.cluster):
             ours.append((other.time, found, path))
     deleted = [path for _, _, path in sorted(ours)[:-keep]]
     for path in deleted:
-        with contextlib.suppress(FileNotFoundError):  # another backup's rotation was faster
+        with contextlib.suppress(FileNotFoundError):  # another backup has deleted it
             os.unlink(path)
     files.sync_file(directory)
     return deleted

@@ -1,12 +1,12 @@
 """
-What is in a backup: a value, written at the end of the file that it describes.
+What a backup holds: a value, written at the end of the file that it describes.
 
-Not into a file beside it: an operator copies one file, and a crash between two
-would leave a pair that does not fit together. At the end it does not disturb
-pg_restore, which reads from the beginning what the table of contents names, nor
-zcat: the manifest is one more gzip member, whose text is a comment of SQL. A last
+Not in a file of its own: an operator copies one file, and a crash between two
+would leave a pair that does not match. At the end it is ignored by pg_restore,
+which reads from the beginning what the table of contents names, and harmless for
+zcat: the manifest is one more gzip member, whose text is an SQL comment. A last
 member, which is empty and of a fixed size, holds its length. A file that was
-copied half-way has no such end.
+copied incompletely has no such end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 _PREFIX = "-- oxy_pg backup manifest: "
-_LONGEST = 1 << 30  # bytes; a million tables make a tenth of it
+_LONGEST = 1 << 30  # bytes; a million tables take a tenth of it
 _BLOCK = 1 << 20
 # RFC 1952: gzip's header with a comment, no data, and the check sum and size of none.
 _FOOTER = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffoxy_pg manifest %012d\0\x03\0" + bytes(8)
@@ -40,7 +40,7 @@ _HEADS = {b"PGDMP": "custom", b"\x1f\x8b": "plain"}
 
 @dataclass(frozen=True, slots=True)
 class Manifest(Report):
-    """What a backup holds; all of one moment, that of the dump's snapshot."""
+    """What a backup holds; all of it as of one moment, that of the dump's snapshot."""
 
     kind: Literal["custom", "plain"]  # pg_dump's format; plain is SQL, compressed with gzip
     database: str
@@ -48,7 +48,7 @@ class Manifest(Report):
     server_version: str  # "16.14"
     tool_version: str  # pg_dump's
     oxy_pg_version: str
-    cluster: str  # what tells it from others; "" where the server does not tell
+    cluster: str  # identifies it; "" where the role had no right to know
     encoding: str
     collate: str
     ctype: str
@@ -67,7 +67,7 @@ class Manifest(Report):
 
 
 def trailer(manifest: Manifest) -> bytes:
-    """Return what has to stand at the end of the file."""
+    """Return what is written at the end of the file."""
     text = f"{_PREFIX}{json.dumps(manifest.to_dict())}\n"
     member = gzip.compress(text.encode("ascii"), mtime=0)
     return member + _FOOTER % len(member)
@@ -75,7 +75,7 @@ def trailer(manifest: Manifest) -> bytes:
 
 def read(path: str) -> Manifest:
     """
-    Return the manifest of a backup; what it says of the dump is not checked.
+    Return the manifest of a backup; the dump is not compared with it.
 
     Raises NotABackup, BackupDamaged, BackupTooNew (of a newer oxy_pg), and
     ConfigurationError for a file that cannot be read.
@@ -95,14 +95,14 @@ def _read(file: BinaryIO, path: str) -> Manifest:
     if not size:
         raise BackupDamaged(path, "it is empty")
     if not any(head.startswith(magic) for magic in _HEADS):
-        raise NotABackup(path, "it begins with neither pg_dump's mark nor gzip's")
+        raise NotABackup(path, "it begins with the signature of neither pg_dump nor gzip")
     file.seek(max(0, size - _FOOTER_SIZE))
     length = _length(file.read())
     if length is None:
         raise BackupDamaged(
             path,
-            "its manifest is missing, so it was cut off (or pg_dump made it alone, and then "
-            "pg_restore or psql restores it)",
+            "it has no manifest at its end, so it was truncated (or it was made by pg_dump itself: "
+            "then restore it with pg_restore or psql)",
         )
     start = size - _FOOTER_SIZE - length
     if start < 0:
@@ -140,12 +140,12 @@ def _parsed(member: bytes, path: str) -> Manifest:
         values["extensions"] = tuple(Extension(**found) for found in values["extensions"])
         return Manifest(**values)
     except (KeyError, TypeError) as error:
-        raise BackupDamaged(path, f"its manifest lacks something ({error})") from error
+        raise BackupDamaged(path, f"its manifest is incomplete ({error})") from error
 
 
 def check(path: str, on_bytes: Callable[[int, int], object]) -> Manifest:
     """
-    Return the manifest of a backup whose dump is, byte for byte, what was written.
+    Return the manifest of a backup, once the SHA-256 of the dump is what it says.
 
     ``on_bytes`` is called with how many bytes are done, and of how many.
     Raises what ``read()`` raises.

@@ -1,4 +1,10 @@
-"""Everything that is in one cluster, moved into a new and empty one: roles, databases, rows."""
+"""
+Everything in one cluster copied into a new and empty one: roles, databases, rows.
+
+``plan()`` reads the old cluster, and writes nothing; ``copy()`` carries the plan
+out, and ``verify()`` compares the rows. All URLs are a superuser's, of servers
+that run already and have no other users: they are not waited for.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +19,27 @@ from psycopg import sql
 from oxy_pg import installations
 from oxy_pg.errors import TransferRefused
 from oxy_pg.report import Progress, Skipped
-from oxy_pg.transfer import database, swap, tools
-from oxy_pg.transfer.copy import inventory, rows, schema
+from oxy_pg.transfer import database, properties, tools
+from oxy_pg.transfer.parts import (
+    inventory,
+    large_objects,
+    rows,
+    schema,
+    sequences,
+    settings,
+    snapshot,
+)
 from oxy_pg.transfer.report import MovedDatabase, MovedTable
+from oxy_pg.transfer.running import run
 from oxy_pg.url import with_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oxy_pg.installations import Installation
-    from oxy_pg.system.deadline import Patience
+    from oxy_pg.transfer.parts.inventory import Inventory
+    from oxy_pg.transfer.parts.snapshot import Snapshot
+    from oxy_pg.transfer.parts.tables import Table
 
 _EVERYWHERE = ("postgres", "template1")  # in every new cluster
 _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
@@ -43,46 +60,69 @@ class Database:
     owner: str
     encoding: str
     record: dict[str, Any]  # its row of pg_database, which differs from version to version
-    inventory: inventory.Inventory
+    inventory: Inventory
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """What a cluster holds, what will copy it, and what cannot be copied."""
+    """What is copied, and with which programs: those of the old version if possible."""
 
-    source: str  # a superuser's URL
+    source: str
     programs: Installation
     databases: tuple[Database, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...]  # what will be left out
 
 
-def make_plan(source: str, bin_dir: str, version: str, patience: Patience) -> ClusterPlan:
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What has arrived."""
+
+    rows: Mapping[str, Mapping[Table, int]]  # of each database
+    skipped: tuple[Skipped, ...]  # what was left out
+
+
+# --- decide -----------------------------------------------------------------------
+
+
+def plan(
+    source: str, bin_dir: str, version: str, on_progress: Callable[[Progress], object]
+) -> ClusterPlan:
     """
-    Read what is in a cluster.
+    Return what is in the old cluster, which ``bin_dir`` has the programs of.
 
-    ``source`` is a superuser's URL, and no other client is connected.
-    ``bin_dir`` holds the programs of its version. Raises TransferRefused for
-    what no dump contains.
+    Raises TransferRefused for what cannot be dumped, ToolsNotFound, and
+    psycopg.Error.
     """
+    on_progress(Progress("plan"))
     programs = tools.at(bin_dir, version) or tools.find(installations.major_of(version))
-    with contextlib.closing(database.connect(source, patience)) as connection:
+    with _connected(source) as connection:
         _refuse_prepared(connection)
-        skipped = _tablespaces(connection)
+        tablespaces = connection.execute(
+            "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"
+        ).fetchall()
         found = connection.execute(_DATABASES).fetchall()
-    databases = []
-    for name, owner, encoding, record in found:
-        if not record["datallowconn"]:
-            raise TransferRefused(
-                f"read the database {name!r}",
-                "it allows no connections, so it cannot be dumped.",
-                f"Allow them under the old version (ALTER DATABASE {name} ALLOW_CONNECTIONS "
-                "true), or drop it there.",
-            )
-        url = with_database(source, name)
-        with contextlib.closing(database.connect(url, patience)) as connection:
-            looked = inventory.look(connection)
-        databases.append(Database(name, owner, encoding, record, looked))
-    return ClusterPlan(source, programs, tuple(databases), skipped)
+    reason = "what was in it is in the data directory now"
+    return ClusterPlan(
+        source=source,
+        programs=programs,
+        databases=tuple(_database(source, *row) for row in found),
+        skipped=tuple(Skipped("tablespace", name, reason) for (name,) in tablespaces),
+    )
+
+
+def _database(
+    source: str, name: str, owner: str, encoding: str, record: dict[str, Any]
+) -> Database:
+    """Return a database with its inventory; raises TransferRefused where none can connect."""
+    if not record["datallowconn"]:
+        raise TransferRefused(
+            f"read the database {name!r}",
+            "it allows no connections, so it cannot be dumped.",
+            f"Allow them under the old version (ALTER DATABASE {name} ALLOW_CONNECTIONS true), or "
+            "drop it there.",
+        )
+    with _connected(with_database(source, name)) as connection:
+        return Database(name, owner, encoding, record, inventory.look(connection))
 
 
 def _refuse_prepared(connection: psycopg.Connection[Any]) -> None:
@@ -97,77 +137,87 @@ def _refuse_prepared(connection: psycopg.Connection[Any]) -> None:
         )
 
 
-def _tablespaces(connection: psycopg.Connection[Any]) -> tuple[Skipped, ...]:
-    names = connection.execute("SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'")
-    reason = "what was in it is in the data directory now"
-    return tuple(Skipped("tablespace", str(name), reason) for (name,) in names)
+def check_extensions(given: ClusterPlan, target: str) -> None:
+    """Make sure that the new version has every extension; ExtensionsMissing if not."""
+    wanted = {
+        extension.name: extension
+        for one in given.databases
+        for extension in one.inventory.extensions
+    }
+    with _connected(target) as connection:
+        inventory.check_extensions(connection, "the new version", list(wanted.values()))
 
 
-class Move:
+# --- act --------------------------------------------------------------------------
+
+
+def copy(
+    given: ClusterPlan,
+    target: str,
+    directory: str,
+    jobs: int,
+    on_progress: Callable[[Progress], object],
+) -> Copied:
     """
-    One cluster's way into another one, which is new and empty.
+    Copy everything into the new cluster; ``directory`` is for files in between.
 
-    No other client is connected to either. ``directory`` is for temporary files.
+    Raises TransferError and psycopg.Error.
     """
+    return _Copying(given, target, directory, jobs, on_progress).run()
+
+
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
+    with contextlib.closing(database.connect_again(url)) as connection:
+        yield connection
+
+
+class _Copying:
+    """Carries a plan out, and remembers what has arrived and what was left out."""
 
     def __init__(
         self,
-        plan: ClusterPlan,
+        given: ClusterPlan,
+        target: str,
         directory: str,
         jobs: int,
-        patience: Patience,
         on_progress: Callable[[Progress], object],
     ) -> None:
-        self.source = plan.source
-        self.programs = plan.programs
-        self.databases = plan.databases
+        self.plan = given
+        self.target = target
         self.directory = directory
         self.jobs = jobs
-        self.patience = patience
         self.on_progress = on_progress
-        self.skipped = list(plan.skipped)
-        self.counts: dict[str, dict[rows.Table, int]] = {}
+        self.rows: dict[str, Mapping[Table, int]] = {}
+        self.skipped = list(given.skipped)
 
-    def check_extensions(self, target: str) -> None:
-        """Make sure that the new version has every extension; ExtensionsMissing if not."""
-        wanted = {
-            extension.name: extension
-            for one in self.databases
-            for extension in one.inventory.extensions
-        }
-        with contextlib.closing(database.connect(target, self.patience)) as connection:
-            inventory.check_extensions(connection, "the new version", list(wanted.values()))
+    def run(self) -> Copied:
+        role_settings = self._roles()
+        for number, one in enumerate(self.plan.databases):
+            self._copy(one, f"{self.directory}/schema-{number}")
+        # Last, because these hold for our own sessions as well.
+        self._properties(role_settings)
+        return Copied(self.rows, tuple(self.skipped))
 
-    def run(self, target: str) -> None:
-        """Bring all of it over."""
-        settings = self._roles(target)
-        for number, one in enumerate(self.databases):
-            self._move(one, target, f"{self.directory}/schema-{number}")
-        # Last, because they hold for our own sessions as well.
-        self._properties(target, settings)
-
-    def _roles(self, target: str) -> list[str]:
-        """Bring the roles, with passwords and memberships; return what sets their settings."""
+    def _roles(self) -> list[str]:
+        """Create the roles, with passwords and memberships; return what sets their settings."""
         arguments = ("--roles-only", "--quote-all-identifiers")
-        text = tools.run(self.programs, "pg_dumpall", arguments, url=self.source).decode()
+        text = run(self.plan.programs, "pg_dumpall", arguments, url=self.plan.source).decode()
         text = _SUPERUSER.sub("", _META.sub("", text))
-        with contextlib.closing(database.connect(target, self.patience)) as connection:
+        with _connected(self.target) as connection:
             try:
                 connection.execute(_ROLE_SETTING.sub("", text).encode())
             except psycopg.Error as error:
-                raise database.refused("make the roles in the new cluster", error) from error
+                raise database.refused("create the roles in the new cluster", error) from error
         return _ROLE_SETTING.findall(text)
 
-    def _properties(self, target: str, role_settings: list[str]) -> None:
-        """Bring what is set for roles and for databases, and who may connect to these."""
-        with (
-            contextlib.closing(database.connect(self.source, self.patience)) as source,
-            contextlib.closing(database.connect(target, self.patience)) as connection,
-        ):
+    def _properties(self, role_settings: list[str]) -> None:
+        """Set what is set for roles and for databases, and who may connect to these."""
+        with _connected(self.plan.source) as source, _connected(self.target) as connection:
             for statement in role_settings:
                 self._try(connection, [sql.SQL(statement)])
-            for one in self.databases:
-                for statements in swap.properties(source, one.name, one.name):
+            for one in self.plan.databases:
+                for statements in properties.properties(source, one.name, one.name):
                     self._try(connection, statements)
                 if one.record["datistemplate"] and one.name not in _EVERYWHERE:
                     words = sql.SQL("ALTER DATABASE {} IS_TEMPLATE true")
@@ -188,41 +238,39 @@ class Move:
 
     # --- one database ---
 
-    def _move(self, one: Database, target: str, path: str) -> None:
-        """Bring a database; ``path`` is for its schema."""
-        source_url, target_url = (
-            with_database(self.source, one.name),
-            with_database(target, one.name),
-        )
+    def _copy(self, one: Database, path: str) -> None:
+        """Copy a database; ``path`` is for its schema."""
+        source_url = with_database(self.plan.source, one.name)
+        target_url = with_database(self.target, one.name)
         if one.name not in _EVERYWHERE:
-            self._create(one, target)
-        with rows.snapshot(source_url, self.patience) as snapshot:
+            self._create(one)
+        with _connected(source_url) as reading:
+            moment = snapshot.export(reading, source_url)
             self.on_progress(Progress("schema", table=one.name))
-            schema.dump(self.programs, source_url, path, snapshot=snapshot.name)
-            archive = schema.Archive(self.programs, path)
-            with contextlib.closing(database.connect(target_url, self.patience)) as connection:
+            archive = schema.dump(self.plan.programs, source_url, path, snapshot=moment.name)
+            with _connected(target_url) as connection:
                 inventory.create_extensions(connection, one.inventory.extensions)
-                connection.execute(schema.SETTINGS)
-                archive.execute("pre-data", connection)
-            self._move_rows(one, snapshot, target_url)
+                connection.execute(settings.SCHEMA)
+                self.skipped += archive.execute("pre-data", connection)
+            self._copy_rows(one, moment, target_url)
         self.on_progress(Progress("index", table=one.name))
         archive.restore("post-data", target_url, self.jobs)
-        self.skipped += archive.unsupported
-        with contextlib.closing(database.connect(target_url, self.patience)) as connection:
+        with _connected(target_url) as connection:
+            self.on_progress(Progress("analyze", table=one.name))
             connection.execute("ANALYZE")
 
-    def _create(self, one: Database, target: str) -> None:
-        """Make a database like the old one."""
+    def _create(self, one: Database) -> None:
+        """Create a database like the old one."""
         statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {}").format(
             sql.Identifier(one.name), sql.Identifier(one.owner), sql.Literal(one.encoding)
         )
-        with contextlib.closing(database.connect(target, self.patience)) as connection:
+        with _connected(self.target) as connection:
             for option, value in self._locale(one, database.major(connection)).items():
                 statement += sql.SQL(f" {option} {{}}").format(sql.Literal(value))
             try:
                 connection.execute(statement)
             except psycopg.Error as error:
-                raise database.refused(f"make the database {one.name!r}", error) from error
+                raise database.refused(f"create the database {one.name!r}", error) from error
 
     def _locale(self, one: Database, major: int) -> dict[str, str]:
         """Return CREATE DATABASE's options; a provider that this version lacks is replaced."""
@@ -242,45 +290,43 @@ class Move:
             locale |= {"LOCALE_PROVIDER": "icu", "ICU_LOCALE": chosen}
         return locale
 
-    def _move_rows(self, one: Database, snapshot: rows.Snapshot, target_url: str) -> None:
+    def _copy_rows(self, one: Database, source: Snapshot, target_url: str) -> None:
         tables = one.inventory.tables
         total = sum(table.size for table in tables)
 
-        def tell(table: rows.Table, _: int, done: int) -> None:
+        def tell(table: Table, _: int, done: int) -> None:
             self.on_progress(Progress("load", min(done, total), total, f"{one.name}: {table}"))
 
-        @contextlib.contextmanager
-        def writer() -> Iterator[psycopg.Connection[Any]]:
-            with contextlib.closing(database.connect(target_url, self.patience)) as connection:
-                yield connection
-
-        rows.Pump(tables, tell).copy_all(snapshot, writer, self.jobs)
-        with writer() as connection, connection.transaction():
-            connection.execute(rows.SETTINGS)
-            rows.copy_sequences(snapshot.connection, connection)
-            rows.copy_large_objects(snapshot.connection, connection, owners=True)
-        self.counts[one.name] = {table: table.count(snapshot.connection) for table in tables}
-
-    # --- whether all is there ---
-
-    def verify(self, target: str) -> tuple[MovedDatabase, ...]:
-        """Compare every table's rows with the old cluster's; raises CountsDiffer."""
-        moved = []
-        for one in self.databases:
-            expected = self.counts[one.name]
-            url = with_database(target, one.name)
-            with contextlib.closing(database.connect(url, self.patience)) as connection:
-                rows.compare(
-                    expected,
-                    connection,
-                    lambda done, of, table: self.on_progress(Progress("compare", done, of, table)),
-                )
-            if one.name not in _EVERYWHERE or expected:
-                moved.append(_moved(one, expected))
-        return tuple(moved)
+        rows.Pump(tables, tell).copy_all(source, lambda: _connected(target_url), self.jobs)
+        with _connected(target_url) as connection, connection.transaction():
+            connection.execute(settings.ROWS)
+            sequences.copy(source.connection, connection)
+            large_objects.copy(source.connection, connection, owners=True)
+        self.rows[one.name] = {table: table.count(source.connection) for table in tables}
 
 
-def _moved(one: Database, counted: dict[rows.Table, int]) -> MovedDatabase:
+# --- verify -----------------------------------------------------------------------
+
+
+def verify(
+    given: ClusterPlan, copied: Copied, target: str, on_progress: Callable[[Progress], object]
+) -> tuple[MovedDatabase, ...]:
+    """Compare every table's rows with the old cluster's; raises CountsDiffer."""
+    moved = []
+    for one in given.databases:
+        expected = copied.rows[one.name]
+        with _connected(with_database(target, one.name)) as connection:
+            rows.compare(
+                expected,
+                connection,
+                lambda done, of, table: on_progress(Progress("verify", done, of, table)),
+            )
+        if one.name not in _EVERYWHERE or expected:
+            moved.append(_moved(one, expected))
+    return tuple(moved)
+
+
+def _moved(one: Database, counted: Mapping[Table, int]) -> MovedDatabase:
     extensions = tuple(f"{found.name} {found.version}" for found in one.inventory.extensions)
     tables = tuple(
         MovedTable(table.schema, table.name, number, table.size)

@@ -1,4 +1,4 @@
-"""What stands in a target where ours would go: found, named, and dropped."""
+"""Objects of the target in the schemas that are copied: found, named, and dropped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from psycopg import sql
 
 from oxy_pg.errors import RightsMissing, TransferRefused
 from oxy_pg.transfer import database
-from oxy_pg.transfer.copy import rows
+from oxy_pg.transfer.parts import tables as parts
 from oxy_pg.transfer.report import MovedTable
 
 if TYPE_CHECKING:
@@ -74,27 +74,27 @@ _GRANTS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Occupant:
-    """An object of the target."""
+class Conflict:
+    """An object of the target that is in the way."""
 
     kind: str
     identity: str  # as SQL has it
-    ours: bool  # the role owns it, as far as it has an owner
+    owned: bool  # by the role, or by none
 
     def __str__(self) -> str:
         return f"{self.kind} {self.identity}"
 
 
-def look(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> tuple[Occupant, ...]:
+def look(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> tuple[Conflict, ...]:
     """Return everything in these schemas that belongs to no extension."""
     found = connection.execute(_OBJECTS, (list(schemas),)).fetchall()
-    return tuple(Occupant(*row) for row in found if row[0] in _KINDS)
+    return tuple(Conflict(*row) for row in found if row[0] in _KINDS)
 
 
 def tables(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> tuple[MovedTable, ...]:
     """Return the tables among them with their rows; 0 where the role may not count."""
     found = []
-    for table in rows.tables(connection, schemas):
+    for table in parts.tables(connection, schemas):
         allowed = database.one(
             connection, "SELECT has_table_privilege(%s, 'SELECT')", table.identifier.as_string()
         )
@@ -103,9 +103,18 @@ def tables(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> tuple
     return tuple(found)
 
 
-def check_ours(url: str, found: Sequence[Occupant]) -> None:
-    """Make sure that the role may drop them; RightsMissing names those of others."""
-    foreign = tuple(f"to drop the {one}, which is somebody else's" for one in found if not one.ours)
+def described(found: Sequence[Conflict], replaced: Sequence[MovedTable]) -> tuple[str, ...]:
+    """Return a line for each of them, with the rows of tables."""
+    counted = {str(table): table.rows for table in replaced}
+    return tuple(
+        f"{one}: {counted[one.identity]:,} rows" if one.identity in counted else str(one)
+        for one in found
+    )
+
+
+def check_owned(url: str, found: Sequence[Conflict]) -> None:
+    """Make sure that the role may drop them; RightsMissing names those that it may not."""
+    foreign = tuple(f"to drop the {one}, which another role owns" for one in found if not one.owned)
     if foreign:
         remedy = "give them to the role (ALTER … OWNER TO), or move them to another schema."
         raise RightsMissing(url, foreign, remedy)
@@ -117,7 +126,7 @@ def grantees(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> tup
 
 
 def drop(
-    connection: psycopg.Connection[Any], schemas: Sequence[str], found: Sequence[Occupant]
+    connection: psycopg.Connection[Any], schemas: Sequence[str], found: Sequence[Conflict]
 ) -> None:
     """
     Drop them, and nothing in other schemas; the connection is in a transaction.
@@ -127,7 +136,7 @@ def drop(
     given = {"schemas": list(schemas)}
     before = {row[0] for row in connection.execute(_ELSEWHERE, given)}
     for one in found:
-        # In full, and what depends on it: it may have gone with another one already.
+        # With what depends on it; it may have been dropped together with another one already.
         connection.execute(
             sql.SQL(f"DROP {_KINDS[one.kind]} IF EXISTS {{}} CASCADE").format(sql.SQL(one.identity))
         )

@@ -44,7 +44,7 @@ def listed(directory) -> list[str]:
 @pytest.mark.parametrize(("plain", "ending"), [(False, ".dump"), (True, ".sql.gz")])
 def test_a_directory_gives_it_a_name(new_database, saved, tmp_path, plain, ending):
     """
-    Database and moment, to the second and in UTC; nobody else may read it.
+    Database and moment, to the second and in UTC; only its owner may read it.
     """
     report = saved.backup(new_database(ROWS.format(10), name="shop"), tmp_path, plain=plain)
 
@@ -97,7 +97,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(new_database, saved, t
     path = tmp_path / "a.dump"
 
     def appear(progress):
-        if progress.phase == "check":
+        if progress.phase == "checksum":
             path.write_text("precious")
 
     with pytest.raises(oxy_pg.BackupExists):
@@ -107,7 +107,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(new_database, saved, t
 
 
 @pytest.mark.parametrize("place", ["none/", "none/a.dump", "file/a.dump"])
-def test_places_that_are_none(new_database, saved, tmp_path, place):
+def test_places_that_do_not_exist(new_database, saved, tmp_path, place):
     """
     A directory that is missing is not made, and neither is a file in its place.
     """
@@ -143,7 +143,7 @@ def test_a_database_that_is_not_there(saved, embedded, tmp_path):
 
 def test_pg_restore_alone_reads_it(new_database, saved, tmp_path, with_18):
     """
-    The manifest at its end disturbs nobody: 16 and 18, from a file and a pipe, with jobs.
+    The manifest at its end is ignored: by 16 and 18, from a file and a pipe, with jobs.
     """
     url = new_database(ROWS.format(1000))
     path = saved.backup(url, tmp_path / "a.dump").path
@@ -280,7 +280,7 @@ def test_keep_leaves_another_clusters_backups(new_database, saved, tmp_path, sta
 
 def test_keep_does_not_count_what_is_damaged(new_database, saved, tmp_path):
     """
-    A backup that was cut off is not deleted, nor taken for one of those to keep.
+    A backup that was truncated is not deleted, nor taken for one of those to keep.
     """
     url = new_database(ROWS.format(10), name="shop")
     first = saved.backup(url, tmp_path).path
@@ -488,7 +488,7 @@ def test_tools_that_are_too_old_are_found_out_first(postgresql_18, tmp_path):
 
 def test_a_pooler_in_transaction_mode_is_refused(debian_15, pgbouncer, tmp_path):
     """
-    pg_dump would leave an empty search_path to whoever comes next.
+    pg_dump would leave an empty search_path in the session of the next client.
     """
     url = debian_15.new_database().partition("?")[0]
     pool = pgbouncer(debian_15)
@@ -546,7 +546,7 @@ def test_progress(new_database, saved, tmp_path):
     saved.backup(new_database(ROWS.format(100_000)), tmp_path, on_progress=seen.append)
 
     phases = list(dict.fromkeys(step.phase for step in seen))
-    assert ["count", "dump", "check", "done"] == phases
+    assert ["connect", "count", "dump", "checksum", "done"] == phases
     rows = [step.done for step in seen if step.phase == "dump"]
     assert rows == sorted(rows)
     assert rows[-1] <= 100_000

@@ -19,7 +19,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg.transfer import contents as values
-from oxy_pg.transfer import swap, tools
+from oxy_pg.transfer import running, swap, tools
 from oxy_pg.transfer.backup import backup, manifest, restore
 from tests.chaos.test_disk_full import in_a_small_disk
 from tests.conftest import wait_until
@@ -143,7 +143,7 @@ def test_foreign_files(kind, old, saved, embedded, tmp_path, oxy_sqlite, unchang
             archive.add(__file__)
     elif kind == "pg_dump":
         arguments = [f"--file={path}", "--format=custom"]
-        tools.run(tools.find(16), "pg_dump", arguments, url=superuser(embedded, old))
+        running.run(tools.find(16), "pg_dump", arguments, url=superuser(embedded, old))
     elif kind == "gzip":
         path.write_bytes(gzip.compress(b"SELECT 1;\n" * 100))
     elif kind == "directory":
@@ -208,7 +208,7 @@ def test_declined(made, old, saved, unchanged):
     with unchanged(), pytest.raises(oxy_pg.TransferError, match="not confirmed"):
         saved.restore(made[0], old, confirm=asked.append)
     assert name_of(old) in asked[0]
-    assert "is dropped" in asked[0]
+    assert "dropped" in asked[0]
 
 
 # --- fails on the way ----------------------------------------------------------------------
@@ -274,7 +274,7 @@ def test_a_full_disk(new_database, saved, tmp_path, state_dir):
     assert ["TransferRefused", "42", "120000", "[]"] == said.splitlines()
 
 
-@pytest.mark.parametrize("phase", ["load", "compare", "swap"])
+@pytest.mark.parametrize("phase", ["load", "verify", "swap"])
 def test_the_server_is_killed(made, server, phase):
     """
     kill -9 of PostgreSQL itself: a typed error, and after its recovery the old database.
@@ -302,7 +302,7 @@ def test_the_server_is_killed(made, server, phase):
     assert len(report.removed) == 1
 
 
-@pytest.mark.parametrize("phase", ["load", "compare", "swap"])
+@pytest.mark.parametrize("phase", ["load", "verify", "swap"])
 def test_interrupted(made, old, saved, unchanged, phase):
     """
     Ctrl-C at any step: the new database goes, the old one stays.
@@ -470,7 +470,7 @@ def test_a_database_that_is_not_there_yet(made, embedded, saved):
 
 @pytest.fixture
 def theirs(debian_15, tmp_path):
-    """A backup of somebody else's server."""
+    """A backup of a server that is not managed by oxy_pg."""
     url = debian_15.new_database()
     with psycopg.connect(url) as connection:
         connection.execute(NEW.format(100))

@@ -1,5 +1,5 @@
 """
-Whatever ends a push or a pull, the target is what it was, or what was to come.
+However a push or a pull ends, the target is what it was, or a complete copy.
 
 OXY_PG_KILLS sets how often each is killed (default 2).
 """
@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("OXY_PG_KILLS", "2"))
 
 PROGRAM = """
 import sys, oxy_pg
-from oxy_pg.transfer.copy import copy_database as passage
+from oxy_pg.transfer.copy import copy_database
 verb, url, swap = sys.argv[1:]
 print("ready", flush=True)
 options = {"swap": swap == "swap"} if verb == "push" else {}
@@ -64,7 +64,7 @@ def started(*words: str) -> subprocess.Popen[str]:
 
 
 def undisturbed(*words: str) -> float:
-    """How long one takes that nobody kills."""
+    """How long one takes that is not killed."""
     began = time.monotonic()
     process = started(*words)
     _, said = process.communicate(timeout=100)

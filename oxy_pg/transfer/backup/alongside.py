@@ -1,0 +1,106 @@
+"""Carries out a restore into a new database, which then replaces the old one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from oxy_pg.errors import CountsDiffer, ToolFailed
+from oxy_pg.report import Progress
+from oxy_pg.transfer import database, swap
+from oxy_pg.transfer.backup import archive, extensions, script
+from oxy_pg.transfer.running import Running
+from oxy_pg.url import with_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oxy_pg.transfer.backup.restore_plan import RestorePlan
+
+_PAUSE = 0.2  # seconds between two looks at how far pg_restore is
+
+
+def restore(
+    plan: RestorePlan, sessions: swap.Sessions, on_progress: Callable[[Progress], object]
+) -> swap.Replaced:
+    """
+    Restore into a new database, compare its rows with the manifest, and swap the two.
+
+    Raises TransferError and psycopg.Error, and then the old one is as it was.
+    """
+    return swap.replace(
+        sessions,
+        plan.database,
+        plan.old,
+        lambda new: _fill(plan, new, on_progress),
+        keep=plan.order.keep_old,
+        on_swap=lambda: on_progress(Progress("swap")),
+    )
+
+
+def _fill(plan: RestorePlan, new: str, on_progress: Callable[[Progress], object]) -> None:
+    """Restore into an empty database, and compare."""
+    on_progress(Progress("load", 0, plan.manifest.database_bytes))
+    url = with_database(plan.url, new)
+    superuser_url = plan.superuser_url and with_database(plan.superuser_url, new)
+    extensions.create(plan.manifest, url, superuser_url, plan.doing)
+    try:
+        if plan.manifest.kind == "custom":
+            _load(plan, url, on_progress)
+        else:
+            script.feed(plan.programs, url, script.of_plain_backup(plan, on_progress))
+    except ToolFailed as error:
+        raise script.failed(plan, error) from error
+    # For the superuser no row-level security hides rows.
+    with database.connect_again(superuser_url or url) as connection:
+        _compare(plan, connection, on_progress)
+        on_progress(Progress("analyze"))
+        try:
+            connection.execute("ANALYZE")  # without statistics the first queries are slow
+        except psycopg.Error as error:
+            raise database.refused(f"analyze {new!r}", error) from error
+
+
+def _load(plan: RestorePlan, url: str, on_progress: Callable[[Progress], object]) -> None:
+    """Have pg_restore load the archive, with several connections."""
+    arguments = ["--no-owner", "--no-privileges", f"--jobs={plan.order.jobs}"]
+    if archive.stops_at_errors(plan.programs, plan.server_major):
+        arguments.append("--exit-on-error")
+    with (
+        archive.list_file(plan.entries) as listed,
+        database.connect_again(url) as connection,
+        archive.harmless_errors_ignored(plan.programs, plan.server_major),
+        Running(
+            plan.programs, "pg_restore", [*arguments, f"--use-list={listed}", plan.path], url=url
+        ) as running,
+    ):
+        while running.is_running_after(_PAUSE):
+            size = database.one(connection, "SELECT pg_database_size(current_database())")
+            on_progress(Progress("load", size, max(plan.manifest.database_bytes, size)))
+
+
+def _compare(
+    plan: RestorePlan,
+    connection: psycopg.Connection[Any],
+    on_progress: Callable[[Progress], object],
+) -> None:
+    """Compare the row counts with the manifest; raises CountsDiffer."""
+    try:
+        counted = database.count(
+            connection,
+            lambda done, of, table: on_progress(Progress("verify", done, of, table)),
+        )
+        large_objects = database.large_objects(connection)
+    except psycopg.Error as error:
+        raise database.refused(f"compare the restored {plan.database!r}", error) from error
+    wanted = {str(table): table.rows for table in plan.manifest.tables}
+    found = {str(table): table.rows for table in counted}
+    wanted["large objects"], found["large objects"] = plan.manifest.large_objects, large_objects
+    differences = [
+        f"{name}: {found.get(name, 'missing')} instead of {wanted.get(name, 'missing')}"
+        for name in sorted(wanted | found)
+        if wanted.get(name) != found.get(name)
+    ]
+    if differences:
+        raise CountsDiffer(tuple(differences))

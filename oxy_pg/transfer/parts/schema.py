@@ -1,0 +1,235 @@
+"""
+The schema of a database: pg_dump's sections before the rows (pre-data) and after (post-data).
+
+It is an archive without rows, in a temporary directory; pg_restore turns it into
+SQL, or restores it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import psycopg
+
+from oxy_pg.errors import ToolFailed, TransferRefused
+from oxy_pg.report import Skipped
+from oxy_pg.transfer import database
+from oxy_pg.transfer.running import Running, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oxy_pg.installations import Installation
+
+Section: TypeAlias = Literal["pre-data", "post-data"]
+
+# A line of "pg_restore --list": number; catalog's and object's oid; type, schema, name, owner.
+_ENTRY = re.compile(r"\d+; \d+ \d+ (?P<words>.*)")
+
+# Created before, or present in every database.
+_SCHEMA = "SCHEMA - "
+_CREATED_BEFORE = (
+    "EXTENSION ",
+    "COMMENT - EXTENSION ",
+    "SCHEMA - public ",
+    "COMMENT - SCHEMA public ",
+)
+# They belong to the server that they were created on, or are a superuser's; longer names first.
+_LOCAL = (
+    "PUBLICATION TABLES IN SCHEMA",
+    "PUBLICATION TABLE",
+    "PUBLICATION",
+    "SUBSCRIPTION TABLE",
+    "SUBSCRIPTION",
+    "EVENT TRIGGER",
+)
+
+# psql's commands, which newer pg_restores put around a script.
+_META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
+# Where an entry begins; before the first are settings.
+_BEGINS = re.compile(r"^--\n-- (?:Name|TOC entry)\b", re.MULTILINE)
+
+# Servers of late 2026 (15.20) keep this among a column's options. Their own pg_dump leaves it out,
+# older ones take it for an option that a user has set, and no server lets it be set.
+_INTERNAL_OPTION = re.compile(
+    r"^ALTER (?:FOREIGN )?TABLE (?:ONLY )?.+ ALTER COLUMN .+ SET \((.*\bpg_attver=\d+.*)\);\n",
+    re.MULTILINE,
+)
+# An extension's has been created before.
+_CREATE_SCHEMA = re.compile(r"^CREATE SCHEMA (?=\")", re.MULTILINE)
+# A privilege that versions before 17 do not have.
+_MAINTAIN = re.compile(r"^(GRANT|REVOKE) (.*\bMAINTAIN\b.*) ON TABLE .*;\n", re.MULTILINE)
+
+# What a newer pg_restore sets on every server, and an older server does not know.
+_UNKNOWN_SETTING = re.compile(r'unrecognized configuration parameter "transaction_timeout"')
+
+
+def _left_out(entry: str) -> Skipped:
+    """Return what an entry of pg_restore's list names: "PUBLICATION - news owner"."""
+    kind = next(kind for kind in _LOCAL if entry.startswith(kind))
+    name = entry.removeprefix(kind).strip().rpartition(" ")[0]
+    return Skipped(kind, name.removeprefix("- "), "it is not copied to another server")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The SQL of a section, entry by entry, and what the target's version does not know of it."""
+
+    entries: tuple[str, ...]
+    unsupported: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A schema that pg_dump has written to ``path``, and which of its entries are copied."""
+
+    programs: Installation
+    path: str
+    options: tuple[str, ...]  # pg_restore's
+    skipped: tuple[Skipped, ...]  # what is left out on purpose
+
+    def sql(self, section: Section, target_major: int) -> Script:
+        """Return the SQL of a section as a server of this version knows it; raises ToolFailed."""
+        arguments = (f"--section={section}", *self.options, "--file=-", self.path)
+        text = run(self.programs, "pg_restore", arguments).decode()
+        text = _INTERNAL_OPTION.sub(_without_internal, _META.sub("", text))
+        text = _CREATE_SCHEMA.sub("CREATE SCHEMA IF NOT EXISTS ", text)
+        unsupported: tuple[Skipped, ...] = ()
+        if target_major < 17:
+            reason = f"PostgreSQL {target_major} does not have this privilege"
+            unsupported = tuple(
+                Skipped("privilege", found[0].strip(), reason) for found in _MAINTAIN.finditer(text)
+            )
+            text = _MAINTAIN.sub(_without_maintain, text)
+        begins = [found.start() for found in _BEGINS.finditer(text)]
+        entries = tuple(text[here:there] for here, there in pairwise([*begins, len(text)]))
+        return Script(entries, unsupported)
+
+    def execute(self, section: Section, connection: psycopg.Connection[Any]) -> tuple[Skipped, ...]:
+        """
+        Run a section's SQL, and return what the target's version does not know of it.
+
+        Raises TransferRefused with the statement that was refused.
+        """
+        script = self.sql(section, database.major(connection))
+        for entry in script.entries:
+            try:
+                connection.execute(entry.encode())
+            except psycopg.Error as error:
+                raise refused(entry, error) from error
+        return script.unsupported
+
+    def restore(self, section: Section, url: str, jobs: int) -> None:
+        """
+        Have pg_restore run a section with ``jobs`` connections, each statement by itself.
+
+        Raises ToolFailed, but not for a setting that an older server does not know.
+        """
+        errors: list[str] = []
+        ignored: list[str] = []
+
+        def listen(line: str) -> None:
+            if line.startswith("pg_restore: error:"):
+                (ignored if _UNKNOWN_SETTING.search(line) else errors).append(line)
+            elif errors and not ignored and not line.startswith("pg_restore:"):
+                errors.append(line)
+
+        arguments = (f"--section={section}", f"--jobs={jobs}", *self.options, self.path)
+        try:
+            with Running(self.programs, "pg_restore", arguments, url=url, on_line=listen):
+                pass
+        except ToolFailed as failed:
+            if errors or not ignored:
+                output = "\n".join(errors) or failed.output
+                raise ToolFailed("pg_restore", output, failed.returncode) from None
+
+
+def _without_internal(found: re.Match[str]) -> str:
+    """Return the statement without the option that only the server sets; "" if that is all."""
+    options = [part.strip() for part in found[1].split(",")]
+    kept = ", ".join(part for part in options if not part.startswith("pg_attver="))
+    return found[0].replace(f"({found[1]})", f"({kept})") if kept else ""
+
+
+def _without_maintain(found: re.Match[str]) -> str:
+    rights = [right for right in found[2].split(",") if right.strip() != "MAINTAIN"]
+    return found[0].replace(found[2], ",".join(rights), 1) if rights else ""
+
+
+def dump(
+    programs: Installation,
+    url: str,
+    path: str,
+    *,
+    snapshot: str | None = None,
+    schemas: Sequence[str] | None = None,
+    options: Sequence[str] = (),
+    leave_local: bool = False,
+) -> Archive:
+    """
+    Write the schema of a database to ``path``; raises ToolFailed.
+
+    ``options`` are pg_restore's, for later. With ``leave_local`` publications,
+    subscriptions and event triggers are left out, and the schemas are created
+    by the caller.
+    """
+    arguments = ["--format=custom", "--section=pre-data", "--section=post-data", "--no-blobs"]
+    arguments += ["--encoding=UTF8", "--quote-all-identifiers", f"--file={path}"]
+    if snapshot is not None:
+        arguments.append(f"--snapshot={snapshot}")
+    arguments += [f"--schema={quoted(schema)}" for schema in schemas or ()]
+    with Running(programs, "pg_dump", arguments, url=url):
+        pass
+    listed = run(programs, "pg_restore", ("--list", path)).decode()
+    kept, skipped = _selected(listed.splitlines(), leave_local=leave_local)
+    with open(f"{path}.list", "w", encoding="utf-8") as file:
+        file.write("\n".join(kept) + "\n")
+    all_options = (*options, "--no-tablespaces", f"--use-list={path}.list")
+    return Archive(programs, path, all_options, tuple(skipped))
+
+
+def _selected(lines: Sequence[str], *, leave_local: bool) -> tuple[list[str], list[Skipped]]:
+    """Return the lines of pg_restore's list that are copied, and what is left out on purpose."""
+    kept, skipped = [], []
+    for line in lines:
+        found = _ENTRY.match(line)
+        words = found["words"] if found else ""
+        if leave_local and words.startswith(_LOCAL):
+            skipped.append(_left_out(words))
+        elif not words.startswith(_CREATED_BEFORE) and not (
+            leave_local and words.startswith(_SCHEMA)
+        ):
+            kept.append(line)
+    return kept, skipped
+
+
+def quoted(name: str) -> str:
+    """Quote a name so that pg_dump takes it literally, and not as a pattern."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def refused(text: str, error: psycopg.Error) -> TransferRefused:
+    """Return the typed error for a script with a statement that was refused."""
+    position = int(error.diag.statement_position or 0)
+    statement = _statement_at(text, position) if position else ""
+    reason = (error.diag.message_primary or str(error)).strip()
+    if error.diag.message_detail:
+        reason += f"\n{error.diag.message_detail}"
+    named = " ".join(part for part in (error.diag.schema_name, error.diag.table_name) if part)
+    if statement:
+        reason += f"\nThe statement: {statement}"
+    elif named or error.diag.context:
+        reason += f"\nAt: {named or error.diag.context}"
+    remedy = database.refused("", error).remedy
+    return TransferRefused("create the schema in the target", reason, remedy)
+
+
+def _statement_at(text: str, position: int) -> str:
+    begin = text.rfind("\n\n", 0, position)
+    end = text.find(";\n", position)
+    found = text[begin + 1 : end + 1 if end >= 0 else None].strip()
+    lines = [line for line in found.splitlines() if not line.startswith("--")]
+    return "\n".join(lines)[:600]

@@ -1,0 +1,89 @@
+"""The tables whose rows are copied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from oxy_pg.transfer import database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+# Of an extension's tables only those rows that the extension declares to be the user's.
+_TABLES = """
+    SELECT nspname, relname, pg_table_size(c.oid), config.condition,
+           ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0
+                 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    LEFT JOIN (SELECT unnest(extconfig) AS id, unnest(extcondition) AS condition FROM pg_extension)
+              AS config ON config.id = c.oid
+    WHERE relkind = 'r' AND relpersistence <> 't'
+      AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+      AND (config.id IS NOT NULL
+           OR NOT EXISTS (SELECT FROM pg_depend
+                          WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'))
+      AND (%(schemas)s::text[] IS NULL OR nspname = ANY (%(schemas)s))
+    ORDER BY nspname, relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose rows are copied; of a partitioned one, each partition."""
+
+    schema: str
+    name: str
+    size: int  # bytes on disk, without indexes
+    condition: str | None  # of an extension's table: which rows are the user's; "" for all
+    columns: tuple[str, ...]  # without generated ones
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its name in SQL."""
+        return sql.Identifier(self.schema, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    def copy_out(self) -> sql.Composed:
+        """Return the COPY that reads its rows, without those of tables that inherit from it."""
+        columns = sql.SQL(", ").join(map(sql.Identifier, self.columns))
+        if self.condition is not None:
+            return sql.SQL("COPY (SELECT {} FROM ONLY {} {}) TO STDOUT").format(
+                columns, self.identifier, sql.SQL(self.condition)
+            )
+        listed = sql.SQL("({})").format(columns) if self.columns else sql.SQL("")
+        return sql.SQL("COPY {} {} TO STDOUT").format(self.identifier, listed)
+
+    def copy_in(self) -> sql.Composed:
+        """Return the COPY that writes its rows."""
+        columns = sql.SQL(", ").join(map(sql.Identifier, self.columns))
+        listed = sql.SQL("({})").format(columns) if self.columns else sql.SQL("")
+        return sql.SQL("COPY {} {} FROM STDIN").format(self.identifier, listed)
+
+    def count(self, connection: psycopg.Connection[Any]) -> int:
+        """Count its rows."""
+        condition = sql.SQL(self.condition or "")
+        query = sql.SQL("SELECT count(*) FROM ONLY {} {}").format(self.identifier, condition)
+        return int(database.one(connection, query))
+
+
+def tables(
+    connection: psycopg.Connection[Any], schemas: Sequence[str] | None = None
+) -> tuple[Table, ...]:
+    """Return the tables whose rows are copied; raises psycopg.Error."""
+    given = {"schemas": None if schemas is None else list(schemas)}
+    return tuple(
+        Table(schema, name, size, condition, tuple(columns))
+        for schema, name, size, condition, columns in connection.execute(_TABLES, given)
+    )
+
+
+def analyze(table: Table) -> sql.Composed:
+    """Return the statement that gathers a table's statistics."""
+    return sql.SQL("ANALYZE {}").format(table.identifier)

@@ -1,0 +1,526 @@
+"""A cluster of another major version, moved to this one with everything that is in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import oxy_pg
+from oxy_pg.server.cluster import settings as kept_settings
+from oxy_pg.server.supervisor import lock
+from oxy_pg.server.upgrade import clusters as upgrades
+from oxy_pg.system import files
+from tests.other_servers import DEBIAN_15, postgresql_18_bin
+from tests.transfer.contents import RICH, differences, everything
+from tests.transfer.copy.old_clusters import OldCluster
+
+BIN_DIRS = {15: lambda: DEBIAN_15, 18: postgresql_18_bin}
+
+
+def old_cluster(state_dir, version):
+    """A cluster of that version; skips where Debian's package is missing."""
+    bin_dir = BIN_DIRS[version]()
+    if not (bin_dir / "postgres").exists():
+        pytest.skip("Debian's package postgresql-15 is not installed; .ci/run installs it")
+    return OldCluster(state_dir, bin_dir)
+
+
+@pytest.fixture
+def old(state_dir, request):
+    """A cluster of PostgreSQL 18, or of the version that the test is marked with."""
+    return old_cluster(state_dir, getattr(request, "param", 18))
+
+
+def run(url, *statements):
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = None
+        for statement in statements:
+            cursor = connection.execute(statement)
+            rows = cursor.fetchall() if cursor.description else None
+        return rows
+
+
+def upgraded(old, **options):
+    return oxy_pg.upgrade(old.state.root, old_bin_dir=old.bin_dir, **options)
+
+
+def listing(directory):
+    """Every file of the databases, and its size."""
+    base = Path(directory) / "base"
+    found = [path for path in base.rglob("*") if path.is_file() and "pg_internal" not in path.name]
+    return sorted((str(path.relative_to(base)), path.stat().st_size) for path in found)
+
+
+def only_the_cluster(state_dir):
+    """Nothing of an upgrade is left beside the cluster."""
+    names = {name for name in os.listdir(state_dir) if name.startswith("postgres_data")}
+    return names == {"postgres_data"}
+
+
+# --- all of it ---
+
+
+@pytest.mark.parametrize("old", [15, 18], indirect=True)
+def test_everything_comes_along(old, state_dir):
+    """
+    Databases with every kind of object, roles, rights, settings: as they were, and the URL too.
+    """
+    with old.running() as url:
+        run(
+            url("postgres"),
+            "CREATE ROLE staff NOLOGIN",
+            "CREATE ROLE \"Ann O'Neill\" LOGIN PASSWORD 'x' CONNECTION LIMIT 7 IN ROLE staff",
+            "ALTER ROLE oxy SET statement_timeout = '1h'",
+            "GRANT staff TO oxy WITH ADMIN OPTION",
+            "CREATE DATABASE \"tea room\" OWNER staff TEMPLATE template0 LC_CTYPE 'C'",
+            "ALTER DATABASE oxy SET work_mem = '5MB'",
+            "ALTER ROLE oxy IN DATABASE oxy SET search_path = 'public', 'a b'",
+            'REVOKE CONNECT ON DATABASE "tea room" FROM PUBLIC',
+            "ALTER SYSTEM SET work_mem = '33MB'",
+            "ALTER SYSTEM SET log_line_prefix = 'it''s %m '",
+        )
+        run(url(user="oxy"), RICH, "GRANT SELECT ON parent TO staff")
+        run(url("tea room"), "CREATE TABLE t AS SELECT 1 AS a", "ALTER TABLE t OWNER TO staff")
+        run(url("postgres"), "CREATE TABLE in_postgres AS SELECT 2 AS b")
+        before = everything(url())
+    with pytest.raises(oxy_pg.VersionMismatch) as caught:
+        oxy_pg.ensure(state_dir=state_dir)
+    assert f"`oxy-pg upgrade --state-dir {state_dir}`" in str(caught.value)
+    files_before = listing(old.data_dir)
+
+    report = upgraded(old)
+
+    kept = f"{old.data_dir}.old-{report.old_version.partition('.')[0]}"
+    assert (kept, files_before) == (report.kept, listing(kept))
+    assert {"oxy", "tea room", "postgres"} == {database.name for database in report.databases}
+    server = oxy_pg.Server(state_dir)
+    assert [] == differences(before, everything(server.superuser_url("oxy")))
+    assert old.password in server.url()
+    assert run(server.url(), "SHOW server_version")[0][0].startswith("16.")
+    assert [("5MB", "1h", 'public, "a b"')] == run(
+        server.url(),
+        "SELECT current_setting('work_mem'), current_setting('statement_timeout'),"
+        " current_setting('search_path')",
+    )
+    roles = "SELECT rolcanlogin, rolconnlimit FROM pg_roles WHERE rolname = 'Ann O''Neill'"
+    assert [(True, 7)] == run(server.superuser_url(), roles)
+    assert [("33MB", "it's %m ")] == run(
+        server.superuser_url(),
+        "SELECT current_setting('work_mem'), current_setting('log_line_prefix')",
+    )
+    owned = "SELECT relowner::regrole::text FROM pg_class WHERE relname = 't'"
+    assert [("staff",)] == run(server.superuser_url("tea room"), owned)
+    rights = "SELECT has_database_privilege('public', 'tea room', 'CONNECT')"
+    assert [(False,)] == run(server.superuser_url(), rights)
+    granted = "SELECT has_table_privilege('staff', 'parent', 'SELECT')"
+    assert [(True,)] == run(server.superuser_url("oxy"), granted)
+    assert [(2,)] == run(server.superuser_url(), "SELECT b FROM in_postgres")
+    server.stop()
+
+
+def test_extensions_come_along(old, state_dir, monkeypatch):
+    """
+    pgvector with its values and its index; the fork's 18 is found where it is installed.
+    """
+    monkeypatch.syspath_prepend(str(old.bin_dir.parents[2]))
+    with old.running() as url:
+        run(url(), "CREATE EXTENSION vector")
+        run(
+            url(user="oxy"),
+            "CREATE TABLE t (v vector(2))",
+            "INSERT INTO t SELECT format('[%s,1]', g)::vector FROM generate_series(1, 50) g",
+            "CREATE INDEX ON t USING hnsw (v vector_l2_ops)",
+        )
+
+    report = oxy_pg.upgrade(state_dir)
+
+    assert report.databases[0].extensions[0].startswith("vector ")
+    server = oxy_pg.Server(state_dir)
+    nearest = "SELECT v::text FROM t ORDER BY v <-> '[7,1]' LIMIT 1"
+    assert [("[7,1]",)] == run(server.url(), nearest)
+    server.stop()
+
+
+def test_what_the_new_version_does_not_know_is_named(old, state_dir):
+    """
+    Settings, rights and a locale of 18 stay behind, each by name, and nothing else.
+    """
+    with old.running() as url:
+        run(
+            url("postgres"),
+            "CREATE DATABASE built TEMPLATE template0 LOCALE_PROVIDER builtin"
+            " BUILTIN_LOCALE 'C.UTF-8' OWNER oxy",
+            "CREATE ROLE reader",
+            "ALTER SYSTEM SET io_method = 'sync'",
+            "ALTER ROLE oxy SET transaction_timeout = '1h'",
+            "ALTER ROLE oxy SET work_mem = '6MB'",
+            "ALTER DATABASE oxy SET transaction_timeout = '2h'",
+        )
+        run(url(user="oxy"), "CREATE TABLE t (a integer)", "GRANT SELECT, MAINTAIN ON t TO reader")
+    kept_settings.save(old.state, {"io_workers": "2", "random_page_cost": "1.7"})
+
+    report = upgraded(old)
+
+    lost = "\n".join(map(str, report.skipped))
+    for words in ("io_method", "io_workers", "transaction_timeout", "2h", "MAINTAIN", "builtin"):
+        assert words in lost
+    assert 6 == len(report.skipped)
+    assert {"random_page_cost": "1.7"} == kept_settings.load(old.state)
+    server = oxy_pg.Server(state_dir)
+    assert [("1.7", "6MB")] == run(
+        server.url(), "SELECT current_setting('random_page_cost'), current_setting('work_mem')"
+    )
+    granted = "SELECT has_table_privilege('reader', 't', 'SELECT')"
+    assert [(True,)] == run(server.superuser_url("oxy"), granted)
+    assert [("ÄÖ",)] == run(server.url("built"), "SELECT upper('äö')")
+    server.stop()
+
+
+def test_a_cluster_that_crashed_recovers_first(state_dir):
+    """
+    What was committed just before the old server was killed is copied; with any path.
+    """
+    old = OldCluster(state_dir.parent / "mît Leerzeichen 'x'", postgresql_18_bin())
+    with old.running(stop="immediate") as url:
+        run(url(user="oxy"), "CREATE TABLE t AS SELECT generate_series(1, 5000) AS a")
+
+    upgraded(old)
+
+    server = oxy_pg.Server(old.state.root)
+    assert [(5000,)] == run(server.url(), "SELECT count(*) FROM t")
+    server.stop()
+
+
+def test_this_version_is_left_alone(server, state_dir):
+    """
+    A cluster of this version, running or not, needs no upgrade, and gets none.
+    """
+    before = server.status().pid
+
+    report = oxy_pg.upgrade(state_dir, timeout=5)
+
+    assert not report.done
+    assert before == server.status().pid
+    assert not oxy_pg.upgrade(state_dir.parent / "nothing").done
+    assert not (state_dir.parent / "nothing").exists()
+
+
+def test_the_old_one_is_kept_until_it_is_discarded(old, state_dir, cli):
+    """
+    The command line: what it tells, and the two steps.
+    """
+    with old.running() as url:
+        run(url(user="oxy"), "CREATE TABLE t AS SELECT generate_series(1, 1234) AS a")
+    where = ("--state-dir", state_dir)
+
+    first = cli("upgrade", "--old-bin-dir", old.bin_dir, *where, timeout=100)
+    kept = Path(f"{old.data_dir}.old-18")
+    assert kept.is_dir()
+    second = cli("upgrade", *where)
+    assert kept.is_dir()
+    third = cli("upgrade", "--discard-old", "--json", *where)
+
+    assert (0, 0, 0) == (first.returncode, second.returncode, third.returncode), first.stderr
+    assert "Moved 1,234 rows from PostgreSQL 18" in first.stdout
+    assert "--discard-old" in first.stdout
+    assert "copying rows …" in first.stderr
+    assert "nothing to upgrade" in second.stdout
+    assert [str(kept)] == json.loads(third.stdout)["discarded"]
+    assert only_the_cluster(state_dir)
+    assert [(1234,)] == run(oxy_pg.ensure(state_dir=state_dir), "SELECT count(*) FROM t")
+    oxy_pg.Server(state_dir).stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about being root")
+def test_where_root_had_to_put_it_elsewhere(base_dir, state_dir):
+    """
+    A state directory that the server's user cannot reach: the upgrade follows the link.
+    """
+    closed = base_dir / "tmp" / "closed-upgrade"
+    closed.mkdir(mode=0o700)
+    try:
+        server = oxy_pg.Server(closed / "state", keep_alive=0)
+        server.start()
+        server.stop()
+        place = (closed / "state" / "postgres_data").resolve()
+        owner = place.stat()
+        shutil.rmtree(place)
+        place.mkdir(mode=0o700)
+        os.chown(place, owner.st_uid, owner.st_gid)
+        old = OldCluster(closed / "state", postgresql_18_bin())
+        with old.running() as url:
+            run(url(user="oxy"), "CREATE TABLE t AS SELECT 1 AS a")
+
+        report = upgraded(old)
+
+        assert (f"{place}.old-18", True) == (report.kept, old.data_dir.is_symlink())
+        assert [(1,)] == run(server.url(), "SELECT a FROM t")
+        server.destroy()
+    finally:
+        shutil.rmtree(closed)
+        shutil.rmtree(base_dir / "tmp" / "oxy_pg-0", ignore_errors=True)
+
+
+# --- what cannot be ---
+
+
+def refused(old, error, match, **options):
+    """The upgrade fails with this error, and the old cluster is as it was, and alone."""
+    before = listing(old.data_dir)
+    with pytest.raises(error, match=match):
+        upgraded(old, **options)
+    assert before == listing(old.data_dir)
+    assert only_the_cluster(old.state.root)
+    assert not lock.is_held(old.state)
+
+
+def test_without_its_programs_it_cannot_be_read(old):
+    """
+    No PostgreSQL of that version: what to install, and how to name it.
+    """
+    (old.data_dir / "PG_VERSION").write_text("17\n")
+    with pytest.raises(oxy_pg.BinariesNotFound, match=r"(?s)No PostgreSQL 17.*--old-bin-dir"):
+        oxy_pg.upgrade(old.state.root)
+    with pytest.raises(oxy_pg.ConfigurationError, match=r"holds PostgreSQL 18.*17 is needed"):
+        oxy_pg.upgrade(old.state.root, old_bin_dir=old.bin_dir)
+
+    assert only_the_cluster(old.state.root)
+
+
+@pytest.mark.parametrize("old", [15], indirect=True)
+def test_an_extension_that_is_missing_here_is_named(old):
+    """
+    Before anything is moved.
+    """
+    with old.running() as url:
+        run(url(), "CREATE EXTENSION citext")
+
+    refused(old, oxy_pg.ExtensionsMissing, "citext: it is not installed")
+
+
+def test_what_18_alone_has_is_named(old):
+    """
+    A virtual column: the statement that 16 refuses.
+    """
+    with old.running() as url:
+        run(
+            url(user="oxy"), "CREATE TABLE t (a integer, b integer GENERATED ALWAYS AS (a) VIRTUAL)"
+        )
+
+    refused(old, oxy_pg.TransferRefused, r'(?s)The statement: CREATE TABLE "public"."t"')
+
+
+def test_a_prepared_transaction_would_be_lost(old):
+    """
+    Neither committed nor rolled back: it has to be ended first.
+    """
+    with old.running() as url:
+        run(url("postgres"), "ALTER SYSTEM SET max_prepared_transactions = 5")
+    with old.running() as url:
+        run(url(), "BEGIN", "CREATE TABLE t ()", "PREPARE TRANSACTION 'later'")
+
+    refused(old, oxy_pg.TransferRefused, "COMMIT PREPARED")
+
+
+def test_a_running_server_is_not_upgraded(old):
+    """
+    A process that holds the state directory keeps it; the message says how to stop it.
+    """
+    with lock.attempt(old.state), pytest.raises(oxy_pg.UpgradeFailed, match="oxy-pg stop"):
+        upgraded(old, timeout=0.3)
+
+    assert only_the_cluster(old.state.root)
+
+
+def test_a_directory_that_is_not_ours_is_left_alone(old):
+    """
+    Without the file that marks it as ours, a cluster is not managed by oxy_pg.
+    """
+    (old.data_dir / "oxy_pg.txt").unlink()
+
+    refused(old, oxy_pg.ForeignDataDirectory, "oxy_pg did not make it")
+
+
+def test_a_setting_with_which_it_does_not_start(old):
+    """
+    A library to preload that is not here: the new cluster is tried before it is taken.
+    """
+    with old.running() as url:
+        run(url("postgres"), "ALTER SYSTEM SET shared_preload_libraries = 'not_here'")
+
+    refused(old, oxy_pg.StartFailed, "not_here")
+
+
+def test_an_interrupt_leaves_the_old_one(old):
+    """
+    Ctrl-C in the middle of it.
+    """
+    with old.running() as url:
+        run(url(user="oxy"), "CREATE TABLE t AS SELECT generate_series(1, 1000) AS a")
+
+    def interrupt(progress):
+        if progress.phase == "load":
+            raise KeyboardInterrupt
+
+    refused(old, KeyboardInterrupt, None, on_progress=interrupt)
+
+
+def test_no_process_gets_another_cluster_meanwhile(old, state_dir):
+    """
+    A caller during the upgrade waits, or is told of the version; afterwards all is there.
+    """
+    with old.running() as url:
+        run(url(user="oxy"), "CREATE TABLE t AS SELECT generate_series(1, 100000) AS a")
+    over, outcomes = threading.Event(), set()
+    server = oxy_pg.Server(state_dir)
+
+    def ask():
+        while not over.is_set():
+            try:
+                outcomes.add(run(server.url(), "SELECT count(*) FROM t")[0][0])
+            except oxy_pg.VersionMismatch:
+                outcomes.add("told")
+
+    asking = threading.Thread(target=ask)
+    upgrading = threading.Thread(target=lambda: upgraded(old))
+    asking.start()
+    upgrading.start()
+    upgrading.join()
+    over.set()
+    asking.join()
+
+    assert outcomes <= {"told", 100000}
+    assert [(100000,)] == run(server.url(), "SELECT count(*) FROM t")
+    server.stop()
+
+
+# --- killed at the worst moments ---
+
+
+def test_where_two_names_cannot_be_exchanged(old, state_dir, monkeypatch):
+    """
+    Between two renames there is no cluster: the next start finishes that, and makes no new one.
+    """
+    with old.running() as url:
+        run(url(user="oxy"), "CREATE TABLE t AS SELECT 1 AS a")
+    monkeypatch.setattr(files, "exchange", lambda *_: False)
+    really, renamed = os.rename, []
+
+    def rename_once(source, target):
+        if str(source).endswith("postgres_data.upgraded"):
+            raise KeyboardInterrupt  # stands for a power failure: nothing below runs either
+        really(source, target)
+        renamed.append(target)
+
+    original = upgrades.settle
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "rename", rename_once)
+        failing.setattr(upgrades, "settle", lambda state: None if renamed else original(state))
+        with pytest.raises(KeyboardInterrupt):
+            upgraded(old)
+
+    assert not old.data_dir.exists()
+    assert [(1,)] == run(oxy_pg.ensure(state_dir=state_dir), "SELECT a FROM t")
+    oxy_pg.Server(state_dir).stop()
+    assert Path(f"{old.data_dir}.old-18").is_dir()
+
+
+def test_an_old_one_that_has_no_name_yet_gets_it(old, state_dir, monkeypatch):
+    """
+    Killed right after the swap: the old cluster is kept all the same, under its name.
+    """
+    with old.running() as url:
+        run(url(user="oxy"), "CREATE TABLE t AS SELECT 1 AS a")
+    upgraded(old)
+    os.rename(f"{old.data_dir}.old-18", f"{old.data_dir}.upgraded")
+    (old.data_dir / "oxy_pg.new").write_text("")
+
+    report = oxy_pg.upgrade(state_dir)
+
+    assert not report.done
+    assert Path(f"{old.data_dir}.old-18").is_dir()
+    assert [(1,)] == run(oxy_pg.ensure(state_dir=state_dir), "SELECT a FROM t")
+    # Deleting the cluster deletes what was kept of it.
+    oxy_pg.Server(state_dir).destroy()
+    assert [] == [name for name in os.listdir(state_dir) if name.startswith("postgres_data")]
+
+
+def test_one_that_was_never_swapped_in_is_made_anew(old, state_dir):
+    """
+    The old cluster may have been used since: what was complete is not taken for it.
+    """
+    with old.running() as url:
+        run(url(user="oxy"), "CREATE TABLE t AS SELECT 1 AS a")
+    upgraded(old)
+    os.rename(old.data_dir, f"{old.data_dir}.upgraded")
+    (Path(f"{old.data_dir}.upgraded") / "oxy_pg.new").write_text("")
+    os.rename(f"{old.data_dir}.old-18", old.data_dir)
+    with old.running() as url:
+        run(url(user="oxy"), "INSERT INTO t VALUES (2)")
+
+    assert upgraded(old).done
+
+    assert [(1,), (2,)] == run(oxy_pg.ensure(state_dir=state_dir), "SELECT a FROM t ORDER BY a")
+    oxy_pg.Server(state_dir).stop()
+
+
+# --- a full disk ---
+
+SMALL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+disk = os.environ["DISK"]
+options = f"size={os.environ['SIZE']},mode=0711"
+subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
+import psycopg, oxy_pg
+from oxy_pg.server.upgrade import clusters as upgrade
+from tests.transfer.copy.old_clusters import OldCluster
+old = OldCluster(Path(disk) / "state", Path(sys.argv[1]))
+with old.running() as url, psycopg.connect(url(user="oxy"), autocommit=True) as connection:
+    connection.execute("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 30000)")
+if sys.argv[2] == "unchecked":
+    upgrade.Upgrade.check_space = lambda self: None
+try:
+    oxy_pg.upgrade(old.state.root, old_bin_dir=old.bin_dir)
+    print("done")
+except oxy_pg.OxyPgError as error:
+    print(type(error).__name__, disk in str(error) or "No space left" in str(error))
+names = [name for name in os.listdir(old.state.root) if name.startswith("postgres_data")]
+with old.running() as url, psycopg.connect(url()) as connection:
+    print(names, connection.execute("SELECT count(*) FROM t").fetchone())
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux", reason="only root can mount a small disk"
+)
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [("checked", "NotEnoughSpace True"), ("unchecked", "TransferRefused True")],
+)
+def test_a_full_disk(base_dir, state_dir, way, expected):
+    """
+    Too small is seen beforehand; and where it runs full all the same, the old cluster stays.
+    """
+    disk = state_dir.parent / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["unshare", "--mount", "--ipc", "--propagation", "private", sys.executable, "-c",
+         SMALL_DISK, str(postgresql_18_bin()), way],
+        env={**os.environ, "DISK": str(disk), "SIZE": "150m",
+             "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [expected, "['postgres_data'] (30000,)"] == done.stdout.splitlines()
