@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", bound="TemporaryServer")
 
-_PREFIX = "temporary-"
 _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever started
 
 
@@ -82,9 +81,9 @@ def _make_dir(name: str | None) -> str:
     os.makedirs(base, mode, exist_ok=True)
     os.chmod(base, mode)
     if name is None:
-        path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
+        path = tempfile.mkdtemp(prefix=paths.TEMPORARY_PREFIX, dir=base)
     else:
-        path = f"{base}/{_PREFIX}{name}"
+        path = f"{base}/{paths.TEMPORARY_PREFIX}{name}"
         os.makedirs(path, mode, exist_ok=True)
     os.chmod(path, mode)
     return path
@@ -98,7 +97,7 @@ def sweep(but: str = "") -> None:
     except FileNotFoundError:
         return
     for name in names:
-        if name.startswith(_PREFIX) and name != f"{_PREFIX}{but}":
+        if name.startswith(paths.TEMPORARY_PREFIX) and name != f"{paths.TEMPORARY_PREFIX}{but}":
             _remove_if_abandoned(paths.StateDir(f"{base}/{name}"))
 
 

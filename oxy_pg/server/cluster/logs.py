@@ -8,7 +8,12 @@ import os
 _KEPT_BYTES = 56 * 1024 * 1024
 _KEPT_FILES = 200  # one is made at every start, however short
 
-STARTUP_LOG = "startup.log"  # what the postmaster says before its log collector runs
+_STARTUP_LOG = "startup.log"
+
+
+def startup_log(log_dir: str) -> str:
+    """Return the file for what the postmaster says before its log collector runs."""
+    return f"{log_dir}/{_STARTUP_LOG}"
 
 
 def names(log_dir: str) -> list[str]:
@@ -36,7 +41,7 @@ def prune(log_dir: str) -> None:
 def sizes(log_dir: str) -> dict[str, int]:
     """Return how long each log file is now, for ``since()``."""
     found = {}
-    for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
+    for path in (startup_log(log_dir), *names(log_dir)):
         try:
             found[path] = os.stat(path).st_size
         except OSError:
@@ -49,8 +54,8 @@ def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
     import contextlib  # not at the top: see daemon.py
 
     parts = []
-    for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
-        begin = before.get(path, 0) if not path.endswith(STARTUP_LOG) else 0
+    for path in (startup_log(log_dir), *names(log_dir)):
+        begin = before.get(path, 0) if not path.endswith(_STARTUP_LOG) else 0
         with contextlib.suppress(OSError), open(path, "rb") as file:
             end = os.fstat(file.fileno()).st_size
             file.seek(max(begin, end - limit))

@@ -163,7 +163,7 @@ def _data_dir(state: StateDir) -> Iterator[Check]:
 
 
 def _socket_paths(state: StateDir) -> Iterator[Check]:
-    longest = f"{state.socket_dir}/.s.PGSQL.65535"
+    longest = state.longest_socket
     finding = f"{len(os.fsencode(longest))} bytes for a socket in {state.socket_dir}"
     if len(os.fsencode(longest)) > paths.LONGEST_SOCKET:
         yield Check("sockets", FAIL, finding, "Choose a shorter OXY_STATE_DIR.")

@@ -69,7 +69,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     failures = 0
     for _ in deadline.attempts(0.002, 0.05):
         if failures == _MOST_FAILURES:
-            last_words = (files.read_text(f"{state.root}/supervisor.log") or "")[-2000:]
+            last_words = (files.read_text(state.supervisor_log) or "")[-2000:]
             raise StartFailed(state.data_dir, f"The supervisor has gone at once:\n{last_words}")
         with contextlib.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
@@ -209,10 +209,14 @@ def _order(
 ) -> Order:
     from oxy_pg.server.supervisor.order import Order
 
+    cluster = state.cluster
     return Order(
         state_dir=state.root,
-        data_dir=os.path.realpath(state.data_dir),
+        data_dir=cluster.path,
+        log_dir=cluster.log_dir,
         run_dir=state.run_dir,
+        socket_dir=state.socket_dir,
+        control=state.control,
         port_file=state.port,
         postgres=programs.postgres,
         ports=_ports(state),

@@ -159,7 +159,7 @@ class Supervisor:
     def _signalled(self) -> None:
         numbers = set(self._wakeup[0].recv(4096))
         if signal.SIGIO in numbers:
-            logs.prune(f"{self._order.data_dir}/log")
+            logs.prune(self._order.log_dir)
         if signal.SIGCHLD in numbers:
             self._reap()
         if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
@@ -301,7 +301,7 @@ class Supervisor:
         """Start again after a crash, or say why not."""
         if was == "starting":
             time.sleep(0.05)  # the log collector writes its last lines after the postmaster's end
-        said = logs.since(f"{self._order.data_dir}/log", self._logged_before)
+        said = logs.since(self._order.log_dir, self._logged_before)
         if was == "starting" and self._waits < _MOST_WAITS and any(one in said for one in _PASSING):
             self._failures -= 1
             self._waits += 1
@@ -450,7 +450,7 @@ class Supervisor:
         if not hasattr(fcntl, "F_NOTIFY"):
             return
         with contextlib.suppress(OSError):
-            descriptor = os.open(f"{self._order.data_dir}/log", os.O_RDONLY)
+            descriptor = os.open(self._order.log_dir, os.O_RDONLY)
             if self._log_dir_fd >= 0:
                 os.close(self._log_dir_fd)
             self._log_dir_fd = descriptor
