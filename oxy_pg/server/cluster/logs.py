@@ -9,6 +9,10 @@ _KEPT_BYTES = 56 * 1024 * 1024
 _KEPT_FILES = 200  # one is made at every start, however short
 
 _STARTUP_LOG = "startup.log"
+# In the startup log, of a postmaster whose log collector writes the rest.
+_COLLECTED = "redirecting log output"
+# What a postmaster says at its end, unless it was killed (src/backend/utils/init/miscinit.c).
+_LAST_LINE = "database system is shut down"
 
 
 def startup_log(log_dir: str) -> str:
@@ -51,6 +55,20 @@ def sizes(log_dir: str) -> dict[str, int]:
 
 def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
     """Return what was logged after ``before`` was taken: its last ``limit`` bytes."""
+    lines = "".join(_parts(log_dir, before, limit))[-limit:].splitlines()
+    # The collector's own announcement does not explain why a start has failed.
+    noise = (_COLLECTED, "Future log output will appear")
+    return "\n".join(line for line in lines if not any(words in line for words in noise))
+
+
+def is_complete(log_dir: str, before: dict[str, int]) -> bool:
+    """Whether all that a postmaster has logged, which has ended since ``before``, is there."""
+    said = "".join(_parts(log_dir, before, 4096))
+    return _COLLECTED not in said or _LAST_LINE in said
+
+
+def _parts(log_dir: str, before: dict[str, int], limit: int) -> list[str]:
+    """Return the end of each log file that has grown."""
     import contextlib  # not at the top: see daemon.py
 
     parts = []
@@ -60,10 +78,7 @@ def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
             end = os.fstat(file.fileno()).st_size
             file.seek(max(begin, end - limit))
             parts.append(file.read(limit).decode(errors="replace"))
-    lines = "".join(parts)[-limit:].splitlines()
-    # The collector's own announcement does not explain why a start has failed.
-    noise = ("redirecting log output", "Future log output will appear")
-    return "\n".join(line for line in lines if not any(words in line for words in noise))
+    return parts
 
 
 def tail(log_dir: str, lines: int) -> list[str]:

@@ -207,6 +207,7 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
 def _order(
     state: StateDir, request: Request, programs: Installation, user: Account, adopt: int
 ) -> Order:
+    from oxy_pg.server.supervisor import ports
     from oxy_pg.server.supervisor.order import Order
 
     cluster = state.cluster
@@ -219,24 +220,10 @@ def _order(
         control=state.control,
         port_file=state.port,
         postgres=programs.postgres,
-        ports=_ports(state),
+        ports=ports.candidates(state),
         uid=user.uid,
         gid=user.gid,
         keep_alive=_KEEP_ALIVE if request.keep_alive is None else float(request.keep_alive),
         ephemeral=request.ephemeral,
         adopt=adopt,
     )
-
-
-def _ports(state: StateDir) -> list[int]:
-    """Return the ports to try: that of last time, then some that depend on the place alone."""
-    from oxy_pg import paths
-
-    remembered = (files.read_text(state.port) or "").strip()
-    # Below the range that systems hand out for outgoing connections (from 32768 on Linux), so
-    # that the port is likely to be free again next time.
-    first = 20000 + int(paths.digest(state.root), 16) % 12000
-    ports = [20000 + (first - 20000 + step * 37) % 12000 for step in range(5)]
-    if remembered.isdecimal() and 1024 <= int(remembered) <= 65535:
-        ports.insert(0, int(remembered))
-    return ports
