@@ -84,7 +84,7 @@ def check_mark(state: StateDir) -> None:
         raise ForeignDataDirectory(data_dir, f"it cannot be read ({error.strerror})") from error
     mark_name = os.path.basename(DataDir(data_dir).mark)
     if mark_name not in content:
-        reason = "oxy_pg did not make it" if "PG_VERSION" in content else "it is no cluster"
+        reason = "oxy_pg did not make it" if "PG_VERSION" in content else "it is not a cluster"
         raise ForeignDataDirectory(data_dir, f"{reason} ({mark_name} is missing)")
 
 
@@ -100,7 +100,7 @@ def check(state: StateDir, account: Account) -> None:
 
 
 def check_ours(state: StateDir, account: Account) -> int:
-    """Return the cluster's major version; ForeignDataDirectory if it is not ours to use."""
+    """Return the cluster's major version; ForeignDataDirectory if it is not managed by oxy_pg."""
     check_mark(state)
     data_dir = state.data_dir
     owner = os.stat(data_dir).st_uid
@@ -127,7 +127,7 @@ def create(
     durable: bool,
 ) -> str:
     """
-    Make the cluster: beside its place, then put there whole by a rename.
+    Create the cluster: alongside its place, then renamed into it when complete.
 
     Nothing is synced; for a ``durable`` one ``sync_if_new()`` does that, all
     at once. Returns what ``template.publish()`` is to be called with. Raises

@@ -57,7 +57,7 @@ def _binaries(state: StateDir) -> Iterator[Check]:
         yield Check(
             "binaries",
             WARN,
-            f"{finding}; 16.{_NEWEST_MINOR} is known, with its bugs and holes mended",
+            f"{finding}; 16.{_NEWEST_MINOR} is available, with bug and security fixes",
             "pip install 'oxy-pg[current]'",
         )
     else:

@@ -70,7 +70,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     for _ in deadline.attempts(0.002, 0.05):
         if failures == _MOST_FAILURES:
             last_words = (files.read_text(state.supervisor_log) or "")[-2000:]
-            raise StartFailed(state.data_dir, f"The supervisor has gone at once:\n{last_words}")
+            raise StartFailed(state.data_dir, f"The supervisor ended at once:\n{last_words}")
         with contextlib.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)

@@ -15,7 +15,7 @@ listening, so there is no moment at which a second one could start.
 Requests and answers are lines of text:
 
     lease PID KEEP_ALIVE     starting, then ready PORT POSTMASTER_PID SOCKET_DIR; afterwards
-                             down, and ready … again, whenever it crashes or is restarted
+                             down, and ready … again, each time it crashes or is restarted
     status                   status KEY=VALUE …
     stop MODE                stopped
     restart                  restarting, then ready …

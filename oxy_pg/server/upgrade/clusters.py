@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
 
-_SPARE = 96 << 20  # bytes: an empty cluster, and a little peace
+_SPARE = 96 << 20  # bytes: an empty cluster, and a reserve
 _LOG = 1 << 30  # bytes of write-ahead log, at most; tables that are filled write none
 
-# The new cluster is synced as a whole before anybody relies on it (PostgreSQL 16 manual, 14.4).
+# The new cluster is synced as a whole before anything relies on it (PostgreSQL 16 manual, 14.4).
 _BULK = {
     "fsync": "off",
     "full_page_writes": "off",
