@@ -55,25 +55,33 @@ def sizes(log_dir: str) -> dict[str, int]:
 
 def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
     """Return what was logged after ``before`` was taken: its last ``limit`` bytes."""
-    lines = "".join(_parts(log_dir, before, limit))[-limit:].splitlines()
+    parts = _parts([startup_log(log_dir)], {}, limit) + _parts(names(log_dir), before, limit)
+    lines = "".join(parts)[-limit:].splitlines()
     # The collector's own announcement does not explain why a start has failed.
     noise = (_COLLECTED, "Future log output will appear")
     return "\n".join(line for line in lines if not any(words in line for words in noise))
 
 
-def is_complete(log_dir: str, before: dict[str, int]) -> bool:
-    """Whether all that a postmaster has logged, which has ended since ``before``, is there."""
-    said = "".join(_parts(log_dir, before, 4096))
-    return _COLLECTED not in said or _LAST_LINE in said
+def is_complete(log_dir: str, before: dict[str, int], pid: int) -> bool:
+    """
+    Whether all that a postmaster has logged is there, which has ended since ``before``.
+
+    Only as far as log_line_prefix has its pid, as it has by default.
+    """
+    if not any(_COLLECTED in text for text in _parts([startup_log(log_dir)], {}, 4096)):
+        return True
+    # What the postmaster before it said at its end may come late, too.
+    lines = "".join(_parts(names(log_dir), before, 4096)).splitlines()
+    return any(_LAST_LINE in line and f"[{pid}]" in line for line in lines)
 
 
-def _parts(log_dir: str, before: dict[str, int], limit: int) -> list[str]:
-    """Return the end of each log file that has grown."""
+def _parts(paths: list[str], before: dict[str, int], limit: int) -> list[str]:
+    """Return what was added to each of these files: its end."""
     import contextlib  # not at the top: see daemon.py
 
     parts = []
-    for path in (startup_log(log_dir), *names(log_dir)):
-        begin = before.get(path, 0) if not path.endswith(_STARTUP_LOG) else 0
+    for path in paths:
+        begin = before.get(path, 0)
         with contextlib.suppress(OSError), open(path, "rb") as file:
             end = os.fstat(file.fileno()).st_size
             file.seek(max(begin, end - limit))

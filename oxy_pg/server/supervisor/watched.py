@@ -9,12 +9,13 @@ import time
 
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+from oxy_pg.server.supervisor.order import Started
 from oxy_pg.system import process
 from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oxy_pg.server.supervisor.order import Order, Started
+    from oxy_pg.server.supervisor.order import Order
 
 _LAST_LINES = 2.0  # seconds for the log collector to write what the postmaster said at its end
 _NO_ROOM = 1 << 20  # bytes: less than a start needs
@@ -26,9 +27,9 @@ class Watched:
     __slots__ = (
         "_data_dir",
         "_log_dir",
-        "_logged_before",
         "_pidfd",
         "_selector",
+        "_started",
         "is_child",
         "pid",
         "port",
@@ -39,7 +40,7 @@ class Watched:
         self._data_dir = order.data_dir
         self._log_dir = order.log_dir
         self._selector = selector
-        self._logged_before: dict[str, int] = {}
+        self._started = Started(0, 0, {})
         self._pidfd = -1
         self.pid = 0
         self.port = 0
@@ -52,7 +53,7 @@ class Watched:
         self.port = started.port
         self.socket_dir = socket_dir
         self.is_child = True
-        self._logged_before = started.logged_before
+        self._started = started
 
     def adopt(self, pid: int) -> None:
         """Watch a postmaster whose parent was killed; the selector wakes when it ends (Linux)."""
@@ -129,15 +130,14 @@ class Watched:
         # waiting for it a port that was taken would look like a server that refuses to start.
         nothing_comes = killed or self.full_disk()
         until = time.monotonic() + (0.05 if nothing_comes else _LAST_LINES)
-        while not logs.is_complete(self._log_dir, self._logged_before):
-            if time.monotonic() >= until:
-                break
+        before, pid = self._started.logged_before, self._started.pid
+        while not logs.is_complete(self._log_dir, before, pid) and time.monotonic() < until:
             time.sleep(0.01)
         return self.log()
 
     def log(self) -> str:
         """Return what was logged since its start."""
-        return logs.since(self._log_dir, self._logged_before)
+        return logs.since(self._log_dir, self._started.logged_before)
 
     def full_disk(self) -> str:
         """Return the words for a disk without room: PostgreSQL could not even log its own."""

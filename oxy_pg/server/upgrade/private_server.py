@@ -161,7 +161,7 @@ def _last_words(data_dir: str) -> str:
 
 
 def hba_settings(sockets: Sockets, hba: str, ident: str) -> dict[str, Any]:
-    """Write who may connect into files beside the socket, and return the settings that name these files."""
+    """Write who may connect, beside the socket; return the settings that name these files."""
     owner = (sockets.account.uid, sockets.account.gid)
     paths = {"hba_file": f"{sockets.socket_dir}/hba", "ident_file": f"{sockets.socket_dir}/ident"}
     for path, text in zip(paths.values(), (hba, ident), strict=True):
