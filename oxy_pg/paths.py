@@ -16,6 +16,7 @@ import os
 import stat
 import sys
 
+from oxy_pg import project
 from oxy_pg.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -38,14 +39,15 @@ _CLUSTER = "postgres_data"
 
 def state_dir(given: str | PathLike[str] | None = None) -> str:
     """
-    Return the state directory: the one given, OXY_STATE_DIR, or the user's data directory.
+    Return the state directory: given, OXY_STATE_DIR's, the project's, or the user's data directory.
 
     Links are resolved, so that all names of one directory mean the same
     server. Raises ConfigurationError when the name is empty.
     """
     chosen = os.fspath(given) if given is not None else os.environ.get("OXY_STATE_DIR")
     if chosen is None:
-        chosen = _default_state_dir()
+        ours = project.of_working_directory()
+        chosen = (None if ours is None else ours.state_dir) or _default_state_dir()
     if not chosen:
         raise ConfigurationError(
             "The state directory's name is empty (OXY_STATE_DIR or state_dir). Unset it to use "
@@ -74,6 +76,18 @@ def cache_dir() -> str:
     import platformdirs
 
     return os.path.realpath(platformdirs.user_cache_dir("oxy_pg", appauthor=False))
+
+
+def records_dir() -> str:
+    """Return the directory for what must not stand in the cache: checksums of what is in it."""
+    if sys.platform == "linux":
+        # What platformdirs.user_state_dir() answers here, without the 10 ms of its import.
+        base = os.environ.get("XDG_STATE_HOME", "").strip()
+        base = base if os.path.isabs(base) else os.path.expanduser("~/.local/state")
+        return os.path.realpath(f"{base}/oxy_pg/templates")
+    import platformdirs
+
+    return os.path.realpath(platformdirs.user_state_dir("oxy_pg", appauthor=False)) + "/templates"
 
 
 class DataDir:
@@ -176,6 +190,29 @@ class StateDir:
     def __hash__(self) -> int:
         return hash(self.root)
 
+    def check_private(self) -> None:
+        """
+        Raise ConfigurationError where another user can change what is in the directory.
+
+        Such a user could plant a password, or a supervisor of his own. And root,
+        who creates, removes and gives away files here, would do that wherever a
+        link of that user leads. One that does not exist yet is no error.
+        """
+        try:
+            found = os.lstat(self.root)
+        except OSError:
+            return
+        # What belongs to root is as safe as the machine: a volume's mount point often does.
+        if found.st_uid not in {os.geteuid(), 0}:
+            raise ConfigurationError(_foreign(self.root, found.st_uid))
+        if found.st_mode & 0o022 and stat.S_ISDIR(found.st_mode):
+            mode = stat.S_IMODE(found.st_mode)
+            raise ConfigurationError(
+                f"The state directory {self.root} is writable for other users (mode {mode:04o}), "
+                f"who could replace the server in it. Close it: chmod go-w {_shell(self.root)}. "
+                "If others may have used it meanwhile, choose a new place with OXY_STATE_DIR."
+            )
+
     @property
     def data_dir(self) -> str:
         """The cluster; a link where root had to put it elsewhere."""
@@ -262,6 +299,32 @@ class StateDir:
     def longest_socket(self) -> str:
         """The longest path that a socket of PostgreSQL may get here."""
         return f"{self.socket_dir}/{_LONGEST_SOCKET_NAME}"
+
+
+def _foreign(root: str, owner: int) -> str:
+    import pwd
+
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    belongs = f"The state directory {root} belongs to the user {name}"
+    if os.geteuid() == 0:
+        return (
+            f"{belongs}, and root does not work in a directory that another user can change. Run "
+            f"it as that user: runuser -u {_shell(name)} -- oxy-pg …; or choose another place with "
+            "OXY_STATE_DIR."
+        )
+    return (
+        f"{belongs}, who could replace the server in it. Choose another place with OXY_STATE_DIR; "
+        f"or, if it is yours, have root give it to you: chown -R {os.geteuid()} {_shell(root)}"
+    )
+
+
+def _shell(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
 
 
 def digest(text: str) -> str:

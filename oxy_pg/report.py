@@ -33,8 +33,8 @@ class Skipped:
     kind: str  # "table", "view", "index", "PUBLICATION", "ALTER SYSTEM", …
     name: str
     reason: str = ""
-    sql: str = ""
-    suggestion: str = ""
+    sql: str | None = None
+    suggestion: str | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" + (f": {self.reason}" if self.reason else "")

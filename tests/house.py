@@ -18,10 +18,11 @@ FLOORS = (
     ("report",),
     ("errors",),
     ("installations",),
+    ("project",),
     ("paths", "url"),
     ("connection",),
     ("server", "migrate", "transfer"),
-    ("_endpoint",),
+    ("_defaults", "_endpoint"),
     ("pytest_plugin", "_server"),
     ("_api",),
     ("",),  # oxy_pg/__init__.py
@@ -38,7 +39,7 @@ ROOMS = {
         ("temporary", "doctor"),
     ),
     "migrate": (
-        ("names",),
+        ("names", "options"),
         ("source",),
         ("convert",),
         ("target",),
@@ -46,7 +47,7 @@ ROOMS = {
         ("check",),
         ("report",),
         ("load",),
-        ("diagnosis", "outcome"),
+        ("diagnosis", "outcome", "preparation"),
         ("migration",),
     ),
     "transfer": (
@@ -116,7 +117,14 @@ PAGE = PACKAGE.parent / "docs/architecture.md"
 BEGIN, END = "<!-- drawn by python -m tests.house -->", "<!-- end of the drawing -->"
 FOUNDATION = "foundation: paths, url, errors, connection, installations, report, facts, system/"
 # Which part of the diagram a module of the foundation or above the wings belongs to.
-_ABOVE = {"": "api", "_api": "api", "_server": "api", "_endpoint": "api", "__main__": "cli"}
+_ABOVE = {
+    "": "api",
+    "_api": "api",
+    "_server": "api",
+    "_endpoint": "api",
+    "_defaults": "api",
+    "__main__": "cli",
+}
 
 
 def node(module: str) -> str:

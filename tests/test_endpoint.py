@@ -55,6 +55,49 @@ def test_the_other_verbs_neither(ours, tmp_path, verb):
         getattr(oxy_pg, verb)(str(source))
 
 
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_nor_those_that_always_mean_the_embedded_one(ours, monkeypatch, verb):
+    """
+    OXY_DATABASE_URL is not what ``push()`` reads or ``pull()`` replaces.
+    """
+    monkeypatch.setenv("OXY_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/nowhere")
+    with pytest.raises(oxy_pg.ConfigurationError, match=rf"{verb}\(\) does not say.*ours"):
+        getattr(oxy_pg, verb)("postgresql://u:p@127.0.0.1:1/other")
+
+
+def test_the_environment_is_an_answer(ours, tmp_path, monkeypatch):
+    """
+    With OXY_DATABASE_URL set, a verb that can mean any server means that one.
+    """
+    url = oxy_pg.ensure("also", state_dir=ours)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE other (id int)")
+    monkeypatch.setenv("OXY_DATABASE_URL", url)
+
+    report = oxy_pg.backup(tmp_path)
+
+    assert ("also", [("other", 0)]) == (report.manifest.database, items(report.manifest))
+    restored = oxy_pg.restore(report.path, confirm=lambda _: True)
+    assert ("also", True) == (restored.database, restored.replaced)
+
+
+def test_a_backup_without_tables_warns(ours, tmp_path, cli):
+    """
+    In the report, and at the command line even with ``--quiet``: both name the server.
+    """
+    default = ours.with_name("default")
+    report = oxy_pg.backup(tmp_path / "a.dump", state_dir=default)
+    (warning,) = report.warnings
+
+    assert "has no tables" in warning
+    assert str(default) in warning
+    assert warning in report.to_json()
+    done = cli("backup", tmp_path / "b.dump", "--quiet", "--state-dir", default)
+    assert 0 == done.returncode
+    assert f"warning: {warning}\n" == done.stderr
+    assert () == oxy_pg.backup(tmp_path / "c.dump", state_dir=ours).warnings
+
+
 def test_an_argument_names_it(ours, tmp_path):
     report = oxy_pg.backup(tmp_path, state_dir=ours)
 

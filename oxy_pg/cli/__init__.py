@@ -21,7 +21,7 @@ from oxy_pg.facts import __version__
 
 
 class Sections(click.Group):
-    """A group whose help lists the commands by what they are for."""
+    """A group whose help lists the commands by purpose."""
 
     sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
         "Run": server.RUN,
@@ -65,7 +65,7 @@ def cli() -> None:
     A real PostgreSQL 16 with the convenience of SQLite.
 
     With OXY_DATABASE_URL set, the commands work on that server instead of the
-    embedded one where that makes sense.
+    embedded one, where they can.
     """
 
 
@@ -75,10 +75,10 @@ for commands in Sections.sections.values():
 
 
 def main() -> None:
-    """Run the command line, and turn what goes wrong into a message and an exit code."""
+    """Run the command line, and turn an error into a message and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # where there is no "→", a "?" will do
+            stream.reconfigure(errors="replace")  # a "?" for a "→" that the encoding lacks
     try:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:

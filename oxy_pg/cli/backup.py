@@ -1,4 +1,4 @@
-"""The commands that keep a database safe: backup, restore."""
+"""The commands ``backup`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 import oxy_pg
-from oxy_pg.cli.display import steps
+from oxy_pg.cli.display import progress
+from oxy_pg.cli.display.terminal import note
 from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
+from oxy_pg.cli.signals import ended_by_sigterm
 
 if TYPE_CHECKING:
-    from oxy_pg.cli.display.steps import Steps
+    from oxy_pg.cli.display.lines import Display
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
@@ -36,13 +38,18 @@ _RESTORE = {
 
 @click.command()
 @click.argument("path", type=click.Path())
-@click.option("--from", "url", metavar="URL", help="The database; else the embedded server's.")
-@click.option("-d", "--database", default="oxy", show_default=True, metavar="NAME")
+@click.option(
+    "--from",
+    "url",
+    metavar="URL",
+    help="The database.  [default: OXY_DATABASE_URL, else the embedded server's]",
+)
+@click.option("-d", "--database", metavar="NAME", help="On the embedded server.")
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Delete older backups of this database in that directory, all but N.",
+    help="Delete older backups of this database in that directory; keep N.",
 )
 @click.option("--plain", is_flag=True, help="SQL, as .sql.gz, instead of pg_dump's format.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
@@ -54,7 +61,7 @@ def backup(
     *,
     path: str,
     url: str | None,
-    database: str,
+    database: str | None,
     keep: int | None,
     plain: bool,
     force: bool,
@@ -63,12 +70,12 @@ def backup(
     timeout: float,
 ) -> None:
     """
-    Back a database up into PATH, while it is in use.
+    Back up a database to PATH, while it is in use.
 
-    PATH is a new file, or a directory, in which the backup gets a name of its
-    own. It appears whole or not at all. Its path is printed.
+    PATH is a new file, or a directory, in which each backup gets a name of its
+    own. The file appears complete or not at all. Its path is printed.
     """
-    with steps.ended_by_sigterm(), steps.display(_BACKUP, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_BACKUP, quiet=quiet) as display:
         report = oxy_pg.backup(
             path,
             url,
@@ -80,11 +87,13 @@ def backup(
             on_progress=display.show,
             timeout=timeout,
         )
+    for warning in report.warnings:
+        note(f"warning: {warning}")
     if as_json:
         click.echo(report.to_json())
         return
     if not quiet:
-        click.echo(_made(report), err=True)
+        note(_made(report))
     click.echo(report.path)
 
 
@@ -99,20 +108,33 @@ def _made(report: BackupReport) -> str:
 
 @click.command()
 @click.argument("path", type=click.Path())
-@click.option("--to", "url", metavar="URL", help="The database; else the embedded server's.")
 @click.option(
-    "-d", "--database", metavar="NAME", help="On the embedded server; default: the same name."
+    "--to",
+    "url",
+    metavar="URL",
+    help="The database.  [default: OXY_DATABASE_URL, else the embedded server's]",
 )
-@click.option("--check", is_flag=True, help="Only say what is in it, and whether it is whole.")
+@click.option(
+    "-d", "--database", metavar="NAME", help="On the embedded server.  [default: the same name]"
+)
+@click.option(
+    "--check", is_flag=True, help="Only list its contents and check whether it is intact."
+)
 @click.option("--yes", is_flag=True, help="Do not ask before a database is replaced.")
 @click.option("--keep-old", is_flag=True, help="Keep the replaced database under another name.")
 @click.option(
     "--in-place",
     is_flag=True,
-    help="Into the database itself, for a role that cannot make one; it has to be empty.",
+    help="Restore into the database itself, which must be empty; needs no CREATEDB.",
 )
-@click.option("--clean", is_flag=True, help="With --in-place: drop first what is in the backup.")
-@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="pg_restore's jobs.")
+@click.option(
+    "--clean",
+    is_flag=True,
+    help="With --in-place: first drop the objects that the backup contains.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), metavar="N", help="Number of parallel jobs of pg_restore."
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @timeout_option
@@ -133,13 +155,13 @@ def restore(
     timeout: float,
 ) -> None:
     """
-    Restore the backup PATH; the database is the old one or the new one, never neither.
+    Restore the backup PATH; the database is always either the old one or the new one.
 
-    It is checked, restored into a new database beside, and compared, before
-    that takes the old one's place. Everything belongs to the role that
-    restores it; privileges are not restored.
+    The backup is checked and restored into a new database alongside, and row
+    counts are verified, before it replaces the old one. The role that restores
+    it owns everything; privileges are not restored.
     """
-    with steps.ended_by_sigterm(), steps.display(_RESTORE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_RESTORE, quiet=quiet) as display:
         if check:
             found = oxy_pg.check_backup(path, on_progress=display.show)
         else:
@@ -163,7 +185,7 @@ def restore(
     click.echo(report.to_json() if as_json else _restored(report))
 
 
-def _confirmed(question: str, display: Steps) -> bool:
+def _confirmed(question: str, display: Display) -> bool:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Not a terminal; pass --yes to do it.")
     with display.paused():
@@ -174,12 +196,12 @@ def _restored(report: RestoreReport) -> str:
     found = report.manifest
     restored = (
         f"Restored {report.database!r} as of {found.time}: {found.rows:,} rows of "
-        f"{len(found.tables):,} tables, in {report.seconds:.1f} s; row counts compared."
+        f"{len(found.tables):,} tables, in {report.seconds:.1f} s; row counts verified."
     )
     lines = [restored]
     if report.kept_as:
-        lines.append(f"The database before is kept as {report.kept_as}.")
-    lines += [f"Removed {name}, which a killed restore had left." for name in report.removed]
+        lines.append(f"The old database is kept as {report.kept_as}.")
+    lines += [f"Removed {name}, left by an interrupted restore." for name in report.removed]
     lines += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join(lines)
 
@@ -189,7 +211,7 @@ def _contents(path: str, found: Manifest) -> str:
     extensions = ", ".join(f"{one.name} {one.version}" for one in found.extensions)
     return "\n".join(
         [
-            f"{path} is whole: SHA-256 {found.sha256}",
+            f"{path} is intact: SHA-256 {found.sha256}",
             f"  database    {found.database}, as of {found.time}",
             f"  PostgreSQL  {found.server_version}, dumped by pg_dump {found.tool_version}",
             f"  size        {found.size:,} bytes; the database had {found.database_bytes:,}",

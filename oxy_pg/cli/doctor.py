@@ -1,4 +1,4 @@
-"""The command ``doctor``: what a server depends on, and what is wrong with it."""
+"""The command ``doctor``: checks of the server and its environment."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 @state_dir_option
 def doctor(as_json: bool) -> None:  # noqa: FBT001
     """
-    Find what may keep the server from running; say what to do.
+    Check for what may keep the server from running, and say what to do.
 
-    Starts nothing and changes nothing. Exit code 1: something fails.
+    Starts nothing and changes nothing. Exit code 1: a check failed.
     """
     from oxy_pg.server.doctor import examine as doctors
     from oxy_pg.server.doctor.check import FAIL

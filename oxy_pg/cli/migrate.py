@@ -1,4 +1,4 @@
-"""The command that moves a SQLite database in."""
+"""The command ``migrate-sqlite``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ import click
 
 import oxy_pg
 from oxy_pg import paths
+from oxy_pg.cli.display import progress
 from oxy_pg.cli.options import state_dir, state_dir_option
 from oxy_pg.errors import ConfigurationError, OxyPgError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
-    from oxy_pg.cli.display.bars import Bars
+    from oxy_pg.cli.display.lines import Display
     from oxy_pg.migrate.report.report import MigrationReport
-    from oxy_pg.report import Progress
 
 
 def _names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -42,7 +39,7 @@ def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> st
     if value is not None and os.path.splitext(value)[1].lower() not in {".json", ".html", ".htm"}:
         raise click.BadParameter("the file's name must end in .json or .html")
     if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
-        raise click.BadParameter(f"there is no directory {os.path.dirname(value)}")
+        raise click.BadParameter(f"the directory {os.path.dirname(value)} does not exist")
     return value
 
 
@@ -54,26 +51,26 @@ Examples:
     oxy-pg migrate-sqlite --from app.db --dry-run
   Into the embedded server, every value compared before the commit:
     oxy-pg migrate-sqlite --from app.db --verify full
-  Into another server, whose tables your own migrations make first:
+  Into another server, whose tables your own migrations create first:
     oxy-pg migrate-sqlite --from app.db --to postgresql://user:password@host/name \\
         --prepare "alembic upgrade head"
-  Once more, over what an earlier run has brought:
+  Again, replacing the rows of an earlier run:
     oxy-pg migrate-sqlite --from app.db --if-not-empty truncate
-  With a page to read and to keep:
+  With an HTML report:
     oxy-pg migrate-sqlite --from app.db --report report.html
 """
 
 
 @click.command(
     "migrate-sqlite",
-    short_help="Move a SQLite database in: all of it, or nothing.",
+    short_help="Migrate a SQLite database: all of it, or nothing.",
     epilog=_EXAMPLES,
 )
 @click.option(
     "--from",
     "source",
     metavar="PATH|URL",
-    help="SQLite file or sqlite:// URL; it is only read.  [default: db.sqlite in the state dir]",
+    help="SQLite file or sqlite:// URL; opened read-only.  [default: db.sqlite in the state dir]",
 )
 @click.option(
     "--to",
@@ -87,22 +84,22 @@ Examples:
     multiple=True,
     callback=_names,
     metavar="NAMES",
-    help="Only these tables; commas between them, * matches.",
+    help="Only these tables, separated by commas; * is a wildcard.",
 )
 @click.option(
-    "--exclude", multiple=True, callback=_names, metavar="NAMES", help="All tables but these."
+    "--exclude", multiple=True, callback=_names, metavar="NAMES", help="All tables except these."
 )
 @click.option(
     "--schema",
     type=click.Choice(["auto", "create", "existing"]),
     default="auto",
     show_default=True,
-    help="Create the tables, or fill those that are there; auto decides for each.",
+    help="Create the tables, or fill existing ones; auto decides for each table.",
 )
 @click.option(
     "--prepare",
     metavar="CMD",
-    help="Run this first, to make the tables: it finds the URL in OXY_DATABASE_URL.",
+    help="Run this command first, to create the tables; it gets the URL in OXY_DATABASE_URL.",
 )
 @click.option(
     "--cast",
@@ -110,29 +107,29 @@ Examples:
     multiple=True,
     callback=_casts,
     metavar="TABLE.COLUMN=TYPE[:OPTION]",
-    help="Another type for a column, or another reading of its values: users.seen=timestamptz:ms, "
-    "notes.body=text:strip_nul. May be repeated.",
+    help="Another type for a column, or another interpretation of its values: "
+    "users.seen=timestamptz:ms, notes.body=text:strip_nul. May be repeated.",
 )
 @click.option(
     "--on-bad-value",
     type=_POLICY,
     default="error",
     show_default=True,
-    help="A value that its column cannot hold: stop, empty it, or leave its row out.",
+    help="For a value that its column cannot hold: stop, store NULL, or skip the row.",
 )
 @click.option(
     "--on-orphan",
     type=_POLICY,
     default="error",
     show_default=True,
-    help="A row that refers to nothing: stop, empty the reference, or leave the row out.",
+    help="For a row whose parent is missing: stop, set the reference to NULL, or skip the row.",
 )
 @click.option(
     "--if-not-empty",
     type=click.Choice(["error", "append", "truncate"]),
     default="error",
     show_default=True,
-    help="Rows that the target's tables have already: stop, add to them, or delete them first.",
+    help="When the target's tables already have rows: stop, add to them, or delete them first.",
 )
 @click.option(
     "--verify",
@@ -147,17 +144,17 @@ Examples:
 @click.option(
     "--backup",
     metavar="PATH",
-    help="First copy the SQLite database here, rows in its -wal file included.",
+    help="First copy the SQLite database to this file, rows in its -wal file included.",
 )
 @click.option(
     "--report",
     "report_file",
     metavar="FILE.json|FILE.html",
     callback=_report_file,
-    help="Write the outcome to this file: for programs, or as a page to read.",
+    help="Write the report to this file, as JSON or as an HTML page.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 16),
@@ -171,7 +168,7 @@ Examples:
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for a server that is not there yet, or for a lock on the file.",
+    help="How long to wait for the server, or for a lock on the SQLite file.",
 )
 @state_dir_option
 def migrate_sqlite(
@@ -185,24 +182,25 @@ def migrate_sqlite(
     **options: Any,
 ) -> int:
     """
-    Move a SQLite database into PostgreSQL: all of it, or nothing.
+    Migrate a SQLite database to PostgreSQL: all of it, or nothing.
 
-    The SQLite file is only read. What is written is one transaction: stopped at
-    any moment, by Ctrl-C too, it leaves the target as it was.
+    The SQLite file is only read. What is written is one transaction: interrupted
+    at any moment, also by Ctrl-C, it leaves the target unchanged.
     """
-    # What psycopg logs when a connection breaks, our own message says better.
+    # Without a handler Python prints what psycopg logs when a connection breaks; the error that is
+    # raised says the same, and what to do.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
     if backup and not options["dry_run"]:
         from oxy_pg.migrate.source.database import back_up, path_of
 
         back_up(path_of(path), backup, options["timeout"])
-    watched = Watched(_display(quiet=quiet))
+    display = progress.of_tables(quiet=quiet)
     try:
-        with watched.display:
-            report = _migrate(path, target, watched, options)
+        with display:
+            report = _migrate(path, target, display, options)
     except KeyboardInterrupt:
-        click.echo(watched.where_it_stopped(), err=True)
+        click.echo(_interrupted(display.phase), err=True)
         raise
     except OxyPgError as error:
         if report_file:
@@ -221,18 +219,23 @@ def migrate_sqlite(
 
 
 def _migrate(
-    path: str, target: str | None, watched: Watched, options: dict[str, Any]
+    path: str, target: str | None, display: Display, options: dict[str, Any]
 ) -> MigrationReport:
     options["tables"] = options["tables"] or None
     place = state_dir() if target is None else None
-    # What psycopg tells its logger while a move is broken off is no news for who broke it off.
-    logging.getLogger("psycopg").addHandler(logging.NullHandler())
-    return oxy_pg.migrate_sqlite(path, target, state_dir=place, on_progress=watched.show, **options)
+    return oxy_pg.migrate_sqlite(path, target, state_dir=place, on_progress=display.show, **options)
+
+
+def _interrupted(phase: str) -> str:
+    """Say what an interrupted migration has left in the target."""
+    if phase in {"verify", "done"}:  # the commit follows without a phase of its own
+        return "Stopped while it verified or committed: --dry-run tells if the rows are there."
+    return "Stopped before the commit: the target is as it was."
 
 
 def _print_json(text: str) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, wherever it is printed
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, in any locale
     click.echo(text)
 
 
@@ -248,7 +251,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _write_error(error: OxyPgError, path: str) -> None:
-    """Leave the whole list of problems, of which the message shows the first ones."""
+    """Write all problems to a JSON file; the message shows only the first ones."""
     if not path.lower().endswith(".json"):
         return
     import json
@@ -260,66 +263,3 @@ def _write_error(error: OxyPgError, path: str) -> None:
         _write(path, json.dumps(found, indent=2, ensure_ascii=False))
     except ConfigurationError as failed:
         click.echo(f"Error: {failed}", err=True)
-
-
-# --- what is shown on the way ---------------------------------------------------
-
-
-class Silent:
-    """No progress."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
-
-    def show(self, progress: Progress) -> None:
-        """Show nothing."""
-
-
-class Lines(Silent):
-    """A line for each table, for pipes and logs."""
-
-    def show(self, progress: Progress) -> None:
-        """Print the table that is done."""
-        if progress.phase == "table":
-            click.echo(
-                f"[{progress.done}/{progress.of}] {progress.table}: "
-                f"{progress.of_rows:,} rows → {progress.rows:,} ✓",
-                err=True,
-            )
-
-
-class Watched:
-    """A display, and what the migration was at when it was last heard of."""
-
-    def __init__(self, display: Silent | Bars) -> None:
-        self.display = display
-        self._phase = ""
-
-    def show(self, progress: Progress) -> None:
-        """Show how far it is."""
-        self._phase = progress.phase
-        self.display.show(progress)
-
-    def where_it_stopped(self) -> str:
-        """Say what an interrupted migration has left behind."""
-        if self._phase in {"verify", "done"}:  # the commit follows without a word
-            return "Stopped while it verified or committed: --dry-run tells if the rows are there."
-        return "Stopped before the commit: the target is as it was."
-
-
-def _display(*, quiet: bool) -> Silent | Bars:
-    if quiet:
-        return Silent()
-    if not sys.stderr.isatty():
-        return Lines()
-    from oxy_pg.cli.display.bars import Bars
-
-    return Bars()

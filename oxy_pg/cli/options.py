@@ -1,4 +1,4 @@
-"""Options that many commands share, and the server that they name."""
+"""Options that several commands share, and the server that they name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oxy_pg import _endpoint
+from oxy_pg import _defaults, _endpoint
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.server.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +46,18 @@ timeout_option = click.option(
     help="How long to wait for the server.",
 )
 
+
+def _database(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    return _defaults.database(value)
+
+
 database_option = click.option(
     "-d",
     "--database",
-    default="oxy",
-    show_default=True,
     metavar="NAME",
-    help="The database; created if it does not exist.",
+    callback=_database,
+    help="The database; created if it does not exist (default: OXY_PG_DATABASE, the project's, or "
+    "oxy).",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -60,6 +66,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 def external_url() -> str | None:
     """Return OXY_DATABASE_URL; None where the embedded server is meant, as with --state-dir."""
     return _endpoint.resolve(state_dir=state_dir()).url
+
+
+def embedded_server(keep_alive: float | None = None) -> Server:
+    """Return the handle on the embedded server that is meant, with the project's defaults."""
+    _endpoint.refuse_embedded()
+    return Server(
+        state_dir(),
+        settings=_defaults.settings(),
+        keep_alive=_defaults.keep_alive(keep_alive),
+        port=_defaults.port(),
+    )
 
 
 def need_embedded(command: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands of the server's life: url start stop restart logs psql run reset."""
+"""The commands that control the server: url start stop restart logs psql run reset."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import NoReturn
 import click
 
 import oxy_pg
+from oxy_pg import _defaults, _endpoint
 from oxy_pg.cli.display import figures
 from oxy_pg.cli.display.terminal import note, spinner
 from oxy_pg.cli.options import (
     database_option,
+    embedded_server,
     external_url,
     need_embedded,
     state_dir,
@@ -31,7 +33,7 @@ def _server(keep_alive: float | None = None) -> Server:
 
 
 def _started(keep_alive: float | None, timeout: float) -> Server:
-    server = _server(keep_alive)
+    server = embedded_server(keep_alive)
     with spinner("Starting PostgreSQL …"):
         server.start(timeout)
     return server
@@ -42,7 +44,7 @@ def _started(keep_alive: float | None, timeout: float) -> Server:
 
 @click.command()
 @database_option
-@click.option("--socket", is_flag=True, help="The URL by way of the private Unix socket.")
+@click.option("--socket", is_flag=True, help="Print the URL for the private Unix socket.")
 @timeout_option
 @state_dir_option
 def url(database: str, socket: bool, timeout: float) -> None:  # noqa: FBT001
@@ -52,7 +54,7 @@ def url(database: str, socket: bool, timeout: float) -> None:  # noqa: FBT001
         click.echo(oxy_pg.ensure(timeout=timeout))
         return
     server = _started(math.inf, timeout)
-    address = server.ensure_database(database, timeout=timeout)
+    address = server.ensure_database(database, extensions=_defaults.extensions(), timeout=timeout)
     click.echo(server.socket_url(database) if socket else address)
     note("The server stays up until `oxy-pg stop`.")
 
@@ -64,7 +66,7 @@ def start(timeout: float) -> None:
     """Start the server and keep it until `oxy-pg stop`."""
     need_embedded("start")
     server = _started(math.inf, timeout)
-    server.ensure_database(timeout=timeout)
+    server.ensure_database(_defaults.database(), extensions=_defaults.extensions(), timeout=timeout)
     found = server.status()
     note(
         f"PostgreSQL {found.server_version} is running on {found.host}:{found.port}, data in "
@@ -78,11 +80,11 @@ def start(timeout: float) -> None:
     type=click.Choice(["fast", "smart", "immediate"]),
     default="fast",
     show_default=True,
-    help="As with pg_ctl: end the sessions, wait for them, or do not even write a checkpoint.",
+    help="As with pg_ctl: end all sessions, wait for them, or stop without a checkpoint.",
 )
 @state_dir_option
 def stop(mode: str) -> None:
-    """Stop the server, for everybody who uses it."""
+    """Stop the server, for all processes that use it."""
     need_embedded("stop")
     server = _server()
     was = server.status().state
@@ -106,12 +108,14 @@ def restart(timeout: float) -> None:
     note(f"PostgreSQL is running on 127.0.0.1:{server.status().port}.")
 
 
-# --- what is there ---
+# --- logs ---
 
 
 @click.command()
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True)
-@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until Ctrl-C.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Print new lines as they are written, until Ctrl-C."
+)
 @state_dir_option
 def logs(lines: int, follow: bool) -> None:  # noqa: FBT001
     """Print the server's last log lines."""
@@ -151,7 +155,9 @@ def _follow(log_dir: str) -> NoReturn:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @database_option
-@click.option("--superuser", is_flag=True, help="As the superuser, by way of the private socket.")
+@click.option(
+    "--superuser", is_flag=True, help="Connect as the superuser, through the private socket."
+)
 @timeout_option
 @state_dir_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -159,7 +165,7 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
     """Open psql; what follows `--` goes to psql."""
     from oxy_pg.server.cluster import binaries
 
-    # The bundled one cannot speak TLS, which another server may ask for.
+    # The bundled psql has no TLS, which an external server may require.
     program = (external_url() and shutil.which("psql")) or f"{binaries.find().bin_dir}/psql"
     if not os.access(program, os.X_OK):
         program = shutil.which("psql") or binaries.find().program("psql")
@@ -167,7 +173,9 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
         environment = _environment(oxy_pg.ensure(timeout=timeout))
     else:
         server = _started(None, timeout)
-        address = server.ensure_database(database, timeout=timeout)
+        address = server.ensure_database(
+            database, extensions=_defaults.extensions(), timeout=timeout
+        )
         address = server.superuser_url(database) if superuser else address
         environment = _environment(address)
         server.keep_through_exec()
@@ -183,10 +191,10 @@ def run(database: str, timeout: float, command: tuple[str, ...]) -> None:
     """
     Run a dev server with a database: `oxy-pg run -- CMD…`.
 
-    It finds the server's URL in OXY_DATABASE_URL and DATABASE_URL, and its
-    parts in PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE. The server is
-    held as long as the command runs, which takes this process's place: its
-    signals and its exit code are its own.
+    The command gets the server's URL in OXY_DATABASE_URL and DATABASE_URL, and
+    its parts in PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE. It replaces
+    this process, so signals and the exit code are its own. The server stays up
+    as long as it runs.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -197,15 +205,19 @@ def run(database: str, timeout: float, command: tuple[str, ...]) -> None:
         address = oxy_pg.ensure(timeout=timeout)
     else:
         server = _started(None, timeout)
-        address = server.ensure_database(database, timeout=timeout)
+        address = server.ensure_database(
+            database, extensions=_defaults.extensions(), timeout=timeout
+        )
         server.keep_through_exec()
     environment = _environment(address)
     environment |= {"OXY_DATABASE_URL": address, "DATABASE_URL": address}
+    if external_url() is None:
+        environment[_endpoint.RUN_STATE_DIR] = server.state_dir
     _exec(program, list(command), environment)
 
 
 def _environment(address: str) -> dict[str, str]:
-    """Return libpq's variables for a URL; a command line would show the password to all."""
+    """Return libpq's variables for a URL; on a command line all users could see the password."""
     from psycopg import conninfo, pq
 
     names = {
@@ -234,25 +246,25 @@ def _exec(program: str, arguments: list[str], environment: dict[str, str]) -> No
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @state_dir_option
 def reset(yes: bool) -> None:  # noqa: FBT001
-    """Delete the data directory, with all databases in it."""
+    """Delete the data directory with all its databases."""
     need_embedded("reset")
     server = _server()
     found = server.status()
     if found.state == "uninitialized":
-        note("There is nothing to delete.")
+        note("Nothing was deleted: there is no data directory.")
         return
-    note(f"This deletes {found.data_dir} with all databases in it.")
+    note(f"This deletes {found.data_dir} with all its databases.")
     for one in found.databases:
         note(f"  {one.name}: {figures.size(one.size_bytes)}")
     for path in _kept_by_upgrades():
-        note(f"And {path}, which an upgrade has kept.")
+        note(f"Also {path}, which an upgrade kept.")
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("Not a terminal; pass --yes to delete it.")
     if not yes:
         click.confirm("Delete it?", abort=True, err=True)
     with spinner("Deleting …"):
         server.destroy()
-    note("Deleted. The next start makes a new, empty one.")
+    note("Deleted. The next start creates a new, empty one.")
 
 
 def _kept_by_upgrades() -> list[str]:

@@ -1,4 +1,4 @@
-"""The command ``status``: what a server is, and what it does."""
+"""The command ``status``: the server's state and activity."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oxy_pg import paths
+from oxy_pg import _defaults, paths
 from oxy_pg.cli.display.sections import STATE_COLOURS, plain_lines, rows, section_table, sections
 from oxy_pg.cli.options import (
     external_url,
@@ -35,15 +35,15 @@ _LONGEST_WAIT = 10.0  # seconds for an external server that does not answer
     flag_value=2.0,
     type=click.FloatRange(min=0.1),
     metavar="[SECONDS]",
-    help="Draw it live, every 2 seconds or as often as told; q or Ctrl-C ends it. "
-    "With --json: a line of JSON each time.",
+    help="Update it every 2 seconds, or every N seconds; q or Ctrl-C ends it. "
+    "With --json: print a line of JSON each time.",
 )
 @click.option(
     "--slow",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Show queries from here on as slow (default: all in the embedded server's log; 1 with "
-    "pg_stat_statements).",
+    help="Show queries that take at least this long (default: all in the embedded server's log; "
+    "1 with pg_stat_statements).",
 )
 @timeout_option
 @state_dir_option
@@ -54,9 +54,9 @@ def status(
     timeout: float,
 ) -> None:
     """
-    Show whether the server runs, and how it does. Starts nothing.
+    Show whether the server runs, and its activity. Starts nothing.
 
-    With OXY_DATABASE_URL set it is that server's, as far as its role may see.
+    With OXY_DATABASE_URL set it shows that server, as far as its role may see.
     """
     with _observer(slow, min(timeout, _LONGEST_WAIT)) as observer:
         if watch is not None:
@@ -66,12 +66,16 @@ def status(
             return
         found = observer.look()
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        names = ("key", "value", "origin")
+        defaults = [dict(zip(names, one, strict=True)) for one in _defaults.origins()]
+        click.echo(json.dumps({**found.to_dict(), "defaults": defaults}, indent=2))
     elif sys.stdout.isatty():
         _print_tables(found)
     else:
         for line in plain_lines(found):
             click.echo(line)
+        for key, value, origin in _defaults.origins():
+            click.echo(f"default {key}: {value} ({origin})")
 
 
 def _observer(slow: float | None, timeout: float) -> EmbeddedObserver | ExternalObserver:
@@ -92,6 +96,8 @@ def _print_tables(found: Observation) -> None:
 
     console = Console()
     console.print(_facts_table(found))
+    for key, value, origin in _defaults.origins():
+        console.print(f"default {key}: {value} ({origin})", markup=False, highlight=False)
     if found.activity is not None:
         for section in sections(found.activity):
             if section.rows:

@@ -1,4 +1,4 @@
-"""The commands that take a database elsewhere and back, or to a new version: push pull upgrade."""
+"""The commands ``push``, ``pull`` and ``upgrade``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 import oxy_pg
-from oxy_pg.cli.display import steps
+from oxy_pg.cli.display import progress
 from oxy_pg.cli.options import (
     json_option,
     state_dir,
     state_dir_option,
     timeout_option,
 )
+from oxy_pg.cli.signals import ended_by_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from oxy_pg.transfer.report import MovedTable, TransferReport, UpgradeReport
 
-_PASSAGE = {
+_COPY = {
     "connect": ("connecting", ""),
     "plan": ("analysing both sides", ""),
     "count": ("counting rows", "tables"),
@@ -35,36 +36,43 @@ _PASSAGE = {
 }
 _UPGRADE = {
     "start": ("starting the old version", ""),
-    **{phase: _PASSAGE[phase] for phase in ("plan", "schema", "load", "index", "analyze")},
+    **{phase: _COPY[phase] for phase in ("plan", "schema", "load", "index", "analyze")},
     "restart": ("starting the new version", ""),
-    "verify": _PASSAGE["verify"],
+    "verify": _COPY["verify"],
     "swap": ("swapping clusters", ""),
 }
 
 
-def _passage_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what push and pull have in common."""
+def _copy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that push and pull share."""
     options = (
         click.option(
             "-d",
             "--database",
-            default="oxy",
-            show_default=True,
             metavar="NAME",
-            help="The embedded server's database.",
+            help="The embedded server's database (default: the project's, or oxy).",
         ),
         click.option(
-            "-n", "--schema", "schemas", multiple=True, metavar="NAME", help="Only this schema."
+            "-n",
+            "--schema",
+            "schemas",
+            multiple=True,
+            metavar="NAME",
+            help="Copy only this schema; may be repeated.",
         ),
         click.option(
             "--if-not-empty",
             type=click.Choice(["error", "replace"]),
             default="error",
             show_default=True,
-            help="What to do with what is in the target already.",
+            help="When the target already has objects: stop, or replace them.",
         ),
         click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True),
-        click.option("--dry-run", is_flag=True, help="Show all that would happen; write nothing."),
+        click.option(
+            "--dry-run",
+            is_flag=True,
+            help="Show what would be done, and every problem; write nothing.",
+        ),
         click.option("--quiet", is_flag=True, help="No progress."),
         json_option,
         timeout_option,
@@ -80,9 +88,9 @@ def _passage_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--swap",
     is_flag=True,
-    help="Into a new database beside, which then takes the name: faster, and needs CREATEDB.",
+    help="Copy into a new database alongside, then swap them: faster, but needs CREATEDB.",
 )
-@_passage_options
+@_copy_options
 def push(
     *,
     url: str,
@@ -92,12 +100,12 @@ def push(
     **options: Any,
 ) -> int:
     """
-    Copy the embedded database to a PostgreSQL elsewhere: all of it, or nothing.
+    Copy the embedded database to another PostgreSQL server: all of it, or nothing.
 
-    An ordinary role will do. It is one transaction, and every table's rows are
-    counted on both sides before the commit.
+    An ordinary role is enough. It is one transaction; row counts are verified
+    before the commit.
     """
-    with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_COPY, quiet=quiet) as display:
         report = oxy_pg.push(
             url,
             state_dir=state_dir(),
@@ -110,7 +118,7 @@ def push(
         where = shlex.quote(report.target)
         hint = "  # with its password" if ":***@" in report.target else ""
         click.echo(
-            f"From now on use it, in production for good:\n  export OXY_DATABASE_URL={where}{hint}",
+            f"To switch permanently, set:\n  export OXY_DATABASE_URL={where}{hint}",
             err=True,
         )
     return 1 if report.problems else 0
@@ -118,7 +126,7 @@ def push(
 
 @click.command()
 @click.option("--from", "url", metavar="URL", required=True, help="The database to pull from.")
-@_passage_options
+@_copy_options
 def pull(
     *,
     url: str,
@@ -128,11 +136,11 @@ def pull(
     **options: Any,
 ) -> int:
     """
-    Copy a database from a PostgreSQL elsewhere into the embedded server: all of it, or nothing.
+    Copy a database from another PostgreSQL server to the embedded one: all of it, or nothing.
 
-    Nothing is written there, and the role has to be able to read everything.
+    Nothing is written to the source; the role must be able to read everything.
     """
-    with steps.ended_by_sigterm(), steps.display(_PASSAGE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_COPY, quiet=quiet) as display:
         report = oxy_pg.pull(
             url,
             state_dir=state_dir(),
@@ -149,7 +157,7 @@ def _print(report: TransferReport, *, as_json: bool) -> None:
 
 
 def _summary(report: TransferReport) -> str:
-    """Say what happened, or would, for a person."""
+    """Return the report as text: what was done, or would be."""
     lines = [
         f"{report.source} (PostgreSQL {report.source_version})",
         f"→ {report.target} (PostgreSQL {report.target_version})",
@@ -161,7 +169,7 @@ def _summary(report: TransferReport) -> str:
         verb = "would be replaced" if report.dry_run else "replaced"
         lines.append(f"  {verb}:")
         lines += _listed(report.replaced)
-    lines += [f"  left behind: {what}" for what in report.skipped]
+    lines += [f"  skipped: {what}" for what in report.skipped]
     lines += [f"  warning: {warning}" for warning in report.warnings]
     lines += [f"  problem: {problem}" for problem in report.problems]
     if report.dry_run:
@@ -171,7 +179,7 @@ def _summary(report: TransferReport) -> str:
         verb = "Pushed" if report.verb == "push" else "Pulled"
         lines.append(
             f"{verb} {report.rows:,} rows of {len(report.tables):,} tables in "
-            f"{report.seconds:.1f} s; row counts compared."
+            f"{report.seconds:.1f} s; row counts verified."
         )
     return "\n".join(lines)
 
@@ -188,7 +196,7 @@ def _listed(tables: tuple[MovedTable, ...]) -> list[str]:
 @click.option(
     "--old-bin-dir",
     metavar="DIR",
-    help="The bin directory of the old version, where it is not found by itself.",
+    help="The bin directory of the old version, if it is not found automatically.",
 )
 @click.option("--discard-old", is_flag=True, help="Delete the old clusters that were kept.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True)
@@ -198,12 +206,12 @@ def _listed(tables: tuple[MovedTable, ...]) -> list[str]:
 @state_dir_option
 def upgrade(*, quiet: bool, as_json: bool, **options: Any) -> None:
     """
-    Move a data directory of another major version of PostgreSQL to this one.
+    Upgrade a data directory of another major version of PostgreSQL to this one.
 
-    Both stand side by side until the new one is complete and its rows are
-    counted; the old one is kept until --discard-old.
+    The new cluster is built alongside the old one, and row counts are verified
+    before they are swapped; the old one is kept until --discard-old.
     """
-    with steps.ended_by_sigterm(), steps.display(_UPGRADE, quiet=quiet) as display:
+    with ended_by_sigterm(), progress.of_steps(_UPGRADE, quiet=quiet) as display:
         report = oxy_pg.upgrade(state_dir(), on_progress=display.show, **options)
     click.echo(report.to_json() if as_json else _upgraded(report))
 
@@ -211,15 +219,20 @@ def upgrade(*, quiet: bool, as_json: bool, **options: Any) -> None:
 def _upgraded(report: UpgradeReport) -> str:
     lines = [f"Deleted {path}." for path in report.discarded]
     if not report.done:
-        return "\n".join([*lines, f"There is nothing to upgrade in {report.data_dir}."])
+        return "\n".join(
+            [
+                *lines,
+                f"{report.data_dir} needs no upgrade.",
+            ]
+        )
     for database in report.databases:
         lines.append(f"{database.name} (owner {database.owner})")
         lines += _listed(database.tables)
-    lines += [f"warning: left behind: {what}" for what in report.skipped]
+    lines += [f"warning: skipped: {what}" for what in report.skipped]
     rows = sum(database.rows for database in report.databases)
     lines.append(
         f"Moved {rows:,} rows from PostgreSQL {report.old_version} to {report.new_version} in "
-        f"{report.seconds:.1f} s; row counts compared."
+        f"{report.seconds:.1f} s; row counts verified."
     )
     if report.kept is not None:
         lines.append(

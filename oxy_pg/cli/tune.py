@@ -1,4 +1,4 @@
-"""The command ``tune``: settings that fit the machine, beside those there are."""
+"""The command ``tune``: settings that fit the machine, compared with the current ones."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from oxy_pg.system.machine import Machine
 if TYPE_CHECKING:
     from oxy_pg.server.tuning import Comparison
 
+_FITS = "All settings already fit."
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -38,26 +39,28 @@ def _size(value: str) -> int:
     """Read a size as PostgreSQL writes it."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])i?b?\s*", value, re.IGNORECASE)
     if found is None:
-        raise click.BadParameter(f"{value!r} is no size; write it as 16GB or 512MB.")
+        raise click.BadParameter(f"{value!r} is not a valid size; write it as 16GB or 512MB.")
     size = int(float(found[1]) * _UNITS[found[2].lower()])
     if size < 64 * _UNITS["m"]:
-        raise click.BadParameter(f"{value} is less than can be tuned for: 64MB.")
+        raise click.BadParameter(f"{value} is too small; the minimum is 64MB.")
     return size
 
 
 @click.command()
 @click.option("--memory", type=_size, metavar="SIZE", help="The machine's memory: 16GB.")
-@click.option("--cpus", type=click.IntRange(1, 1024), metavar="N", help="Its cores.")
-@click.option("--disk", type=click.Choice(["ssd", "hdd"]), help="What its data is on.")
+@click.option("--cpus", type=click.IntRange(1, 1024), metavar="N", help="Its number of cores.")
+@click.option("--disk", type=click.Choice(["ssd", "hdd"]), help="The kind of disk its data is on.")
 @click.option(
     "--connections",
     type=click.IntRange(10, 10000),
     metavar="N",
-    help="How many connections to allow (default: as many as now).",
+    help="How many connections to allow (default: the current number).",
 )
 @click.option("--sql", "as_sql", is_flag=True, help="Print ALTER SYSTEM statements, for psql.")
-@click.option("--apply", is_flag=True, help="Give them to the embedded server.")
-@click.option("--restart", is_flag=True, help="With --apply: restart it, so that all are in force.")
+@click.option("--apply", is_flag=True, help="Apply them to the embedded server.")
+@click.option(
+    "--restart", is_flag=True, help="With --apply: restart it now, so that all take effect."
+)
 @json_option
 @timeout_option
 @state_dir_option
@@ -73,13 +76,13 @@ def tune(
     timeout: float,
 ) -> None:
     """
-    Show settings that fit the machine, beside the present ones.
+    Show settings that fit the machine, compared with the current ones.
 
-    For the embedded server, which is started if need be, it is this machine,
-    of which half is left to others; --apply changes its settings. For the
-    server in OXY_DATABASE_URL, which has a machine to itself, say what that
-    machine has (--memory, --cpus, --disk); that server is never changed:
-    --sql prints what its administrator can run.
+    The embedded server is started if it is not running; half of this machine is
+    left to other programs, and --apply changes the settings. The server in
+    OXY_DATABASE_URL is assumed to have a machine of its own: describe it with
+    --memory, --cpus and --disk. That server is never changed; --sql prints
+    statements for its administrator.
     """
     if as_sql + as_json + apply > 1:
         raise click.UsageError("Choose one of --sql, --json and --apply.")
@@ -91,8 +94,8 @@ def tune(
             need_embedded("tune --apply")
         if memory is None or cpus is None:
             raise click.UsageError(
-                "The machine of the server in OXY_DATABASE_URL cannot be seen from here. Say "
-                "what it has, for instance: --memory 16GB --cpus 8 --disk ssd"
+                "The machine of the server in OXY_DATABASE_URL cannot be inspected from here. "
+                "Describe it, for instance: --memory 16GB --cpus 8 --disk ssd"
             )
         machine = Machine(memory, cpus, disk or machines.SSD)
         _show(_of_external(url, machine, connections, timeout), machine, as_sql, as_json)
@@ -121,8 +124,8 @@ def _of_external(
         ).fetchone()
         if not (row and row[0]):
             note(
-                "ALTER SYSTEM takes a superuser, and your role is none: give the statements to "
-                "that server's administrator, or the values to your provider's console."
+                "ALTER SYSTEM needs a superuser, and your role is not one: give the statements "
+                "to that server's administrator, or enter the values in your provider's console."
             )
         return tuning.compare(connection, machine, dedicated=True, connections=connections)
 
@@ -158,23 +161,21 @@ def _show(
         note(f"For {words}:")
         _print_table(found)
         changes = [one for one in found if one.differs]
-        note(_what_next(changes) if changes else "Every setting fits already.")
+        note(_what_next(changes) if changes else _FITS)
 
 
 def _words(machine: Machine) -> str:
-    disk = {"ssd": "an SSD", "hdd": "a disk that rotates"}.get(
-        machine.disk or "", "a disk of unknown kind"
-    )
+    disk = {"ssd": "an SSD", "hdd": "a hard disk"}.get(machine.disk or "", "a disk of unknown kind")
     cores = "1 core" if machine.cpus == 1 else f"{machine.cpus} cores"
     return f"{machine.memory / 1024**3:.4g} GB of memory, {cores}, {disk}"
 
 
 def _what_next(changes: list[Comparison]) -> str:
     waiting = [one.name for one in changes if one.restart]
-    last = f" A restart has to follow for {', '.join(waiting)}." if waiting else ""
+    last = f" A restart is needed for {', '.join(waiting)}." if waiting else ""
     if external_url() is not None:
         return f"`oxy-pg tune … --sql` prints the statements for its administrator.{last}"
-    return f"`oxy-pg tune --apply` gives them to the server, with --restart at once.{last}"
+    return f"`oxy-pg tune --apply` applies them; --restart restarts now.{last}"
 
 
 def _print_table(found: tuple[Comparison, ...]) -> None:
@@ -193,7 +194,7 @@ def _print_table(found: tuple[Comparison, ...]) -> None:
         max(len(getattr(one, field)) for one in found) for field in ("name", "current", "proposed")
     )
     for one in found:
-        # On two lines: five columns would be as many words high on a terminal of 80.
+        # On two lines: five columns would wrap to one word each on a terminal of 80.
         line = Text(f"{one.name:{name}}  {one.current:>{now}}  ", style="bold")
         if one.differs:
             line.append(f"-> {one.proposed:>{then}}", style="yellow")
@@ -211,11 +212,11 @@ def _print_table(found: tuple[Comparison, ...]) -> None:
 def _apply(server: Server, found: tuple[Comparison, ...], timeout: float, *, restart: bool) -> None:
     changes = {one.name: one.proposed for one in found if one.differs}
     if not changes:
-        note("Every setting fits already.")
+        note(_FITS)
         return
     waiting = [one.name for one in found if one.differs and one.restart]
     stronger = _overridden(server, list(changes), timeout)
-    # What waits is said here, once, and not by the library's warning too.
+    # This command names the settings that need a restart; the library's warning would repeat it.
     logging.getLogger("oxy_pg").setLevel(logging.ERROR)
     Server(state_dir(), settings=changes).start(timeout)
     if restart and waiting:
@@ -226,11 +227,12 @@ def _apply(server: Server, found: tuple[Comparison, ...], timeout: float, *, res
         if name not in stronger:
             click.echo(f"{name} = {value}" + (" (after a restart)" if name in waiting else ""))
     if waiting:
-        note("`oxy-pg restart` puts the rest into force.")
+        note("`oxy-pg restart` applies the rest.")
     if stronger:
         raise OxyPgError(
-            f"{', '.join(stronger)} was set with ALTER SYSTEM, which wins, and is as before. Run "
-            "ALTER SYSTEM RESET for it (`oxy-pg psql --superuser`), and `oxy-pg restart`."
+            f"{', '.join(stronger)} was set with ALTER SYSTEM, which takes precedence, and is "
+            "unchanged. Run ALTER SYSTEM RESET for it (`oxy-pg psql --superuser`), and "
+            "`oxy-pg restart`."
         )
 
 

@@ -1,66 +1,80 @@
-"""What PostgreSQL's refusals mean, and what to do about them."""
+"""What PostgreSQL's errors mean, and what to do about them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psycopg import errors as pg
-
+from oxy_pg.connection import spoken
 from oxy_pg.errors import OxyPgError, TargetRefused, TargetUnreachable
-from oxy_pg.migrate.target import spoken
-from oxy_pg.url import mask
+from oxy_pg.url import mask, mask_text
 
 if TYPE_CHECKING:
     import psycopg
 
+# The connection is gone: no answer of the server's, or it says that it ends the session.
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05")
 
-def connection_lost(doing: str, url: str, error: psycopg.Error) -> OxyPgError:
-    """Return the error for a server that went away, or gave up, half-way."""
-    message = mask(str(error)).strip()
-    if isinstance(error, pg.DiskFull):
-        return TargetRefused(
-            doing, message, "The server's disk is full: make room, and run it again."
+_GRANT = (
+    "As the database's owner or an administrator, connected to this database: "
+    "GRANT ALL ON SCHEMA {schema} TO {role}; and for tables that exist already, make the role "
+    "their owner: ALTER TABLE … OWNER TO {role};"
+)
+# The first whose SQLSTATE (manual: appendix A, PostgreSQL Error Codes) and whose work begin so.
+_REMEDIES = (
+    ("53100", "", "The server's disk is full: make room, and run it again."),
+    ("53", "", "The server lacks memory or connections: run it again once the cause is gone."),
+    ("54", "", "This is a limit of PostgreSQL. Leave the table out with --exclude, or --cast."),
+    ("55P03", "", "Another session holds a lock: run it again once it has ended."),
+    ("57014", "", "The statement was cancelled: run it again once the cause is gone."),
+    ("42501", "", _GRANT),
+    (
+        "0A000",
+        "empty",
+        "Run it as the owner of all these tables, or take those tables along (--tables).",
+    ),
+    (
+        "25006",
+        "",
+        (
+            "The server takes no writes: it may be a standby, or default_transaction_read_only is "
+            "on. Name the primary server, or switch that off."
+        ),
+    ),
+    ("", "", "Correct it in the source, or choose other types with --cast table.column=type."),
+)
+
+
+def diagnose(error: psycopg.Error, doing: str, url: str, role: str, schema: str) -> OxyPgError:
+    """
+    Return the typed error for what was raised while the migration was ``doing`` something.
+
+    It is TargetUnreachable where the connection was lost, else TargetRefused.
+    """
+    code = error.sqlstate
+    if code is None or code.startswith(_LOST):
+        said = mask_text(str(error), url).strip()
+        return TargetUnreachable(
+            mask(url),
+            f"the connection was lost while trying to {doing} it: {said}",
+            "Nothing was committed: the target is as it was. Run it again once the server is back.",
         )
-    if isinstance(error, pg.InsufficientResources | pg.OperatorIntervention | pg.LockNotAvailable):
-        return TargetRefused(doing, message, "Run it again once the cause is gone.")
-    return TargetUnreachable(
-        mask(url),
-        f"the connection was lost while trying to {doing} it: {message}",
-        "Nothing was committed: the target is as it was. Run it again once the server is back.",
+    remedy = next(
+        remedy
+        for state, work, remedy in _REMEDIES
+        if code.startswith(state) and doing.startswith(work)
     )
-
-
-def refused(doing: str, error: psycopg.Error, role: str, schema: str) -> TargetRefused:
-    """Return the error for a statement that was not accepted."""
-    return TargetRefused(doing, _said(error), _remedy(doing, error, role, schema))
+    if remedy is _GRANT:
+        remedy = grant(role, schema)
+    return TargetRefused(doing, _said(error), remedy)
 
 
 def grant(role: str, schema: str) -> str:
     """Say how to give a role what it needs."""
-    return (
-        "As the database's owner or an administrator, connected to this database: "
-        f"GRANT ALL ON SCHEMA {spoken(schema)} TO {spoken(role)}; and for tables that are there "
-        f"already, make the role their owner: ALTER TABLE … OWNER TO {spoken(role)};"
-    )
+    return _GRANT.format(role=spoken(role), schema=spoken(schema))
 
 
 def _said(error: psycopg.Error) -> str:
-    # Not str(error): it shows the statement, of which nobody has heard.
+    # Not str(error): it shows the statement, which the user did not write.
     found = error.diag
     parts = (found.message_primary or str(error), found.message_detail, found.message_hint)
-    return mask("\n".join(part.strip() for part in (*parts, found.context) if part))
-
-
-def _remedy(doing: str, error: psycopg.Error, role: str, schema: str) -> str:
-    if isinstance(error, pg.InsufficientPrivilege):
-        return grant(role, schema)
-    if isinstance(error, pg.FeatureNotSupported) and doing.startswith("empty"):
-        return "Run it as the owner of all these tables, or take those tables along (--tables)."
-    if isinstance(error, pg.ReadOnlySqlTransaction):
-        return (
-            "The server takes no writes: it may be a standby, or default_transaction_read_only is "
-            "on. Name the primary server, or switch that off."
-        )
-    if isinstance(error, pg.ProgramLimitExceeded):
-        return "This is a limit of PostgreSQL. Leave the table out with --exclude, or --cast."
-    return "Correct it in the source, or choose other types with --cast table.column=type."
+    return mask_text("\n".join(part.strip() for part in (*parts, found.context) if part))

@@ -7,155 +7,115 @@ one transaction of the target, one read transaction of the source.
 
 from __future__ import annotations
 
-import logging
-import os
 import sqlite3
-import subprocess
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
 
 from oxy_pg.errors import (
     BadValues,
-    ConfigurationError,
     MigrationError,
     OxyPgError,
-    PreparationFailed,
     TargetNotEmpty,
     TargetRefused,
 )
-from oxy_pg.migrate import target
+from oxy_pg.migrate import preparation
 from oxy_pg.migrate.check.preflight import Preflight
-from oxy_pg.migrate.diagnosis import connection_lost, grant, refused
+from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
+from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import outcome
-from oxy_pg.migrate.plan.plan import Options, Plan
 from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
-from oxy_pg.migrate.report import values
+from oxy_pg.migrate.report.values import Problem
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.readers import Readers
 from oxy_pg.migrate.source.schema import read_schema
+from oxy_pg.migrate.target import catalog, session
 from oxy_pg.report import BadValue, Progress
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
+    from oxy_pg.migrate.plan.plan import Plan
+    from oxy_pg.migrate.preparation import Prepare
     from oxy_pg.migrate.report.report import MigrationReport
 
 
-_log = logging.getLogger("oxy_pg")
-
-
 def migrate(
-    source_path: str,
-    target_url: str,
+    source: str,
+    target: str,
     *,
-    tables: Sequence[str] | None = None,
-    exclude: Sequence[str] = (),
-    schema: Literal["auto", "create", "existing"] = "auto",
-    casts: Mapping[str, str] | None = None,
-    on_bad_value: Literal["error", "null", "skip"] = "error",
-    on_orphan: Literal["error", "null", "skip"] = "error",
-    if_not_empty: Literal["error", "append", "truncate"] = "error",
-    prepare: Callable[[str], object] | str | None = None,
-    verify: Literal["counts", "full", "none"] = "counts",
-    dry_run: bool = False,
+    prepare: Prepare | None = None,
     on_progress: Callable[[Progress], object] | None = None,
-    jobs: int = 2,
     timeout: float = 30.0,
+    **options: Any,
+) -> MigrationReport:
+    """
+    Run a migration whose options are given as keywords, and its time in seconds.
+
+    ``options`` are the fields of Options; the rest is as in run().
+    """
+    return run(
+        source,
+        target,
+        Options(**options),
+        deadline=Deadline(timeout),
+        prepare=prepare,
+        on_progress=on_progress,
+    )
+
+
+def run(
+    source: str,
+    target: str,
+    options: Options,
+    *,
+    deadline: Deadline,
+    prepare: Prepare | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
 ) -> MigrationReport:
     """
     Move a SQLite database into PostgreSQL: all of it, or nothing.
 
-    ``source_path`` is a path or a ``sqlite://`` URL, opened read-only.
-    ``tables`` and ``exclude`` name tables of the source (``*`` matches).
-    ``casts`` maps ``"table.column"`` to a type, with an option after a colon
-    (types.CAST_OPTIONS). ``prepare`` brings the target's schema up first: a
-    callable that gets the URL, or a shell command that finds it in
-    OXY_DATABASE_URL. ``dry_run`` writes nothing and reports every problem.
-    ``jobs`` is how many processes read a source that is large, and ``timeout``
-    how many seconds to wait until either side can be reached.
+    ``source`` is a path or a ``sqlite://`` URL, opened read-only. ``prepare``
+    brings the target's schema up first: a callable that gets the URL, or a
+    shell command that finds it in OXY_DATABASE_URL; the time that it takes does
+    not count. ``deadline`` is until when the source's locks and the target are
+    waited for.
 
     Blocks until the rows are committed. Killed or cancelled at any moment it
     leaves the target as it was. Raises MigrationError's children and
     ConfigurationError.
     """
-    options = Options(
-        tables=None if tables is None else tuple(tables),
-        exclude=tuple(exclude),
-        schema=schema,
-        casts=tuple((casts or {}).items()),
-        on_bad_value=on_bad_value,
-        on_orphan=on_orphan,
-        if_not_empty=if_not_empty,
-        verify=verify,
-    )
-    _check_options(options)
-    path = database.path_of(source_path)
-    url = plain(target_url, "The target")
-    deadline = Deadline(timeout)
+    path = database.path_of(source)
+    url = plain(target, "The target")
     with ExitStack() as stack:
-        readers = stack.enter_context(Readers(path, timeout, jobs))
-        if dry_run:
+        readers = stack.enter_context(Readers(path, deadline, options.jobs))
+        if options.dry_run:
             database.check(readers.connection, path)
         elif prepare is not None:
-            _prepare(prepare, url)
+            left = deadline.remaining()
+            preparation.prepare(prepare, url)
+            deadline = Deadline(left)
         (on_progress or _ignore)(Progress("connect"))
-        server = stack.enter_context(closing(target.connect(url, deadline)))
-        readers.begin()
-        run = _Run(readers, server, path, url, options, on_progress or _ignore)
-        return run.guarded(dry_run=dry_run)
+        server = stack.enter_context(closing(session.connect(url, deadline)))
+        readers.begin(deadline)
+        return _Run(readers, server, path, url, options, on_progress or _ignore).guarded()
 
 
 def _ignore(_: Progress) -> None:
     pass
 
 
-_CHOICES = {
-    "schema": ("auto", "create", "existing"),
-    "on_bad_value": ("error", "null", "skip"),
-    "on_orphan": ("error", "null", "skip"),
-    "if_not_empty": ("error", "append", "truncate"),
-    "verify": ("counts", "full", "none"),
-}
-
-
-def _check_options(options: Options) -> None:
-    for name, allowed in _CHOICES.items():
-        if getattr(options, name) not in allowed:
-            raise ConfigurationError(
-                f"{name} is {getattr(options, name)!r}; choose one of {', '.join(allowed)}."
-            )
-
-
-def _prepare(prepare: Callable[[str], object] | str, url: str) -> None:
-    if callable(prepare):
-        try:
-            prepare(url)
-        except OxyPgError:
-            raise
-        except Exception as error:
-            message = mask(f"{type(error).__name__}: {error}")
-            raise PreparationFailed("the `prepare` function", message) from error
-        return
-    environment = {**os.environ, "OXY_DATABASE_URL": url, "DATABASE_URL": url}
-    done = subprocess.run(  # noqa: S602 - a shell command is what was asked for
-        prepare, shell=True, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        tail = mask((done.stderr or done.stdout).strip()[-2000:])
-        raise PreparationFailed(f"`{prepare}`", f"exit code {done.returncode}:\n{tail}")
-
-
 class _Run:
-    """One migration on its way."""
+    """One migration that is running."""
 
     def __init__(
         self,
@@ -178,10 +138,10 @@ class _Run:
         self.role = server.info.user
         self.schema = "public"
 
-    def guarded(self, *, dry_run: bool) -> MigrationReport:
+    def guarded(self) -> MigrationReport:
         """Run, and turn what the two drivers raise into errors that say what to do."""
         try:
-            return self.run(dry_run=dry_run)
+            return self.run()
         except OxyPgError:
             raise
         except sqlite3.DataError as error:
@@ -192,14 +152,12 @@ class _Run:
             raise MigrationError(
                 f"Failed to read the SQLite database {self.path}: {error}"
             ) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise connection_lost(self.doing, self.url, error) from error
         except psycopg.Error as error:
-            raise refused(self.doing, error, self.role, self.schema) from error
+            raise diagnose(error, self.doing, self.url, self.role, self.schema) from error
 
     @property
     def doing(self) -> str:
-        """What it is at, for the message when it fails."""
+        """The current step, for the message when it fails."""
         return self.transaction.doing if self.transaction else "read the schema of"
 
     def _diagnose_source(self, error: sqlite3.Error) -> None:
@@ -209,37 +167,26 @@ class _Run:
         ):
             raise database.damaged(self.path, str(error)) from error
 
-    def run(self, *, dry_run: bool, compute: bool = True) -> MigrationReport:
+    def run(self, *, compute: bool = True) -> MigrationReport:
         """
         Plan, check, and unless it is a dry run, do it.
 
-        Without ``compute``, the values of generated columns come along.
+        Without ``compute``, generated columns become ordinary ones, with their values.
         """
-        self.on_progress(Progress("plan"))
         self.transaction = None
-        schema = read_schema(self.lite, self.path)
-        goal = target.read_target(self.server)
-        self.schema = goal.name
-        plan = make_plan(self.readers, schema, goal, mask(self.url), self.options, compute=compute)
-        warnings = [*plan.warnings, *bookkeeping_warnings(self.lite, self.server, schema, goal)]
-        if not schema.tables:
-            warnings.append("the source has no tables")
-        plan = replace(plan, warnings=tuple(warnings))
+        plan = self._plan(compute=compute)
         self.on_progress(Progress("check", of=len(plan.tables), of_rows=plan.rows))
-        if not dry_run:
+        if self.options.dry_run:
+            return self._dry_run(plan)
+        with session.transaction(self.server):
             self._refuse_rights(plan)
-        preflight = Preflight(self.readers, self.server, plan)
-        preflight.run(thorough=dry_run)
-        if preflight.bad_total and not dry_run:
-            # It ends here anyway: then with everything that there is to correct.
-            preflight = Preflight(self.readers, self.server, plan)
-            preflight.run(thorough=True)
+        preflight = self._checked(plan, thorough=False)
+        if preflight.bad_total:
+            # It will be refused: then with everything that there is to correct.
+            preflight = self._checked(plan, thorough=True)
         plan = preflight.plan
-        if dry_run:
-            found = outcome(plan, preflight, None, time.perf_counter() - self.began)
-            problems = found.problems + self._rights_missing(plan) + self._rows_in_the_way(plan)
-            return replace(found, problems=problems)
-        self._refuse_rows(plan)
+        with session.transaction(self.server):
+            self._refuse_rows(plan)
         preflight.raise_problems()
         transaction = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
         self.transaction = transaction
@@ -248,12 +195,37 @@ class _Run:
         except (pg.DataError, pg.IntegrityError) as error:
             if isinstance(error, pg.NumericValueOutOfRange) and _computes(plan):
                 # What overflows is infinite in SQLite, and an error in PostgreSQL.
-                return self.run(dry_run=False, compute=False)
-            # The transaction is gone; now there is time to find every value that it stumbled on.
+                return self.run(compute=False)
+            # The transaction is rolled back; now there is time to find every value at fault.
             self._explain(plan, error)
             raise
         self.on_progress(Progress("done", of=len(plan.tables), rows=plan.rows, of_rows=plan.rows))
         return outcome(plan, preflight, transaction, time.perf_counter() - self.began)
+
+    def _plan(self, *, compute: bool) -> Plan:
+        self.on_progress(Progress("plan"))
+        schema = read_schema(self.lite, self.path)
+        with session.transaction(self.server):
+            target = catalog.read_target(self.server)
+            self.schema = target.name
+            warnings = bookkeeping_warnings(self.lite, self.server, schema, target)
+        if not schema.tables:
+            warnings.append("the source has no tables")
+        shown = mask(self.url)
+        plan = make_plan(self.readers, schema, target, shown, self.options, compute=compute)
+        return replace(plan, warnings=(*plan.warnings, *warnings))
+
+    def _checked(self, plan: Plan, *, thorough: bool) -> Preflight:
+        preflight = Preflight(self.readers, self.server, plan)
+        preflight.run(thorough=thorough)
+        return preflight
+
+    def _dry_run(self, plan: Plan) -> MigrationReport:
+        preflight = self._checked(plan, thorough=True)
+        found = outcome(preflight.plan, preflight, None, time.perf_counter() - self.began)
+        with session.transaction(self.server):
+            problems = self._rights_missing(preflight.plan) + self._rows_in_the_way(preflight.plan)
+        return replace(found, problems=found.problems + problems)
 
     def _refuse_rows(self, plan: Plan) -> None:
         if self.options.if_not_empty != "error":
@@ -267,11 +239,11 @@ class _Run:
             raise TargetNotEmpty(full)
 
     def _refuse_rights(self, plan: Plan) -> None:
-        """Say beforehand what PostgreSQL would say after the whole source has been looked at."""
-        reason = target.missing_right(
+        """Refuse at once what PostgreSQL would refuse after the whole source has been examined."""
+        reason = catalog.missing_right(
             self.server,
             plan.schema,
-            # Whoever puts an index aside has to be allowed to make it again.
+            # To drop an index for the load, the role must be allowed to create it again.
             creates=any(table.action == "create" for table in plan.tables)
             or any(aside.phase in {2, 3} for aside in plan.set_aside),
             fills=[table.target for table in plan.tables if table.action == "fill"],
@@ -280,27 +252,25 @@ class _Run:
             remedy = grant(self.role, plan.schema)
             raise TargetRefused("run migrations on", reason, remedy)
 
-    def _rights_missing(self, plan: Plan) -> tuple[values.Problem, ...]:
+    def _rights_missing(self, plan: Plan) -> tuple[Problem, ...]:
         try:
             self._refuse_rights(plan)
         except TargetRefused as error:
-            return (values.Problem("rights", f"{error.reason}. {error.remedy}"),)
+            return (Problem("rights", f"{error.reason}. {error.remedy}"),)
         return ()
 
-    def _rows_in_the_way(self, plan: Plan) -> tuple[values.Problem, ...]:
+    def _rows_in_the_way(self, plan: Plan) -> tuple[Problem, ...]:
         try:
             self._refuse_rows(plan)
         except TargetNotEmpty as error:
             return tuple(
-                values.Problem("not empty", f"{name}: {rows:,} rows") for name, rows in error.tables
+                Problem("not empty", f"{name}: {rows:,} rows") for name, rows in error.tables
             )
         return ()
 
     def _explain(self, plan: Plan, error: psycopg.Error) -> None:
-        preflight = Preflight(self.readers, self.server, plan)
-        preflight.run(thorough=True)
         try:
-            preflight.raise_problems()
+            self._checked(plan, thorough=True).raise_problems()
         except OxyPgError as found:
             raise found from error
         if isinstance(error, pg.IntegrityError):

@@ -1,4 +1,4 @@
-"""Names: which ones SQLite takes for one, and which PostgreSQL can hold."""
+"""Names: which are equal in SQLite, and which PostgreSQL can hold."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 def folded(name: str) -> str:
     """
-    Spell a name so that those which are one name in SQLite are equal.
+    Spell a name so that names which are the same in SQLite are equal.
 
-    It folds the letters A to Z alone: "ü" and "Ü" may stand side by side in a table.
+    SQLite folds the letters A to Z alone: a table may have both "ü" and "Ü".
     """
     return name.translate(_FOLDED)
 
@@ -27,7 +27,7 @@ def quoted(name: str) -> str:
 
 
 def match(name: str, among: dict[str, T]) -> T | None:
-    """Find a name: exactly, else the only one that differs in nothing but case."""
+    """Find a name: exactly, else the only one that differs in case alone."""
     if name in among:
         return among[name]
     found = [value for key, value in among.items() if folded(key) == folded(name)]
@@ -36,7 +36,7 @@ def match(name: str, among: dict[str, T]) -> T | None:
 
 def shorten(name: str, taken: set[str]) -> str:
     """Return a name that PostgreSQL can hold and that is not taken yet."""
-    # SQLite also knows the name that is empty.
+    # In SQLite a name may be empty.
     short = name.encode()[:LONGEST].decode(errors="ignore") or "_"
     number = 1
     while short in taken:

@@ -1,4 +1,4 @@
-"""The reporting half of a migration: what was planned, found and done becomes one value."""
+"""What was planned, found and done, joined into the report."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.load.load import Loaded
-from oxy_pg.migrate.report import values
 from oxy_pg.migrate.report.report import MigrationReport
+from oxy_pg.migrate.report.values import Change, ColumnReport, Problem, TableReport, Verification
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.check.preflight import Preflight
@@ -19,9 +19,9 @@ def outcome(
     plan: Plan, preflight: Preflight, transaction: Transaction | None, seconds: float
 ) -> MigrationReport:
     """Report; without a ``transaction`` it was a dry run."""
-    problems = [values.Problem("bad value", str(bad)) for bad in preflight.bad]
-    problems += [values.Problem("orphans", str(orphan)) for orphan in preflight.orphans]
-    nothing = values.Verification("none", 0, 0, 0)
+    problems = [Problem("bad value", str(bad)) for bad in preflight.bad]
+    problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
+    nothing = Verification("none", 0, 0, 0)
     return MigrationReport(
         source=plan.source,
         target=plan.target,
@@ -38,16 +38,14 @@ def outcome(
     )
 
 
-def _table(
-    table: TablePlan, preflight: Preflight, transaction: Transaction | None
-) -> values.TableReport:
+def _table(table: TablePlan, preflight: Preflight, transaction: Transaction | None) -> TableReport:
     found = transaction.loaded.get(table.source.name) if transaction else None
     loaded = found or Loaded(0, 0, 0.0)
     columns = tuple(
-        values.ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
+        ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
         for c in table.columns
     )
-    return values.TableReport(
+    return TableReport(
         name=table.source.name,
         target=table.target,
         action=table.action,
@@ -60,19 +58,13 @@ def _table(
     )
 
 
-def _changes(
-    plan: Plan, preflight: Preflight, transaction: Transaction | None
-) -> list[values.Change]:
+def _changes(plan: Plan, preflight: Preflight, transaction: Transaction | None) -> list[Change]:
     counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
-    found = [
-        values.Change(table, column, count, what) for (table, column, what), count in counts.items()
-    ]
+    found = [Change(table, column, count, what) for (table, column, what), count in counts.items()]
     found += [
-        values.Change(
-            table.source.name, column.source, column.survey.overlong, "rounded to microseconds"
-        )
+        Change(table.source.name, column.source, column.survey.rounded, rounding.change)
         for table in plan.tables
         for column in table.columns
-        if column.survey.overlong
+        if column.survey.rounded and (rounding := column.type.kind.rounding(column.type))
     ]
     return found

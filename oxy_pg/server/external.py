@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from oxy_pg import connection as connections
 from oxy_pg import url as urls
 from oxy_pg.errors import ConfigurationError, ExternalServerUnavailable, UnsupportedServer
-from oxy_pg.facts import DROP_DATABASE
+from oxy_pg.facts import DATABASE, DROP_DATABASE
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ def ensure(url: str, extensions: tuple[str, ...], timeout: float) -> str:
                 _ensure_extension(connection, name)
         _checked.add((plain, extensions))
     return plain
+
+
+def database_of(url: str) -> str:
+    """Return the name of the database in a URL; the user's name where there is none."""
+    parts = conninfo_to_dict(urls.plain(url))
+    return str(parts.get("dbname") or parts.get("user") or DATABASE)
 
 
 class ExternalServer:

@@ -40,22 +40,7 @@ in_use: set[str] = set()
 
 
 class Server:
-    """
-    The PostgreSQL of one state directory; making a handle touches nothing.
-
-    A handle that has started the server holds it: it stays up until
-    ``stop()``, or until ``keep_alive`` seconds after its last user has gone.
-    Users are all processes that hold it, and all clients that are connected.
-    As a context manager it starts the server, and lets go of it at the end.
-
-    ``state_dir``: where the data is; default OXY_STATE_DIR, or the user's data
-    directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
-    None keeps those of last time. ``keep_alive``: seconds; default
-    OXY_PG_KEEP_ALIVE, or 5; ``math.inf`` keeps it until it is stopped.
-
-    A handle is safe to use from any number of threads, and after a fork.
-    Raises ConfigurationError for what cannot be a setting, a path or a time.
-    """
+    """The handle on one state directory's PostgreSQL; ``oxy_pg.Server`` says what it promises."""
 
     def __init__(
         self,
@@ -63,9 +48,12 @@ class Server:
         *,
         settings: Settings | None = None,
         keep_alive: float | None = None,
+        port: int | None = None,
     ) -> None:
         self._state = paths.StateDir(paths.state_dir(state_dir))
-        self._request = launcher.Request(_checked(settings), _checked_keep_alive(keep_alive))
+        self._request = launcher.Request(
+            _checked(settings), _checked_keep_alive(keep_alive), port=_checked_port(port)
+        )
         self._lease: Lease | None = None
         self._known_databases: set[str] = set()
         self._password = ""
@@ -323,6 +311,12 @@ class Server:
             self._set_up(database, deadline, started=started)
         elif database is not None and database not in self._known_databases:
             self._set_up(database, deadline, started=False)
+        if self._request.port not in {None, lease.port}:
+            self.release()
+            raise ConfigurationError(
+                f"The server in {self._state.root} is running on port {lease.port}, and port "
+                f"{self._request.port} was asked for. Stop it first: oxy-pg stop"
+            )
         # Who shares a temporary server has asked for the same settings as who started it.
         if attached and self._request.settings is not None and not self._request.ephemeral:
             from oxy_pg.server.cluster import settings
@@ -368,6 +362,14 @@ def _checked(settings: Settings | None) -> dict[str, str] | None:
     from oxy_pg.server.cluster import config
 
     return config.checked(settings)
+
+
+def _checked_port(port: int | None) -> int | None:
+    if port is None:
+        return None
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise ConfigurationError(f"port is {port!r}; it is a number from 1 to 65535.")
+    return port
 
 
 def _checked_keep_alive(keep_alive: float | None) -> float | None:

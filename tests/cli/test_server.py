@@ -93,7 +93,7 @@ def test_status_tells_what_programs_need(oxy, server, state_dir):
     promised = {
         "state", "url", "host", "port", "pid", "supervisor_pid", "server_version", "data_dir",
         "log_dir", "started_at", "uptime_s", "clients", "connections", "max_connections",
-        "databases", "binaries", "keep_alive_s", "activity",
+        "databases", "binaries", "keep_alive_s", "activity", "defaults",
     }  # fmt: skip
     assert promised == set(status)
     assert {"name", "size_bytes"} == set(status["databases"][0])
@@ -281,7 +281,7 @@ def test_reset_asks_before_it_deletes(oxy, state_dir):
     assert 0 == code
     assert not (state_dir / "postgres_data").exists()
     assert [] == sorted(state_dir.glob("postgres_data*"))
-    assert "nothing to delete" in oxy("reset", "--yes").stderr
+    assert "Nothing was deleted" in oxy("reset", "--yes").stderr
 
 
 @pytest.mark.parametrize(

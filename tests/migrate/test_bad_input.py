@@ -212,14 +212,14 @@ def test_empty_database_moves_nothing(tmp_path, pg_url, untouched, content):
 
 
 def given_away(*paths) -> None:
-    """Let files belong to somebody else, where we are root."""
+    """Let files belong to another user, where we are root."""
     if os.geteuid() == 0:
         for path in paths:
             shutil.chown(path, "nobody")
 
 
 def unprivileged(path, url, home) -> dict[str, str]:
-    """Migrate as somebody whom permissions bind; return the error's type and text."""
+    """Migrate as a user to whom permissions apply; return the error's type and text."""
     program = textwrap.dedent(
         """
         import json, sys
@@ -249,7 +249,9 @@ def open_home():
     home = Path(tempfile.mkdtemp(prefix="oxy_pg-open-"))
     home.chmod(0o755)
     yield home
-    home.chmod(0o755)
+    # An ordinary user cannot delete what is in a directory without write permission.
+    for directory in (home, *(path for path in home.iterdir() if path.is_dir())):
+        directory.chmod(0o755)
     shutil.rmtree(home)
 
 

@@ -86,7 +86,7 @@ def target(server_url):
 @settings(
     max_examples=EXAMPLES,
     derandomize=not AT_RANDOM,
-    # What a random run found belongs into test_regressions.py, not into a file on one machine.
+    # What a random run found belongs in a test of its own, not in a file on one machine.
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -268,7 +268,7 @@ def test_apply_keeps_them_and_restart_puts_all_into_force(cli, state_dir):
     server.stop()
 
     assert ["1GB"] == show(oxy_pg.Server(state_dir, keep_alive=1), "shared_buffers")
-    assert "fits already" in cli(*asked, OXY_STATE_DIR=state_dir).stderr
+    assert "already fit" in cli(*asked, OXY_STATE_DIR=state_dir).stderr
 
 
 def show(server, *names):

@@ -1,5 +1,5 @@
 """
 What the commands show: tables and sections, figures, progress, the live screen.
 
-What belongs here draws values that it is given; it opens no connection and reads no option.
+Modules here draw the values that they are given; they open no connection and read no option.
 """

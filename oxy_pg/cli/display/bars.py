@@ -1,61 +1,43 @@
-"""The bars that a migration shows on a terminal."""
+"""Progress bars on a terminal: one for each step, or one for each table."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Column
 from rich.text import Text
 
+from oxy_pg.cli.display.lines import Display
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
     from rich.console import RenderableType
     from rich.progress import Task, TaskID
 
-    from oxy_pg import report as moved
-
-_WAITS = {
-    "connect": "connecting",
-    "plan": "looking at the source",
-    "check": "checking",
-    "index": "building indexes",
-    "verify": "verifying",
-}
+    from oxy_pg import report
+    from oxy_pg.cli.display.lines import Texts
 
 
-class Bars:
-    """
-    A bar for each table with rows, rows/s and time left, and one for the whole.
+class _Bars(Display):
+    """What the bars have in common: they move from ``__enter__`` to ``__exit__``."""
 
-    Finished tables scroll away upwards: the last two lines are always the table
-    under way and the whole, however many tables there are.
-    """
-
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        # Fixed widths, so that a table's bar can be compared with those above it.
-        name = Column(width=max(12, min(32, console.width // 4)), no_wrap=True, overflow="ellipsis")
-        self._progress = _WholeLast(
-            TextColumn("{task.description}", markup=False, table_column=name),
-            BarColumn(bar_width=None),
-            _Rows(table_column=Column(width=21, justify="right", no_wrap=True)),
-            _Rate(table_column=Column(width=14, justify="right", no_wrap=True)),
-            _Clock(table_column=Column(width=7, justify="right", no_wrap=True)),
-            console=console,
-            expand=True,
-        )
-        self._whole = self._progress.add_task("looking at the source", total=None, whole=True)
-        self._table: TaskID | None = None
-        self._rows = 0
-        self._done = 0  # rows of finished tables, as the source has them
-        self._began = 0.0
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -67,16 +49,114 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            self._progress.update(self._whole, description="stopped")
+        self._end(failed=kind is not None)
         self._progress.stop()
 
-    def show(self, progress: moved.Progress) -> None:
+    def _end(self, *, failed: bool) -> None:
+        """Leave the bars as they are to stay on the screen."""
+
+
+class StepBars(_Bars):
+    """A bar for each step, that stays when the step is done."""
+
+    def __init__(self, texts: Texts) -> None:
+        width = max(len(text) for text, _ in texts.values())
+        super().__init__(
+            Progress(
+                TextColumn(f"{{task.description:<{width}}}", markup=False),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[amount]:>26}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                expand=True,
+            )
+        )
+        self._texts = texts
+        self._task: TaskID | None = None
+
+    def draw(self, progress: report.Progress) -> None:
+        """Move the step's bar; a new step ends the one before."""
+        if progress.phase != self.phase:
+            self._end(failed=False)
+            if progress.phase in self._texts:
+                text = self._texts[progress.phase][0]
+                self._task = self._progress.add_task(text, total=None, amount="")
+        if self._task is not None:
+            amount = _amount(progress, self._texts[progress.phase][1])
+            total = progress.of or None
+            self._progress.update(self._task, completed=progress.done, total=total, amount=amount)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to a question."""
+        self._end(failed=False)
+        self._progress.stop()
+        for task in self._progress.task_ids:  # they stand above the question already
+            self._progress.remove_task(task)
+        yield
+        self._progress.start()
+
+    def _end(self, *, failed: bool) -> None:
+        """Leave the step's bar where it is: full, if it has succeeded."""
+        if self._task is not None and not failed:
+            total = self._progress.tasks[-1].total or 1
+            self._progress.update(self._task, completed=total, total=total)
+            self._progress.refresh()
+        self._task = None
+
+
+def _amount(progress: report.Progress, unit: str) -> str:
+    """Say how much of how much is done."""
+    if not unit or not progress.of:
+        return ""
+    if unit == "bytes":
+        return f"{progress.done / 1e6:,.1f}/{progress.of / 1e6:,.1f} MB"
+    return f"{progress.done:,}/{progress.of:,} {unit}"
+
+
+_WAITS = {
+    "connect": "connecting",
+    "plan": "analysing source",
+    "check": "checking",
+    "index": "building indexes",
+    "verify": "verifying",
+}
+
+
+class TableBars(_Bars):
+    """
+    A bar for each table with rows, rows/s and time left, and one for the total.
+
+    Finished tables scroll away upwards: the last two lines are always the table
+    being loaded and the total, however many tables there are.
+    """
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        # Fixed widths, so that a table's bar can be compared with those above it.
+        name = Column(width=max(12, min(32, console.width // 4)), no_wrap=True, overflow="ellipsis")
+        self._bars = _TotalLast(
+            TextColumn("{task.description}", markup=False, table_column=name),
+            BarColumn(bar_width=None),
+            _Rows(table_column=Column(width=21, justify="right", no_wrap=True)),
+            _Rate(table_column=Column(width=14, justify="right", no_wrap=True)),
+            _Clock(table_column=Column(width=7, justify="right", no_wrap=True)),
+            console=console,
+            expand=True,
+        )
+        super().__init__(self._bars)
+        self._total = self._bars.add_task(_WAITS["plan"], total=None, is_total=True)
+        self._table: TaskID | None = None
+        self._rows = 0
+        self._done = 0  # rows of finished tables, as the source has them
+        self._began = 0.0
+
+    def draw(self, progress: report.Progress) -> None:
         """Move the bars."""
         if progress.phase in _WAITS:
             self._rows = progress.of_rows or self._rows
-            # How long it takes is not known, so the bar swings.
-            self._replace_whole(_WAITS[progress.phase], None)
+            # How long it takes is not known, so the bar pulses.
+            self._replace_total(_WAITS[progress.phase], None)
         elif progress.phase == "load":
             if self._table is None:
                 self._begin_table(progress)
@@ -85,44 +165,48 @@ class Bars:
             self._move(progress)
             self._end_table(progress)
         elif progress.phase == "done":
-            self._replace_whole("all tables", self._rows)
+            self._replace_total("all tables", self._rows)
             took = time.monotonic() - self._began
-            self._progress.update(self._whole, completed=self._rows, took=took)
+            self._bars.update(self._total, completed=self._rows, took=took)
 
-    def _replace_whole(self, description: str, rows: int | None) -> None:
-        self._progress.remove_task(self._whole)
-        self._whole = self._progress.add_task(description, total=rows, whole=True)
+    def _end(self, *, failed: bool) -> None:
+        if failed:
+            self._bars.update(self._total, description="stopped")
 
-    def _begin_table(self, progress: moved.Progress) -> None:
+    def _replace_total(self, description: str, rows: int | None) -> None:
+        self._bars.remove_task(self._total)
+        self._total = self._bars.add_task(description, total=rows, is_total=True)
+
+    def _begin_table(self, progress: report.Progress) -> None:
         if progress.done == 1:
             self._done = 0
             self._began = time.monotonic()
-            self._replace_whole("all tables", self._rows)
-        self._table = self._progress.add_task(progress.table, total=progress.of_rows)
+            self._replace_total("all tables", self._rows)
+        self._table = self._bars.add_task(progress.table, total=progress.of_rows)
 
-    def _move(self, progress: moved.Progress) -> None:
+    def _move(self, progress: report.Progress) -> None:
         if self._table is not None:
-            self._progress.update(self._table, completed=progress.rows)
-        self._progress.update(self._whole, completed=self._done + progress.rows)
+            self._bars.update(self._table, completed=progress.rows)
+        self._bars.update(self._total, completed=self._done + progress.rows)
 
-    def _end_table(self, progress: moved.Progress) -> None:
+    def _end_table(self, progress: report.Progress) -> None:
         if self._table is None:
             return
-        # Rows that stay behind do not come any more.
-        self._progress.update(self._table, total=progress.rows)
+        # Skipped rows do not come any more.
+        self._bars.update(self._table, total=progress.rows)
         self._done += progress.of_rows
-        self._progress.leave(self._table)
+        self._bars.leave(self._table)
         self._table = None
 
 
-class _WholeLast(Progress):
-    """Tasks with ``whole`` stand below the others."""
+class _TotalLast(Progress):
+    """The task with ``is_total`` stands below the others."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield self.make_tasks_table(sorted(self.tasks, key=lambda task: "whole" in task.fields))
+        yield self.make_tasks_table(sorted(self.tasks, key=lambda task: "is_total" in task.fields))
 
     def leave(self, task_id: TaskID) -> None:
-        """Print a task's bar for good, above those that still move."""
+        """Print a finished bar above those that still move; it is not drawn again."""
         row = self.make_tasks_table(task for task in self.tasks if task.id == task_id)
         # Printing while the refreshing thread counts the lines to draw over loses one of them.
         with self.live._lock:  # noqa: SLF001
@@ -131,7 +215,7 @@ class _WholeLast(Progress):
 
 
 class _Rows(ProgressColumn):
-    """So many of so many rows."""
+    """Rows loaded, of how many."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
@@ -140,7 +224,7 @@ class _Rows(ProgressColumn):
 
 
 class _Rate(ProgressColumn):
-    """Rows in a second."""
+    """Rows per second."""
 
     max_refresh = 0.5
 
@@ -149,7 +233,7 @@ class _Rate(ProgressColumn):
         if not took or not task.completed:
             return Text()
         rate = task.completed / took
-        # Short: on a narrow terminal the columns share what there is.
+        # Short, because on a narrow terminal the columns share the width.
         return Text(f"{rate / 1e6:.1f}M rows/s" if rate >= 1e6 else f"{rate:,.0f} rows/s")
 
 

@@ -1,4 +1,4 @@
-"""What the command that moves a SQLite database says at the end."""
+"""The summary of a migration."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def show(report: MigrationReport) -> None:
-    """Print what happened, or in a dry run what would: as a table on a terminal, else as text."""
+    """Print the report, or in a dry run the plan: as a table on a terminal, else as text."""
     if report.dry_run:
         _show_plan(report)
     elif sys.stdout.isatty():
         Console(highlight=False).print(_counts(report, box.SIMPLE_HEAD))
     else:
-        # Rich knows how wide each character is; the lines are as long as they have to be.
+        # Rich knows the width of each character; the console is too wide for lines to wrap.
         text = io.StringIO()
         Console(file=text, width=10_000, color_system=None).print(_counts(report, None))
         for line in text.getvalue().splitlines():
             click.echo(line.rstrip())
     for skipped in report.skipped:
-        click.echo(f"left behind: {skipped.kind} {skipped.name}: {skipped.reason}")
+        click.echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:
         click.echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
     for warning in report.warnings:
@@ -52,7 +52,7 @@ def _show_plan(report: MigrationReport) -> None:
             click.echo(f"         {column.name}: {column.declared or '-'} → {column.type}")
 
 
-# --- both sides, side by side ---
+# --- row counts of both sides ---
 
 
 def _counts(report: MigrationReport, lines: box.Box | None) -> Table:
@@ -86,9 +86,9 @@ def _note(one: Count) -> str:
     """Why the two numbers differ, where they do."""
     notes = []
     if one.left:
-        notes.append(f"{one.left:,} left out")
+        notes.append(f"{one.left:,} skipped")
     if one.before:
-        notes.append(f"{one.before:,} were there before")
+        notes.append(f"{one.before:,} existing")
     return f"  {', '.join(notes)}" if notes else ""
 
 
@@ -97,7 +97,7 @@ def _last_line(report: MigrationReport) -> str:
         found = many(len(report.problems), "problem") if report.problems else "no problems"
         return f"Dry run: nothing was written; {found} found."
     checked = {
-        "counts": "row counts compared",
+        "counts": "row counts verified",
         "full": f"{many(report.verification.values, 'value')} compared",
         "none": "not verified",
     }[report.verification.mode]

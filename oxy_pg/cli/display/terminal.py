@@ -1,4 +1,4 @@
-"""What goes to the terminal and not into a result."""
+"""Messages and spinners on stderr."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def note(text: str) -> None:
-    """Print a message; results alone go to stdout."""
+    """Print a message to stderr; only results go to stdout."""
     click.echo(text, err=True)
 
 
 def spinner(text: str) -> AbstractContextManager[object]:
-    """Show on a terminal that something is going on; nothing in a pipe."""
+    """Show a spinner on a terminal; nothing in a pipe."""
     if not sys.stderr.isatty():
         from contextlib import nullcontext
 

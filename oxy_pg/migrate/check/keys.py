@@ -1,9 +1,9 @@
 """
-Keys that SQLite spells in several ways, compared by what they become in PostgreSQL.
+Keys that have several spellings in SQLite, compared by what they become in PostgreSQL.
 
-1 and '1.00' are one key of a numeric column, and a uuid may be text here and
-sixteen bytes there. Every value goes through Python: only where SQLite's own
-comparison would be wrong.
+1 and '1.00' are one key of a numeric column, and a uuid may be text in one row
+and sixteen bytes in another. Every value is converted in Python, so this is
+used only where SQLite's own comparison would be wrong.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.check.rowsets import NUMBERS
-from oxy_pg.migrate.convert.equality import family, key_text
 from oxy_pg.migrate.convert.unfit import Unfit
-from oxy_pg.migrate.convert.values import decode
+from oxy_pg.migrate.convert.values import decode, to_text
 from oxy_pg.migrate.names import quoted
 
 if TYPE_CHECKING:
@@ -28,21 +27,24 @@ def comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
         own, other = table.column(name), parent.column(wanted)
         if own is None or other is None:
             return False
-        if family(own.type) is None or family(own.type) != family(other.type):
+        family = own.type.kind.family
+        if family is None or family != other.type.kind.family:
             return False
     return True
 
 
 def is_plain(column: ColumnPlan) -> bool:
-    """Whether values of a column that are equal in PostgreSQL are equal in SQLite too."""
-    fast = column.survey.fast
-    if column.survey.unfit or fast is None or column.type.kind in {"timestamp", "timestamptz"}:
-        return False
-    return column.type.kind != "uuid" or not column.survey.facts.texts
+    """Whether all keys of a column that are equal in PostgreSQL are equal in SQLite too."""
+    survey = column.survey
+    return (
+        survey.fast is not None
+        and not survey.unfit
+        and column.type.kind.has_plain_keys(survey.facts)
+    )
 
 
 class Keys:
-    """Gives one connection of the source the means to compare."""
+    """Lets one connection of the source compare keys as PostgreSQL does."""
 
     def __init__(self, source: sqlite3.Connection, encoding: str) -> None:
         self._source = source
@@ -52,10 +54,10 @@ class Keys:
 
     def missing(self, table: TablePlan, parent: TablePlan, key: ForeignKey, there: str) -> str:
         """
-        Return the condition that a row of ``table AS t`` refers to nothing.
+        Return the condition that a row of ``table AS t`` refers to no row.
 
-        ``there`` is the condition on the rows of ``parent AS p`` that count. What
-        their keys become is kept in a temporary table.
+        ``there`` is the condition on the rows of ``parent AS p`` that count. Their
+        converted keys are kept in a temporary table.
         """
         name = f"oxy_keys_{next(NUMBERS)}"
         parts = range(len(key.columns))
@@ -101,18 +103,18 @@ class Keys:
     def _term(self, table: TablePlan, column: str, alias: str) -> str:
         planned = table.column(column)
         if planned is None:
-            raise KeyError(column)  # comparable() has looked
+            raise KeyError(column)  # comparable() has checked it
         self._columns.append(planned)
         name = f"{alias}.{quoted(planned.source)}"
         raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
         return f"oxy_key({len(self._columns) - 1}, typeof({name}), {raw})"
 
-    def _convert(self, number: int, kind: str, raw: Any) -> str | None:
+    def _convert(self, number: int, storage: str, raw: Any) -> str | None:
         if raw is None:
             return None
         column = self._columns[number]
         try:
-            value = decode(raw, self._encoding) if kind == "text" else raw
-            return key_text(value, column.type, column.survey.option)
+            value = decode(raw, self._encoding) if storage == "text" else raw
+            return column.type.kind.key(to_text(value, column.type, column.survey.option))
         except Unfit:
-            return None  # a bad value: named elsewhere, emptied, or its row stays behind
+            return None  # a bad value: listed elsewhere, emptied, or its row is skipped

@@ -1,7 +1,7 @@
 """
-Rows that refer to nothing: listed, emptied or left behind, as the user asked.
+Orphans: rows whose foreign key refers to no row. Listed, emptied or skipped, as the user asked.
 
-SQLite rarely enforces foreign keys, so that there are some in most old databases.
+SQLite enforces foreign keys only when asked to, so most old databases have some.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OrphanSearch:
-    """Looks along the foreign keys of a plan; ``found`` has what nobody decided about."""
+    """Searches along the foreign keys of a plan; ``found`` are the orphans that stop it."""
 
     def __init__(self, readers: Readers, plan: Plan, rows: RowSets, keys: Keys) -> None:
         self._readers = readers
@@ -33,16 +33,16 @@ class OrphanSearch:
 
     def run(self, *, exact: bool) -> None:
         """
-        Find the rows that refer to nothing.
+        Find the rows that refer to no row.
 
-        Keys that are spelled in several ways are compared only if ``exact`` or
-        if there is something to do about them: PostgreSQL does it faster.
+        Keys with several spellings are compared only if ``exact``, or if
+        orphans are emptied or skipped: otherwise PostgreSQL does it faster.
         """
         policy = self.plan.options.on_orphan
         exact = exact or policy != "error"
         if not exact and not self._rows.skipped:
-            # PostgreSQL itself checks every row when a key is created; should it refuse, there is
-            # a thorough look afterwards.
+            # PostgreSQL itself checks every row when a key is created; if it refuses, a thorough
+            # search follows.
             filled = tuple(key for key in self.plan.foreign_keys if self._is_filled(key))
             if not self._any_orphan(filled):
                 return
@@ -70,7 +70,7 @@ class OrphanSearch:
         return table is not None and table.action == "fill"
 
     def _any_orphan(self, keys: tuple[ForeignKey, ...]) -> bool:
-        """Ask about these keys together: nearly always there is nothing."""
+        """Whether there is an orphan of any of these keys; nearly always there is none."""
         questions = []
         for key in keys:
             table, parent = self.plan.table(key.table), self.plan.table(key.parent)
@@ -80,7 +80,7 @@ class OrphanSearch:
         return any(found for (found,) in self._readers.ask_all(questions))
 
     def _alike(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
-        # Values that are spelled in several ways cannot be compared as they are.
+        # Values with several spellings cannot be compared as they are.
         pairs = zip(key.columns, key.parent_columns, strict=True)
         for own, other in pairs:
             columns = (table.column(own), parent.column(other))
@@ -93,7 +93,7 @@ class OrphanSearch:
         if policy == "skip":
             return self._rows.skip_all(table, query) > 0
         if policy == "null" and nullable:
-            self._rows.empty_all(table, nullable, query, "emptied: it referred to nothing")
+            self._rows.empty_all(table, nullable, query, "emptied: it referred to no row")
             return False
         self._list(table, key, self._source.cursor().execute(query))
         return False

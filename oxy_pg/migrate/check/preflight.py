@@ -1,8 +1,8 @@
 """
 What would stop the migration, found before the first write.
 
-Values that do not fit, keys that are there twice, and rows that refer to
-nothing (orphans.py): each is listed, or decided as the user asked.
+Values that do not fit, duplicate keys, and orphans (orphans.py): each is
+listed, emptied or skipped, as the user asked.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
-from oxy_pg.migrate.convert.equality import family
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
+from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
@@ -35,7 +35,12 @@ _BATCH = 500
 
 
 class Preflight:
-    """Everything that was found; ``decide`` raises or returns the plan to carry out."""
+    """
+    The search for problems, and what it found.
+
+    After run(), ``plan`` is the plan to carry out, and raise_problems() raises
+    if there are problems that the options do not settle.
+    """
 
     def __init__(self, readers: Readers, target: psycopg.Connection[Any], plan: Plan) -> None:
         self._readers = readers
@@ -52,13 +57,13 @@ class Preflight:
         """
         Look for every problem.
 
-        ``thorough`` looks at every single value; else what SQLite's own scan
-        found unusual is enough, and PostgreSQL checks the rest as it arrives.
+        ``thorough`` looks at every single value; otherwise only at those that
+        cannot take the fast way, and PostgreSQL checks the rest as it arrives.
         """
         options = self.plan.options
         thorough = thorough or options.on_bad_value != "error"
         if options.on_bad_value == "skip":
-            # Made beforehand: a new table would abort the queries that are still being read.
+            # Created in advance: a new table would abort the queries that are still being read.
             for table in self.plan.tables:
                 self.rows.skip_table(table)
         tables = []
@@ -75,7 +80,7 @@ class Preflight:
             self.rows.forget_empty(table)
 
     def raise_problems(self) -> None:
-        """Raise BadValues or OrphanRows when anything was found that nobody decided about."""
+        """Raise BadValues or OrphanRows for the problems that the options do not settle."""
         if self.bad_total:
             raise BadValues(tuple(self.bad), self.bad_total)
         if self.orphans:
@@ -88,10 +93,9 @@ class Preflight:
         if column.generated or (not survey.unfit and not thorough):
             return column
         found = unfit_values(self._source, table.source, survey, everything=thorough)
-        # Of the types that Python knows wholly, PostgreSQL need not be asked.
-        ask = survey.type.kind in {"other", "json", "jsonb", "time", "varchar", "char"}
+        ask = survey.type.kind.is_judged_by_postgres
         empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
-        # What Python knows to be unfit is emptied on its way; what PostgreSQL refuses, by its row.
+        # What Python knows to be unfit is emptied by the load; what PostgreSQL refuses, by its row.
         refused = self.rows.temporary(table) if empty else None
         bad = count = 0
         for key, problem, by_postgres in self._checked(found, column, ask=ask):
@@ -127,12 +131,13 @@ class Preflight:
     ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
         if not batch or self._target.info.server_version < 160000:
             return
-        rows = self._target.execute(
-            "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
-            "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
-            [[text for *_, text in batch], column.type.sql],
-        )
-        for number, message in rows.fetchall():
+        with session.transaction(self._target):
+            rows = self._target.execute(
+                "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
+                "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
+                [[text for *_, text in batch], column.type.sql],
+            ).fetchall()
+        for number, message in rows:
             where, key, value, _ = batch[number - 1]
             name = self._table_of(column)
             yield key, BadValue(name, column.source, where, show(value), message), True
@@ -172,17 +177,17 @@ class Preflight:
                 reason = "the column is NOT NULL in PostgreSQL"
                 self._add(BadValue(table.source.name, source.name, where, "NULL", reason))
 
-    # --- keys that are there twice ----------------------------------------------
+    # --- duplicate keys ---------------------------------------------------------
 
     def _duplicates(self, table: TablePlan, *, exact: bool) -> None:
-        """Keys that are spelled in several ways are compared only if ``exact``."""
-        # A key that is promised twice is looked at once.
+        """Keys with several spellings are compared only if ``exact``."""
+        # Two constraints on the same key are checked once.
         for unique in {(u.columns, u.folds, u.predicate): u for u in table.uniques}.values():
             planned = [table.column(name) for name in unique.columns]
             columns = [column for column in planned if column is not None]
             plain = all(is_plain(column) for column in columns)
-            if any(family(column.type) is None for column in columns):
-                continue  # PostgreSQL alone knows
+            if any(column.type.kind.family is None for column in columns):
+                continue  # PostgreSQL alone can compare them
             if exact if not plain else not _is_unique_already(table, unique):
                 self._find_duplicates(table, unique)
 
@@ -195,7 +200,7 @@ class Preflight:
             try:
                 rows = self._source.cursor().execute(self._keys.repeated(table, unique, there))
             except sqlite3.OperationalError:
-                return  # a predicate that SQLite cannot read; PostgreSQL checks it
+                return  # SQLite cannot read the predicate; PostgreSQL checks it
             for row in rows:
                 if self.plan.options.on_bad_value == "skip":
                     self.rows.skip(table, row[:count])
@@ -209,7 +214,7 @@ class Preflight:
 
 
 def _is_unique_already(table: TablePlan, unique: UniqueKey) -> bool:
-    """Whether SQLite itself vouches for it."""
+    """Whether SQLite itself enforces it."""
     wanted = set(unique.columns)
     if table.source.rowid_alias in wanted or set(table.source.primary_key) == wanted:
         return True

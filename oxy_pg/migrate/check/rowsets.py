@@ -1,7 +1,7 @@
 """
-Rows that stay behind and values that are emptied, kept in temporary tables of the source.
+Rows that are skipped and values that are emptied, kept in temporary tables of the source.
 
-However many there are, they need no memory; and SQLite can leave them out of a query.
+They need no memory, however many they are, and SQLite can exclude them from a query.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from oxy_pg.migrate.plan.plan import TablePlan
 
-NUMBERS = itertools.count(1)  # of temporary tables: a connection is looked at more than once
+NUMBERS = itertools.count(1)  # of temporary tables: there may be several RowSets of one connection
 
 
 class RowSets:
     """
-    The rows that are treated in another way than all the others.
+    The rows that are not moved as they are.
 
-    ``skipped`` has the temporary table of those that stay behind, by table;
+    ``skipped`` has the temporary table of those that are skipped, by table;
     ``nulled`` those of the rows in which a column is emptied, by table and column;
     ``emptied`` counts them by table, column and reason.
     """
@@ -53,30 +53,30 @@ class RowSets:
         marks = ", ".join("CAST(? AS TEXT)" if is_text else "?" for is_text in broken)
         self._source.execute(f"INSERT OR IGNORE INTO temp.{names} VALUES ({marks})", values)
 
-    # --- rows that stay behind ----------------------------------------------------
+    # --- rows that are skipped -----------------------------------------------------
 
     def skip_table(self, table: TablePlan) -> str:
-        """Return the name of the temporary table for the rows of ``table`` that stay behind."""
+        """Return the name of the temporary table for the rows of ``table`` that are skipped."""
         if table.source.name not in self.skipped:
             self.skipped[table.source.name] = self.temporary(table)
         return self.skipped[table.source.name]
 
     def skip(self, table: TablePlan, key: tuple[Any, ...]) -> None:
-        """Leave one row behind."""
+        """Skip one row."""
         self.keep(self.skip_table(table), key)
 
     def skip_all(self, table: TablePlan, query: str) -> int:
-        """Leave the rows behind whose identities a query gives; return how many were new."""
+        """Skip the rows whose identities a query returns; return how many were new."""
         names = self.skip_table(table)
         return self._source.execute(f"INSERT OR IGNORE INTO temp.{names} {query}").rowcount
 
     def forget_empty(self, table: TablePlan) -> None:
-        """Spare the queries a look into a table that holds nothing."""
+        """Spare the queries the lookup in a table without rows."""
         if not self.count(table):
             self.skipped.pop(table.source.name, None)
 
     def count(self, table: TablePlan) -> int:
-        """Count the rows of a table that stay behind."""
+        """Count the rows of a table that are skipped."""
         names = self.skipped.get(table.source.name)
         if names is None:
             return 0
@@ -84,7 +84,7 @@ class RowSets:
         return int(row[0])
 
     def moving(self, table: TablePlan, alias: str) -> str:
-        """Return the condition that a row does not stay behind."""
+        """Return the condition that a row is not skipped."""
         names = self.skipped.get(table.source.name)
         return "TRUE" if names is None else f"NOT {is_among(table, names, alias)}"
 
@@ -97,7 +97,7 @@ class RowSets:
             self.emptied[table.source.name, column, why] += count
 
     def empty_all(self, table: TablePlan, columns: list[str], query: str, why: str) -> None:
-        """Let columns be NULL in the rows whose identities a query gives."""
+        """Let columns be NULL in the rows whose identities a query returns."""
         names = self.temporary(table)
         count = self._source.execute(f"INSERT OR IGNORE INTO temp.{names} {query}").rowcount
         for column in columns:

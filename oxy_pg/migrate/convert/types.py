@@ -11,144 +11,39 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.migrate.convert.kind import Declaration, Facts, Kind, PgType
+from oxy_pg.migrate.convert.kinds import booleans, documents, numbers, strings, times, uuids
+from oxy_pg.migrate.convert.kinds.other import OTHER
+from oxy_pg.migrate.convert.options import OPTIONS
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-@dataclass(frozen=True, slots=True)
-class PgType:
-    """
-    A PostgreSQL type: how SQL spells it, and how its values are treated.
-
-    ``kind`` is one of KINDS, or ``other`` for types that PostgreSQL itself
-    must judge. ``size`` is the length of varchar(n) and char(n), the precision
-    of numeric, or the fraction digits of a time; ``scale`` belongs to numeric.
-    """
-
-    kind: str
-    sql: str
-    size: int | None = None
-    scale: int | None = None
-
-    def __str__(self) -> str:
-        return self.sql
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """
-    What the values of one column are.
-
-    ``offsets`` counts texts that end like a time with an offset from UTC,
-    ``longest`` is in characters, ``least`` and ``greatest`` are of numbers.
-    """
-
-    nulls: int = 0
-    integers: int = 0
-    reals: int = 0
-    texts: int = 0
-    blobs: int = 0
-    longest: int = 0
-    least: float = 0
-    greatest: float = 0
-    offsets: int = 0
-    bits: bool = True  # every integer is 0 or 1
-    whole: bool = True  # every integer survives as a double
-    decimals: int = 0  # the most fraction digits of any real, capped
-
-    @property
-    def values(self) -> int:
-        """How many are not NULL."""
-        return self.integers + self.reals + self.texts + self.blobs
-
-
-SIMPLE = {
-    kind: PgType(kind, sql)
-    for kind, sql in {
-        "smallint": "smallint",
-        "integer": "integer",
-        "bigint": "bigint",
-        "real": "real",
-        "double": "double precision",
-        "numeric": "numeric",
-        "text": "text",
-        "bytea": "bytea",
-        "boolean": "boolean",
-        "date": "date",
-        "time": "time",
-        "timestamp": "timestamp",
-        "timestamptz": "timestamptz",
-        "uuid": "uuid",
-        "json": "json",
-        "jsonb": "jsonb",
-    }.items()
-}
-KINDS = frozenset({*SIMPLE, "varchar", "char", "other"})
-
-# What a declaration means, lower case and without its arguments. Who writes it: SQLite's own
+KINDS: tuple[Kind, ...] = (
+    *numbers.KINDS,
+    *strings.KINDS,
+    *booleans.KINDS,
+    *times.KINDS,
+    *uuids.KINDS,
+    *documents.KINDS,
+)
+_NAMED = {name: kind for kind in KINDS for name in (kind.name, kind.type.sql, *kind.spellings)}
+# What a declaration means, without its arguments unless they matter. Who writes it: SQLite's own
 # documentation, SQLAlchemy, Django, Rails, Prisma, SeaORM, Laravel, EF Core, Go's GORM.
-_MEANINGS = {
-    "bigint": """
-        int integer bigint int2 int4 int8 smallint mediumint tinyint serial bigserial
-        unsigned_big_int big_int integer_unsigned bigint_unsigned smallint_unsigned int_unsigned
-        tinyint_unsigned mediumint_unsigned
-    """,
-    "double": "real double double_precision float float4 float8 double_unsigned",
-    "numeric": "numeric decimal dec number money decimal_text real_money numeric_text",
-    "text": """
-        text clob tinytext mediumtext longtext string ntext character_large_object enum set citext
-        name nclob enum_text
-    """,
-    "varchar": """
-        varchar nvarchar character_varying varying_character char nchar character varchar2
-        native_character national_character_varying nvarchar2 bpchar
-    """,
-    "bytea": """
-        blob binary varbinary bytea tinyblob mediumblob longblob image bytes varbinary_blob
-        binary_blob raw
-    """,
-    "boolean": "bool boolean",
-    "date": "date date_text",
-    "time": "time time_text time_without_time_zone",
-    "timestamp": """
-        datetime timestamp datetime_text timestamp_text datetime2 smalldatetime
-        timestamp_without_time_zone timestamp_without_timezone_text
-    """,
-    "timestamptz": """
-        timestamptz timestamp_with_time_zone timestamp_with_timezone
-        timestamp_with_timezone_text timestamptz_text datetimeoffset timestamp_with_time_zone_text
-    """,
-    "uuid": "uuid uuid_text uuid_blob guid uniqueidentifier",
-    "json": "json json_text",
-    "jsonb": "jsonb jsonb_text",
-}
-_DECLARED = {word: kind for kind, words in _MEANINGS.items() for word in words.split()}
+_DECLARED = {word: kind for kind in KINDS for word in kind.declarations.split()}
 
 _DECLARATION = re.compile(
     r"\s*([^(]*?)\s*(?:\(\s*([+-]?\d+)\s*(?:,\s*([+-]?\d+)\s*)?\))?\s*([^()]*)\Z"
 )
 
 
-def parse_declaration(declared: str) -> tuple[str, int | None, int | None]:
+def parse_declaration(declared: str) -> Declaration:
     """Split ``VARCHAR(20)`` into its lower-case name and its arguments."""
     match = _DECLARATION.match(declared)
     if match is None:
-        return declared.partition("(")[0].strip().lower(), None, None
+        return Declaration(declared.partition("(")[0].strip().lower())
     words = f"{match[1]} {match[4]}".lower().split()
     size, scale = (None if part is None else int(part) for part in match.group(2, 3))
-    return "_".join(words), size, scale
-
-
-def declared_kind(declared: str) -> str | None:
-    """Return what a declaration means, or None when only the content can tell."""
-    name, size, _ = parse_declaration(declared)
-    if name == "tinyint" and size == 1:
-        return "boolean"  # Laravel and MySQL's dumps
-    return _DECLARED.get(name)
+    return Declaration("_".join(words), size, scale)
 
 
 def choose(declared: str, facts: Facts) -> PgType:
@@ -159,82 +54,29 @@ def choose(declared: str, facts: Facts) -> PgType:
     way; values that do not fit then are an error. Wider than declared is
     chosen only where that keeps every value: a longer text, more digits.
     """
-    kind = declared_kind(declared)
-    _, size, scale = parse_declaration(declared)
+    read = parse_declaration(declared)
+    kind = _DECLARED.get(f"{read.name}({read.size})") or _DECLARED.get(read.name)
     if kind is None:
         return _by_content(facts)
-    if kind == "varchar":
-        return _varchar(size, facts)
-    if kind == "numeric":
-        return _numeric(size, scale, facts)
-    if kind in {"timestamp", "date"} and _is_instant(kind, facts):
-        return SIMPLE["timestamptz"]
-    if kind == "boolean" and parse_declaration(declared)[0] == "tinyint" and not facts.bits:
-        return SIMPLE["bigint"]
-    if kind in {"text", "bytea"} and facts.values == max(facts.texts, facts.blobs) > 0:
-        # A column of one class only is that class, whatever was declared: nothing is lost.
-        return SIMPLE["text" if facts.texts else "bytea"]
-    return SIMPLE[kind]
-
-
-def _varchar(size: int | None, facts: Facts) -> PgType:
-    if facts.values and facts.values == facts.blobs:
-        return SIMPLE["bytea"]
-    # char(n) too: PostgreSQL's char pads with blanks, SQLite's does not.
-    if size is None or size < 1 or size > 10_485_760 or facts.longest > size:
-        return SIMPLE["text"]
-    return PgType("varchar", f"varchar({size})", size)
-
-
-def _numeric(size: int | None, scale: int | None, facts: Facts) -> PgType:
-    scale = scale or 0
-    fits = size is not None and 0 < size <= 1000 and 0 <= scale <= size
-    if not fits or facts.texts or facts.decimals > scale or size is None:
-        return SIMPLE["numeric"]
-    if max(abs(facts.least), abs(facts.greatest)) >= 10.0 ** (size - scale):
-        return SIMPLE["numeric"]
-    return PgType("numeric", f"numeric({size},{scale})", size, scale)
-
-
-def _is_instant(kind: str, facts: Facts) -> bool:
-    # An offset, or a count of seconds since 1970 in UTC, names an instant.
-    if kind == "date":
-        return False
-    return facts.offsets > 0 or facts.integers > 0 or facts.reals > 0
+    if kind.is_loose and facts.values:
+        # A column of bytes alone, or of texts alone, is that: nothing is lost.
+        if facts.values == facts.blobs:
+            return strings.BYTEA.type
+        if facts.values == facts.texts and kind.is_binary:
+            return strings.TEXT.type
+    return kind.choose(read, facts)
 
 
 def _by_content(facts: Facts) -> PgType:
     if facts.blobs:
-        return SIMPLE["bytea"]
+        return strings.BYTEA.type
     if facts.texts or not facts.values:
-        return SIMPLE["text"]
+        return strings.TEXT.type
     if not facts.reals:
-        return SIMPLE["bigint"]
+        return numbers.BIGINT.type
     # A double holds whole numbers exactly up to 2**53; numeric holds every integer and double.
-    return SIMPLE["double" if facts.whole else "numeric"]
+    return (numbers.DOUBLE if facts.whole else numbers.NUMERIC).type
 
-
-_SPELLINGS: Mapping[str, str] = {
-    "int2": "smallint",
-    "int4": "integer",
-    "int": "integer",
-    "int8": "bigint",
-    "float4": "real",
-    "float8": "double",
-    "float": "double",
-    "double precision": "double",
-    "decimal": "numeric",
-    "string": "text",
-    "character varying": "varchar",
-    "character": "char",
-    "bpchar": "char",
-    "bool": "boolean",
-    "blob": "bytea",
-    "datetime": "timestamp",
-    "time without time zone": "time",
-    "timestamp without time zone": "timestamp",
-    "timestamp with time zone": "timestamptz",
-}
 
 _PG_TYPE = re.compile(
     r"\s*([a-z0-9 _]+?)\s*(?:\((\d+)(?:\s*,\s*(-?\d+))?\))?\s*( with(?:out)? time zone)?\s*\Z"
@@ -243,24 +85,18 @@ _PG_TYPE = re.compile(
 
 def parse_type(spelled: str) -> PgType:
     """
-    Read a type as PostgreSQL's ``format_type`` spells it; what is not known becomes ``other``.
+    Read a type as PostgreSQL's ``format_type`` spells it; what is not known becomes OTHER.
 
     >>> parse_type("character varying(20)")
-    PgType(kind='varchar', sql='character varying(20)', size=20, scale=None)
+    PgType(kind=VARCHAR, sql='character varying(20)', size=20, scale=None)
     """
     match = _PG_TYPE.match(spelled.lower())
-    if match is None:
-        return PgType("other", spelled)
-    name = match[1] + (match[4] or "")
-    kind = _SPELLINGS.get(name, name)
-    if kind not in KINDS:
-        return PgType("other", spelled)
+    kind = _NAMED.get(match[1] + (match[4] or "")) if match else None
+    if match is None or kind is None:
+        return PgType(OTHER, spelled)
     size = int(match[2]) if match[2] else None
-    scale = int(match[3]) if match[3] else (0 if kind == "numeric" and size else None)
-    if kind == "char" and size is None:
-        size = 1
-    sql = SIMPLE[kind].sql if spelled.lower() in _SPELLINGS and kind in SIMPLE else spelled
-    return PgType(kind, sql, size, scale)
+    scale = int(match[3]) if match[3] else None
+    return kind.parsed(spelled, size, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,27 +107,26 @@ class Cast:
     option: str | None = None
 
 
-# How the values of a column are read, written after the type: "timestamptz:ms".
-CAST_OPTIONS = {
-    "s": "seconds since 1970",
-    "ms": "milliseconds since 1970",
-    "us": "microseconds since 1970",
-    "ns": "nanoseconds since 1970",
-    "julian": "Julian day numbers",
-    "strip_nul": "NUL characters are removed from text",
-    "replace_nul": "NUL characters in text become U+FFFD",
-    "utf8": "text becomes bytes, and bytes text, as UTF-8",
-}
-
-
 def parse_cast(spelled: str) -> Cast:
-    """Read ``type`` or ``type:option``; raises ConfigurationError for an unknown option."""
+    """
+    Read ``type`` or ``type:option``.
+
+    Raises ConfigurationError for an option that does not exist, or that means
+    nothing for the type.
+    """
     name, found, option = spelled.rpartition(":")
     if not found or name.endswith(":"):
         return Cast(parse_type(spelled.strip()))
-    if option not in CAST_OPTIONS:
+    if option not in OPTIONS:
         raise ConfigurationError(
             f"The cast {spelled!r} has the unknown option {option!r}. "
-            f"Known are: {', '.join(CAST_OPTIONS)}."
+            f"The options are: {', '.join(OPTIONS)}."
         )
-    return Cast(parse_type(name.strip()), option)
+    type_ = parse_type(name.strip())
+    if option not in type_.kind.options:
+        allowed = [known for known in OPTIONS if known in type_.kind.options]
+        raise ConfigurationError(
+            f"The cast {spelled!r} has the option {option!r}, which means nothing for {type_}. "
+            + (f"Its options are: {', '.join(allowed)}." if allowed else "It has no options.")
+        )
+    return Cast(type_, option)

@@ -1,1 +1,1 @@
-"""The one transaction that writes: tables, rows, indexes, sequences, and their verification."""
+"""The transaction that writes: tables, rows, indexes, sequences, and the verification."""

@@ -1,8 +1,8 @@
 """
-The rows: out of SQLite as COPY takes them, into PostgreSQL as they come.
+The rows: read from SQLite in the form that COPY takes, and sent to PostgreSQL.
 
 Records of binary COPY (records.py) where every value allows it, else lines of
-text. Others read while this thread sends, so that both sides work at once.
+text. Readers work while this thread sends, so that both databases are busy at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GROUP = 50  # columns to a concatenation: SQLite limits the depth of an express
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of one table."""
+    """What was written into one table."""
 
     rows: int
     bytes: int
@@ -46,7 +46,7 @@ class Loaded:
 
 
 class Reading(NamedTuple):
-    """A table on its way out of SQLite: for COPY, its columns, the options and what it takes."""
+    """A table that is being read: its columns and options for COPY, and the data."""
 
     columns: Sequence[ColumnPlan]
     options: LiteralString
@@ -59,8 +59,9 @@ class Loader:
     """
     Reads the tables of a plan as COPY takes them.
 
-    ``skipped`` names the temporary tables of rows that stay behind, ``nulled``
-    those of references that are emptied, by source table and column.
+    ``skipped`` names the temporary tables of rows that are skipped, by source
+    table, ``nulled`` those of rows in which a column becomes NULL, by source
+    table and column.
     """
 
     def __init__(
@@ -96,20 +97,23 @@ class Loader:
         options = f"FORMAT csv, DELIMITER '\t', QUOTE '{codec.QUOTE}'"
         return Reading(table.loaded, options, Ahead([self.lines(table)]))
 
-    def _convert(self, number: int, kind: str, raw: Any) -> str | None:
+    def _convert(self, number: int, storage: str, raw: Any) -> str | None:
         column = self._slow[number]
         try:
-            value = values.decode(raw, self._plan.encoding) if kind == "text" else raw
+            value = values.decode(raw, self._plan.encoding) if storage == "text" else raw
             text = values.to_text(value, column.type, column.survey.option)
         except Unfit:
             if self._plan.options.on_bad_value != "null":
                 raise
             self.changes[self._tables[number], column.source, "emptied: it did not fit"] += 1
             return None
+        what = ""
         if isinstance(value, str) and "\0" in value:
-            self.changes[self._tables[number], column.source, "NUL characters taken out"] += 1
-        elif column.type.kind in {"text", "varchar"} and not isinstance(value, str):
-            self.changes[self._tables[number], column.source, "numbers became text"] += 1
+            what = "NUL characters removed or replaced"
+        elif column.type.kind.is_text and not isinstance(value, str):
+            what = "numbers became text"
+        if what:
+            self.changes[self._tables[number], column.source, what] += 1
         return codec.quote(text)
 
     def query(self, table: TablePlan) -> str:
@@ -136,10 +140,10 @@ class Loader:
         empties = self._nulled.get((table.source.name, column.source), [])
         empty = "".join(f" OR {is_among(table, names, 't')}" for names in empties)
         if column.survey.nulls or empty:
-            # Asked first, because hex(NULL) is an empty text.
+            # NULL comes first, because hex(NULL) is an empty text.
             text = f"CASE WHEN {name} ISNULL{empty} THEN '' ELSE {text} END"
         if fast is None or column.survey.unfit:
-            text = f"coalesce({text}, '')"  # emptied, because it did not fit
+            text = f"coalesce({text}, '')"  # NULL, because it did not fit
         return f"({text})"
 
     def _slow_field(self, table: TablePlan, column: ColumnPlan, name: str) -> str:
@@ -172,7 +176,7 @@ class Loader:
 def insert_defaults(
     connection: psycopg.Connection[Any], schema: str, table: TablePlan, rows: int
 ) -> Loaded:
-    """Insert as many rows as a table of the source has of which no column is to be written."""
+    """Insert the rows of a table of which no column is written."""
     began = time.perf_counter()
     statement = sql.SQL("INSERT INTO {} SELECT FROM generate_series(1, {})").format(
         sql.Identifier(schema, table.target), rows
@@ -196,7 +200,7 @@ def copy_table(
     began = time.perf_counter()
     rows = size = 0
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in reading.columns)
-    # FREEZE spares every row a second write later; allowed only where nobody else can look yet.
+    # FREEZE spares a second write of every row; allowed only where no other session sees the table.
     statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({}, FREEZE {})").format(
         target, columns, sql.SQL(reading.options), sql.Literal(fresh)
     )

@@ -1,4 +1,4 @@
-"""Pieces of a table, made ahead by threads of their own and handed out in their order."""
+"""Pieces of a table, made in advance by threads and handed out in their order."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 Piece: TypeAlias = tuple[int, bytes]  # a number of rows, and what COPY takes for them
 Maker: TypeAlias = "Generator[tuple[int, Piece]]"
 
-_MOST = 16 * 1024 * 1024  # bytes that wait to be taken, unless a single row has more
+_MOST = 16 * 1024 * 1024  # bytes in the queue, unless a single row has more
 
 
 class Ahead:
     """
     The pieces of several makers, each run by a thread of its own.
 
-    A maker gives pieces with their place, and goes on to a later place when it
-    has given all of one; the places of all makers together are 0, 1, 2, … As a
-    context manager, it has ended all threads on leaving. What a maker raises
-    is raised where the pieces are taken.
+    A maker yields pieces with their place, and continues with a later place when
+    it has yielded all of one; the places of all makers together are 0, 1, 2, …
+    The context manager ends all threads on exit. What a maker raises is raised
+    where the pieces are taken.
     """
 
     def __init__(self, makers: Sequence[Maker]) -> None:
@@ -33,7 +33,7 @@ class Ahead:
         self._waiting: dict[int, deque[Piece]] = {}
         self._bytes = 0
         self._next = 0
-        self._done: set[int] = set()  # places of which everything has been given
+        self._done: set[int] = set()  # places whose pieces have all been put
         self._running = len(makers)
         self._error: BaseException | None = None
         self._stopped = False
@@ -97,7 +97,7 @@ class Ahead:
             self._changed.notify_all()
 
     def _put(self, place: int, piece: Piece) -> bool:
-        """Leave a piece to be taken; False when nobody wants it any more."""
+        """Queue a piece; False when no more are wanted."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._has_room(place))
             self._waiting.setdefault(place, deque()).append(piece)
@@ -106,5 +106,5 @@ class Ahead:
             return not self._stopped
 
     def _has_room(self, place: int) -> bool:
-        # Whoever has what is wanted next never waits.
+        # The maker of the piece that is needed next never waits.
         return self._bytes < _MOST or (place == self._next and not self._waiting.get(place))

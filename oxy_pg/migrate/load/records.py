@@ -1,5 +1,5 @@
 """
-A whole table the fast way: records of binary COPY, put together by SQLite.
+A whole table the fast way: records of binary COPY, built by SQLite.
 
 PostgreSQL reads them in a third of the time that lines of text take. They are
 for tables in which every value takes its column's fast way (codec.py); every
@@ -10,10 +10,10 @@ before each field its length in bytes, -1 for NULL. SQLite has no function that
 turns a number into bytes: struct.pack() is called for all the numbers that
 stand together, and SQLite puts its result and the texts one after the other.
 
-A range of rows is one query that returns a single value: to step from row to
-row in Python would take half as long again. Several readers (readers.py) take
-the ranges in turn; as threads they would wait for each other at each
-struct.pack(), as processes they do not.
+A range of rows is one query that returns a single value: to fetch row by row in
+Python would take half as long again. Several readers (source/readers.py) take
+the ranges in turn; threads would wait for each other at each struct.pack(),
+processes do not.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ _MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
 _MOST_ARGUMENTS = 90  # of a function: 100 in older versions of SQLite
 _NULL = "x'ffffffff'"
 
-# Some versions of SQLite end the outcome of group_concat() at a NUL.
+# In some versions of SQLite the result of group_concat() ends at a NUL.
 _PROBE = "SELECT CAST(group_concat(x || x'ff', '') AS BLOB) FROM (SELECT x'610062' AS x)"
 
 
 def possible(reader: sqlite3.Connection, table: TablePlan) -> bool:
-    """Tell whether every row of a table can be a record made by SQLite."""
+    """Whether SQLite can build a record of every row of a table."""
     return (
         table.source.has_rowid
         and 0 < len(table.loaded) <= _MOST_COLUMNS
@@ -85,7 +85,7 @@ def columns(table: TablePlan) -> list[ColumnPlan]:
 
 
 class _Record:
-    """SQL that makes a record, out of the fields in their order."""
+    """SQL that builds a record of the fields in their order."""
 
     def __init__(self, count: int) -> None:
         self.formats: set[str] = set()
@@ -135,7 +135,7 @@ class _Range(NamedTuple):
 
 class Records:
     """
-    The records of a table, made by as many as read; ``here`` tells where ranges end.
+    The records of a table, made by all readers; ``here`` finds where ranges end.
 
     No piece is larger than some megabytes, unless a single row is.
     """
@@ -176,13 +176,13 @@ class Records:
                 finally:
                     asked.popleft()
         finally:
-            # Nobody wants them, but whoever asks next must not get them.
+            # The answers are of no use, but must not be read as answers to later questions.
             for _ in asked:
                 with contextlib.suppress(sqlite3.Error, MigrationError):
                     reader.receive()
 
     def _ask(self, reader: Reader, asked: deque[tuple[int, _Range]]) -> bool:
-        """Have a reader begin on its next ranges; False when there is nothing to wait for."""
+        """Let a reader begin with its next ranges; False when there is nothing to wait for."""
         while len(asked) < _AT_ONCE and (taken := self._take()) is not None:
             reader.send(self._question(taken[1]))
             asked.append(taken)
@@ -212,7 +212,7 @@ class Records:
         return Question(self._query, parameters, self._packs, limit)
 
     def _pieces(self, range_: _Range, receive: Callable[[], tuple[Any, ...]]) -> Iterator[Piece]:
-        """Give what is received: one piece, or if that is too much, the range in halves."""
+        """Yield what is received: one piece, or if it is too large, the range in halves."""
         try:
             count, made = receive()
         except sqlite3.DataError:
@@ -222,7 +222,7 @@ class Records:
             return
         if count:
             self._rows = max(1, min(4 * count, count * _PIECE // len(made)))
-        # Also where there is no row: every place has a piece (ahead.py).
+        # Also where there is no row: every place has a piece (prefetch.py).
         yield count, made or b""
 
     def _halves(self, range_: _Range) -> Iterator[Piece]:

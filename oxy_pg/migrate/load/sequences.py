@@ -1,8 +1,8 @@
 """
-Sequences that go on where SQLite's keys ended.
+Sequences, which continue where SQLite's keys ended.
 
-They are found through the catalogs, whatever they are called, and moved with
-ALTER SEQUENCE … RESTART: unlike setval() it is undone by a rollback.
+They are found through the catalogs, not by their names, and set with ALTER
+SEQUENCE … RESTART, which a rollback undoes; it does not undo setval().
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.report.values import SequenceReport
-from oxy_pg.migrate.target import ident
+from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     import psycopg
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def advance(connection: psycopg.Connection[Any], plan: Plan) -> tuple[SequenceReport, ...]:
-    """Set every sequence behind a filled column to what comes next; return them."""
+    """Set every sequence of a filled column to its next number; return them."""
     done = []
     for table in plan.tables:
         for column, name in _sequences(connection, plan, table):

@@ -1,7 +1,7 @@
 """
-The writing half of a migration: one transaction of the target.
+The transaction of the target that does all the writing.
 
-Pre-data, COPY, post-data, verification: whatever ends it, the target is as it was.
+Pre-data, COPY, post-data, verification, commit. If it does not get there, the target is as it was.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from psycopg import sql
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
-from oxy_pg.migrate.report import values
-from oxy_pg.migrate.target import ident
+from oxy_pg.migrate.plan.plan import KEYS_RESTORED
+from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
+from oxy_pg.migrate.target import session
+from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Progress, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oxy_pg.migrate import target
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.load import Reading
     from oxy_pg.migrate.plan.plan import Plan, Statement, TablePlan
     from oxy_pg.migrate.source.readers import Readers
+    from oxy_pg.migrate.target.set_aside import SetAside
 
 _log = logging.getLogger("oxy_pg")
 
@@ -37,7 +39,7 @@ class Transaction:
     """
     Carries a plan out; ``run`` does it, once.
 
-    ``doing`` says what it is at, for the message when it fails.
+    ``doing`` is its current step, for the message when it fails.
     """
 
     def __init__(
@@ -58,14 +60,14 @@ class Transaction:
         self.loaded: dict[str, Loaded] = {}
         self._filled: set[str] = set()  # tables, by their names in the target
         self._waiting = list(plan.post_data)
-        self.in_order: set[str] = set()  # tables whose rows lie as they were written
+        self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
         self.skipped: list[Skipped] = []
-        self.sequences: tuple[values.SequenceReport, ...] = ()
-        self.verified = values.Verification(plan.options.verify, 0, 0, 0)
+        self.sequences: tuple[SequenceReport, ...] = ()
+        self.verified = Verification(plan.options.verify, 0, 0, 0)
 
     def run(self) -> None:
         """Write, compare, commit. Raises what PostgreSQL says, and MigrationError's children."""
-        with self.server.transaction():
+        with session.transaction(self.server, writes=True):
             self._write()
             self.doing = "commit to"
 
@@ -87,7 +89,7 @@ class Transaction:
         self.server.execute(statement)
 
     def _open_tables(self) -> dict[str, tuple[int, int]]:
-        """Lock the tables that are there, and look again whether they are empty."""
+        """Lock the existing tables, and check again whether they are empty."""
         self.doing = "lock the tables of"
         before: dict[str, tuple[int, int]] = {}
         full = []
@@ -110,7 +112,7 @@ class Transaction:
             raise TargetNotEmpty(tuple(full))
         return before
 
-    def _put_aside(self) -> list[target.SetAside]:
+    def _put_aside(self) -> list[SetAside]:
         self.doing = "set aside the constraints of"
         done = []
         for aside in self.plan.set_aside:
@@ -118,7 +120,7 @@ class Transaction:
                 with self.server.transaction():
                     self._execute(aside.remove)
             except (pg.DependentObjectsStillExist, pg.InsufficientPrivilege) as error:
-                # Something stands on it (a view grouped by the key): the load is slower, no more.
+                # Another object depends on it (a view grouped by the key): the load is only slower.
                 _log.info("%s stays in place: %s", aside.what, error.diag.message_primary)
             else:
                 done.append(aside)
@@ -142,7 +144,7 @@ class Transaction:
         if self.plan.options.if_not_empty == "append" and table.existing.has_rows:
             return False
         try:
-            # Empty as it is: a new file that needs no write-ahead log until the commit.
+            # It is empty, and gets a new file that needs no write-ahead log until the commit.
             with self.server.transaction():
                 self._execute(f"TRUNCATE {ident(self.plan.schema, table.target)}")
         except (pg.FeatureNotSupported, pg.InsufficientPrivilege):
@@ -150,7 +152,7 @@ class Transaction:
         return True
 
     def _load(self) -> None:
-        """Fill the tables, and build what is on a table as soon as that can be done."""
+        """Fill the tables, and build the indexes and constraints of each as soon as possible."""
         with ExitStack() as readings:
             reading = self._begin_reading(0, readings)
             for number, table in enumerate(self.plan.tables):
@@ -191,17 +193,21 @@ class Transaction:
         self.loaded[name] = loaded
         on_rows(loaded.rows, loaded.bytes, "table")
 
-    def _post_data(self, aside: list[target.SetAside]) -> None:
+    def _post_data(self, aside: list[SetAside]) -> None:
         self.doing = "build indexes and constraints on"
         self.on_progress(Progress("index", of=len(self.plan.tables)))
         self._post_statements()
-        order = {3: 0, 2: 1, 1: 2, 0: 3}  # indexes, keys, foreign keys, triggers
-        for put in sorted(aside, key=lambda put: order[put.phase]):
-            for restore in put.restore:
-                self._execute(restore)
+        for phase in (3, 2, 1, 0):  # indexes, keys, foreign keys, triggers
+            for put in aside:
+                if put.phase == phase:
+                    for restore in put.restore:
+                        self._execute(restore)
+            if phase == 2:
+                self._filled.add(KEYS_RESTORED)
+                self._post_statements()
 
     def _post_statements(self) -> None:
-        """Execute the statements, in their order, whose tables are filled."""
+        """Execute, in their order, the statements whose tables are filled."""
         ready = [statement for statement in self._waiting if statement.after <= self._filled]
         self._waiting = [
             statement for statement in self._waiting if not statement.after <= self._filled
@@ -216,11 +222,14 @@ class Transaction:
         try:
             with self.server.transaction():
                 self._execute(statement.sql)
-        except psycopg.OperationalError:
-            raise
         except psycopg.Error as error:
+            # A limit of PostgreSQL's (class 54) is about this object, the others about the server.
+            limit = (error.sqlstate or "").startswith("54")
+            if isinstance(error, psycopg.OperationalError) and not limit:
+                raise
             reason = f"PostgreSQL refuses it: {error.diag.message_primary}"
-            self.skipped.append(Skipped(statement.kind, statement.name, reason))
+            made = statement.source_sql
+            self.skipped.append(Skipped(statement.what, statement.name, reason, made))
 
     def _verify(self, before: dict[str, tuple[int, int]]) -> None:
         self.doing = "verify the rows of"
@@ -236,7 +245,7 @@ class Transaction:
             left = self.preflight.rows.count(table)
             wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
-            counts.append(values.Count(table.source.name, table.rows, found, kept, left))
+            counts.append(Count(table.source.name, table.rows, found, kept, left))
             rows += found - kept
             if found != wanted:
                 differences.append(
@@ -250,6 +259,6 @@ class Transaction:
                 cells += (found - kept) * len(table.columns)
         if differences:
             raise VerificationFailed(tuple(differences))
-        self.verified = values.Verification(
+        self.verified = Verification(
             self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
         )

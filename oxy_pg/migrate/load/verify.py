@@ -1,10 +1,10 @@
 """
-What arrived is what was there: compared before the commit.
+The verification: source and target are compared before the commit.
 
 ``counts`` compares the number of rows. ``full`` also streams both sides and
 compares every value: rows arrive in the order in which they were read, so a
-table that was filled from nothing is compared row by row; one that had rows
-before, by a sum over the digests of all rows, in any order.
+table that was empty is compared row by row; one that had rows already, by a
+sum over the digests of all rows, in any order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from psycopg import sql
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate.check.rowsets import is_among
 from oxy_pg.migrate.convert import values
-from oxy_pg.migrate.convert.equality import canonical
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact, exact_text, readable, row_name, show
@@ -44,7 +43,7 @@ def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
 
 
 class Comparison:
-    """The source's rows as they should stand in the target."""
+    """The source's rows as they should be in the target."""
 
     def __init__(self, source: sqlite3.Connection, rows: RowSets) -> None:
         self._source = source
@@ -71,8 +70,8 @@ class Comparison:
         emptied = self._rows.nulled.get((table.source.name, column), [])
         if not emptied:
             return name
-        gone = " OR ".join(is_among(table, names, "t") for names in emptied)
-        return f"CASE WHEN NOT ({gone}) THEN {name} END"
+        is_emptied = " OR ".join(is_among(table, names, "t") for names in emptied)
+        return f"CASE WHEN NOT ({is_emptied}) THEN {name} END"
 
 
 def _expected(raw: Any, column: ColumnPlan) -> str | None:
@@ -90,8 +89,10 @@ def _as_spelled(
     table: TablePlan,
     rows: Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]],
 ) -> Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
-    """Let PostgreSQL spell the values of types that it alone knows, as it does in what it sends."""
-    others = [n for n, column in enumerate(table.columns) if column.type.kind == "other"]
+    """Let PostgreSQL spell the values of types without a kind, as it does in its output."""
+    others = [
+        n for n, column in enumerate(table.columns) if column.type.kind.is_spelled_by_postgres
+    ]
     if not others:
         yield from rows
         return
@@ -114,18 +115,19 @@ def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
         return True
     if wanted is None or found is None:
         return False
-    return canonical(wanted, column.type) == canonical(found, column.type)
+    canonical = column.type.kind.canonical
+    return canonical(wanted) == canonical(found)
 
 
 def arrived(
     connection: psycopg.Connection[Any], schema: str, table: TablePlan
 ) -> Iterator[tuple[str | None, ...]]:
-    """Yield the target's rows as text, in the order in which they lie."""
+    """Yield the target's rows as text, in their physical order."""
     columns = sql.SQL(", ").join(
         sql.SQL("{}::text").format(sql.Identifier(column.target)) for column in table.columns
     )
     query = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(schema, table.target))
-    # A cursor of the server is read in one process, page after page; COPY would hand out the rows
+    # A cursor of the server is read in one process, page after page; COPY would give the rows
     # one by one, which takes ten times as long.
     with connection.cursor(name="oxy_pg_verify") as cursor:
         cursor.itersize = _FETCHED
@@ -136,7 +138,7 @@ def compare_rows(
     connection: psycopg.Connection[Any], plan: Plan, comparison: Comparison, table: TablePlan
 ) -> int:
     """
-    Compare a table that was filled from nothing, row by row; return the number of rows.
+    Compare a table that was empty, row by row; return the number of rows.
 
     Raises VerificationFailed.
     """
@@ -167,7 +169,7 @@ def compare_rows(
 
 def _digest(row: tuple[str | None, ...], table: TablePlan) -> int:
     meant = [
-        None if text is None else canonical(text, column.type)
+        None if text is None else column.type.kind.canonical(text)
         for text, column in zip(row, table.columns, strict=True)
     ]
     return int.from_bytes(hashlib.blake2b(repr(meant).encode(), digest_size=16).digest())
@@ -185,7 +187,7 @@ def compare_digests(
     table: TablePlan,
     before: int,
 ) -> int:
-    """Compare a table that had rows before, whose digests add up to ``before``."""
+    """Compare a table that had rows already, whose digests add up to ``before``."""
     rows = 0
     wanted = before
     for _, row in _as_spelled(connection, table, comparison.expected(table)):

@@ -1,1 +1,1 @@
-"""What a migration will do, decided before anything is written: a value."""
+"""What a migration will do, decided before anything is written: the plan, a value."""

@@ -1,5 +1,5 @@
 """
-The statements that make tables (pre-data) and what stands on their rows (post-data).
+The statements that create tables (pre-data), and their keys, indexes and constraints (post-data).
 
 Manual: chapter 5, Data Definition.
 """
@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan.expressions import Uncertain, translate, translate_default
-from oxy_pg.migrate.plan.plan import ForeignKey, Statement, UniqueKey
+from oxy_pg.migrate.plan.plan import KEYS_RESTORED, ForeignKey, Statement, UniqueKey
 from oxy_pg.migrate.source import tokens
-from oxy_pg.migrate.target import ident
+from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.convert.types import PgType
-    from oxy_pg.migrate.plan.plan import ColumnPlan, Options, TablePlan
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.options import Options
+    from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
     from oxy_pg.migrate.source.schema import SourceForeignKey, SourceIndex
-    from oxy_pg.migrate.target import TargetSchema
+    from oxy_pg.migrate.target.catalog import TargetSchema
 
 
 @dataclass(slots=True)
 class Written:
-    """All statements, and the tables with what was decided on the way."""
+    """All statements, and the tables with the decisions that were made with them."""
 
     tables: list[TablePlan]
     pre_data: list[Statement]
@@ -55,8 +56,8 @@ class _Writer:
         self.indexes: dict[str, str] = {}  # of the source, and the target's tables they are on
         self.uniques: dict[str, list[UniqueKey]] = defaultdict(list)
 
-    def leave(self, kind: str, name: str, reason: str) -> None:
-        self.skipped.append(Skipped(kind, name, reason))
+    def skip(self, what: str, name: str, reason: str, sql: str | None = None) -> None:
+        self.skipped.append(Skipped(what, name, reason, sql))
 
     def name(self, relation: str) -> str:
         return ident(self.target.name, relation)
@@ -75,7 +76,7 @@ def write(
     compute: bool = True,
 ) -> Written:
     """
-    Write the statements for the tables that are to be created; note what stays behind.
+    Write the statements for the tables that are to be created; note what is skipped.
 
     Without ``compute``, generated columns become ordinary ones.
     """
@@ -129,17 +130,18 @@ def _generation(table: TablePlan, column: ColumnPlan, writer: _Writer | None) ->
         if writer is not None and not writer.compute:
             raise Uncertain("PostgreSQL cannot compute all of them")  # noqa: TRY301
         if writer is not None and _may_be_emptied(table, source.generated, writer.options):
-            raise Uncertain("what they come from is emptied in some rows")  # noqa: TRY301
+            raise Uncertain("a column that they are computed from is emptied in some rows")  # noqa: TRY301
         return _generated_as(table, column, source.generated)
     except Uncertain as reason:
         if writer is not None:
             name = f"{table.source.name}.{column.source}"
-            writer.leave("generated column", name, f"its values came along; {reason}")
+            made = f"GENERATED ALWAYS AS ({source.generated})"
+            writer.skip("generated column", name, f"its values are moved; {reason}", made)
         return None
 
 
 def _may_be_emptied(table: TablePlan, text: str, options: Options) -> bool:
-    """Whether SQLite computed it from values that PostgreSQL will not have."""
+    """Whether SQLite computed it from values that will be NULL in PostgreSQL."""
     used = {folded(token.value) for token in tokens.tokenize(text)}
     references = {folded(name) for key in table.source.foreign_keys for name in key.columns}
     unfit = {folded(column.source) for column in table.columns if column.survey.unfit}
@@ -150,7 +152,7 @@ def _may_be_emptied(table: TablePlan, text: str, options: Options) -> bool:
 
 
 def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:
-    if column.type.kind not in {"bigint", "double"}:
+    if not column.type.kind.computes_alike:
         raise Uncertain(f"its type is {column.type}")
     if column.survey.unfit:
         raise Uncertain(f"not all of them are {column.type}")
@@ -158,7 +160,7 @@ def _generated_as(table: TablePlan, column: ColumnPlan, text: str) -> str:
     alike = {
         name: (target, type_)
         for name, (target, type_) in _names(table).items()
-        if type_.kind == column.type.kind and name not in generated
+        if type_.kind is column.type.kind and name not in generated
     }
     return translate(text, alike)
 
@@ -182,10 +184,10 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
             line += f" DEFAULT {translate_default(source.default, column.type)}"
         except Uncertain as reason:
             name = f"{table.source.name}.{column.source}"
-            writer.leave("default", name, f"{source.default}: {reason}")
+            writer.skip("default", name, f"{source.default}: {reason}", source.default)
     if source.collation not in {"BINARY", "NOCASE"}:
         writer.warnings.append(
-            f"{table.source.name}.{column.source}: its collation {source.collation} is lost"
+            f"{table.source.name}.{column.source}: its collation {source.collation} is not kept"
         )
     if source.collation == "NOCASE":
         writer.warnings.append(
@@ -196,7 +198,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
 
 
 def _sequence(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
-    """Name the sequence behind an identity, where something else is called as it would be."""
+    """Name the sequence of an identity, where its usual name is in use."""
     usual = f"{table.target}_{column.target}_seq"
     name = shorten(usual, writer.taken | writer.indexes.keys())
     writer.taken.add(name)
@@ -204,7 +206,7 @@ def _sequence(table: TablePlan, column: ColumnPlan, writer: _Writer) -> str:
 
 
 def _is_identity(table: TablePlan, column: ColumnPlan) -> bool:
-    return table.source.rowid_alias == column.source and column.type.kind in {"bigint", "integer"}
+    return table.source.rowid_alias == column.source and column.type.kind.is_integer
 
 
 def _term(name: str, collation: str) -> str:
@@ -219,8 +221,8 @@ def _indexes(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         try:
             yield _index(table, index, writer)
         except Uncertain as reason:
-            kind = "unique index" if index.unique else "index"
-            writer.leave(kind, index.name, f"on {table.source.name}: {reason}")
+            what = "unique index" if index.unique else "index"
+            writer.skip(what, index.name, f"on {table.source.name}: {reason}", index.sql)
 
 
 def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
@@ -244,7 +246,9 @@ def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
     unique = "UNIQUE " if index.unique else ""
     on = f"{writer.table_name(table)} ({', '.join(terms)})"
     sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
-    return Statement("index", index.name, sql, _after(table), optional=not index.unique)
+    return Statement(
+        "index", index.name, sql, _after(table), optional=not index.unique, source_sql=index.sql
+    )
 
 
 def _after(*tables: TablePlan) -> frozenset[str]:
@@ -252,8 +256,8 @@ def _after(*tables: TablePlan) -> frozenset[str]:
 
 
 def _after_names(table: TablePlan, writer: _Writer) -> frozenset[str]:
-    # PostgreSQL chooses the names of keys, which begin as the table's does: whatever has such a
-    # name in the source comes first.
+    # PostgreSQL chooses the names of keys, which begin with the table's: indexes of the source that
+    # have such a name are created first.
     begins = table.target[:20]
     return _after(table) | {
         owner for name, owner in writer.indexes.items() if name.startswith(begins)
@@ -271,10 +275,10 @@ def _note_unique(table: TablePlan, index: SourceIndex, writer: _Writer) -> None:
 def _index_column(table: TablePlan, name: str, collation: str, *, unique: bool) -> str:
     column = table.column(name)
     if column is None:
-        raise Uncertain(f"its column {name} is not there")
-    if column.type.kind in {"json", "other"}:
+        raise Uncertain(f"there is no column {name}")
+    if not column.type.kind.is_ordered:
         raise Uncertain(f"{column.type} has no order")
-    folds = collation == "NOCASE" and unique and column.type.kind in {"text", "varchar"}
+    folds = collation == "NOCASE" and unique and column.type.kind.is_text
     return _term(column.target, "NOCASE" if folds else "BINARY")
 
 
@@ -285,7 +289,7 @@ def _index_term(table: TablePlan, index: SourceIndex, position: int) -> str:
         if inner.startswith(f"{function}(") and inner.endswith(")") and not index.unique:
             name = inner[len(function) + 1 : -1].strip('"`[]')
             column = table.column(name)
-            if column is not None and column.type.kind in {"text", "varchar"}:
+            if column is not None and column.type.kind.is_text:
                 return f"{function}({ident(column.target)})"
     return translate(text, _names(table))
 
@@ -296,10 +300,10 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
     for columns, what in unique_keys(table):
         planned = [table.column(column) for column in columns]
         if what == "UNIQUE" and columns == table.source.primary_key:
-            reason = "there are NULLs in it, so it is a UNIQUE constraint now"
-            writer.leave("primary key", table.source.name, reason)
-        if any(column is None or column.type.kind in {"json", "other"} for column in planned):
-            writer.leave(what.lower(), table.source.name, "a column's type has no order")
+            reason = "it holds NULLs, so it becomes a UNIQUE constraint"
+            writer.skip("primary key", table.source.name, reason)
+        if any(column is None or not column.type.kind.is_ordered for column in planned):
+            writer.skip(what.lower(), table.source.name, "a column's type has no order")
             continue
         spelled = ", ".join(ident(column.target) for column in planned if column is not None)
         label = "the primary key" if columns == table.source.primary_key else "a UNIQUE constraint"
@@ -314,7 +318,7 @@ def _keys(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
                     for column, collation in zip(index.columns, index.collations, strict=True)
                 ]
             except Uncertain as reason:
-                writer.leave("unique", table.source.name, str(reason))
+                writer.skip("unique", table.source.name, str(reason))
                 continue
             _note_unique(table, index, writer)
             create = f"CREATE UNIQUE INDEX ON {name} ({', '.join(terms)})"
@@ -341,11 +345,12 @@ def _checks(table: TablePlan, writer: _Writer) -> Iterator[Statement]:
         try:
             condition = translate(text, _names(table))
         except Uncertain as reason:
-            writer.leave("check", label, str(reason))
+            writer.skip("check", label, str(reason), f"CHECK ({text})")
             continue
         named = f"CONSTRAINT {ident(shorten(name, set()))} " if name else ""
         sql = f"ALTER TABLE {writer.table_name(table)} ADD {named}CHECK ({condition})"
-        yield Statement("check", label, sql, _after(table), optional=True)
+        made = f"CHECK ({text})"
+        yield Statement("check", label, sql, _after(table), optional=True, source_sql=made)
 
 
 def _foreign_keys(
@@ -356,8 +361,8 @@ def _foreign_keys(
         try:
             parent, columns = _parent(table, key, tables)
         except Uncertain as reason:
-            writer.leave("foreign key", label, str(reason))
-            writer.warnings.append(f"foreign key {label} is left out: {reason}")
+            writer.skip("foreign key", label, str(reason))
+            writer.warnings.append(f"foreign key {label} is skipped: {reason}")
             continue
         own = [table.column(column) for column in key.columns]
         spelled = ", ".join(ident(column.target) for column in own if column)
@@ -371,7 +376,11 @@ def _foreign_keys(
         found = ForeignKey(
             table.source.name, key.columns, parent.source.name, tuple(c.source for c in columns)
         )
-        yield found, Statement("foreign key", label, sql, _after(table, parent))
+        # Not before the parent's key, which may itself wait for other tables.
+        after = _after(table) | _after_names(parent, writer)
+        if parent.existing is not None:
+            after |= {KEYS_RESTORED}
+        yield found, Statement("foreign key", label, sql, after)
 
 
 def _parent(
@@ -384,25 +393,19 @@ def _parent(
     columns = [parent.column(name) for name in names]
     found = [column for column in columns if column is not None]
     if len(found) != len(key.columns):
-        raise Uncertain(f"the columns it refers to are not there ({', '.join(names)})")
+        raise Uncertain(f"the columns that it refers to do not exist ({', '.join(names)})")
     if not _is_unique(parent, {column.source for column in found}):
         raise Uncertain(f"{', '.join(names)} is not unique in {key.parent}")
     for name, other in zip(key.columns, found, strict=True):
         own = table.column(name)
-        if own is None or _comparable(own) != _comparable(other):
+        if own is None or _group(own) != _group(other):
             raise Uncertain(f"{name} is {own.type if own else '?'}, {other.source} is {other.type}")
     return parent, found
 
 
-def _comparable(column: ColumnPlan) -> str:
-    groups = {
-        "smallint": "int",
-        "integer": "int",
-        "bigint": "int",
-        "varchar": "text",
-        "char": "text",
-    }
-    return groups.get(column.type.kind, column.type.kind)
+def _group(column: ColumnPlan) -> str:
+    """Name the types that may refer to each other."""
+    return column.type.kind.reference_group or column.type.kind.name
 
 
 def _is_unique(parent: TablePlan, columns: set[str]) -> bool:
@@ -420,7 +423,7 @@ def _is_unique(parent: TablePlan, columns: set[str]) -> bool:
         and "NOCASE" not in index.collations
     ]  # fmt: skip
     ordered = all(
-        column is not None and column.type.kind not in {"json", "other"}
+        column is not None and column.type.kind.is_ordered
         for column in (parent.column(name) for name in columns)
     )
     return ordered and columns in keys

@@ -3,7 +3,7 @@ SQLite expressions that mean the same in PostgreSQL.
 
 Only what is certain is translated: comparisons of columns with literals of
 their own type, arithmetic without division, and a few functions. Everything
-else raises Uncertain, and is left behind with that reason.
+else raises Uncertain, and is skipped with that reason.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.convert.values import to_text
 from oxy_pg.migrate.names import folded
 from oxy_pg.migrate.source import tokens
-from oxy_pg.migrate.target import ident, literal
+from oxy_pg.migrate.target.spelling import ident, literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oxy_pg.migrate.convert.types import PgType
+    from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.unfit import Value
 
-_NUMBERS = {"smallint", "integer", "bigint", "double", "real", "numeric"}
-_TEXTS = {"text", "varchar"}
 _WORDS = {"AND", "OR", "NOT", "IS", "NULL", "IN", "BETWEEN"}
 _OPERATORS = {"=": "=", "==": "=", "<>": "<>", "!=": "<>", "(": "(", ")": ")", ",": ","}
 _ORDERED = {"<", "<=", ">", ">=", "+", "-", "*"}
-_FUNCTIONS = {"length": _TEXTS, "abs": _NUMBERS}
+_FUNCTIONS = {"length": "text", "abs": "number"}  # and the family of what they take
 
 
 class Uncertain(Exception):
@@ -70,7 +68,8 @@ def _by_parts(found: list[tokens.Token], columns: Mapping[str, tuple[str, PgType
 
 
 def _family(type_: PgType) -> str:
-    return "number" if type_.kind in _NUMBERS else "text" if type_.kind in _TEXTS else type_.kind
+    kind = type_.kind
+    return "number" if kind.is_number else "text" if kind.is_text else kind.name
 
 
 def _is_column(token: tokens.Token, columns: Mapping[str, tuple[str, PgType]]) -> bool:
@@ -94,7 +93,7 @@ def _spell(
         return token.text.lower()
     if token.is_word(*_WORDS) and folded(token.value) not in columns:
         return token.text.upper()
-    if token.is_word("TRUE", "FALSE") and family == "boolean":
+    if token.is_word("TRUE", "FALSE") and used and used[0].kind.is_boolean:
         return token.text.upper()
     if _is_column(token, columns):
         return ident(columns[folded(token.value)][0])
@@ -107,7 +106,7 @@ def _spell(
 
 
 def _applies(token: tokens.Token, used: list[PgType]) -> bool:
-    return all(type_.kind in _FUNCTIONS[token.text.lower()] for type_ in used)
+    return all(_family(type_) == _FUNCTIONS[token.text.lower()] for type_ in used)
 
 
 def _literal(token: tokens.Token, used: list[PgType], *, measured: bool) -> str:
@@ -115,11 +114,10 @@ def _literal(token: tokens.Token, used: list[PgType], *, measured: bool) -> str:
         return token.text
     type_ = used[0]
     if token.kind == "number":
-        if measured or type_.kind in _NUMBERS:
-            return token.text
-        if type_.kind == "boolean" and token.text in {"0", "1"}:
-            return "true" if token.text == "1" else "false"
-        raise Uncertain(f"it compares {type_} with a number")
+        number = token.text if measured else type_.kind.number(token.text)
+        if number is None:
+            raise Uncertain(f"it compares {type_} with a number")
+        return number
     if measured:
         raise Uncertain("it compares a length with a text")
     try:
@@ -148,7 +146,6 @@ _SECONDS = {
     "cast(strftime('%s','now')asinteger)",
     "cast(strftime('%s','now')asint)",
 }
-_UTC = "(CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"
 
 
 def translate_default(text: str, type_: PgType) -> str:
@@ -158,14 +155,18 @@ def translate_default(text: str, type_: PgType) -> str:
         found = found[1:-1]
     plain = "".join(token.text for token in found)
     if plain.lower() in _SECONDS and "%S" not in plain:
-        if type_.kind in _NUMBERS:
-            return "floor(extract(epoch FROM CURRENT_TIMESTAMP))::bigint"
-        raise Uncertain(f"seconds since 1970 in a column of type {type_}")
+        epoch = type_.kind.epoch()
+        if epoch is None:
+            raise Uncertain(f"seconds since 1970 in a column of type {type_}")
+        return epoch
     if plain.lower() in _CLOCKS:
         # In a format, case matters: %M is the minute and %m the month.
         if "strftime" in plain.lower() and _FORMAT_CASE.search(plain):
             raise Uncertain("its time format has no counterpart")
-        return _clock(_CLOCKS[plain.lower()], type_)
+        clock = type_.kind.clock(_CLOCKS[plain.lower()])
+        if clock is None:
+            raise Uncertain(f"a time in a column of type {type_}")
+        return clock
     return _spell_constant(_constant(found), text, type_)
 
 
@@ -179,26 +180,8 @@ def _spell_constant(value: Value | None, text: str, type_: PgType) -> str:
         spelled = to_text(value, type_)
     except Unfit as error:
         raise Uncertain(f"the default {text} does not fit: {error}") from error
-    if type_.kind in _NUMBERS and spelled.lstrip("-").replace(".", "", 1).isdigit():
-        return spelled
-    if type_.kind == "boolean":
-        return "true" if spelled == "t" else "false"
-    return literal(spelled)
-
-
-def _clock(shape: str, type_: PgType) -> str:
-    kind = type_.kind
-    if kind == "timestamptz" and shape.startswith("YYYY-MM-DD") and "HH24" in shape:
-        return "CURRENT_TIMESTAMP"
-    if kind == "timestamp" and "HH24" in shape and shape.startswith("Y"):
-        return _UTC
-    if kind == "date" and shape == "YYYY-MM-DD":
-        return f"({_UTC})::date"
-    if kind == "time" and shape.startswith("HH24"):
-        return f"({_UTC})::time(0)"
-    if kind in _TEXTS:
-        return f"to_char({_UTC}, {literal(shape)})"
-    raise Uncertain(f"a time in a column of type {type_}")
+    unquoted = type_.kind.unquoted(spelled)
+    return literal(spelled) if unquoted is None else unquoted
 
 
 def _constant(found: list[tokens.Token]) -> Value | None:

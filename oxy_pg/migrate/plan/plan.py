@@ -8,33 +8,42 @@ from typing import TYPE_CHECKING, Literal
 from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
-    from oxy_pg.migrate.convert.types import PgType
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.options import Options
     from oxy_pg.migrate.plan.survey import ColumnSurvey
     from oxy_pg.migrate.source.schema import SourceTable
-    from oxy_pg.migrate.target import SetAside, TargetTable
+    from oxy_pg.migrate.target.catalog import TargetTable
+    from oxy_pg.migrate.target.set_aside import SetAside
     from oxy_pg.report import Skipped
+
+
+# Stands among the tables of ``Statement.after`` for the keys of existing tables, which are removed
+# for the load and restored after it; no table has this name.
+KEYS_RESTORED = "\0"
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """
-    One statement.
+    One statement, which creates the ``what`` ("index", "check") that is called ``name``.
 
     ``after`` are the tables, by their names in the target, that are filled
-    before it. When PostgreSQL rejects an ``optional`` one, the object is left
-    behind with that reason; any other rejection ends the migration.
+    before it. When PostgreSQL rejects an ``optional`` one, the object is
+    skipped with that reason; any other rejection ends the migration.
+    ``source_sql`` is what made the object in SQLite, where it is known.
     """
 
-    kind: str
+    what: str
     name: str
     sql: str
     after: frozenset[str] = frozenset()
     optional: bool = False
+    source_sql: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key that the target will have, in the names of the source."""
+    """A foreign key that the target will have, by its names in the source."""
 
     table: str
     columns: tuple[str, ...]
@@ -45,10 +54,10 @@ class ForeignKey:
 @dataclass(frozen=True, slots=True)
 class UniqueKey:
     """
-    Columns that may hold no key twice in the target, in the names of the source.
+    Columns that are unique in the target, by their names in the source.
 
-    ``folds`` says of which columns the case of A to Z does not count, ``predicate``
-    which rows it is about, in SQLite's language.
+    ``folds`` says which columns are compared without the case of A to Z,
+    ``predicate`` to which rows it applies, in SQLite's SQL.
     """
 
     name: str
@@ -58,22 +67,8 @@ class UniqueKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What the user asked for."""
-
-    tables: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
-    schema: Literal["auto", "create", "existing"] = "auto"
-    casts: tuple[tuple[str, str], ...] = ()
-    on_bad_value: Literal["error", "null", "skip"] = "error"
-    on_orphan: Literal["error", "null", "skip"] = "error"
-    if_not_empty: Literal["error", "append", "truncate"] = "error"
-    verify: Literal["counts", "full", "none"] = "counts"
-
-
-@dataclass(frozen=True, slots=True)
 class ColumnPlan:
-    """One column on its way."""
+    """What happens to one column."""
 
     source: str
     target: str
@@ -86,7 +81,7 @@ class ColumnPlan:
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:
-    """One table on its way."""
+    """What happens to one table."""
 
     source: SourceTable
     target: str
@@ -125,7 +120,7 @@ class Plan:
     foreign_keys: tuple[ForeignKey, ...]
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
-    options: Options = Options()
+    options: Options
 
     @property
     def rows(self) -> int:

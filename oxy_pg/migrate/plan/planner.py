@@ -10,20 +10,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
-from oxy_pg.migrate.convert.types import Cast, PgType, parse_cast
+from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
-from oxy_pg.migrate.plan.plan import (
-    ColumnPlan,
-    ForeignKey,
-    Options,
-    Plan,
-    TablePlan,
-    UniqueKey,
-)
+from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
-from oxy_pg.migrate.target import MOST_COLUMNS, SetAside, TargetTable, ident
+from oxy_pg.migrate.target.catalog import MOST_COLUMNS
+from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
@@ -32,11 +26,15 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.convert.types import Cast
+    from oxy_pg.migrate.options import Options
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
-    from oxy_pg.migrate.target import TargetColumn, TargetSchema
+    from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
+    from oxy_pg.migrate.target.set_aside import SetAside
 
-# The tables in which migration tools keep their books, and the column that tells the version.
+# The bookkeeping tables of migration tools, and the column that holds the version.
 BOOKKEEPING = {
     "seaql_migrations": "version",
     "alembic_version": "version_num",
@@ -58,7 +56,7 @@ BOOKKEEPING = {
 
 
 class _Notes:
-    """What is found while planning."""
+    """What is found while the plan is made."""
 
     def __init__(self) -> None:
         self.skipped: list[Skipped] = []
@@ -76,12 +74,12 @@ def make_plan(
     compute: bool = True,
 ) -> Plan:
     """
-    Decide everything.
+    Make the plan.
 
-    Without ``compute``, PostgreSQL computes no generated columns: their values come along.
+    Without ``compute``, generated columns become ordinary ones, with their values.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
-    and ConfigurationError for options that name what is not there.
+    and ConfigurationError for options that name tables or columns that do not exist.
     """
     notes = _Notes()
     notes.skipped += source.skipped
@@ -132,7 +130,7 @@ def _choose_tables(
     for table in source.tables:
         books = table.name in BOOKKEEPING and options.tables is None
         if table.name not in wanted:
-            notes.skipped.append(Skipped("table", table.name, "left out as asked"))
+            notes.skipped.append(Skipped("table", table.name, "excluded by --tables or --exclude"))
         elif books and (target.table(table.name) or options.schema == "existing"):
             reason = "a migration tool's own table; the target has its own"
             notes.skipped.append(Skipped("table", table.name, reason))
@@ -141,8 +139,8 @@ def _choose_tables(
         else:
             if books:
                 notes.warnings.append(
-                    f"{table.name} came along, because the target has no such table and its other "
-                    "tables are created as they stand in the source"
+                    f"{table.name} is moved, because the target has no such table and its other "
+                    "tables are created as they are in the source"
                 )
             chosen.append(table)
     return chosen
@@ -155,7 +153,7 @@ def _matches(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast]:
     casts = {}
-    for name, spelled in options.casts:
+    for name, spelled in (options.casts or {}).items():
         table_name, _, column_name = name.rpartition(".")
         table = source.table(table_name)
         columns = {folded(c.name): c.name for c in table.columns} if table else {}
@@ -176,7 +174,7 @@ def _warn_of_casts(
             if cast is not None and cast.type != column.type:
                 notes.warnings.append(
                     f"{table.source.name}.{column.source} stays {column.type}, as the target has "
-                    f"it: the cast to {cast.type} is for tables that are created"
+                    f"it: the cast to {cast.type} applies to tables that are created"
                 )
 
 
@@ -267,10 +265,10 @@ def _plan_table(
 ) -> TablePlan:
     for column_survey in survey.columns:
         notes.warnings += [f"{table.name}.{column_survey.name}: {n}" for n in column_survey.notes]
-        if column_survey.overlong:
+        rounding = column_survey.type.kind.rounding(column_survey.type)
+        if rounding is not None and column_survey.rounded:
             notes.warnings.append(
-                f"{table.name}.{column_survey.name}: {column_survey.overlong:,} times have more "
-                "than six fraction digits and are rounded to microseconds"
+                f"{table.name}.{column_survey.name}: {column_survey.rounded:,} {rounding.note}"
             )
     if existing is None:
         return TablePlan(table, name, "create", survey.rows, _new_columns(table, survey, notes))
@@ -415,7 +413,7 @@ def bookkeeping_warnings(
     source: SourceSchema,
     target: TargetSchema,
 ) -> list[str]:
-    """Compare the versions that the migration tools of both sides have written down."""
+    """Compare the versions that the migration tools have recorded on both sides."""
     warnings = []
     for table in source.tables:
         existing = target.table(table.name)

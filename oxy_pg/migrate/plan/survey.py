@@ -1,8 +1,8 @@
 """
-What the columns of the source really hold, looked at before the first write.
+What the columns of the source really hold, examined before the first write.
 
-One pass over each table counts the values that are what their column's type
-expects. Only columns where some are not get a closer look.
+One pass over each table counts the values that have the form that their
+column's type expects. Only columns with other values are examined closely.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from oxy_pg.migrate.convert import codec, values
-from oxy_pg.migrate.convert.times import instant, unit_of
-from oxy_pg.migrate.convert.types import SIMPLE, Cast, Facts, PgType, choose
-from oxy_pg.migrate.convert.unfit import Unfit, Value
+from oxy_pg.migrate.convert.instants import instant
+from oxy_pg.migrate.convert.kind import Facts
+from oxy_pg.migrate.convert.kinds.numbers import BIGINT
+from oxy_pg.migrate.convert.options import OPTIONS
+from oxy_pg.migrate.convert.types import choose
+from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.source.functions import encoding_of
 from oxy_pg.migrate.source.readers import Question
@@ -24,13 +27,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping, Sequence
 
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.convert.types import Cast
+    from oxy_pg.migrate.convert.unfit import Value
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceColumn, SourceTable
 
 _SAMPLE = 500
 _PART = 10_000  # rowids that a reader is asked about at once, at least
 _PARTS = 8  # of a table for each reader, at most
-_INSTANTS = {"timestamp", "timestamptz", "date"}
 
 _FACTS = """
     sum({x} ISNULL), sum(typeof({x}) = 'integer'), sum(typeof({x}) = 'real'),
@@ -49,9 +54,10 @@ _FACTS = """
 @dataclass(frozen=True, slots=True)
 class ColumnSurvey:
     """
-    What one column holds, the type it gets, and how its values travel.
+    What one column holds, the type that it gets, and how its values are sent.
 
-    ``unfit`` values are not of the fast way's form and go through values.to_text().
+    ``unfit`` values do not have the form for the fast way, and go through
+    values.to_text().
     """
 
     name: str
@@ -60,9 +66,9 @@ class ColumnSurvey:
     facts: Facts
     fast: codec.Fast | None
     unfit: int
-    option: str | None  # one of CAST_OPTIONS
+    option: str | None  # one of the kind's options
     notes: tuple[str, ...] = ()
-    overlong: int = 0  # times with more than six fraction digits
+    rounded: int = 0  # values that are rounded (Kind.rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +81,10 @@ class TableSurvey:
 
 def exact(connection: sqlite3.Connection, name: str) -> str:
     """
-    Return the term that reads a column so that a broken text is seen to be one.
+    Return the term that reads a column so that a broken text is still broken.
 
-    SQLite turns UTF-16 into UTF-8 and makes some other letter of a lone surrogate.
-    It then reads as one that UTF-8 cannot have.
+    SQLite converts UTF-16 to UTF-8, and a lone surrogate to another character.
+    Such a text is read as bytes that are not valid UTF-8 instead.
     """
     if encoding_of(connection) == "UTF-8":
         return name
@@ -91,14 +97,14 @@ def survey_tables(
     tables: Sequence[tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]],
 ) -> list[TableSurvey]:
     """
-    Look at every value of these tables.
+    Examine every value of these tables.
 
-    Beside each stand the types of the columns that the target has already;
-    the others are chosen. Last come the casts, by column name too.
+    Each comes with the types of the columns that exist in the target (the
+    others are chosen), and with the casts, both by column name.
     """
     connection = readers.connection
     proposals = [_propose_all(connection, *job) for job in tables]
-    # Asked together: the parts of a large table go to several readers.
+    # All at once: the parts of a large table go to several readers.
     counts = _sums(
         readers,
         [
@@ -114,7 +120,7 @@ def survey_tables(
 
 
 def _sums(readers: Readers, asked: Sequence[tuple[SourceTable, list[str]]]) -> list[list[Any]]:
-    """Return for each table the sums that are asked for, none where nothing is."""
+    """Return the sums of the terms of each table; none where it has no terms."""
     questions: list[Question] = []
     owners: list[int] = []
     for number, (table, terms) in enumerate(asked):
@@ -139,7 +145,7 @@ def _sum_question(table: SourceTable, terms: list[str], part: tuple[int, int] | 
 
 
 def _parts(readers: Readers, table: SourceTable) -> list[tuple[int, int] | None]:
-    """Return the ranges of rowids in which a table is looked at; None for all of it at once."""
+    """Return the ranges of rowids in which a table is read; None: all of it at once."""
     if len(readers.all) == 1 or not table.has_rowid:
         return [None]
     rowid, name = table.identity[0], quoted(table.name)
@@ -177,23 +183,23 @@ def _look_closely(
     casts: Mapping[str, Cast],
     proposed: list[ColumnSurvey],
 ) -> TableSurvey:
-    """Survey a table of which some values are not what the first rows promise."""
+    """Survey a table in which some values are not like those of the first rows."""
     connection = readers.connection
     columns = [column for column in table.columns if not column.hidden]
     encoding = encoding_of(connection)
     rows, counts = _count(readers, table, proposed)
     surveyed = []
-    for column, proposal, (present, fitting, overlong) in zip(
+    for column, proposal, (present, fitting, rounded) in zip(
         columns, proposed, counts, strict=True
     ):
         if proposal.fast is not None and fitting == present:
-            found = replace(proposal, nulls=rows - present, unfit=0, overlong=overlong)
+            found = replace(proposal, nulls=rows - present, unfit=0, rounded=rounded)
         else:
             (facts,) = _all_facts(connection, quoted(table.name), [column])
             wish = (wanted.get(column.name), casts.get(column.name))
             found = _propose(column, facts, *wish, encoding=encoding)
-            if found.type.kind in _INSTANTS and facts.texts and facts.integers + facts.reals:
-                # Only texts that are times say that a number beside them is none.
+            if found.type.kind.is_instant and facts.texts and facts.integers + facts.reals:
+                # Only texts that are times show that a number among them is not.
                 times = _count_times(connection, table, column)
                 found = _propose(column, facts, *wish, encoding=encoding, times=times)
             found = _recount(readers, table, replace(found, nulls=rows - present))
@@ -245,26 +251,17 @@ def _propose(
     notes: list[str] = []
     type_ = wanted or (cast_.type if cast_ else choose(column.declared, facts))
     if wanted is None and column.generated is None and column.key_position and _is_rowid(column):
-        type_ = cast_.type if cast_ else SIMPLE["bigint"]
-    option = cast_.option if cast_ else None
-    if option is None and type_.kind in _INSTANTS:
+        type_ = cast_.type if cast_ else BIGINT.type
+    # The target may have another type than the cast, for which its option means nothing.
+    option = cast_.option if cast_ and cast_.option in type_.kind.options else None
+    if option is None and type_.kind.is_instant:
         numbers = facts.integers + facts.reals
         # A stray text among numbers is a bad value; a stray number among texts is one too.
         if numbers > (facts.texts if times is None else times):
-            unit = unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
-            option = unit
-            notes.append(f"{numbers:,} numbers are read as {_UNIT_NAMES[unit]}")
-    fast = codec.fast(type_, facts, Cast(type_, option) if option else None, encoding)
+            option = type_.kind.unit(facts)
+            notes.append(f"{numbers:,} numbers are read as {OPTIONS[option or '']} (UTC)")
+    fast = type_.fast(facts, option, encoding)
     return ColumnSurvey(column.name, type_, facts.nulls, facts, fast, 0, option, tuple(notes))
-
-
-_UNIT_NAMES = {
-    "s": "seconds since 1970 (UTC)",
-    "ms": "milliseconds since 1970 (UTC)",
-    "us": "microseconds since 1970 (UTC)",
-    "ns": "nanoseconds since 1970 (UTC)",
-    "julian": "Julian days (UTC)",
-}
 
 
 def _count_times(connection: sqlite3.Connection, table: SourceTable, column: SourceColumn) -> int:
@@ -288,10 +285,10 @@ def _is_rowid(column: SourceColumn) -> bool:
 
 def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str]:
     """
-    Return what to sum in order to see whether every value fits, which is nearly always so.
+    Return the sums that show whether every value fits, which is nearly always so.
 
     A single condition for all columns takes less time than a sum for each.
-    Nothing where it is known that some do not.
+    Empty where it is known already that some values do not fit.
     """
     if len(proposed) > 300 or any(column.fast is None for column in proposed):
         return []
@@ -301,7 +298,7 @@ def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str
         test = column.fast.fits.replace("{x}", name) if column.fast else ""
         not_null = table.column(column.name).not_null
         fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
-        terms += [_present(table, column), _overlong(column, name)]
+        terms += [_present(table, column), _rounded(column, name)]
     return [*terms, f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)"]
 
 
@@ -311,8 +308,8 @@ def _all_fitting(proposed: list[ColumnSurvey], sums: list[int]) -> TableSurvey |
         return None
     rows, *counts, _ = sums
     surveyed = [
-        replace(column, nulls=rows - present, unfit=0, overlong=overlong)
-        for column, present, overlong in zip(proposed, counts[::2], counts[1::2], strict=True)
+        replace(column, nulls=rows - present, unfit=0, rounded=rounded)
+        for column, present, rounded in zip(proposed, counts[::2], counts[1::2], strict=True)
     ]
     return TableSurvey(rows, tuple(surveyed))
 
@@ -320,7 +317,7 @@ def _all_fitting(proposed: list[ColumnSurvey], sums: list[int]) -> TableSurvey |
 def _count(
     readers: Readers, table: SourceTable, proposed: list[ColumnSurvey]
 ) -> tuple[int, list[tuple[int, int, int]]]:
-    """Return the rows, and of each column the values, those that fit, and the overlong times."""
+    """Return the rows, and of each column the values, those that fit, and the rounded times."""
     rows = 0
     counts: list[tuple[int, int, int]] = []
     for start in range(0, max(1, len(proposed)), 300):
@@ -328,29 +325,26 @@ def _count(
         for column in proposed[start : start + 300]:
             name = quoted(column.name)
             fits = column.fast.fits.replace("{x}", name) if column.fast else "0"
-            terms += [_present(table, column), f"sum({fits})", _overlong(column, name)]
+            terms += [_present(table, column), f"sum({fits})", _rounded(column, name)]
         ((rows, *numbers),) = _sums(readers, [(table, terms)])
         counts += zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
     return rows, counts
 
 
 def _present(table: SourceTable, column: ColumnSurvey) -> str:
-    # What SQLite holds to be NOT NULL need not be counted.
+    # SQLite enforces NOT NULL, so it need not be counted.
     is_not_null = table.column(column.name).not_null
     return "count(*)" if is_not_null else f"count({quoted(column.name)})"
 
 
-def _overlong(column: ColumnSurvey, name: str) -> str:
-    if column.type.kind not in {"timestamp", "timestamptz"}:
-        return "0"
-    # Hardly any time has a digit there, and to look at one takes less time.
-    seventh = f"substr({name}, 27, 1) BETWEEN '0' AND '9'"
-    return f"sum(CASE WHEN {seventh} THEN {name} GLOB '{codec.TIME}.{'[0-9]' * 7}*' END)"
+def _rounded(column: ColumnSurvey, name: str) -> str:
+    rounding = column.type.kind.rounding(column.type)
+    return "0" if rounding is None else f"sum({rounding.sql.replace('{x}', name)})"
 
 
 def _recount(readers: Readers, table: SourceTable, column: ColumnSurvey) -> ColumnSurvey:
-    _, ((present, fitting, overlong),) = _count(readers, table, [column])
-    return replace(column, unfit=present - fitting, overlong=overlong)
+    _, ((present, fitting, rounded),) = _count(readers, table, [column])
+    return replace(column, unfit=present - fitting, rounded=rounded)
 
 
 def row_name(table: SourceTable, identity: tuple[Value | None, ...]) -> str:
@@ -375,17 +369,17 @@ def unfit_values(
     everything: bool = False,
 ) -> Iterator[tuple[str, tuple[Any, ...], Value, str | BadValue]]:
     """
-    Stream the values that cannot take the fast way, or all of them.
+    Yield the values that cannot take the fast way, or all of them.
 
-    Yields the row's name and its identity as it was read, the value, and
-    either its text for PostgreSQL or the reason why there is none.
+    With each come the row's name, its identity as it was read, and either its
+    text for PostgreSQL or the reason why there is none.
     """
     name = quoted(column.name)
     identity = table.identity
     terms = [*identity, exact(connection, name)]
     query = f"SELECT {', '.join(terms)} FROM {quoted(table.name)} WHERE {name} NOTNULL"
     if column.fast is not None and not everything:
-        # Not NOT: a function that cannot make anything of a value gives NULL.
+        # Not NOT: a function that cannot read a value returns NULL.
         query += f" AND ({column.fast.fits.replace('{x}', name)}) IS NOT TRUE"
     with exact_text(connection):
         for *found, raw in connection.cursor().execute(query):
@@ -402,9 +396,9 @@ def unfit_values(
 @contextmanager
 def exact_text(connection: sqlite3.Connection) -> Iterator[None]:
     """
-    Read text as bytearray: it may not be valid, and a blob stays told apart from it.
+    Read text as bytearray: it may not be valid, and blobs remain bytes.
 
-    It is UTF-8, whatever the encoding of the database; see exact().
+    It is UTF-8 for every encoding of the database; see exact().
     """
     before, connection.text_factory = connection.text_factory, bytearray
     try:

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no picture."""
+"""The report as one self-contained HTML page: no script, no font, no image."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ td.number, th.number { padding-left: .5rem; } summary { overflow-wrap: anywhere;
 
 def page(report: Outcome) -> str:
     """Return the page."""
-    title = "Dry run: what would move" if report.dry_run else "Moved to PostgreSQL"
+    title = "Dry run: what would be migrated" if report.dry_run else "Migrated to PostgreSQL"
     sections = [
         _problems(report),
         _tables(report),
@@ -74,23 +74,23 @@ def _facts(report: Outcome) -> str:
     rows = report.rows if not report.dry_run else sum(t.rows_read for t in report.tables)
     checked = {
         "full": (f"{report.verification.values:,}", "values compared"),
-        "counts": (f"{report.verification.rows:,}", "rows counted again"),
+        "counts": (f"{report.verification.rows:,}", "row counts verified"),
         "none": ("nothing", "compared"),
     }[report.verification.mode]
     facts = [
         (f"{len(report.tables):,}", "tables"),
         (f"{rows:,}", "rows"),
         (_size(sum(t.bytes for t in report.tables)), "written"),
-        (f"{report.seconds:,.1f} s", "in all"),
+        (f"{report.seconds:,.1f} s", "total"),
         checked,
-        (f"{len(report.skipped):,}", "objects left behind"),
+        (f"{len(report.skipped):,}", "objects skipped"),
     ]
     items = "".join(f"<li><b>{escape(value)}</b><span>{name}</span></li>" for value, name in facts)
     return f'<ul class="facts">{items}</ul>'
 
 
 class _Figure(str):
-    """A text that stands in its column as numbers do."""
+    """A text that is aligned in its column as numbers are."""
 
     __slots__ = ()
 
@@ -132,7 +132,7 @@ def _cell(value: str | float) -> str:
 def _problems(report: Outcome) -> str:
     parts = [f'<li class="bad">{escape(p.kind)}: {escape(p.message)}</li>' for p in report.problems]
     parts += [f'<li class="warn">{escape(warning)}</li>' for warning in report.warnings]
-    return _section("To look at", f"<ul>{''.join(parts)}</ul>") if parts else ""
+    return _section("Problems", f"<ul>{''.join(parts)}</ul>") if parts else ""
 
 
 def _tables(report: Outcome) -> str:
@@ -148,8 +148,8 @@ def _tables(report: Outcome) -> str:
         )
         for t in report.tables
     ]
-    heads = ("table", "was", "rows read", "written", "left out", "size", "seconds")
-    return _section("What moved", _grid(heads, rows)) if rows else ""
+    heads = ("table", "action", "rows read", "written", "skipped", "size", "seconds")
+    return _section("Tables", _grid(heads, rows)) if rows else ""
 
 
 def _charts(report: Outcome) -> str:
@@ -213,18 +213,18 @@ def _types(report: Outcome) -> str:
         + "</details>"
         for t in report.tables
     ]
-    return _section("What the types became", "".join(parts)) if parts else ""
+    return _section("Types", "".join(parts)) if parts else ""
 
 
 def _skipped(report: Outcome) -> str:
     rows = [(s.kind, s.name, s.reason) for s in report.skipped]
-    return _section("What stayed behind", _grid(("what", "name", "why"), rows)) if rows else ""
+    return _section("Skipped", _grid(("what", "name", "why"), rows)) if rows else ""
 
 
 def _changes(report: Outcome) -> str:
     rows = [(c.table, c.column, c.count, c.what) for c in report.changes]
     heads = ("table", "column", "values", "what happened")
-    return _section("Values that changed", _grid(heads, rows)) if rows else ""
+    return _section("Changed values", _grid(heads, rows)) if rows else ""
 
 
 def _sequences(report: Outcome) -> str:
@@ -236,7 +236,7 @@ def _next_steps(report: Outcome) -> str:
     if report.dry_run:
         steps = [
             "Nothing was written, on either side.",
-            "Run the same command without <code>--dry-run</code> to move the data.",
+            "Run the same command without <code>--dry-run</code> to migrate the data.",
         ]
     else:
         steps = [
@@ -245,4 +245,4 @@ def _next_steps(report: Outcome) -> str:
             "Run <code>ANALYZE;</code> once, so that PostgreSQL plans with fresh statistics.",
             "Make a backup of the new database: <code>pg_dump --format=custom</code>.",
         ]
-    return _section("How to go on", f"<ol>{''.join(f'<li>{step}</li>' for step in steps)}</ol>")
+    return _section("Next steps", f"<ol>{''.join(f'<li>{step}</li>' for step in steps)}</ol>")

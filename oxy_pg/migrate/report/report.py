@@ -1,10 +1,9 @@
-"""The report of a migration: a value, JSON, or an HTML page."""
+"""The report of a migration: values, JSON, or a page to read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oxy_pg.migrate.report import html
 from oxy_pg.migrate.report.values import Outcome
 from oxy_pg.report import Report
 
@@ -14,13 +13,11 @@ class MigrationReport(Outcome, Report):
     """
     What a migration did, or in a dry run would do.
 
-    ``tables`` are the tables with their columns and row counts, ``changes``
-    counts the values that were changed as allowed, ``skipped`` is everything
-    that was left out, with its reason. ``verification`` says what was
-    compared; ``problems`` is what a dry run has found that would stop the
-    migration.
+    Everything that is not in ``tables`` is in ``skipped``, with its reason.
     """
 
     def to_html(self) -> str:
-        """Return the report as one HTML page that needs nothing else."""
+        """Return the report as one HTML page without references to other files."""
+        from oxy_pg.migrate.report import html
+
         return html.page(self)

@@ -1,4 +1,4 @@
-"""The values that a migration's report is made of."""
+"""What a report of a migration consists of: values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ColumnReport:
-    """One column: what was declared, what it became, what it held."""
+    """One column: its declaration, its new type, and its number of NULLs."""
 
     name: str
     target: str
@@ -22,7 +22,7 @@ class ColumnReport:
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """One table: ``bytes`` as they went over the wire, ``seconds`` for the rows alone."""
+    """One table: ``bytes`` as they were sent, ``seconds`` for the rows alone."""
 
     name: str
     target: str
@@ -37,7 +37,7 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Values of one column that did not stay exactly as they were."""
+    """Values of one column that were changed."""
 
     table: str
     column: str
@@ -47,7 +47,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SequenceReport:
-    """A sequence, and the number it gives next."""
+    """A sequence, and the next number that it gives."""
 
     name: str
     next: int
@@ -58,8 +58,8 @@ class Count:
     """
     One table's rows on both sides, as they were counted before the commit.
 
-    ``before`` were in the target already, ``left`` stayed in the source, as
-    was asked: target = before + source - left.
+    ``before`` were in the target already, ``left`` were skipped, as was asked:
+    target = before + source - left.
     """
 
     table: str
@@ -91,9 +91,9 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    All that is known of a migration at its end.
+    What a migration did, or in a dry run would do.
 
-    What is not in ``tables`` stands in ``skipped``, with its reason.
+    Everything that is not in ``tables`` is in ``skipped``, with its reason.
     """
 
     source: str

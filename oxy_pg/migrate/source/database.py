@@ -8,6 +8,7 @@ import sqlite3
 from urllib.parse import quote, unquote
 
 from oxy_pg.errors import ConfigurationError, SourceUnreadable
+from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask
 
 _MAGIC = b"SQLite format 3\0"
@@ -20,7 +21,7 @@ def path_of(given: str) -> str:
     ``sqlite:///name``, ``sqlite:////abs/name``, ``sqlite://~/name``, ``sqlite://$HOME/name`` and
     SQLAlchemy's ``sqlite+driver:`` are read; ``~`` and environment variables are expanded. As
     SQLAlchemy and SQLx disagree about three slashes, the absolute path is taken where a file is
-    there, else the relative one. Raises ConfigurationError for what is no SQLite URL.
+    there, else the relative one. Raises ConfigurationError for another kind of URL.
     """
     spelled, found, rest = given.partition(":")
     if spelled.lower().partition("+")[0] != "sqlite" or not found:
@@ -43,19 +44,19 @@ def path_of(given: str) -> str:
     return path
 
 
-def connect(path: str, timeout: float) -> sqlite3.Connection:
+def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
     """
     Open the database read-only, inside one read transaction.
 
-    The file is never created and never changed. Waits up to ``timeout``
-    seconds for a lock. Raises SourceUnreadable, which says why and what to do.
+    The file is never created and never changed. Waits for a lock until the
+    deadline. Raises SourceUnreadable, which says why and what to do.
     """
-    _refuse_what_is_no_database(path)
+    _refuse_other_files(path)
     try:
-        connection = _open(path, timeout)
+        connection = _open(path)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
-            begin(connection)
+            begin(connection, deadline)
         except BaseException:
             connection.close()
             raise
@@ -64,32 +65,38 @@ def connect(path: str, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: str, timeout: float) -> sqlite3.Connection:
-    # Not "immutable": that would ignore the -wal file, where the newest rows may be.
+def _open(path: str) -> sqlite3.Connection:
+    # Not "immutable": that would ignore the -wal file, which may hold the newest rows.
     uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
-    return sqlite3.connect(
-        uri, timeout=timeout, uri=True, isolation_level=None, check_same_thread=False
-    )
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
-def begin(connection: sqlite3.Connection) -> None:
-    """Begin a read transaction, which sees what is there now."""
+def begin(connection: sqlite3.Connection, deadline: Deadline) -> None:
+    """Begin a read transaction, which sees what is there now; wait for locks."""
+    _wait(connection, deadline)
     connection.execute("BEGIN")
-    # Only what is read makes it one (https://www.sqlite.org/lang_transaction.html).
+    # It begins with the first read (https://www.sqlite.org/lang_transaction.html).
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-class Watch:
-    """Sees whether anybody else has changed the database."""
+def _wait(connection: sqlite3.Connection, deadline: Deadline) -> None:
+    """Let the connection wait for locks until the deadline."""
+    milliseconds = min(deadline.remaining() * 1000, 2**31 - 1)
+    connection.execute(f"PRAGMA busy_timeout = {round(milliseconds)}")
 
-    def __init__(self, path: str) -> None:
-        self._connection = _open(path, 5.0)  # seconds: sqlite3's own default
+
+class Watch:
+    """Sees whether another program has changed the database."""
+
+    def __init__(self, path: str, deadline: Deadline) -> None:
+        self._connection = _open(path)
+        _wait(self._connection, deadline)
 
     def version(self) -> int:
         """
-        Return a number that is another one after each commit (PRAGMA data_version).
+        Return a number that changes with each commit (PRAGMA data_version).
 
-        All read transactions that began while it stayed the same see the same rows.
+        All read transactions that began while it was the same see the same rows.
         """
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
@@ -99,20 +106,20 @@ class Watch:
 
 
 def size(path: str) -> int:
-    """Return how many bytes the database has, those that wait in its -wal file included."""
+    """Return the size of the database in bytes, its -wal file included."""
     log = f"{path}-wal"
     return os.path.getsize(path) + (os.path.getsize(log) if os.path.exists(log) else 0)
 
 
-# What the check says of values, not of pages. Of NULLs it is not even true where SQLite 3.40 meets
-# some tables WITHOUT ROWID. Values are looked at one by one anyway.
+# Messages of the check about values, not about pages. About NULLs they are even wrong for some
+# tables WITHOUT ROWID in SQLite 3.40. The migration looks at every value anyway.
 _ABOUT_VALUES = re.compile(r"(?:NULL|NUMERIC|TEXT|non-\w+) value in |CHECK constraint failed in ")
 
 
 def check(connection: sqlite3.Connection, path: str) -> None:
     """Raise SourceUnreadable when the file is damaged; reads all of it."""
     try:
-        # Whoever met the damage may have been reading text as bytes (text_factory).
+        # The connection may be set to read text as bytes (text_factory).
         found = [
             row[0] if isinstance(row[0], str) else bytes(row[0]).decode(errors="replace")
             for row in connection.execute("PRAGMA quick_check")
@@ -126,13 +133,14 @@ def check(connection: sqlite3.Connection, path: str) -> None:
 
 def back_up(path: str, to: str, timeout: float) -> None:
     """
-    Copy the database as of one moment, its -wal file's rows included.
+    Copy the database as of one moment, the rows in its -wal file included.
 
-    Raises ConfigurationError when there is something at ``to`` already.
+    ``timeout`` is how many seconds to wait for a lock. Raises ConfigurationError
+    when there is something at ``to`` already.
     """
     if os.path.exists(to):
         raise ConfigurationError(f"The backup {to} exists already; nothing was overwritten.")
-    connection = connect(path, timeout)
+    connection = connect(path, Deadline(timeout))
     try:
         connection.execute("COMMIT")
         copy = sqlite3.connect(to)
@@ -166,12 +174,12 @@ def _missing_bytes(path: str) -> int:
     if len(head) < 100:
         return 0
     page = {1: 65_536}.get(size := int.from_bytes(head[16:18]), size)
-    # The number of pages counts only if the same program wrote it and the last change.
+    # The number of pages is valid only if it was written with the last change.
     pages = int.from_bytes(head[28:32]) if head[24:28] == head[92:96] else 0
     return max(0, page * pages - os.path.getsize(path))
 
 
-def _refuse_what_is_no_database(path: str) -> None:
+def _refuse_other_files(path: str) -> None:
     if os.path.isdir(path):
         raise SourceUnreadable(path, "it is a directory.", "Name the file inside it.")
     try:
@@ -183,7 +191,9 @@ def _refuse_what_is_no_database(path: str) -> None:
         ) from error
     except PermissionError as error:
         raise SourceUnreadable(
-            path, "it may not be read.", f"Allow it: chmod u+r {path!r}, or run as its owner."
+            path,
+            "it may not be read.",
+            f"Allow it: chmod u+r {path!r}, or run as its owner.",
         ) from error
     except OSError as error:
         raise SourceUnreadable(path, f"{error.strerror}.", "Check the path (--from).") from error
@@ -208,12 +218,12 @@ def unreadable(path: str, error: sqlite3.Error) -> SourceUnreadable:
         return damaged(path, str(error))
     elif code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} and _is_wal(path):
         remedy = (
-            "It is in WAL mode, and its directory cannot be written, so that the -shm file cannot "
-            "be made. Copy the database with its -wal file elsewhere, or allow writing there."
+            "It is in WAL mode, and its directory is not writable, so the -shm file cannot "
+            "be created. Copy the database with its -wal file elsewhere, or allow writing there."
         )
     elif code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
         remedy = (
-            "Its directory cannot be used; a journal may wait to be rolled back. Open it once "
+            "Its directory cannot be used; a journal may have to be rolled back. Open it once "
             "with the program that wrote it, or check the permissions."
         )
     else:

@@ -1,4 +1,4 @@
-"""The functions that SQLite gets from Python, wherever it reads the source."""
+"""The functions in Python that SQLite calls while it reads the source."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def encoding_of(connection: sqlite3.Connection) -> str:
 def _is_broken_utf16(encoding: str) -> Callable[[bytes | None], bool]:
     def is_broken(raw: bytes | None) -> bool:
         try:
-            # SQLite may ask about what is no text before it looks at typeof().
+            # SQLite may call it for other values before it evaluates typeof().
             (raw or b"").decode(encoding)
         except UnicodeDecodeError:
             return True
@@ -50,7 +50,7 @@ def _decimals(value: float) -> int:
 
 
 def pack_function(codes: str) -> str:
-    """Name the function that is struct.pack() with these codes, big end first."""
+    """Name the function that is struct.pack() with these codes, big-endian."""
     return _PACK + codes
 
 

@@ -1,9 +1,9 @@
 """
-Who reads the source: this process and, where it is large, others beside it.
+The processes that read the source: this one and, where it is large, others alongside.
 
-All of them see the database as it was at one moment. Processes, because
-threads hardly help: SQLite's memory has one lock, and whatever it asks Python
-needs the interpreter's.
+All of them see the database as it was at one moment. They are processes,
+because threads hardly help: SQLite's allocator has one lock, and the functions
+that it calls in Python need the interpreter's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from oxy_pg.errors import MigrationError
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.functions import install_functions, install_packs
 from oxy_pg.system import process
+from oxy_pg.system.deadline import Deadline
 from oxy_pg.system.machine import cpus
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("oxy_pg")
 
-_WORTH = 32 * 1024 * 1024  # bytes of a source from which on the other processes save time
-_PIPE = 1024 * 1024  # bytes: the most that Linux lets everybody have (pipe(7))
-_ATTEMPTS = 20  # to see one moment, where another program writes all the time
+_WORTH = 32 * 1024 * 1024  # bytes of a source from which on more processes save time
+_PIPE = 1024 * 1024  # bytes: the most that Linux gives an ordinary user (pipe(7))
+_ATTEMPTS = 20  # to see one moment, while another program keeps writing
 
 
 class Question(NamedTuple):
@@ -54,7 +55,7 @@ class Question(NamedTuple):
 
 
 class Reader(Protocol):
-    """Somebody who answers questions about the source, in the order in which they are sent."""
+    """Answers questions about the source, in the order in which they are sent."""
 
     def send(self, question: Question) -> None:
         """Ask; one more question may wait while another is answered."""
@@ -97,17 +98,17 @@ class ConnectionReader:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._most)
             connection.text_factory = factory
 
-    def begin(self) -> None:
+    def begin(self, deadline: Deadline) -> None:
         """End the read transaction, and begin another."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-        database.begin(self.connection)
+        database.begin(self.connection, deadline)
 
 
 class ProcessReader:
-    """Has a process of its own read; it ends when it is told to, or when we have gone."""
+    """Reads with another process, which ends when it is told to, or when this one has ended."""
 
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, deadline: Deadline) -> None:
         """Start it. Raises OSError."""
         self._ours = contextlib.ExitStack()
         with contextlib.ExitStack() as theirs:
@@ -121,42 +122,42 @@ class ProcessReader:
             except OSError:
                 self._ours.close()
                 raise
-        self.send((os.path.abspath(path), timeout))
+        self.send((os.path.abspath(path), deadline.remaining()))
 
     def send(self, question: object) -> None:
         """Ask."""
-        # A process that has gone is found out when its answer is read.
+        # That the process has ended is noticed when its answer is read.
         with contextlib.suppress(OSError):
             pickle.dump(question, self._to)
             self._to.flush()
 
     def receive(self) -> tuple[Any, ...]:
-        """Wait for an answer. Raises MigrationError when the process has gone."""
+        """Wait for an answer. Raises MigrationError when the process has ended."""
         row: tuple[Any, ...] = self._receive()
         return row
 
-    def begin(self) -> None:
+    def begin(self, deadline: Deadline) -> None:
         """See the source as it is now. Raises sqlite3.Error."""
-        self.send(None)
+        self.send(deadline.remaining())
         self._receive()
 
     def _receive(self) -> Any:
         try:
-            # It comes from our own process, to which nobody else can write.
+            # It comes from our own process, through a pipe that no other process can write to.
             answer = pickle.load(self._from)  # noqa: S301
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             raise MigrationError(
-                "A process that was reading the source for this one has gone; nothing was written. "
-                "Try again; --jobs 1 does without."
+                "A process that was reading the source has ended unexpectedly; nothing was "
+                "written. Try again; --jobs 1 reads without other processes."
             ) from error
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def end(self) -> None:
-        """End the process, whatever it is at: it only reads."""
+        """End the process at once: it only reads."""
         process.kill(self._pid)
-        with contextlib.suppress(OSError):  # of a question that nobody has read
+        with contextlib.suppress(OSError):  # it may hold a question that was not read
             self._to.close()
         self._ours.close()
 
@@ -166,37 +167,37 @@ def _pipe(
 ) -> tuple[io.BufferedReader, io.BufferedWriter]:
     """Open a pipe whose two ends are closed with these stacks."""
     reading, writing = os.pipe()
-    with contextlib.suppress(OSError, AttributeError):  # macOS has no such thing
-        # So that an answer is out of the way of the next one, and nobody waits to be woken.
+    with contextlib.suppress(OSError, AttributeError):  # macOS does not have it
+        # So that an answer does not delay the next one, and its writer need not wait.
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
-    # Held: else a process that another thread forks would keep it open.
+    # Else a process that another thread forks at this moment would keep it open.
     reader.enter_context(process.ClosedInChildren(reading))
     writer.enter_context(process.ClosedInChildren(writing))
     return reader.enter_context(open(reading, "rb")), writer.enter_context(open(writing, "wb"))
 
 
 def answer() -> None:
-    """Be the other process: answer questions until nobody asks any more."""
-    path, timeout = pickle.load(sys.stdin.buffer)  # noqa: S301
-    reader = ConnectionReader(database.connect(path, timeout))
-    questions: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
+    """Run the other process: answer questions until the pipe is closed."""
+    path, seconds = pickle.load(sys.stdin.buffer)  # noqa: S301
+    reader = ConnectionReader(database.connect(path, Deadline(seconds)))
+    questions: queue.SimpleQueue[Question | float] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
     while True:
         question = questions.get()
         found: object = None
         try:
-            if question is None:
-                reader.begin()
-            else:
+            if isinstance(question, Question):
                 found = reader.ask(question)
+            else:  # how many seconds to wait for locks
+                reader.begin(Deadline(question))
         except sqlite3.Error as error:
             found = error
         pickle.dump(found, sys.stdout.buffer)
         sys.stdout.buffer.flush()
 
 
-def _listen(questions: queue.SimpleQueue[Question | None]) -> None:
-    """Hear at once that whoever asks has gone, also in the middle of a query."""
+def _listen(questions: queue.SimpleQueue[Question | float]) -> None:
+    """Receive questions; end at once when the asking process has ended, even during a query."""
     try:
         while True:
             questions.put(pickle.load(sys.stdin.buffer))  # noqa: S301
@@ -206,21 +207,20 @@ def _listen(questions: queue.SimpleQueue[Question | None]) -> None:
 
 class Readers:
     """
-    The readers of one source: ``here`` with its ``connection``, and ``all`` who share the work.
+    The readers of one source: ``here`` with its ``connection``, and ``all`` that share the work.
 
-    Use it as a context manager, and begin() before anything is read.
+    Use it as a context manager, and call begin() before anything is read.
     """
 
-    def __init__(self, path: str, timeout: float, jobs: int) -> None:
+    def __init__(self, path: str, deadline: Deadline, jobs: int) -> None:
         self._path = path
-        self._timeout = timeout
-        self.connection = database.connect(path, timeout)
+        self.connection = database.connect(path, deadline)
         self.here = ConnectionReader(self.connection)
         self._others: list[ProcessReader] = []
         self.all: Sequence[Reader] = [self.here]
         jobs = min(jobs, cpus())
         if jobs > 1 and database.size(path) >= _WORTH and sys.executable:
-            self._start_others(jobs)
+            self._start_others(jobs, deadline)
 
     def __enter__(self) -> Self:
         return self
@@ -229,16 +229,16 @@ class Readers:
         self._end_others()
         self.connection.close()
 
-    def _start_others(self, count: int) -> None:
+    def _start_others(self, count: int, deadline: Deadline) -> None:
         try:
             for _ in range(count):
-                self._others.append(ProcessReader(self._path, self._timeout))
+                self._others.append(ProcessReader(self._path, deadline))
         except OSError as error:
             self._read_alone(error)
 
-    def begin(self) -> None:
+    def begin(self, deadline: Deadline) -> None:
         """
-        Let all see one moment.
+        Let all readers see the same moment.
 
         Where another program writes without a pause, or no process can be
         started, this process reads alone. Raises SourceUnreadable.
@@ -246,16 +246,16 @@ class Readers:
         if not self._others:
             return
         try:
-            with contextlib.closing(database.Watch(self._path)) as watch:
+            with contextlib.closing(database.Watch(self._path, deadline)) as watch:
                 for _ in range(_ATTEMPTS):
                     before = watch.version()
-                    self.here.begin()
+                    self.here.begin(deadline)
                     for other in self._others:
-                        other.begin()
+                        other.begin(deadline)
                     if before == watch.version():
                         self.all = self._others
                         return
-            self._read_alone("it changes all the time")
+            self._read_alone("it is written to without a pause")
         except sqlite3.Error as error:
             raise database.unreadable(self._path, error) from error
         except MigrationError as error:

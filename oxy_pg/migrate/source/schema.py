@@ -1,8 +1,8 @@
 """
 The schema of a SQLite database, read into values.
 
-It comes from the PRAGMAs (https://www.sqlite.org/pragma.html); what they do
-not tell comes from the text of the CREATE statements.
+It comes from the PRAGMAs (https://www.sqlite.org/pragma.html), and what they
+do not report from the text of the CREATE statements.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
@@ -51,6 +50,7 @@ class SourceIndex:
     collations: tuple[str, ...]
     descending: tuple[bool, ...]
     predicate: str | None
+    sql: str | None  # the CREATE INDEX statement; None for that of a constraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class SourceTable:
     strict: bool
     autoincrement: bool
     deferred: bool
-    sequence: int | None  # what sqlite_sequence remembers
+    sequence: int | None  # the last key in sqlite_sequence
 
     def column(self, name: str) -> SourceColumn:
         """Return the column of this name, as SQLite would find it."""
@@ -90,7 +90,7 @@ class SourceTable:
         if self.without_rowid or len(self.primary_key) != 1:
             return None
         column = self.column(self.primary_key[0])
-        # "INTEGER PRIMARY KEY DESC" is not one, and then has an index of its own.
+        # "INTEGER PRIMARY KEY DESC" is not an alias, and has an index of its own.
         has_index = any(index.origin == "pk" for index in self.indexes)
         return column.name if column.declared.upper() == "INTEGER" and not has_index else None
 
@@ -133,7 +133,8 @@ def read_schema(connection: sqlite3.Connection, path: str) -> SourceSchema:
         texts = dict(
             connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         )
-        tables, skipped = [], []
+        tables: list[SourceTable] = []
+        skipped: list[Skipped] = []
         sequences = _sequences(connection, texts)
         for _, name, kind, _, without_rowid, strict in sorted(listed, key=lambda row: str(row[1])):
             if name.startswith("sqlite_"):
@@ -142,15 +143,14 @@ def read_schema(connection: sqlite3.Connection, path: str) -> SourceSchema:
                 flags = (bool(without_rowid), bool(strict))
                 tables.append(_table(connection, name, flags, texts, sequences.get(name)))
             else:
-                sql = texts.get(name)
-                skipped.append(Skipped(kind, name, _reason(kind, sql), sql or ""))
+                text = texts.get(name)
+                skipped.append(Skipped(kind, name, _reason(kind, text), text))
         triggers = connection.execute(
             "SELECT name, tbl_name, sql FROM sqlite_master WHERE type='trigger'"
         )
-        skipped.extend(
-            Skipped("trigger", name, f"on {table}: it cannot be converted", sql or "")
-            for name, table, sql in triggers
-        )
+        for name, table, text in triggers:
+            reason = f"on {table}: triggers are not translated"
+            skipped.append(Skipped("trigger", name, reason, text))
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
     return SourceSchema(path, os.path.getsize(path), encoding, tuple(tables), tuple(skipped))
@@ -160,10 +160,10 @@ def _reason(kind: str, text: str | None) -> str:
     if kind == "virtual":
         module = tokens.tokenize(text or "")
         using = [module[i + 1].value for i, t in enumerate(module[:-1]) if t.is_word("USING")]
-        return f"a virtual table ({using[0] if using else '?'}); its content is made by a module"
+        return f"a virtual table ({using[0] if using else '?'}); its content belongs to a module"
     if kind == "shadow":
         return "a shadow table, part of a virtual table"
-    return "views are not translated; create it again in PostgreSQL"
+    return "views are not translated; create it in PostgreSQL"
 
 
 def _sequences(connection: sqlite3.Connection, texts: dict[str, str]) -> dict[str, int]:
@@ -233,7 +233,7 @@ def _indexes(
         terms = [
             row
             for row in connection.execute(f"PRAGMA main.index_xinfo({quoted(name)})")
-            if row[5]  # the others are carried along, not part of the key
+            if row[5]  # the others are included, but not part of the key
         ]
         text = texts.get(name, "")
         yield SourceIndex(
@@ -245,6 +245,7 @@ def _indexes(
             collations=tuple(str(row[4]).upper() for row in terms),
             descending=tuple(bool(row[3]) for row in terms),
             predicate=tokens.where_clause(text) if partial else None,
+            sql=text or None,
         )
 
 

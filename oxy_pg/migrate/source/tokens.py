@@ -1,9 +1,9 @@
 """
 SQL text of SQLite, cut into tokens.
 
-SQLite tells most of a schema through PRAGMAs, but CHECKs, generated columns,
-collations and the predicates of partial indexes only as the text that made
-them. Syntax: https://www.sqlite.org/lang_createtable.html
+SQLite reports most of a schema through PRAGMAs, but CHECKs, generated columns,
+collations and the predicates of partial indexes only as the text of the
+statements. Syntax: https://www.sqlite.org/lang_createtable.html
 """
 
 from __future__ import annotations

@@ -34,15 +34,17 @@ _MOST_FAILURES = 5  # supervisors of our own that end before they have granted a
 class Request:
     """What the starting process wants the server to be."""
 
-    __slots__ = ("ephemeral", "keep_alive", "settings")
+    __slots__ = ("ephemeral", "keep_alive", "port", "settings")
 
     def __init__(
         self,
         settings: Mapping[str, str] | None = None,
         keep_alive: float | None = None,
         *,
+        port: int | None = None,
         ephemeral: bool = False,
     ) -> None:
+        self.port = port  # None: that of last time, or another one
         self.settings = settings
         self.keep_alive = keep_alive
         self.ephemeral = ephemeral
@@ -66,6 +68,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     rest wait for it, never longer than the deadline. Raises ServerError and
     ConfigurationError.
     """
+    state.check_private()
     failures = 0
     for _ in deadline.attempts(0.002, 0.05):
         if failures == _MOST_FAILURES:
@@ -220,7 +223,8 @@ def _order(
         control=state.control,
         port_file=state.port,
         postgres=programs.postgres,
-        ports=ports.candidates(state),
+        ports=ports.candidates(state) if request.port is None else [ports.free(request.port)],
+        any_port=request.port is None,
         uid=user.uid,
         gid=user.gid,
         keep_alive=_KEEP_ALIVE if request.keep_alive is None else float(request.keep_alive),

@@ -68,7 +68,9 @@ class Supervisor:
         }
         self._clients = Clients(control, self._selector, answers, self._released)
         self._server = Watched(order, self._selector)
-        self._ports = Ports(order.ports, "" if order.ephemeral else order.port_file)
+        self._ports = Ports(
+            order.ports, "" if order.ephemeral else order.port_file, any_port=order.any_port
+        )
         self._recovery = Recovery()
         self._keep_alive = KeepAlive(order.keep_alive)
         self._failure = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import marshal
-import os
 
 from oxy_pg.server.cluster import logs, postmaster
 
@@ -28,6 +27,7 @@ class Order:
         port_file: str,
         postgres: str,
         ports: list[int],
+        any_port: bool,
         uid: int,
         gid: int,
         keep_alive: float,
@@ -43,6 +43,7 @@ class Order:
         self.port_file = port_file
         self.postgres = postgres
         self.ports = ports
+        self.any_port = any_port  # False: no other one than the first
         self.uid = uid
         self.gid = gid
         self.keep_alive = keep_alive
@@ -79,8 +80,7 @@ def start_postmaster(order: Order, port: int) -> Started:
     postmaster.running(order.data_dir)  # removes a pid file that would be in the way
     # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
     # better than the pid that no server is here: the number may be another process's by now.
-    for name in os.listdir(order.socket_dir):
-        os.unlink(f"{order.socket_dir}/{name}")
+    postmaster.remove_sockets(order.socket_dir)
     logs.prune(order.log_dir)
     logged_before = logs.sizes(order.log_dir)
     pid = postmaster.spawn(argv, logs.startup_log(order.log_dir), order.uid, order.gid)

@@ -238,6 +238,7 @@ def begin(state: StateDir, old_bin_dir: str | None, timeout: float) -> Iterator[
     first, and what this one leaves is removed at the end. Raises UpgradeFailed
     when the server runs, BinariesNotFound, ForeignDataDirectory.
     """
+    state.check_private()
     if not os.path.isdir(state.root) or swap.is_settled(state):
         yield None
         return
@@ -256,8 +257,7 @@ def begin(state: StateDir, old_bin_dir: str | None, timeout: float) -> Iterator[
             return
         old = binaries.of_major(major, old_bin_dir)
         directory.make_run_dir(state, user)
-        for name in os.listdir(state.socket_dir):  # of servers that were killed
-            os.unlink(f"{state.socket_dir}/{name}")
+        postmaster.remove_sockets(state.socket_dir)  # of servers that were killed
         try:
             yield Upgrade(state, user, old, lock_fd, timeout)
         finally:

@@ -102,6 +102,7 @@ def discard_old(state: StateDir) -> list[str]:
     The server may run: it does not use them. Raises ServerError when
     there is no cluster of this version that has taken their place.
     """
+    state.check_private()
     kept = state.cluster.kept() if os.path.isdir(state.root) else []
     if kept and major_of(directory.version(state) or "") != MAJOR:
         raise ServerError(

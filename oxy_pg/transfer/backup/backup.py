@@ -44,12 +44,19 @@ _MOMENT = """
 
 @dataclass(frozen=True, slots=True)
 class BackupReport(Report):
-    """A backup that was made: where it is, what it holds, and which old ones were deleted."""
+    """
+    A backup that was made.
+
+    ``path`` is its file, ``manifest`` what it holds, ``seconds`` how long it took.
+    ``deleted`` are the older backups that were deleted (``keep``). ``warnings`` say
+    what may not be meant: that the database has no tables.
+    """
 
     path: str
     manifest: Manifest
     seconds: float
     deleted: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def backup(
@@ -61,11 +68,12 @@ def backup(
     force: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
+    server: str | None = None,
 ) -> BackupReport:
     """
     Write the database that ``url`` names into a file at ``path``, or in the directory there.
 
-    See ``oxy_pg.backup()``.
+    See ``oxy_pg.backup()``. ``server`` is what a warning calls the server; else its URL.
     """
     deadline = Deadline(timeout)
     began = time.monotonic()
@@ -82,7 +90,18 @@ def backup(
             raise database.refused(f"back up {mask(url)}", error) from error
     deleted = backup_files.rotate(where.directory, found, keep) if keep else []
     show(Progress("done", found.rows, found.rows))
-    return BackupReport(made, found, time.monotonic() - began, tuple(deleted))
+    warnings = _warnings(found, server or mask(url))
+    return BackupReport(made, found, time.monotonic() - began, tuple(deleted), warnings)
+
+
+def _warnings(found: Manifest, server: str) -> tuple[str, ...]:
+    if found.tables:
+        return ()
+    text = (
+        f"The database {found.database!r} has no tables, so the backup has none. Check that it is "
+        f"the one you meant: it is on {server}."
+    )
+    return (text,)
 
 
 def _ignore(_: Progress) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.migrate.convert.types import Facts, choose, parse_cast, parse_type
+from oxy_pg.migrate.convert.kind import Facts
+from oxy_pg.migrate.convert.types import choose, parse_cast, parse_type
 
 NOTHING = Facts()
 INTEGERS = Facts(integers=9, greatest=7, bits=False)
@@ -107,7 +108,25 @@ def test_types_of_the_target_are_read(spelled, kind, size, scale):
     A type is read as format_type() spells it.
     """
     found = parse_type(spelled)
-    assert (kind, size, scale) == (found.kind, found.size, found.scale)
+    assert (kind, size, scale) == (found.kind.name, found.size, found.scale)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "sql"),
+    [
+        ("character varying", "character varying"),
+        ("character", "character"),
+        ("timestamp without time zone", "timestamp"),
+        ("datetime", "timestamp"),
+        ("double", "double precision"),
+        ("decimal(10,2)", "decimal(10,2)"),
+    ],
+)
+def test_types_are_spelled_as_postgres_knows_them(spelled, sql):
+    """
+    Also where a user writes another system's name in a cast.
+    """
+    assert sql == parse_type(spelled).sql
 
 
 def test_an_unknown_cast_option_is_refused():
@@ -117,3 +136,19 @@ def test_an_unknown_cast_option_is_refused():
     assert "ms" == parse_cast("timestamptz:ms").option
     with pytest.raises(ConfigurationError, match="hours"):
         parse_cast("timestamptz:hours")
+
+
+@pytest.mark.parametrize(
+    ("spelled", "said"),
+    [
+        ("integer:ms", "It has no options"),
+        ("timestamptz:strip_nul", "s, ms, us, ns, julian"),
+        ("bytea:strip_nul", "utf8"),
+    ],
+)
+def test_an_option_that_means_nothing_for_the_type_is_refused(spelled, said):
+    """
+    With those that it has.
+    """
+    with pytest.raises(ConfigurationError, match=f"means nothing for .*{said}"):
+        parse_cast(spelled)

@@ -124,7 +124,7 @@ def test_nothing_to_back_up(state_dir, tmp_path, monkeypatch):
     """
     monkeypatch.setenv("OXY_STATE_DIR", str(state_dir))
 
-    with pytest.raises(oxy_pg.ConfigurationError, match="nothing to back up"):
+    with pytest.raises(oxy_pg.ConfigurationError, match="no server has been started there"):
         oxy_pg.backup(tmp_path)
     assert not state_dir.exists()
 

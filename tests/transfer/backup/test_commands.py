@@ -125,7 +125,7 @@ def test_not_a_terminal(filled, cli, tmp_path):
 
     done = cli("restore", path)
     assert 2 == done.returncode
-    assert "add --yes" in done.stderr
+    assert "pass --yes" in done.stderr
     assert before == contents(filled.url())
 
     filled.drop_database("oxy")
@@ -233,7 +233,7 @@ def test_public_names(filled, monkeypatch, tmp_path):
     assert isinstance(oxy_pg.check_backup(report.path), oxy_pg.Manifest)
     assert "oxy" == restored.database
     monkeypatch.setenv("OXY_DATABASE_URL", "mysql://x")
-    with pytest.raises(oxy_pg.ConfigurationError, match="only PostgreSQL will do"):
+    with pytest.raises(oxy_pg.ConfigurationError, match="must be a postgresql:// URL"):
         oxy_pg.backup(tmp_path)
 
 

@@ -232,7 +232,7 @@ def test_the_old_one_is_kept_until_it_is_discarded(old, state_dir, cli):
     assert "Moved 1,234 rows from PostgreSQL 18" in first.stdout
     assert "--discard-old" in first.stdout
     assert "copying rows …" in first.stderr
-    assert "nothing to upgrade" in second.stdout
+    assert "needs no upgrade" in second.stdout
     assert [str(kept)] == json.loads(third.stdout)["discarded"]
     assert only_the_cluster(state_dir)
     assert [(1234,)] == run(oxy_pg.ensure(state_dir=state_dir), "SELECT count(*) FROM t")

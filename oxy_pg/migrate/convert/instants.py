@@ -1,5 +1,5 @@
 """
-Times as PostgreSQL reads them, exactly or not at all (manual: 8.5, Date/Time Types).
+Points in time: what texts and numbers mean, and how PostgreSQL spells them.
 
 A time without an offset is UTC. Digits beyond those that the column holds are
 rounded to the nearest, half to even, as PostgreSQL rounds text.
@@ -8,14 +8,14 @@ rounded to the nearest, half to even, as PostgreSQL rounds text.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from oxy_pg.migrate.convert.unfit import Unfit, Value
+from oxy_pg.migrate.convert.unfit import Unfit
 
 if TYPE_CHECKING:
-    from oxy_pg.migrate.convert.types import PgType
+    from oxy_pg.migrate.convert.unfit import Value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -26,12 +26,11 @@ _TIMESTAMP = re.compile(
     r"\s*(Z|z|UTC|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?\s*\Z",
     re.ASCII,
 )
-_CLOCK = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\Z", re.ASCII)
 
 
 def unit_of(least: float, greatest: float, *, reals: bool) -> str:
     """
-    Guess what numbers in a time column count.
+    Guess the unit of the numbers in a time column.
 
     Julian days of years 1 to 9999 are reals between 1.7 and 5.4 million; the
     other units are told apart by size, so that each covers the years from
@@ -47,7 +46,8 @@ def unit_of(least: float, greatest: float, *, reals: bool) -> str:
     return "us" if size < 1e17 else "ns"
 
 
-def _micros(digits: str | None) -> int:
+def micros(digits: str | None) -> int:
+    """Return the microseconds that the digits of a fraction of a second mean, rounded."""
     # The same arithmetic as PostgreSQL's: a double, rounded half to even.
     return round(float(f"0.{digits}") * 1_000_000) if digits else 0
 
@@ -82,9 +82,9 @@ def _from_text(text: str) -> datetime:
     if match is None:
         raise Unfit("not a time" if text else "an empty text is not a time")
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    micros = _micros(match[7])
+    fraction = micros(match[7])
     # Midnight of the next day, in PostgreSQL as in ISO 8601.
-    midnight = (hour, minute, second, micros) == (24, 0, 0, 0)
+    midnight = (hour, minute, second, fraction) == (24, 0, 0, 0)
     hour = 0 if midnight else hour
     try:
         whole = datetime(
@@ -94,7 +94,7 @@ def _from_text(text: str) -> datetime:
         raise
     except ValueError as error:
         raise Unfit(f"not a time: {error}") from error
-    moment = whole.astimezone(UTC) + timedelta(microseconds=micros)
+    moment = whole.astimezone(UTC) + timedelta(microseconds=fraction)
     return moment + timedelta(days=1) if midnight else moment
 
 
@@ -126,51 +126,6 @@ def rounded(moment: datetime, digits: int | None) -> datetime:
     )
 
 
-def timestamptz_text(value: Value, type_: PgType, option: str | None) -> str:
-    """Spell an instant as timestamptz reads it. Raises Unfit."""
-    return f"{_spell_instant(value, type_, option)}+00"
-
-
-def timestamp_text(value: Value, type_: PgType, option: str | None) -> str:
-    """Spell an instant, in UTC, as timestamp reads it. Raises Unfit."""
-    return _spell_instant(value, type_, option)
-
-
-def _spell_instant(value: Value, type_: PgType, option: str | None) -> str:
-    # As PostgreSQL writes it too, so that the verification finds equal texts.
-    moment = rounded(instant(value, option), type_.size).replace(tzinfo=None)
-    text = moment.isoformat(" ")
-    return text.rstrip("0") if moment.microsecond else text
-
-
-def date_text(value: Value, _: PgType, option: str | None) -> str:
-    """Spell a day as date reads it. Raises Unfit."""
-    if isinstance(value, str) and re.search(r"[Zz]|\d[+-]\d\d:?\d\d\Z", value[10:]):
-        raise Unfit("a time with an offset, and the column is date")
-    moment = instant(value, option)
-    if moment.time() != time(0):
-        raise Unfit("has a time of day, and the column is date")
-    return moment.date().isoformat()
-
-
-def time_text(value: Value, type_: PgType, _: str | None) -> str:
-    """Spell a time of day as time reads it. Raises Unfit."""
-    match = _CLOCK.match(value) if isinstance(value, str) else None
-    if match is None:
-        raise Unfit("not a time of day")
-    hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
-    micros = _micros(match[4])
-    # PostgreSQL knows 24:00, Python does not.
-    if (hour, minute, second, micros) == (24, 0, 0, 0):
-        return "24:00:00"
-    try:
-        whole = datetime(2000, 1, 1, hour, minute, second)  # noqa: DTZ001
-    except ValueError as error:
-        raise Unfit(f"not a time of day: {error}") from error
-    moment = rounded(whole + timedelta(microseconds=micros), type_.size)
-    return moment.time().isoformat() if moment.day == 1 else "24:00:00"
-
-
-def spelled_instant(text: str) -> object:
+def spelled(text: str) -> object:
     """Return the instant that PostgreSQL spelled, or the text where Python has no such year."""
     return _from_text(text) if _TIMESTAMP.match(text) else text

@@ -1,0 +1,91 @@
+"""JSON (manual: 8.14, JSON Types): json keeps the text, jsonb what it means."""
+
+from __future__ import annotations
+
+import json
+import re
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from oxy_pg.migrate.convert.codec import QUOTED, Fast, Field
+from oxy_pg.migrate.convert.kind import Kind
+from oxy_pg.migrate.convert.kinds.numbers import digits
+from oxy_pg.migrate.convert.options import NUL, UTF8
+from oxy_pg.migrate.convert.unfit import Unfit
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.convert.unfit import Value
+
+
+class Json(Kind):
+    """A document as it was written."""
+
+    name = "json"
+    declarations = "json json_text"
+    is_ordered = False
+    is_judged_by_postgres = True
+    options = frozenset({*NUL, *UTF8})
+
+    def read(self, value: Value, type_: PgType, option: str | None) -> str:
+        if isinstance(value, bytes):
+            raise Unfit(f"bytes, and the column is {type_}")
+        # A column declared JSON has NUMERIC affinity: the document 5 is stored as a number.
+        text = repr(value) if isinstance(value, float) else str(value)
+        try:
+            # Numbers stay texts: they may be longer than Python's own.
+            json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+        except RecursionError:
+            pass  # PostgreSQL will say
+        except ValueError as error:
+            raise Unfit(f"not valid JSON: {error}") from error
+        return text
+
+    def fast(self, type_: PgType, storage: str) -> Fast | None:
+        return Fast("typeof({x}) = 'text'", QUOTED, Field("{x}")) if storage == "text" else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Jsonb(Json):
+    """A document as it is meant: the order of keys, blanks and repeated keys are not kept."""
+
+    name = "jsonb"
+    declarations = "jsonb jsonb_text"
+    is_ordered = True
+    family = "jsonb"
+
+    def read(self, value: Value, type_: PgType, option: str | None) -> str:
+        text = super().read(value, type_, option)
+        if re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
+            raise Unfit(r"jsonb cannot hold \u0000; --cast to json")
+        return text
+
+    def fast(self, type_: PgType, storage: str) -> Fast | None:
+        return None  # SQLite cannot see what jsonb does not hold
+
+    def key(self, text: str) -> str:
+        try:
+            return _meaning(text)
+        except (RecursionError, ArithmeticError) as error:
+            raise Unfit("nested too deeply, or a number too large, to be compared") from error
+
+    def canonical(self, text: str) -> object:
+        return _meaning(text)
+
+
+def _meaning(text: str) -> str:
+    # Objects as sorted pairs in a tuple, arrays as lists, numbers by their value.
+    return repr(
+        json.loads(text, parse_int=digits, parse_float=digits, object_pairs_hook=_sorted_pairs)
+    )
+
+
+def _sorted_pairs(pairs: list[tuple[str, object]]) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(dict(pairs).items(), key=itemgetter(0)))
+
+
+JSON, JSONB = Json(), Jsonb()
+KINDS: tuple[Kind, ...] = (JSON, JSONB)

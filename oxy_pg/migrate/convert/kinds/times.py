@@ -1,0 +1,229 @@
+"""Times and days (manual: 8.5, Date/Time Types)."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from oxy_pg.migrate.convert import codec
+from oxy_pg.migrate.convert.codec import Fast, Field
+from oxy_pg.migrate.convert.instants import instant, micros, rounded, spelled, unit_of
+from oxy_pg.migrate.convert.kind import UTC_NOW, Kind, Rounding
+from oxy_pg.migrate.convert.options import EPOCHS
+from oxy_pg.migrate.convert.unfit import Unfit
+
+if TYPE_CHECKING:
+    from oxy_pg.migrate.convert.kind import Declaration, Facts, PgType
+    from oxy_pg.migrate.convert.unfit import Value
+
+# --- times made by SQLite ------------------------------------------------------------
+
+# SQLite takes a time with a line break after it, and so does PostgreSQL.
+_TIME_TEXT = f"'{codec.QUOTE}' || {{x}} || '{codec.QUOTE}'"
+_CLOCK_SQL = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+# GLOB checks where the separators are, julianday() what is between and after them, all but three
+# things: it knows the year 0, an hour after 24:00, and takes 30 February for 2 March. Most times
+# can be seen to be none of these at once. Nothing may stand after a NUL, which SQLite's functions
+# take for the end, and a fraction has 15 digits at most. Texts come before blobs, which takes less
+# time to see than typeof(); numbers do not look like a time. A substr() of every value would need
+# memory each time, and the threads of the survey would queue for it.
+_SHAPE = "????-??-??[T ]??:??:??"
+_TIME = (
+    "({x} < x'' AND julianday({x}) > 1721427 AND {octets} < 36 AND {octets} = length({x}) "
+    "AND ({x} GLOB '????-??-[0-2][0-8][T ][01]?:??:??*' "
+    "OR {x} GLOB '????-??-[0-2][0-8][T ]2[0-3]:??:??*' "
+    f"OR {{x}} GLOB '{_SHAPE}*' AND substr({{x}}, 12, 2) < '24' "
+    # What is rounded up on the last day leads to a year that Python does not have.
+    "AND {x} < '9999-12-31' COLLATE BINARY "
+    # The modifier makes older versions compute the day again, instead of repeating what they read.
+    "AND (substr({x}, 9, 2) < '29' OR date(substr({x}, 1, 10), '+0 days') = substr({x}, 1, 10))"
+    ")) IS TRUE"
+)
+# Microseconds since 2000. A Julian day is a double of some 40 µs, and SQLite's are of whole
+# milliseconds: seconds are exact once the fraction is taken off, which is added as it is written.
+_SECONDS = "CAST((julianday({x}) - 1721059.5) * 86400.0 - {fraction} + 0.5 AS INTEGER)"
+_WHOLE = _SECONDS.replace("{fraction}", "0")
+_FRACTION = "CAST(substr({x}, 20, 7) AS REAL)"
+# The seventh digit rounds. A five with nothing after it is rounded as PostgreSQL does it, whose
+# fraction is a double: half to even, unless the double is on one side of the half.
+_HALF = "(10 * CAST(substr({x}, 21, 6) AS INTEGER) + 5)"
+_MICROS = f"{_HALF} / 10000000.0 * 1000000"
+_ROUND_UP = (
+    "CASE WHEN substr({x}, 27, 1) NOT BETWEEN '5' AND '9' "
+    "OR {x} NOT GLOB '????????????????????[0-9][0-9][0-9][0-9][0-9][0-9]*' THEN 0 "
+    "WHEN substr({x}, 27, 1) > '5' OR ltrim(substr({x}, 28), '0') GLOB '[1-9]*' THEN 1 "
+    f"ELSE {_MICROS} > {_HALF} / 10.0 OR {_MICROS} = {_HALF} / 10.0 AND {_HALF} / 10 & 1 END"
+)
+# Most fractions are far from the next second, to which SQLite may round them, and from half a
+# microsecond: the seconds are what they are without them.
+_PLAIN = "substr({x}, 20, 5) BETWEEN '.' AND '.9994' AND substr({x}, 27, 1) <> '5'"
+_INSTANT = (
+    f"CASE WHEN {_PLAIN} "
+    "THEN CAST((julianday({x}) - 1721059.5) * 86400.0 + 0.0002 AS INTEGER) * 1000000 "
+    "+ CAST(CAST(substr({x}, 20, 10) AS REAL) * 1000000 + 0.5 AS INTEGER) "
+    f"WHEN substr({{x}}, 20, 1) = '.' "
+    f"THEN {_SECONDS.replace('{fraction}', _FRACTION)} * 1000000 "
+    f"+ CAST({_FRACTION} * 1000000 + 0.5 AS INTEGER) + {_ROUND_UP} "
+    f"ELSE {_WHOLE} * 1000000 END - 63113904000000000"
+)
+_INSTANT_FIELD = Field(_INSTANT, "q")
+
+
+# --- the kinds ---------------------------------------------------------------------------
+
+
+class _Instant(Kind):
+    """What all kinds have in common in which a number counts time from an epoch."""
+
+    is_instant = True
+    options = frozenset(EPOCHS)
+
+    def unit(self, facts: Facts) -> str | None:
+        return unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
+
+
+class _Moment(_Instant):
+    """A day and a time of day, to the microsecond or coarser."""
+
+    def read(self, value: Value, type_: PgType, option: str | None) -> str:
+        # As PostgreSQL writes it too, so that the verification finds equal texts.
+        moment = rounded(instant(value, option), type_.size).replace(tzinfo=None)
+        text = moment.isoformat(" ")
+        return text.rstrip("0") if moment.microsecond else text
+
+    def rounding(self, type_: PgType) -> Rounding | None:
+        # Hardly any time has a digit there, and to look at one takes less time.
+        seventh = "substr({x}, 27, 1) BETWEEN '0' AND '9'"
+        return Rounding(
+            f"CASE WHEN {seventh} THEN {{x}} GLOB '{_SHAPE}.{'[0-9]' * 7}*' END",
+            "times have more than six fraction digits and are rounded to microseconds",
+            "rounded to microseconds",
+        )
+
+    def has_plain_keys(self, facts: Facts) -> bool:
+        return False  # the same instant is spelled in many ways
+
+    def canonical(self, text: str) -> object:
+        return spelled(text)
+
+
+class Timestamp(_Moment):
+    """A time without an offset, which is UTC; one with an offset is converted to UTC."""
+
+    name = "timestamp"
+    spellings = ("datetime", "timestamp without time zone")
+    declarations = """
+        datetime timestamp datetime_text timestamp_text datetime2 smalldatetime
+        timestamp_without_time_zone timestamp_without_timezone_text
+    """
+    family = "timestamp"
+
+    def choose(self, declared: Declaration, facts: Facts) -> PgType:
+        # An offset, or a count of seconds since 1970 in UTC, names an instant.
+        is_instant = facts.offsets > 0 or facts.integers > 0 or facts.reals > 0
+        return TIMESTAMPTZ.type if is_instant else self.type
+
+    def fast(self, type_: PgType, storage: str) -> Fast | None:
+        if storage != "text" or type_.size is not None:
+            return None
+        fits = f"{_TIME} AND substr({{x}}, 20) NOT GLOB '*[-+Z]*'"
+        return Fast(fits, _TIME_TEXT, _INSTANT_FIELD)
+
+    def clock(self, shape: str) -> str | None:
+        return UTC_NOW if shape.startswith("Y") and "HH24" in shape else None
+
+
+class Timestamptz(_Moment):
+    """An instant."""
+
+    name = "timestamptz"
+    spellings = ("timestamp with time zone",)
+    declarations = """
+        timestamptz timestamp_with_time_zone timestamp_with_timezone
+        timestamp_with_timezone_text timestamptz_text datetimeoffset timestamp_with_time_zone_text
+    """
+    family = "timestamptz"
+
+    def read(self, value: Value, type_: PgType, option: str | None) -> str:
+        return f"{super().read(value, type_, option)}+00"
+
+    def fast(self, type_: PgType, storage: str) -> Fast | None:
+        if storage != "text" or type_.size is not None:
+            return None
+        return Fast(_TIME, _TIME_TEXT, _INSTANT_FIELD)
+
+    def clock(self, shape: str) -> str | None:
+        return "CURRENT_TIMESTAMP" if shape.startswith("YYYY-MM-DD") and "HH24" in shape else None
+
+
+class Date(_Instant):
+    """A day."""
+
+    name = "date"
+    declarations = "date date_text"
+    family = "date"
+
+    def read(self, value: Value, type_: PgType, option: str | None) -> str:
+        if isinstance(value, str) and re.search(r"[Zz]|\d[+-]\d\d:?\d\d\Z", value[10:]):
+            raise Unfit("a time with an offset, and the column is date")
+        moment = instant(value, option)
+        if moment.time() != time(0):
+            raise Unfit("has a time of day, and the column is date")
+        return moment.date().isoformat()
+
+    def fast(self, type_: PgType, storage: str) -> Fast | None:
+        if storage != "text":
+            return None
+        fits = "typeof({x}) = 'text' AND date({x}, '+0 days') IS {x} COLLATE BINARY "
+        fits += "AND {x} NOT GLOB '0000*'"
+        return Fast(fits, "{x}", Field("CAST(julianday({x}) - 2451544.5 AS INTEGER)", "i"))
+
+    def canonical(self, text: str) -> object:
+        return date.fromisoformat(text) if len(text) == 10 else text
+
+    def clock(self, shape: str) -> str | None:
+        return f"({UTC_NOW})::date" if shape == "YYYY-MM-DD" else None
+
+
+class Time(Kind):
+    """A time of day."""
+
+    name = "time"
+    spellings = ("time without time zone",)
+    declarations = "time time_text time_without_time_zone"
+    family = "time"
+    is_judged_by_postgres = True
+
+    def read(self, value: Value, type_: PgType, option: str | None) -> str:
+        match = _CLOCK.match(value) if isinstance(value, str) else None
+        if match is None:
+            raise Unfit("not a time of day")
+        hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+        fraction = micros(match[4])
+        # PostgreSQL knows 24:00, Python does not.
+        if (hour, minute, second, fraction) == (24, 0, 0, 0):
+            return "24:00:00"
+        try:
+            whole = datetime(2000, 1, 1, hour, minute, second)  # noqa: DTZ001
+        except ValueError as error:
+            raise Unfit(f"not a time of day: {error}") from error
+        moment = rounded(whole + timedelta(microseconds=fraction), type_.size)
+        return moment.time().isoformat() if moment.day == 1 else "24:00:00"
+
+    def fast(self, type_: PgType, storage: str) -> Fast | None:
+        if storage != "text" or type_.size is not None:
+            return None
+        return Fast(f"typeof({{x}}) = 'text' AND {{x}} GLOB '{_CLOCK_SQL}'", "{x}")
+
+    def canonical(self, text: str) -> object:
+        return text if text.startswith("24") else time.fromisoformat(text)
+
+    def clock(self, shape: str) -> str | None:
+        return f"({UTC_NOW})::time(0)" if shape.startswith("HH24") else None
+
+
+_CLOCK = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\Z", re.ASCII)
+
+DATE, TIME, TIMESTAMP, TIMESTAMPTZ = Date(), Time(), Timestamp(), Timestamptz()
+KINDS: tuple[Kind, ...] = (DATE, TIME, TIMESTAMP, TIMESTAMPTZ)

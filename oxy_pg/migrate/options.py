@@ -1,0 +1,63 @@
+"""``Options``: what the user asked a migration to do, declared and checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from oxy_pg.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SchemaMode: TypeAlias = Literal["auto", "create", "existing"]
+Policy: TypeAlias = Literal["error", "null", "skip"]
+IfNotEmpty: TypeAlias = Literal["error", "append", "truncate"]
+Verify: TypeAlias = Literal["counts", "full", "none"]
+
+# A field that is one of some words has them here too, for callers without a type checker.
+_CHOICES: dict[str, object] = {
+    "schema": SchemaMode,
+    "on_bad_value": Policy,
+    "on_orphan": Policy,
+    "if_not_empty": IfNotEmpty,
+    "verify": Verify,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    What a migration is to do.
+
+    - ``tables`` and ``exclude`` name tables of the source (``*`` matches); None: all of them.
+    - ``schema``: create the tables, fill those that exist, or decide for each ("auto").
+    - ``casts`` maps "table.column" to a type, with an option after a colon
+      (convert/options.py).
+    - ``on_bad_value`` and ``on_orphan``: for values that do not fit, and for rows whose parent is
+      missing: stop, store NULL, or skip the row.
+    - ``if_not_empty``: for rows that the target has already: stop, keep them, or delete them.
+    - ``verify``: what is compared before the commit.
+    - ``dry_run``: write nothing, and report every problem.
+    - ``jobs``: how many processes read a large source.
+
+    Raises ConfigurationError for a value that is not one of those allowed.
+    """
+
+    tables: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    schema: SchemaMode = "auto"
+    casts: Mapping[str, str] | None = None
+    on_bad_value: Policy = "error"
+    on_orphan: Policy = "error"
+    if_not_empty: IfNotEmpty = "error"
+    verify: Verify = "counts"
+    dry_run: bool = False
+    jobs: int = 2
+
+    def __post_init__(self) -> None:
+        for name, choice in _CHOICES.items():
+            value, allowed = getattr(self, name), get_args(choice)
+            if value not in allowed:
+                choices = ", ".join(allowed)
+                raise ConfigurationError(f"{name} is {value!r}; choose one of {choices}.")

@@ -1,0 +1,207 @@
+"""
+What the target has already, read from PostgreSQL's catalogs.
+
+Manual: chapter 53, System Catalogs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg.connection import spoken
+from oxy_pg.errors import TargetUnreachable
+from oxy_pg.migrate import names
+from oxy_pg.migrate.convert.types import parse_type
+from oxy_pg.migrate.target.set_aside import read_set_aside
+from oxy_pg.migrate.target.spelling import ident
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.target.set_aside import SetAside
+
+MOST_COLUMNS = 1600
+
+
+@dataclass(frozen=True, slots=True)
+class TargetColumn:
+    """One column as PostgreSQL has it."""
+
+    name: str
+    type: PgType
+    not_null: bool
+    has_default: bool
+    generated: bool
+    sequence: str | None  # quoted name of the sequence behind serial or identity
+
+
+@dataclass(frozen=True, slots=True)
+class TargetUnique:
+    """A unique index, to be checked before the write."""
+
+    name: str
+    columns: tuple[str, ...]
+    predicate: str | None
+    nulls_distinct: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TargetForeignKey:
+    """A foreign key between two tables of the target."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTable:
+    """One table as PostgreSQL has it."""
+
+    name: str
+    columns: tuple[TargetColumn, ...]
+    has_rows: bool
+    owned: bool
+    ordinary: bool  # not partitioned, not inherited from
+    uniques: tuple[TargetUnique, ...]
+    foreign_keys: tuple[TargetForeignKey, ...]
+    set_aside: tuple[SetAside, ...]
+
+    def column(self, name: str) -> TargetColumn | None:
+        """Return the column of this name: the same one, else the same but for case."""
+        return names.match(name, {column.name: column for column in self.columns})
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSchema:
+    """The schema that the tables go to."""
+
+    name: str
+    database: str
+    version: int
+    tables: dict[str, TargetTable]
+    names: frozenset[str]  # of every relation
+
+    def table(self, name: str) -> TargetTable | None:
+        """Return the table of this name: the same one, else the same but for case."""
+        return names.match(name, self.tables)
+
+
+def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
+    """Read the schema that comes first in the search path. Raises TargetUnreachable without one."""
+    row = connection.execute("SELECT current_schema(), current_database()").fetchone()
+    schema, database = row or (None, "")
+    if schema is None:
+        raise TargetUnreachable(
+            database,
+            "no schema of the search path exists or may be used.",
+            "As the database's owner: CREATE SCHEMA IF NOT EXISTS public; GRANT ALL ON SCHEMA "
+            f"public TO {spoken(connection.info.user)};",
+        )
+    relations = frozenset(
+        row[0]
+        for row in connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", [ident(schema)]
+        )
+    )
+    tables = {}
+    rows = connection.execute(_TABLES, [ident(schema)]).fetchall()
+    for oid, name, owned, ordinary, readable in rows:
+        tables[name] = _table(connection, schema, (oid, name, owned, ordinary, readable))
+    return TargetSchema(schema, database, connection.info.server_version, tables, relations)
+
+
+def missing_right(
+    connection: psycopg.Connection[Any], schema: str, *, creates: bool, fills: Sequence[str]
+) -> str | None:
+    """Return the first privilege that the role lacks to create tables or to fill these; or None."""
+    row = connection.execute(
+        "SELECT current_user, has_schema_privilege(%s, 'CREATE')", [schema]
+    ).fetchone()
+    role, may_create = row or ("", True)
+    if creates and not may_create:
+        return (
+            f"permission denied for schema {schema}: the role {role} may not create anything in it"
+        )
+    for table in fills:
+        name = ident(schema, table)
+        for right in ("SELECT", "INSERT"):
+            found = connection.execute("SELECT has_any_column_privilege(%s, %s)", [name, right])
+            if found.fetchone() == (False,):
+                return f"permission denied for table {table}: the role {role} has no {right} on it"
+    return None
+
+
+_TABLES = """
+SELECT c.oid, c.relname, pg_has_role(c.relowner, 'USAGE'),
+       c.relkind = 'r' AND NOT c.relispartition
+           AND NOT EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
+       has_table_privilege(c.oid, 'SELECT')
+FROM pg_class c
+WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 'p')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+ORDER BY c.relname
+"""
+
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '',
+       (SELECT format('%%I.%%I', n.nspname, s.relname)
+        FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+        JOIN pg_namespace n ON n.oid = s.relnamespace
+        WHERE d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')
+          AND d.classid = 'pg_class'::regclass LIMIT 1),
+       CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+
+_UNIQUES = """
+SELECT c.relname, i.indkey::int2[], pg_get_expr(i.indpred, i.indrelid),
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
+       ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, o)
+             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
+             WHERE k.o <= i.indnkeyatts ORDER BY k.o)::text[]
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = %s AND i.indisunique AND i.indislive
+"""
+
+_FOREIGN_KEYS = """
+SELECT k.conname, p.relname,
+       ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a
+             ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.o)::text[],
+       ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a
+             ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.o)::text[]
+FROM pg_constraint k JOIN pg_class p ON p.oid = k.confrelid
+WHERE k.conrelid = %s AND k.contype = 'f' AND k.convalidated ORDER BY k.conname
+"""
+
+
+def _table(connection: psycopg.Connection[Any], schema: str, row: tuple[Any, ...]) -> TargetTable:
+    oid, name, owned, ordinary, readable = row
+    has_rows = False
+    if readable:
+        query = f"SELECT EXISTS (SELECT FROM {ident(schema, name)})"
+        found = connection.execute(query).fetchone()
+        has_rows = bool(found and found[0])
+    columns = tuple(
+        TargetColumn(c[0], parse_type(c[6] or c[1]), c[2], c[3], c[4], c[5])
+        for c in connection.execute(_COLUMNS, [oid])
+    )
+    uniques = tuple(
+        TargetUnique(u[0], tuple(u[4]), u[2], not u[3])
+        for u in connection.execute(_UNIQUES, [oid])
+        if 0 not in u[1]
+    )
+    keys = tuple(
+        TargetForeignKey(k[0], name, tuple(k[2]), k[1], tuple(k[3]))
+        for k in connection.execute(_FOREIGN_KEYS, [oid])
+    )
+    aside = read_set_aside(connection, oid) if owned and ordinary else ()
+    return TargetTable(name, columns, has_rows, owned, ordinary, uniques, keys, aside)

@@ -1,0 +1,65 @@
+"""
+The connection to the target, and the settings under which it is read and written.
+
+They are set for one transaction at a time: a pooler hands the session to
+other clients between transactions, and they must not get our settings.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from oxy_pg import connection as connections
+from oxy_pg.errors import TargetUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from oxy_pg.system.deadline import Deadline
+
+_SETTINGS = {
+    # Times, bytes and numbers are read and written without loss.
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "client_encoding": "UTF8",
+    # Other sessions are waited for, but not without end; our own statements may take long.
+    "lock_timeout": "60s",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    # The verification reads rows in the order in which they lie.
+    "synchronize_seqscans": "off",
+}
+# The disk begins to write while rows arrive, so that the commit has little to wait for. Not every
+# server that speaks PostgreSQL's protocol has the setting.
+_FLUSH = "SELECT set_config(name, '1MB', true) FROM pg_settings WHERE name = 'backend_flush_after'"
+
+
+def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
+    """
+    Connect in autocommit mode, waiting until the server is there; nothing is begun or changed.
+
+    Raises TargetUnreachable: at once when the server itself refuses, else when
+    the time is up; and ConfigurationError for what is not a URL of PostgreSQL.
+    """
+    try:
+        return connections.connect(url, deadline, name="The target")
+    except connections.Unreachable as error:
+        raise TargetUnreachable(error.url, error.reason, error.remedy) from error
+
+
+@contextmanager
+def transaction(connection: psycopg.Connection[Any], *, writes: bool = False) -> Iterator[None]:
+    """Begin a transaction with the settings of a migration; they end with it."""
+    with connection.transaction():
+        calls = ", ".join(f"set_config('{name}', '{to}', true)" for name, to in _SETTINGS.items())
+        connection.execute(f"SELECT {calls}")
+        if writes:
+            connection.execute(_FLUSH)
+        yield
