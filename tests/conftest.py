@@ -57,6 +57,17 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """
+    Ctrl-C reaches what the tests start, also where the tests were started by nohup or with ``&``.
+
+    A child inherits that SIGINT is ignored, and Python then leaves it so.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def base_dir():
     """
     A directory for all files of this run; at the end nothing else may be left.
