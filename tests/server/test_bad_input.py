@@ -63,7 +63,7 @@ def test_a_directory_with_other_files_is_left_alone(state_dir):
     (state_dir / "postgres_data").mkdir(parents=True)
     (state_dir / "postgres_data" / "letter.txt").write_text("mine")
 
-    with pytest.raises(oxy_pg.ForeignDataDirectory, match="no cluster"):
+    with pytest.raises(oxy_pg.ForeignDataDirectory, match="not a cluster"):
         oxy_pg.ensure(state_dir=state_dir)
 
     assert "mine" == (state_dir / "postgres_data" / "letter.txt").read_text()
