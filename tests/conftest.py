@@ -22,15 +22,34 @@ for name in ("OXY_DATABASE_URL", "OXY_STATE_DIR", "OXY_PG_KEEP_ALIVE"):
     os.environ.pop(name, None)
 
 
+# nohup, and a shell that runs a command with `&`, have SIGINT ignored. The programs that tests
+# start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ["pytester"]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="also what takes long; see noxfile.py")
+    parser.addoption("--long", action="store_true", help="also run the long tests; see noxfile.py")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """
+    How many workers ``--numprocesses=auto``, the default here, stands for.
+
+    None for tests that are named one by one, where starting workers takes longer than it saves, and
+    with ``-s``, because nothing that a worker prints is shown. Not more than there are processors:
+    tests that measure time would fail.
+    """
+    named = config.args and all("::" in argument for argument in config.args)
+    if named or config.option.capture == "no":
+        return 0
+    return min(4, os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the long forms unless they are asked for; nox has a session for each."""
+    """Leave out the long tests unless --long is given; noxfile.py has a session for each kind."""
     if not config.getoption("--long"):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)

@@ -17,6 +17,7 @@ from psycopg import sql
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
+from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
 from oxy_pg.migrate.target import session
 from oxy_pg.migrate.target.spelling import ident
@@ -196,10 +197,14 @@ class Transaction:
         self.doing = "build indexes and constraints on"
         self.on_progress(Progress("index", of=len(self.plan.tables)))
         self._post_statements()
-        order = {3: 0, 2: 1, 1: 2, 0: 3}  # indexes, keys, foreign keys, triggers
-        for put in sorted(aside, key=lambda put: order[put.phase]):
-            for restore in put.restore:
-                self._execute(restore)
+        for phase in (3, 2, 1, 0):  # indexes, keys, foreign keys, triggers
+            for put in aside:
+                if put.phase == phase:
+                    for restore in put.restore:
+                        self._execute(restore)
+            if phase == 2:
+                self._filled.add(KEYS_RESTORED)
+                self._post_statements()
 
     def _post_statements(self) -> None:
         """Execute, in their order, the statements whose tables are filled."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan.expressions import Uncertain, translate, translate_default
-from oxy_pg.migrate.plan.plan import ForeignKey, Statement, UniqueKey
+from oxy_pg.migrate.plan.plan import KEYS_RESTORED, ForeignKey, Statement, UniqueKey
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
@@ -376,7 +376,11 @@ def _foreign_keys(
         found = ForeignKey(
             table.source.name, key.columns, parent.source.name, tuple(c.source for c in columns)
         )
-        yield found, Statement("foreign key", label, sql, _after(table, parent))
+        # Not before the parent's key, which may itself wait for other tables.
+        after = _after(table) | _after_names(parent, writer)
+        if parent.existing is not None:
+            after |= {KEYS_RESTORED}
+        yield found, Statement("foreign key", label, sql, after)
 
 
 def _parent(

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from oxy_pg.report import Skipped
 
 
+# Stands among the tables of ``Statement.after`` for the keys of existing tables, which are removed
+# for the load and restored after it; no table has this name.
+KEYS_RESTORED = "\0"
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """
