@@ -89,6 +89,7 @@ def connect(
     """
     address = urls.plain(url, name)
     urls.check(address, name)
+    failure: Unreachable | None = None
     for remaining in deadline.attempts(_PAUSE, _LONGEST_PAUSE):
         try:
             # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
@@ -97,10 +98,15 @@ def connect(
         except psycopg.OperationalError as error:
             if wait and remaining and may_pass(error):
                 continue
-            raise unreachable(address, error, deadline if wait else None, name) from None
+            failure = unreachable(address, error, deadline if wait else None, name)
+            break
         _check_version(connection, address)
         return connection
-    raise AssertionError  # the last attempt has returned or raised
+    # Not where the driver's error is being handled: it would become the context of this one, and
+    # the driver's frames hold the password.
+    assert failure is not None
+    del address, url
+    raise failure
 
 
 def _open_with(address: str, seconds: int, settings: Mapping[str, str]) -> psycopg.Connection[Any]:
@@ -261,7 +267,7 @@ def unreachable(
 
 def words(error: psycopg.Error, url: str) -> str:
     """Return libpq's or PostgreSQL's own words, without the password that they may repeat."""
-    return urls.mask(str(error).replace(url, urls.mask(url))).strip()
+    return urls.mask_text(str(error), url).strip()
 
 
 def spoken(name: str) -> str:

@@ -70,6 +70,18 @@ def cache_dir() -> str:
     return os.path.realpath(platformdirs.user_cache_dir("oxy_pg", appauthor=False))
 
 
+def records_dir() -> str:
+    """Return the directory for what must not stand in the cache: checksums of what is in it."""
+    if sys.platform == "linux":
+        # What platformdirs.user_state_dir() answers here, without the 10 ms of its import.
+        base = os.environ.get("XDG_STATE_HOME", "").strip()
+        base = base if os.path.isabs(base) else os.path.expanduser("~/.local/state")
+        return os.path.realpath(f"{base}/oxy_pg/templates")
+    import platformdirs
+
+    return os.path.realpath(platformdirs.user_state_dir("oxy_pg", appauthor=False)) + "/templates"
+
+
 class StateDir:
     """
     The files of one state directory.
@@ -90,6 +102,29 @@ class StateDir:
 
     def __hash__(self) -> int:
         return hash(self.root)
+
+    def check_private(self) -> None:
+        """
+        Raise ConfigurationError where another user can change what is in the directory.
+
+        Such a user could plant a password, or a supervisor of his own. And root,
+        who creates, removes and gives away files here, would do that wherever a
+        link of that user leads. One that does not exist yet is no error.
+        """
+        try:
+            found = os.lstat(self.root)
+        except OSError:
+            return
+        # What belongs to root is as safe as the machine: a volume's mount point often does.
+        if found.st_uid not in {os.geteuid(), 0}:
+            raise ConfigurationError(_foreign(self.root, found.st_uid))
+        if found.st_mode & 0o022 and stat.S_ISDIR(found.st_mode):
+            mode = stat.S_IMODE(found.st_mode)
+            raise ConfigurationError(
+                f"The state directory {self.root} is writable for other users (mode {mode:04o}), "
+                f"who could replace the server in it. Close it: chmod go-w {_shell(self.root)}. "
+                "If others may have used it meanwhile, choose a new place with OXY_STATE_DIR."
+            )
 
     @property
     def data_dir(self) -> str:
@@ -153,6 +188,32 @@ class StateDir:
     def socket_dir(self) -> str:
         """PostgreSQL's socket directory."""
         return f"{self.run_dir}/s"
+
+
+def _foreign(root: str, owner: int) -> str:
+    import pwd
+
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    belongs = f"The state directory {root} belongs to the user {name}"
+    if os.geteuid() == 0:
+        return (
+            f"{belongs}, and root does not work in a directory that another user can change. Run "
+            f"it as that user: runuser -u {_shell(name)} -- oxy-pg …; or choose another place with "
+            "OXY_STATE_DIR."
+        )
+    return (
+        f"{belongs}, who could replace the server in it. Choose another place with OXY_STATE_DIR; "
+        f"or, if it is yours, have root give it to you: chown -R {os.geteuid()} {_shell(root)}"
+    )
+
+
+def _shell(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
 
 
 def digest(text: str) -> str:

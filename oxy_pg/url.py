@@ -1,4 +1,11 @@
-"""Build, parse and mask a PostgreSQL URL; the only place that spells one."""
+"""
+Build, parse and mask a PostgreSQL URL; the only place that spells or reads one.
+
+Everything goes through one parser (``_read()``), which is stricter than any
+driver: a URL that two drivers could read differently is refused, because a
+part of its password may stand where one of them sees a host or a database.
+Of a URL that was refused, messages show the scheme and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +14,30 @@ from oxy_pg.errors import ConfigurationError
 # What may stand in a URL without quoting (RFC 3986, "unreserved"). Asking this first spares the
 # usual caller the import of urllib, which costs more than attaching to a running server.
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+
+HIDDEN = "***"
+_EXAMPLE = "postgresql://user:password@host:5432/database"
+# Schemes that a message may repeat; anything else before "://" may be a part of a password.
+_SCHEMES = frozenset(
+    [
+        *("postgres", "postgresql", "cockroachdb", "mysql", "mariadb", "sqlite", "mssql"),
+        *("oracle", "mongodb", "redis", "duckdb", "http", "https", "file", "jdbc"),
+    ]
+)
+# Parameters whose values a message may repeat. Of all others the value is hidden: a list of
+# those that are secret would never be complete (password, sslpassword, passfile, options, …).
+_SHOWN = frozenset(
+    [
+        *("user", "host", "hostaddr", "port", "dbname", "application_name", "connect_timeout"),
+        *("sslmode", "sslrootcert", "channel_binding", "require_auth", "gssencmode"),
+        *("target_session_attrs", "load_balance_hosts", "keepalives", "keepalives_idle"),
+    ]
+)
+_SHORTEST_SECRET = 4  # characters: a shorter text cannot be told from words in a message
+
+
+# --- build --------------------------------------------------------------------------
 
 
 def _quote(text: str) -> str:
@@ -38,32 +69,232 @@ def with_database(url: str, database: str) -> str:
     return f"{scheme}://{authority}/{_quote(database)}" + ("?" + "&".join(kept) if kept else "")
 
 
+# --- parse --------------------------------------------------------------------------
+
+
+class _Parts:
+    """A well-formed URL in its parts, each spelled as in the URL; ``None``: not there."""
+
+    __slots__ = ("database", "hosts", "parameters", "password", "scheme", "user")
+
+    def __init__(self, scheme: str, rest: str) -> None:
+        place, query, text = rest.partition("?")
+        authority, path, database = place.partition("/")
+        userinfo, at, hosts = authority.rpartition("@")
+        user, colon, password = userinfo.partition(":")
+        self.scheme = scheme
+        self.user = user if at else None
+        self.password = password if colon else None
+        self.hosts = hosts
+        self.database = database if path else None
+        self.parameters = [one.partition("=")[::2] for one in text.split("&")] if query else []
+
+
+def _read(url: str) -> tuple[_Parts | None, str]:
+    """
+    Return the parts of a URL, or None and what is wrong with it.
+
+    What is wrong is said without repeating any of it. Nothing is raised: a
+    traceback would hold the parts.
+    """
+    spelled, found, rest = url.partition("://")
+    if not found:
+        return None, "it does not begin with a scheme such as postgresql://"
+    if not url.isprintable() or " " in url:
+        return None, "it has a space, a line break or a control character in it; write %20 for one"
+    if "://" in rest:
+        return None, "it has :// in it twice; write %3A%2F%2F for the second"
+    if "#" in rest:
+        return None, "it has a # in it, which would end it; write %23"
+    parts = _Parts(spelled, rest)
+    return (parts, "") if not (problem := _problem(parts, rest)) else (None, problem)
+
+
+def _problem(parts: _Parts, rest: str) -> str:
+    """Return what is wrong with the parts of a URL, or ""."""
+    place, _, query = rest.partition("?")
+    authority, _, path = place.partition("/")
+    if authority.count("@") > 1:
+        return "it has more than one @ before the host; write %40 for those in user or password"
+    if "@" in path or "@" in query:
+        return "it has an @ after the host; write %40, and %2F %3F for / and ? in a password"
+    for name, text in (("user", parts.user), ("password", parts.password)):
+        if text is not None and set(text) & set("[]"):
+            return f"its {name} has a bracket in it; write %5B and %5D"
+    if problem := _host_problem(parts.hosts):
+        return problem
+    if parts.database is not None and set(parts.database) & set("/?;=&[]"):
+        return "its database has one of / ; = & [ ] in its name; write %2F %3B %3D %26 %5B %5D"
+    for one in query.split("&") if query else ():
+        if one.count("=") != 1 or one.startswith("="):
+            return "what follows the ? is not a list of name=value with & between them"
+    return _percent_problem(rest)
+
+
+def _host_problem(hosts: str) -> str:
+    for one in hosts.split(","):
+        host, port = _host_and_port(one)
+        if host is None or not _is_host(host):
+            return "its host is not valid; an IPv6 address stands in brackets: [::1]"
+        if one.endswith(":"):
+            return "it has a : without a port, or a / or ? in its password; write %2F %3F"
+        if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+            return "its port is not a port number (1 to 65535), or its password has a / or ? in it"
+    return ""
+
+
+def _is_host(text: str) -> bool:
+    """Whether this can be a host's name or, percent-encoded, the path of a socket's directory."""
+    decoded = _unquote(text)
+    if text[:3].upper() == "%2F":
+        return set(text).issubset(_UNRESERVED | {"%"}) and set(decoded).isdisjoint("@:?#")
+    return all(one.isalnum() or one in "._-~" for one in decoded)
+
+
+def _host_and_port(text: str) -> tuple[str | None, str]:
+    if not text.startswith("["):
+        host, _, port = text.partition(":")
+        return host, port
+    address, bracket, port = text[1:].partition("]")
+    numeric = bracket and address and _HEXADECIMAL.union(":.").issuperset(address.partition("%")[0])
+    if not numeric or (port and not port.startswith(":")):
+        return None, ""
+    return "", port[1:]
+
+
+def _percent_problem(text: str) -> str:
+    """Return what is wrong with the percent-encoding, or ""."""
+    if "%" not in text:
+        return ""
+    for part in text.split("%")[1:]:
+        if len(part) < 2 or not _HEXADECIMAL.issuperset(part[:2]):
+            return "it has a % that two hexadecimal digits do not follow; write %25 for a %"
+        if part[:2] == "00":
+            return "it has %00 in it, which PostgreSQL cannot take"
+    from urllib.parse import unquote_to_bytes
+
+    try:
+        unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        return "what its %-encoding stands for is not UTF-8"
+    return ""
+
+
+def _unquote(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text)
+
+
+# --- mask ---------------------------------------------------------------------------
+
+
 def mask(url: str) -> str:
     """
-    Replace every password in a URL or a connection string by ``***``.
+    Return a URL for a message: every password in it, and whatever may be one, is ``***``.
 
-    One that does not parse is masked too, rather too much than too little.
+    Of one that is not well-formed the scheme is shown and nothing else: nobody
+    can tell where its password begins. For texts there is ``mask_text()``.
+    """
+    parts, _ = _read(url)
+    scheme = _shown_scheme(url)
+    if parts is None or not scheme:
+        return f"{scheme}://{HIDDEN}" if scheme else HIDDEN
+    shown = f"{scheme}://"
+    if parts.user is not None:
+        user = HIDDEN if _hides_user(parts) else parts.user
+        shown += user + (f":{HIDDEN}" if parts.password is not None else "") + "@"
+    shown += parts.hosts
+    if parts.database is not None:
+        harmless = all(one.isalnum() or one in "_-. $" for one in _unquote(parts.database))
+        shown += f"/{parts.database if harmless else HIDDEN}"
+    if not parts.parameters:
+        return shown
+    return f"{shown}?" + "&".join(_shown_parameter(*one) for one in parts.parameters)
+
+
+def _shown_scheme(url: str) -> str:
+    """Return the scheme of a URL, as far as a message may repeat it."""
+    spelled, found, _ = url.partition("://")
+    scheme, _, driver = spelled.strip().lower().partition("+")
+    is_scheme = scheme in _SCHEMES and (not driver or driver.replace("_", "").isalnum())
+    return scheme if found and is_scheme else ""
+
+
+def _hides_user(parts: _Parts) -> bool:
+    """Whether what stands where the user belongs may be a token, or a password without a user."""
+    user = parts.user or ""
+    if not parts.password:
+        return bool(user) and not _is_word(user)
+    return not all(one.isalnum() or one in "_-." for one in user.replace("%40", ""))
+
+
+def _shown_parameter(key: str, value: str) -> str:
+    if key in _SHOWN:
+        return f"{key}={value}"
+    return f"{key if _is_word(key) else HIDDEN}={HIDDEN}"
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text looks like the name of a role or a parameter, and not like a password."""
+    return text.islower() and text.isascii() and text.replace("_", "").replace("-", "").isalpha()
+
+
+def _secrets(url: str) -> set[str]:
+    """Return every form in which a message could repeat a secret of this URL."""
+    parts, _ = _read(url)
+    if parts is None:
+        return {url}
+    hidden = {parts.password or ""}
+    if _hides_user(parts):
+        hidden.add(parts.user or "")
+    for key, value in parts.parameters:
+        hidden |= set() if key in _SHOWN else {value, "" if _is_word(key) else key}
+    # Of a password that is also the user's name or the database's, nothing is left to hide.
+    known = {parts.database, *parts.hosts.split(",")}
+    known |= set() if _hides_user(parts) else {parts.user}
+    forms = {url}
+    for text in hidden - known:
+        decoded = _unquote(text)
+        if len(decoded) >= _SHORTEST_SECRET:
+            forms |= {text, decoded, _quote(decoded), repr(decoded)[1:-1]}
+    return forms
+
+
+def mask_text(text: str, *urls: str) -> str:
+    """
+    Return a text without the passwords of ``urls``, and without any that stands in it for itself.
+
+    For what libpq, PostgreSQL or a program has said: it may repeat a URL, or
+    a connection string with ``password=…``.
     """
     import re
 
-    masked = re.sub(
-        r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^&#\s]*)",
-        r"\1***",
-        url,
+    for url in urls:
+        shown = mask(url)
+        for secret in sorted(_secrets(url), key=len, reverse=True):
+            text = text.replace(secret, shown if secret == url else HIDDEN)
+    text = re.sub(
+        r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+",
+        lambda found: found[0] if _is_harmless(found[0]) else mask(found[0]),
+        text,
+    )
+    return re.sub(
+        r"((?<![a-z])(?:ssl)?passw(?:or)?d\s*=\s*)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?:\\.|[^&#\s])*)",
+        rf"\1{HIDDEN}",
+        text,
         flags=re.IGNORECASE,
     )
-    scheme, found, rest = masked.partition("://")
-    if not found:
-        return masked
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" not in authority and ":" in authority:
-        # A password with an unquoted "/", "?" or "#" in it ends the authority early.
-        authority = rest.rpartition("@")[0] + "@" if "@" in rest else authority
-    userinfo, at, host = authority.rpartition("@")
-    user, colon, _ = userinfo.partition(":")
-    if not colon:
-        return masked
-    return f"{scheme}://{user}:***{at}{host}{rest[len(authority) :]}"
+
+
+def _is_harmless(url: str) -> bool:
+    """Whether this is the address of a page or a file, as in a hint."""
+    return url.startswith(("http://", "https://", "file://")) and "@" not in url
+
+
+# --- check --------------------------------------------------------------------------
 
 
 def plain(url: str, name: str = "OXY_DATABASE_URL") -> str:
@@ -75,56 +306,63 @@ def plain(url: str, name: str = "OXY_DATABASE_URL") -> str:
     stays as it is, parameters included.
 
     ``name`` is what the message calls the URL. Raises ConfigurationError,
-    which says what to write instead.
+    which says what to write instead, and repeats nothing that may be a password.
     """
-    unset = (
-        "unset it" if name.isupper() else "leave it out"
-    )  # an environment variable, or an option
-    example = "postgresql://user:password@host:5432/database"
+    if message := _refusal(url, name):
+        raise ConfigurationError(message)
+    return f"postgresql://{url.partition('://')[2]}"
+
+
+def _refusal(url: str, name: str) -> str:
+    """Return why a URL cannot be used and what to do, or ""."""
+    # An environment variable, or an option.
+    unset = "unset it" if name.isupper() else "leave it out"
     if not url.strip():
-        raise ConfigurationError(
+        return (
             f"{name} is set but empty. {unset.capitalize()} to use the embedded server, or "
-            f"write {example}."
+            f"write {_EXAMPLE}."
         )
-    spelled, found, rest = url.partition("://")
-    scheme = spelled.lower().partition("+")[0] if found else ""
+    scheme = _shown_scheme(url)
+    parts, problem = _read(url)
     if scheme not in {"postgres", "postgresql"}:
-        kind = f"a {scheme} URL" if scheme else "not a URL"
+        kind = f"a {scheme} URL ({mask(url)})" if scheme else "not a URL of PostgreSQL"
         hint = (
             " To move that database into PostgreSQL: oxy-pg migrate-sqlite --from …"
             if scheme == "sqlite"
             else ""
         )
-        raise ConfigurationError(
-            f"{name} is {kind} ({mask(url)}), and only PostgreSQL will do. "
-            f"Write {example}, or {unset} to use the embedded server.{hint}"
+        return (
+            f"{name} is {kind}; it must be a postgresql:// URL. "
+            f"Write {_EXAMPLE}, or {unset} to use the embedded server.{hint}"
         )
-    authority = rest.partition("?")[0].partition("/")[0]
-    if authority.count("@") > 1:
-        raise ConfigurationError(
-            f"{name} has more than one @ before the host ({mask(url)}). Write %40 for those in the "
-            "user's name or the password."
+    if parts is None:
+        return (
+            f"{name} is not a valid PostgreSQL URL ({mask(url)}): {problem}. It is written "
+            f"{_EXAMPLE}, and characters such as @ : / ? # in a password as %40 %3A %2F %3F %23."
         )
-    return f"postgresql://{rest}"
+    return ""
 
 
 def check(url: str, name: str = "OXY_DATABASE_URL") -> None:
     """
     Check that libpq can read ``url`` (as ``plain()`` gives it).
 
-    Raises ConfigurationError, which says where it stumbles.
+    Raises ConfigurationError, which says what libpq does not accept.
     """
+    reason = _not_for_libpq(url)
+    if reason:
+        raise ConfigurationError(
+            f"{name} is not a valid PostgreSQL URL ({mask(url)}): {reason}. Characters such as "
+            "@ : / in a password have to be written as %40 %3A %2F."
+        )
+
+
+def _not_for_libpq(url: str) -> str:
+    """Return what libpq says against a URL, or ""; it has left when somebody raises that."""
     import psycopg
 
     try:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
-        for port in str(parts.get("port") or "5432").split(","):
-            if port and not port.isdecimal():
-                raise psycopg.ProgrammingError(f'"{port}" is no port number')
+        psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.Error as error:
-        # libpq's own words, without the password that they may repeat.
-        reason = " ".join(str(error).split()).replace(url, mask(url))
-        raise ConfigurationError(
-            f"{name} is no valid PostgreSQL URL ({mask(url)}): {reason}. Characters such as @ : / "
-            "in a password have to be written as %40 %3A %2F."
-        ) from None
+        return mask_text(" ".join(str(error).split()), url)
+    return ""

@@ -71,6 +71,7 @@ def base_dir():
     temp_dir.chmod(0o1777)
     # Template and temporary servers go where this run can see them.
     os.environ["OXY_PG_CACHE_DIR"] = str(base / "cache")
+    os.environ["XDG_STATE_HOME"] = str(base / "xdg-state")
     os.environ["TMPDIR"] = tempfile.tempdir = str(temp_dir)
     # An editable installation may not have its bytecode yet, and no test measures compiling.
     subprocess.run(

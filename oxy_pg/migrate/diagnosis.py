@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.connection import spoken
 from oxy_pg.errors import OxyPgError, TargetRefused, TargetUnreachable
-from oxy_pg.url import mask
+from oxy_pg.url import mask, mask_text
 
 if TYPE_CHECKING:
     import psycopg
@@ -52,9 +52,10 @@ def diagnose(error: psycopg.Error, doing: str, url: str, role: str, schema: str)
     """
     code = error.sqlstate
     if code is None or code.startswith(_LOST):
+        said = mask_text(str(error), url).strip()
         return TargetUnreachable(
             mask(url),
-            f"the connection was lost while trying to {doing} it: {mask(str(error)).strip()}",
+            f"the connection was lost while trying to {doing} it: {said}",
             "Nothing was committed: the target is as it was. Run it again once the server is back.",
         )
     remedy = next(
@@ -76,4 +77,4 @@ def _said(error: psycopg.Error) -> str:
     # Not str(error): it shows the statement, which the user did not write.
     found = error.diag
     parts = (found.message_primary or str(error), found.message_detail, found.message_hint)
-    return mask("\n".join(part.strip() for part in (*parts, found.context) if part))
+    return mask_text("\n".join(part.strip() for part in (*parts, found.context) if part))

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, TypeAlias
 
 from oxy_pg.errors import OxyPgError, PreparationFailed
-from oxy_pg.url import mask
+from oxy_pg.url import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def prepare(how: Prepare, url: str) -> None:
         except OxyPgError:
             raise
         except Exception as error:
-            message = mask(f"{type(error).__name__}: {error}")
+            message = mask_text(f"{type(error).__name__}: {error}", url)
             raise PreparationFailed("the `prepare` function", message) from error
         return
     environment = {**os.environ, "OXY_DATABASE_URL": url, "DATABASE_URL": url}
@@ -35,5 +35,5 @@ def prepare(how: Prepare, url: str) -> None:
         how, shell=True, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        tail = mask((done.stderr or done.stdout).strip()[-2000:])
+        tail = mask_text((done.stderr or done.stdout).strip(), url)[-2000:]
         raise PreparationFailed(f"`{how}`", f"exit code {done.returncode}:\n{tail}")

@@ -7,10 +7,11 @@ import os
 import tempfile
 
 from oxy_pg import paths
+from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.server import Server, in_use
 from oxy_pg.server.supervisor import lock, shutdown
-from oxy_pg.system import files
+from oxy_pg.system import files, private
 from oxy_pg.system.deadline import Deadline, wall_clock
 
 TYPE_CHECKING = False
@@ -79,14 +80,17 @@ def _make_dir(name: str | None) -> str:
     base = _base()
     # As root the server's own user has to pass; the names below cannot be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700
-    os.makedirs(base, mode, exist_ok=True)
-    os.chmod(base, mode)
-    if name is None:
-        path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
-    else:
-        path = f"{base}/{_PREFIX}{name}"
-        os.makedirs(path, mode, exist_ok=True)
-    os.chmod(path, mode)
+    path = f"{base}/{_PREFIX}{os.urandom(6).hex() if name is None else name}"
+    for directory in (base, path):
+        try:
+            descriptor = private.make_directory(directory)
+        except (OSError, private.NotPrivate) as error:
+            raise ConfigurationError(
+                f"There is no place for a temporary server in {base}: {error}. Set TMPDIR to a "
+                "directory that this user can write."
+            ) from error
+        os.fchmod(descriptor, mode)
+        os.close(descriptor)
     return path
 
 

@@ -37,7 +37,10 @@ def write_text(
     all at once, or can be made again. Raises OSError.
     """
     aside = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with contextlib.suppress(FileNotFoundError):  # of a killed process that had our pid
+        os.unlink(aside)
+    # O_EXCL: root writes into data directories of other users, who must not choose the file.
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # with any umask

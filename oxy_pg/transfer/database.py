@@ -12,7 +12,7 @@ from oxy_pg.errors import TransferRefused
 from oxy_pg.paths import digest
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer.contents import Extension, TableRows
-from oxy_pg.url import mask
+from oxy_pg.url import mask, mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,9 @@ def connect(
     not a URL of PostgreSQL, and TransferRefused when the server cannot be
     reached, is too old, or is behind such a pooler.
     """
-    return _connected(url, deadline, name=name, wait=True, pooled=pooled)
+    found = _connected(url, deadline, name=name, wait=True, pooled=pooled)
+    del url  # which reporters of errors would show: it may not be the one that the caller gave
+    return _or_raise(found)
 
 
 def connect_again(url: str) -> psycopg.Connection[Any]:
@@ -72,12 +74,15 @@ def connect_again(url: str) -> psycopg.Connection[Any]:
     the snapshot and the locks that the transfer depends on. Raises what
     ``connect()`` raises.
     """
-    return _connected(url, Deadline(_AGAIN), name="The URL", wait=False, pooled=False)
+    found = _connected(url, Deadline(_AGAIN), name="The URL", wait=False, pooled=False)
+    del url
+    return _or_raise(found)
 
 
 def _connected(
     url: str, deadline: Deadline, *, name: str, wait: bool, pooled: bool
-) -> psycopg.Connection[Any]:
+) -> psycopg.Connection[Any] | TransferRefused:
+    """Return the connection, or the error to raise where no frame holds a password."""
     try:
         connection = connections.connect(url, deadline, name=name, wait=wait)
         try:
@@ -86,12 +91,18 @@ def _connected(
             connection.close()
             raise
     except connections.TooOld as error:
-        raise TransferRefused(f"use {error.url}", error.reason, error.remedy) from error
+        return TransferRefused(f"use {error.url}", error.reason, error.remedy)
     except connections.Unreachable as error:
-        raise TransferRefused(f"connect to {error.url}", error.reason, error.remedy) from error
+        return TransferRefused(f"connect to {error.url}", error.reason, error.remedy)
     except psycopg.Error as error:
-        raise refused(f"use {mask(url)}", error) from error
+        return refused(f"use {mask(url)}", error)
     return connection
+
+
+def _or_raise(found: psycopg.Connection[Any] | TransferRefused) -> psycopg.Connection[Any]:
+    if isinstance(found, TransferRefused):
+        raise found
+    return found
 
 
 def _set_up(connection: psycopg.Connection[Any], url: str, *, pooled: bool) -> None:
@@ -219,7 +230,7 @@ def cluster(connection: psycopg.Connection[Any]) -> str:
 
 def refused(what: str, error: psycopg.Error) -> TransferRefused:
     """Return the typed error for a psycopg.Error: the one place that decides on the remedy."""
-    words = mask(str(error).strip())
+    words = mask_text(str(error).strip())
     if isinstance(error, psycopg.errors.DiskFull):
         return TransferRefused(what, words, "Make room on the server's disk, and run it again.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):

@@ -25,7 +25,7 @@ from psycopg import sql
 from oxy_pg.errors import TransferRefused
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer import database, locks, properties
-from oxy_pg.url import plain, with_database
+from oxy_pg.url import check, plain, with_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,9 @@ class Replaced:
 
 def name_of(url: str) -> str:
     """Return the database that a URL names."""
-    parts = psycopg.conninfo.conninfo_to_dict(plain(url, "The URL"))
+    address = plain(url, "The URL")
+    check(address, "The URL")
+    parts = psycopg.conninfo.conninfo_to_dict(address)
     defaults = {
         option.keyword: option.val for option in psycopg.pq.Conninfo.get_defaults() if option.val
     }
@@ -88,10 +90,10 @@ def maintenance(url: str, deadline: Deadline | None = None) -> psycopg.Connectio
         if name == target:
             continue
         try:
-            there = with_database(plain(url, "The URL"), name)
+            # No variable holds that URL: reporters of errors show them.
             if deadline is None:
-                return database.connect_again(there)
-            return database.connect(there, deadline)
+                return database.connect_again(with_database(plain(url, "The URL"), name))
+            return database.connect(with_database(plain(url, "The URL"), name), deadline)
         except TransferRefused as error:
             refusal = refusal or error
             if not re.search("does not exist|permission denied|pg_hba", error.reason):

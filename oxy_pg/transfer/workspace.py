@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from oxy_pg import paths
-from oxy_pg.system import files
+from oxy_pg.system import files, private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,9 @@ def workspace() -> Iterator[str]:
     base = paths.private_temp_dir(os.path.realpath(tempfile.gettempdir()))
     # As root the embedded server's user passes through it; the names below cannot be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700
-    os.makedirs(base, mode, exist_ok=True)
+    base_fd = private.make_directory(base)
+    os.fchmod(base_fd, mode)
+    os.close(base_fd)
     _sweep(base)
     path = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
     descriptor = os.open(path, os.O_RDONLY)

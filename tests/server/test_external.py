@@ -67,11 +67,14 @@ def test_every_spelling_becomes_plain(external_url, monkeypatch, scheme):
         ("sqlite:///oxy.db", r"sqlite.*postgresql://user:password@host.*migrate-sqlite"),
         ("mysql://user:secret@host/db", r"a mysql URL \(mysql://user:\*\*\*@host/db\)"),
         ("oxy.db", "not a URL"),
-        ("postgresql://user:secret@host:port/db", "no valid PostgreSQL URL"),
+        ("postgresql://user:secret@host:port/db", "not a valid PostgreSQL URL"),
         ("postgresql://user:secret@host/db?nonsense=1", "nonsense"),
-        ("postgresql://user:se%zzcret@host/db", "no valid PostgreSQL URL"),
-        ("postgresql://user:secret@[::1/db", "no valid PostgreSQL URL"),
-        ("postgresql://user:se@secret@host/db", r"more than one @ .*user:\*\*\*@host.*%40"),
+        ("postgresql://user:se%zzcret@host/db", "not a valid PostgreSQL URL"),
+        ("postgresql://user:secret@[::1/db", "not a valid PostgreSQL URL"),
+        (
+            "postgresql://user:se@secret@host/db",
+            r"\(postgresql://\*\*\*\): it has more than one @ .*%40",
+        ),
     ],
 )
 def test_what_is_no_postgresql_url_is_explained(monkeypatch, url, words):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.system import private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,9 +70,18 @@ class Account:
         return bool(found.st_mode & stat.S_IXOTH)
 
     def own(self, path: str) -> None:
-        """Give ``path`` to this account, if it is not ours anyway."""
-        if self.demoted:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+        """Give a directory or file to this account, if it is not ours anyway; raises OSError."""
+        if not self.demoted:
+            return
+        # By descriptor: a link in its place, or a second name of some file, is not given away.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1:
+                raise OSError(errno.EMLINK, "the file has another name elsewhere", path)
+            os.fchown(descriptor, self.uid, self.gid)
+        finally:
+            os.close(descriptor)
 
     def popen_arguments(self) -> dict[str, Any]:
         """Return what makes ``subprocess`` run a program under this account."""
@@ -148,8 +159,15 @@ def shared_base(private_dir: str, account: Account) -> str:
     temp_dir = os.path.realpath(tempfile.gettempdir())
     temporary = os.path.realpath(private_dir).startswith(temp_dir + "/")
     base = paths.private_temp_dir(temp_dir) if temporary else paths.VAR_LIB
-    os.makedirs(base, mode=0o711, exist_ok=True)
-    os.chmod(base, 0o711)  # noqa: S103 - it can be passed, not listed
+    try:
+        descriptor = private.make_directory(base)
+    except (OSError, private.NotPrivate) as error:
+        raise ConfigurationError(
+            f"As root, PostgreSQL's files have to be in {base}, and that cannot be used: {error}. "
+            "Correct its owner or mode."
+        ) from error
+    os.fchmod(descriptor, 0o711)  # it can be passed, not listed
+    os.close(descriptor)
     if not account.can_enter(f"{base}/x"):
         raise ConfigurationError(
             f"As root, PostgreSQL runs under the user {account.name}, who can enter neither "

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
-
-from oxy_pg.system import files
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from oxy_pg.server.cluster.account import Account
 
 _MAGIC = "oxy_pg archive 1"
@@ -22,25 +23,23 @@ _FIRST_LINE = 64  # bytes
 
 
 class Damaged(Exception):
-    """The file is not what ``write()`` has left."""
+    """The file is not what ``write()`` has left; the argument says what was noticed."""
 
 
-def write(tree: str, path: str) -> None:
+def write(tree: str, archive: int) -> None:
     """
-    Put the files and directories below ``tree`` into the new file ``path``, and do not sync it.
+    Put the files and directories below ``tree`` into an open, empty file, and do not sync it.
 
-    Nobody may change the tree meanwhile. Raises OSError.
+    Nobody may change the tree meanwhile. As root it may belong to another
+    user: no link in it is followed. Raises OSError.
     """
     index, contents, end = [], [], 0
     seen: dict[tuple[str, int], list[tuple[bytes, int]]] = {}
-    for entry in files.walk(tree):
-        name = entry.path[len(tree) + 1 :]
-        if entry.is_dir(follow_symlinks=False):
+    for name, content in _walk(tree):
+        if content is None:
             index.append(f"/ 0 {name}\n")
             continue
-        with open(entry.path, "rb", buffering=0) as file:
-            content = file.read()
-        alike = seen.setdefault((entry.name, len(content)), [])
+        alike = seen.setdefault((os.path.basename(name), len(content)), [])
         at = next((known for other, known in alike if other == content), end)
         if at == end:
             end += -(-len(content) // _BLOCK) * _BLOCK
@@ -50,33 +49,48 @@ def write(tree: str, path: str) -> None:
     text = "".join(index).encode()
     begin = -(-(_FIRST_LINE + len(text)) // _BLOCK) * _BLOCK
     first = f"{_MAGIC} {len(text)} {begin} {begin + end}\n".encode().ljust(_FIRST_LINE)
-    with open(path, "xb", buffering=0) as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.truncate(begin + end)
-        for content, at in ((first + text, -begin), *contents):
-            if os.pwrite(file.fileno(), content, begin + at) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    os.ftruncate(archive, begin + end)
+    for content, at in ((first + text, -begin), *contents):
+        if os.pwrite(archive, content, begin + at) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def unpack(path: str, target: str, account: Account) -> None:
+def _walk(tree: str) -> Iterator[tuple[str, bytes | None]]:
+    """Yield every directory below ``tree``, and every file with its content."""
+    for directory, _, names, descriptor in os.fwalk(tree):
+        below = directory[len(tree) + 1 :]
+        if below:
+            yield below, None
+        for name in names:
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+            with open(file, "rb", buffering=0) as opened:
+                if not stat.S_ISREG(os.fstat(file).st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file", f"{directory}/{name}")
+                yield f"{below}/{name}" if below else name, opened.read()
+
+
+def unpack(
+    archive: int, target: str, account: Account, is_expected: Callable[[str, bool], bool]
+) -> None:
     """
-    Make the new directory ``target`` what the archive at ``path`` holds, for ``account`` alone.
+    Make the new directory ``target`` what an open archive holds, for ``account`` alone.
 
-    It is not synced. Raises Damaged as soon as something is wrong with the
-    archive, and OSError; ``target`` may then be there in part.
+    ``is_expected`` is asked of every name, and whether it is a directory's;
+    one that leads out of ``target`` is refused before. It is not synced. Raises
+    Damaged as soon as something is wrong with the archive, and OSError;
+    ``target`` may then be there in part.
     """
-    try:
-        archive = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise Damaged(path) from error
+    directories = [target]
     try:
         begin, index = _index(archive)
-        _make_directory(target, account)
+        os.mkdir(target, 0o700)
         copy = _Copy(archive)
         for line in index:
             at, size, name = line.split(" ", 2)
+            _check_name(name, is_expected, is_directory=at == "/")
             if at == "/":
-                _make_directory(f"{target}/{name}", account)
+                os.mkdir(f"{target}/{name}", 0o700)
+                directories.append(f"{target}/{name}")
             else:
                 with open(f"{target}/{name}", "xb", buffering=0) as file:
                     os.fchmod(file.fileno(), 0o600)
@@ -84,29 +98,37 @@ def unpack(path: str, target: str, account: Account) -> None:
                         os.fchown(file.fileno(), account.uid, account.gid)
                     copy.to(file.fileno(), begin + int(at), int(size))
     except ValueError as error:
-        raise Damaged(path) from error
+        raise Damaged(str(error)) from error
     except OSError as error:
-        if error.errno in {errno.ENOENT, errno.EEXIST, errno.EISDIR}:  # nonsense in it
-            raise Damaged(path) from error
+        # Nonsense in it.
+        if error.errno in {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ENOTDIR}:
+            raise Damaged(str(error)) from error
         raise
-    finally:
-        os.close(archive)
+    # From the inside out, when nothing more is to be created: the new owner could put links in
+    # the way of root.
+    for path in reversed(directories):
+        os.chmod(path, 0o700)  # whatever the umask is
+        account.own(path)
+
+
+def _check_name(name: str, is_expected: Callable[[str, bool], bool], *, is_directory: bool) -> None:
+    parts = name.split("/")
+    if any(part in {"", ".", ".."} for part in parts) or not name.isprintable():
+        raise ValueError(f"it holds the name {name!r}, which leads elsewhere")
+    if not is_expected(name, is_directory):
+        raise ValueError(f"it holds {name!r}, which is not a part of a new cluster")
 
 
 def _index(archive: int) -> tuple[int, list[str]]:
     """Return where the contents begin, and the lines of the index."""
     first = os.pread(archive, _FIRST_LINE, 0).decode()
     magic, size, begin, total = first.rsplit(maxsplit=3)
+    if magic != _MAGIC or not 0 < int(size) < int(begin) <= int(total):
+        raise ValueError("its first line is not an archive's")
     text = os.pread(archive, int(size), _FIRST_LINE)
-    if magic != _MAGIC or len(text) != int(size) or os.fstat(archive).st_size != int(total):
-        raise ValueError(first)
+    if len(text) != int(size) or os.fstat(archive).st_size != int(total):
+        raise ValueError("it is not complete")
     return int(begin), text.decode().splitlines()
-
-
-def _make_directory(path: str, account: Account) -> None:
-    os.mkdir(path, 0o700)
-    os.chmod(path, 0o700)  # whatever the umask is
-    account.own(path)
 
 
 class _Copy:
@@ -130,5 +152,5 @@ class _Copy:
             else:
                 done = os.write(target, os.pread(self._archive, min(end - at, 1 << 20), at))
             if not done:
-                raise ValueError(at)
+                raise ValueError("it is not complete")
             at += done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
@@ -12,7 +11,7 @@ from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import config, logs, template
-from oxy_pg.system import files
+from oxy_pg.system import files, private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ def make_state_dir(state: StateDir) -> None:
             f"The state directory {state.root} cannot be made: {error.strerror}. "
             "Choose another place with OXY_STATE_DIR."
         ) from error
+    state.check_private()
     if not os.access(state.root, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigurationError(
             f"The state directory {state.root} is not writable for "
@@ -225,18 +225,37 @@ def make_run_dir(state: StateDir, account: Account) -> None:
     run_dir = state.run_dir
     # As root we must let the server's user pass; what is inside is closed all the same.
     mode = 0o711 if account.demoted else 0o700
-    parent = os.path.dirname(run_dir)
-    if paths.is_private_temp_dir(parent):
-        os.makedirs(parent, mode, exist_ok=True)
-    for path, owner_only in ((run_dir, False), (state.socket_dir, True)):
-        os.makedirs(path, 0o700, exist_ok=True)
-        found = os.lstat(path)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), account.uid}:
+    try:
+        parent = os.path.dirname(run_dir)
+        if paths.is_private_temp_dir(parent):
+            _make_private(parent, mode)
+        _make_private(run_dir, mode)
+        # In that one nobody but us can put a link in the place of the other.
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(state.socket_dir, 0o700)
+        descriptor = os.open(state.socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (private.NotPrivate, NotADirectoryError) as error:
+        raise ServerError(
+            f"The directory {run_dir} for the sockets cannot be used: {error}. Remove it."
+        ) from error
+    try:
+        owner = os.fstat(descriptor).st_uid
+        if owner not in {os.geteuid(), account.uid}:
             raise ServerError(
-                f"The directory {path} for the sockets belongs to another user. Remove it."
+                f"The directory {state.socket_dir} for the sockets belongs to the user "
+                f"{accounts.user_name(owner)}. Remove it."
             )
-        os.chmod(path, 0o700 if owner_only else mode)
-    account.own(state.socket_dir)
+        os.fchmod(descriptor, 0o700)
+        if account.demoted:
+            os.fchown(descriptor, account.uid, account.gid)
+    finally:
+        os.close(descriptor)
+
+
+def _make_private(path: str, mode: int) -> None:
+    descriptor = private.make_directory(path)
+    os.fchmod(descriptor, mode)
+    os.close(descriptor)
 
 
 def settle(state: StateDir) -> None:

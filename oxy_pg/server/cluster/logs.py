@@ -22,13 +22,26 @@ def names(log_dir: str) -> list[str]:
 
 def prune(log_dir: str) -> None:
     """Remove the oldest log files, so that all of them stay within 64 MB."""
+    try:
+        # By descriptor: as root, the server's own user could put a link in its place.
+        directory = os.open(log_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        _prune(directory)
+    finally:
+        os.close(directory)
+
+
+def _prune(directory: int) -> None:
     total = 0
+    found = sorted(name for name in os.listdir(directory) if name.startswith("postgresql-"))
     # The newest is being written; counting it as full keeps the bound while it grows.
-    for number, path in enumerate(reversed(names(log_dir)[:-1]), start=1):
+    for number, name in enumerate(reversed(found[:-1]), start=1):
         try:
-            total += os.stat(path).st_size
+            total += os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
             if total > _KEPT_BYTES or number > _KEPT_FILES:
-                os.unlink(path)
+                os.unlink(name, dir_fd=directory)
         except OSError:
             continue  # it has gone
 
@@ -44,6 +57,11 @@ def sizes(log_dir: str) -> dict[str, int]:
     return found
 
 
+def _no_link(path: str, flags: int) -> int:
+    """Open a log file and nothing that its owner has put in its place, a pipe for instance."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
     """Return what was logged after ``before`` was taken: its last ``limit`` bytes."""
     import contextlib  # not at the top: see daemon.py
@@ -51,7 +69,7 @@ def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
     parts = []
     for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
         begin = before.get(path, 0) if not path.endswith(STARTUP_LOG) else 0
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        with contextlib.suppress(OSError), open(path, "rb", opener=_no_link) as file:
             end = os.fstat(file.fileno()).st_size
             file.seek(max(begin, end - limit))
             parts.append(file.read(limit).decode(errors="replace"))
@@ -67,7 +85,7 @@ def tail(log_dir: str, lines: int) -> list[str]:
 
     result: list[str] = []
     for path in reversed(names(log_dir)):
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        with contextlib.suppress(OSError), open(path, "rb", opener=_no_link) as file:
             result = file.read().decode(errors="replace").splitlines()[-lines:] + result
         if len(result) >= lines:
             break

@@ -226,6 +226,22 @@ def _same(one: str, other: str) -> bool:
         return False
 
 
+def remove_sockets(socket_dir: str) -> None:
+    """
+    Remove the sockets of a postmaster that has gone, and their lock files.
+
+    As root this is in a directory of another user: no link is followed, and
+    nothing is touched but what PostgreSQL makes.
+    """
+    directory = os.open(socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(directory):
+            if name.startswith(".s.PGSQL."):
+                os.unlink(name, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
 def signal_stop(pid: int, mode: str) -> None:
     """Tell a postmaster to go; it may be gone already."""
     try:
@@ -246,6 +262,18 @@ def remove_segment(data_dir: str) -> None:
             segment = int(file.read(4096).split(b"\n")[6].split()[1])
     except (OSError, ValueError, IndexError):
         return
+    if os.geteuid() == 0 and not _is_segment_of(segment, os.stat(data_dir).st_uid):
+        return  # the pid file is another user's, and may name any segment
     import ctypes
 
     ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
+
+
+def _is_segment_of(segment: int, uid: int) -> bool:
+    try:
+        with open("/proc/sysvipc/shm", "rb") as file:
+            header, *lines = (line.split() for line in file.read().splitlines())
+    except (OSError, ValueError):
+        return False
+    key, owner = header.index(b"shmid"), header.index(b"uid")
+    return any(int(line[key]) == segment and int(line[owner]) == uid for line in lines)

@@ -3,20 +3,29 @@ The initialised cluster that new ones are unpacked from.
 
 ``initdb`` takes a third of a second and its result is always the same, so it
 is kept in the cache directory: one archive for each PostgreSQL version and
-locale. It is put in place by a rename, checked while it is unpacked, and made
-again when it is damaged.
+locale. It is put in place by a rename, checked before and while it is
+unpacked, and made again when it is damaged.
+
+What starts from a template obeys it: its roles, its settings, its libraries.
+So one that another user could have written is not used. Directory and file
+have to be ours and closed to others; and the SHA-256 of each template stands
+in another directory, with the user's state, so that a cache that came from
+elsewhere (a shared directory, a build server's cache) is not trusted either.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
+import tempfile
 import threading
 
 from oxy_pg import paths
 from oxy_pg.errors import InitdbFailed
 from oxy_pg.server.cluster import archive, program
-from oxy_pg.system import files, process
+from oxy_pg.system import files, private, process
 from oxy_pg.system.deadline import wall_clock
 
 TYPE_CHECKING = False
@@ -48,6 +57,17 @@ _STATEMENTS = (
 )
 _WAITING = ".template-"  # a prefix: made, but not yet in its place
 _ABANDONED_AFTER = 3600.0  # seconds
+# What stands at the top of a new cluster of PostgreSQL 16 (manual, 73.1).
+_FILES = frozenset(
+    ["PG_VERSION", "postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf"]
+)
+_DIRECTORIES = frozenset(
+    [
+        *("base", "global", "pg_commit_ts", "pg_dynshmem", "pg_logical", "pg_multixact"),
+        *("pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat", "pg_stat_tmp"),
+        *("pg_subtrans", "pg_tblspc", "pg_twophase", "pg_wal", "pg_xact"),
+    ]
+)
 
 
 def make_cluster(
@@ -64,22 +84,128 @@ def make_cluster(
     there in part.
     """
     template = _path(paths.cache_dir(), binaries)
-    try:
-        archive.unpack(template, target, account)
-    except archive.Damaged:
-        files.remove_tree(target)
-    else:
+    if _unpack(template, target, account):
         return ""
     initdb(target, binaries, account, deadline)
     _run_sql(target, binaries, account, deadline)
     try:
         return _keep(target, template) if keep or _was_missed(template) else ""
-    except OSError:
+    except (OSError, private.NotPrivate):
         # The cache is a convenience: a full or read-only one must not stop a server.
         import logging
 
         logging.getLogger("oxy_pg").info("no template could be kept in %s", template, exc_info=True)
         return ""
+
+
+def _unpack(template: str, target: str, account: Account) -> bool:
+    """Make ``target`` from the template; False, and nothing there, if there is none to be used."""
+    try:
+        descriptor = _open(template)
+        try:
+            _compare(descriptor, os.path.basename(template))
+            archive.unpack(descriptor, target, account, _is_expected)
+            _check_settings(target)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        return False
+    except (private.NotPrivate, archive.Damaged, OSError) as error:
+        files.remove_tree(target)
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        import logging
+
+        logging.getLogger("oxy_pg").warning(
+            "the template %s is not used, and a new cluster is made without it: %s",
+            template,
+            error,
+        )
+        return False
+    return True
+
+
+def _open(template: str) -> int:
+    """Open a template that is ours; raises NotPrivate or OSError."""
+    cache_dir, name = os.path.split(template)
+    directory = private.open_directory(cache_dir)
+    try:
+        return private.open_file(name, directory)
+    finally:
+        os.close(directory)
+
+
+def _is_expected(name: str, is_directory: bool) -> bool:  # noqa: FBT001 - archive.py calls it
+    """Whether a new cluster has something of that name."""
+    top, below, _ = name.partition("/")
+    if not below:
+        return top in (_DIRECTORIES if is_directory else _FILES)
+    return top in _DIRECTORIES - {"pg_tblspc", "pg_replslot"}
+
+
+def _check_settings(cluster: str) -> None:
+    """Refuse settings that stand where only ALTER SYSTEM writes; the other files we write anew."""
+    text = files.read_text(f"{cluster}/postgresql.auto.conf") or ""
+    if any(line.strip() and not line.startswith("#") for line in text.splitlines()):
+        raise archive.Damaged("its postgresql.auto.conf has settings")
+
+
+# --- its checksum, elsewhere ---
+
+
+def _record_dirs() -> tuple[str, str]:
+    """Return the directories for checksums: with the user's state, or else temporary."""
+    temp_dir = os.path.realpath(tempfile.gettempdir())
+    return paths.records_dir(), f"{paths.private_temp_dir(temp_dir)}/templates"
+
+
+def _compare(descriptor: int, name: str) -> None:
+    """Raise Damaged unless this template is the one whose checksum was kept."""
+    known = []
+    for path in _record_dirs():
+        with contextlib.suppress(OSError, private.NotPrivate):
+            directory = private.open_directory(path)
+            try:
+                with open(private.open_file(name, directory), "rb") as file:
+                    known.append(file.read(100).decode(errors="replace").strip())
+            finally:
+                os.close(directory)
+    if not known:
+        raise archive.Damaged("its checksum is not known to this user")
+    if _checksum(descriptor) not in known:
+        raise archive.Damaged("its checksum is not the one that was kept")
+
+
+def _checksum(descriptor: int) -> str:
+    import hashlib
+
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record(name: str, checksum: str) -> None:
+    """Keep a template's checksum; raises OSError or NotPrivate where there is no place for it."""
+    failure: Exception | None = None
+    for path in _record_dirs():
+        try:
+            directory = private.make_directory(path)
+        except (OSError, private.NotPrivate) as error:
+            failure = failure or error
+            continue
+        try:
+            aside = f"{name}.{os.getpid()}.{threading.get_ident()}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with open(private.open_file(aside, directory, flags), "wb") as file:
+                file.write(f"{checksum}\n".encode())
+            os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+        finally:
+            os.close(directory)
+        return
+    assert failure is not None
+    raise failure
+
+
+# --- kept and put in its place ---
 
 
 def _path(cache_dir: str, binaries: Installation) -> str:
@@ -90,32 +216,45 @@ def _path(cache_dir: str, binaries: Installation) -> str:
 
 def _was_missed(template: str) -> bool:
     """Whether this is not the first time; most machines need one cluster, once, and no template."""
-    mark = f"{os.path.dirname(template)}/.missed-{os.path.basename(template)}"
-    if os.path.exists(mark):
+    cache_dir, name = os.path.split(template)
+    mark = f".missed-{name}"
+    directory = private.make_directory(cache_dir)
+    try:
+        os.close(private.open_file(mark, directory, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
         return True
-    os.makedirs(os.path.dirname(mark), mode=0o700, exist_ok=True)
-    os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    finally:
+        os.close(directory)
     return False
 
 
 def _keep(cluster: str, template: str) -> str:
     """Put a new cluster in the cache, for the next one; return where it waits."""
     cache_dir, name = os.path.split(template)
-    os.makedirs(cache_dir, mode=0o700, exist_ok=True)
-    for other in os.listdir(cache_dir):
-        if other.startswith(_WAITING):
-            path = f"{cache_dir}/{other}"
-            with contextlib.suppress(OSError):  # somebody else removes it too
-                if os.stat(path).st_mtime < wall_clock() - _ABANDONED_AFTER:
-                    os.unlink(path)
-    waiting = f"{cache_dir}/{_WAITING}{name}-{os.getpid()}.{threading.get_ident()}"
+    directory = private.make_directory(cache_dir)
+    waiting = f"{_WAITING}{name}-{os.getpid()}.{threading.get_ident()}"
     try:
-        archive.write(cluster, waiting)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(waiting)
-        raise
-    return waiting
+        for other in os.listdir(directory):
+            if other.startswith(_WAITING):
+                with contextlib.suppress(OSError):  # another process removes it too
+                    found = os.stat(other, dir_fd=directory, follow_symlinks=False)
+                    if found.st_mtime < wall_clock() - _ABANDONED_AFTER:
+                        os.unlink(other, dir_fd=directory)
+        with contextlib.suppress(FileNotFoundError):  # of a killed process with our pid
+            os.unlink(waiting, dir_fd=directory)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        descriptor = private.open_file(waiting, directory, flags)
+        try:
+            archive.write(cluster, descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(waiting, dir_fd=directory)
+            raise
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(directory)
+    return f"{cache_dir}/{waiting}"
 
 
 def publish(waiting: str) -> None:
@@ -123,16 +262,30 @@ def publish(waiting: str) -> None:
     if not waiting:
         return
     cache_dir, name = os.path.split(waiting)
-    template = f"{cache_dir}/{name.removeprefix(_WAITING).rpartition('-')[0]}"
-    with contextlib.suppress(OSError):
+    template = name.removeprefix(_WAITING).rpartition("-")[0]
+    with contextlib.suppress(OSError, private.NotPrivate):
+        directory = private.open_directory(cache_dir)
         try:
-            files.sync_file(waiting)  # or a power failure could leave its size without its contents
-            if os.path.isdir(template):
-                files.remove_tree(template)  # nothing of ours
-            os.rename(waiting, template)
+            _publish(directory, name, template)
         except BaseException:
-            os.unlink(waiting)
+            os.unlink(name, dir_fd=directory)
             raise
+        finally:
+            os.close(directory)
+
+
+def _publish(directory: int, waiting: str, template: str) -> None:
+    descriptor = private.open_file(waiting, directory)
+    try:
+        os.fsync(descriptor)  # or a power failure could leave its size without its contents
+        _record(template, _checksum(descriptor))
+    finally:
+        os.close(descriptor)
+    try:
+        os.rename(waiting, template, src_dir_fd=directory, dst_dir_fd=directory)
+    except IsADirectoryError:
+        shutil.rmtree(template, dir_fd=directory)  # nothing of ours
+        os.rename(waiting, template, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def initdb(target: str, binaries: Installation, account: Account, deadline: Deadline) -> None:

@@ -68,6 +68,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     rest wait for it, never longer than the deadline. Raises ServerError and
     ConfigurationError.
     """
+    state.check_private()
     failures = 0
     for _ in deadline.attempts(0.002, 0.05):
         if failures == _MOST_FAILURES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import marshal
-import os
 
 from oxy_pg.server.cluster import logs, postmaster
 
@@ -80,8 +79,7 @@ def start_postmaster(order: Order, port: int) -> Started:
     postmaster.running(order.data_dir)  # removes a pid file that would be in the way
     # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
     # better than the pid that no server is here: the number may be another process's by now.
-    for name in os.listdir(order.socket_dir):
-        os.unlink(f"{order.socket_dir}/{name}")
+    postmaster.remove_sockets(order.socket_dir)
     log_dir = f"{order.data_dir}/log"
     logs.prune(log_dir)
     logged_before = logs.sizes(log_dir)

@@ -24,6 +24,7 @@ def stop(state: StateDir, mode: str, deadline: Deadline) -> None:
         raise ConfigurationError(f"{mode!r} is no way to stop a server; there are: {known}.")
     if not os.path.isdir(state.root):
         return
+    state.check_private()
     for _ in deadline.attempts(0.01, 0.1):
         try:
             _ask(state, f"stop {mode}", "stopped", deadline)
@@ -37,6 +38,7 @@ def stop(state: StateDir, mode: str, deadline: Deadline) -> None:
 
 def restart(state: StateDir, deadline: Deadline) -> None:
     """Restart a running server; one that does not run is left alone."""
+    state.check_private()
     try:
         _ask(state, "restart", "ready", deadline)
     except SupervisorGone:
@@ -47,6 +49,7 @@ def destroy(state: StateDir, deadline: Deadline) -> None:
     """Stop the server and remove its cluster; ForeignDataDirectory if it is not ours."""
     if not os.path.isdir(state.root):
         return
+    state.check_private()
     if directory.exists(state):
         directory.check_mark(state)
     for _ in deadline.attempts(0.01, 0.1):

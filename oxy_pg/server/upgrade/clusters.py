@@ -313,6 +313,7 @@ def begin(state: StateDir, old_bin_dir: str | None, timeout: float) -> Iterator[
     first, and what this one leaves is removed at the end. Raises UpgradeFailed
     when the server runs, BinariesNotFound, ForeignDataDirectory.
     """
+    state.check_private()
     if not os.path.isdir(state.root) or is_settled(state):
         yield None
         return
@@ -331,8 +332,7 @@ def begin(state: StateDir, old_bin_dir: str | None, timeout: float) -> Iterator[
             return
         old = binaries.of_major(major, old_bin_dir)
         directory.make_run_dir(state, user)
-        for name in os.listdir(state.socket_dir):  # of servers that were killed
-            os.unlink(f"{state.socket_dir}/{name}")
+        postmaster.remove_sockets(state.socket_dir)  # of servers that were killed
         try:
             yield Upgrade(state, user, old, lock_fd, timeout)
         finally:
@@ -415,6 +415,7 @@ def discard_old(state: StateDir) -> list[str]:
     The server may run: they are none of its business. Raises ServerError when
     there is no cluster of this version that has taken their place.
     """
+    state.check_private()
     kept = directories(state).kept() if os.path.isdir(state.root) else []
     if kept and major_of(directory.version(state) or "") != MAJOR:
         raise ServerError(

@@ -233,7 +233,7 @@ def test_public_names(filled, monkeypatch, tmp_path):
     assert isinstance(oxy_pg.check_backup(report.path), oxy_pg.Manifest)
     assert "oxy" == restored.database
     monkeypatch.setenv("OXY_DATABASE_URL", "mysql://x")
-    with pytest.raises(oxy_pg.ConfigurationError, match="only PostgreSQL will do"):
+    with pytest.raises(oxy_pg.ConfigurationError, match="must be a postgresql:// URL"):
         oxy_pg.backup(tmp_path)
 
 

@@ -441,8 +441,8 @@ def test_a_database_is_not_replaced_by_itself(home):
     ("url", "words"),
     [
         ("postgresql://u:secret@127.0.0.1:1/x", "refused"),
-        ("postgresql://u:secret@127.0.0.1:notaport/x", "port number"),
-        ("mysql://u:secret@127.0.0.1/x", "only PostgreSQL will do"),
+        ("postgresql://u:secret@127.0.0.1:notaport/x", "not a port number"),
+        ("mysql://u:secret@127.0.0.1/x", "must be a postgresql:// URL"),
     ],
 )
 def test_an_address_that_is_none(home, url, words):
