@@ -530,6 +530,7 @@ def upgrade(
 
     from oxy_pg import paths
     from oxy_pg.server.upgrade import clusters as upgrades
+    from oxy_pg.server.upgrade import swap
 
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
@@ -539,7 +540,7 @@ def upgrade(
     with upgrades.begin(state, given, timeout) as work:
         report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
     if discard_old:
-        discarded = upgrades.discard_old(state)
+        discarded = swap.discard_old(state)
         report = dataclasses.replace(report, kept=None, discarded=tuple(discarded))
     return dataclasses.replace(report, seconds=time.monotonic() - began)
 
@@ -566,7 +567,7 @@ def _upgraded(
         work.make_new()
         with work.new_server(bulk=True) as new:
             clusters.check_extensions(plan, new)
-            copied = clusters.copy(plan, new, work.names.dump, jobs, on_progress)
+            copied = clusters.copy(plan, new, work.cluster.dump, jobs, on_progress)
             skipped = work.carry_settings(altered)
     on_progress(Progress("restart"))
     with work.new_server(bulk=False) as new:

@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from oxy_pg import url as urls
-from oxy_pg.facts import OLDEST_MAJOR
+from oxy_pg.facts import DROP_DATABASE, OLDEST_MAJOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,6 +164,11 @@ def version(connection: psycopg.Connection[Any]) -> str:
     if number < 100000:
         return f"{number // 10000}.{number // 100 % 100}"
     return f"{number // 10000}.{number % 10000}"
+
+
+def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
+    """Drop a database and end its sessions; one that does not exist is not an error."""
+    connection.execute(sql.SQL(DROP_DATABASE).format(sql.Identifier(name)))
 
 
 # --- what a refusal means -----------------------------------------------------------

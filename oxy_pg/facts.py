@@ -11,6 +11,12 @@ DATABASE = "oxy"
 SUPERUSER = "postgres"
 # The database that administration connects to.
 MAINTENANCE_DATABASE = "postgres"
+# How every part drops a database with its sessions; {} is the name as SQL spells it.
+DROP_DATABASE = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
+# The keys of advisory locks (PostgreSQL 16 manual, 13.3.5); no two are equal.
+SETUP_LOCK = 0x6F78795F7067  # "oxy_pg": creating the role, its password and a database
+COPY_LOCK = 0x6F78795F70757368  # "oxy_push": copying into a database
+TEST_LOCK_CLASS = 0x6F787970  # "oxyp", the first of two halves: a process with test databases
 # The major version that is embedded.
 MAJOR = 16
 # The oldest major version that external servers may have: the oldest that was still maintained by

@@ -1,5 +1,9 @@
 """
-Where everything is: the one place that knows a path.
+Where everything is: the one place that knows the paths that oxy_pg chooses.
+
+What PostgreSQL names in a data directory (``postmaster.pid``, ``PG_VERSION``)
+is spelled in ``server/cluster/``, once each. What the supervisor needs before
+it has imported this module, its starter tells it (``supervisor/order.py``).
 
 Text and ``os.path`` instead of ``pathlib`` and ``platformdirs``: this module
 is on the way of every process that attaches to a running server, and either
@@ -19,14 +23,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
 
-# sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included (unix(7)); the
-# longest name that goes below the run directory is "/s/.s.PGSQL.65535".
+# sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included (unix(7)).
 LONGEST_SOCKET = 103
-_LONGEST_RUN_DIR = LONGEST_SOCKET - len("/s/.s.PGSQL.65535")
+_LONGEST_SOCKET_NAME = ".s.PGSQL.65535"
+_LONGEST_RUN_DIR = LONGEST_SOCKET - len(f"/s/{_LONGEST_SOCKET_NAME}")
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+")
 
 # Where a cluster goes that root runs as another user, when that user cannot reach the state dir.
 VAR_LIB = "/var/lib/oxy_pg"
+HOME_PREFIX = "cluster-"
+# Below private_temp_dir(): the state directory of a temporary server.
+TEMPORARY_PREFIX = "temporary-"
+_CLUSTER = "postgres_data"
 
 
 def state_dir(given: str | PathLike[str] | None = None) -> str:
@@ -82,6 +90,85 @@ def records_dir() -> str:
     return os.path.realpath(platformdirs.user_state_dir("oxy_pg", appauthor=False)) + "/templates"
 
 
+class DataDir:
+    """
+    The files that oxy_pg keeps in one data directory, and those alongside it.
+
+    ``path`` is where it really is, not a link to it: what is renamed into its
+    place has to be on the same disk.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @property
+    def log_dir(self) -> str:
+        """The server's logs; ``log_directory`` in postgresql.conf."""
+        return f"{self.path}/log"
+
+    @property
+    def mark(self) -> str:
+        """Says that oxy_pg made this cluster."""
+        return f"{self.path}/oxy_pg.txt"
+
+    @property
+    def unsynced(self) -> str:
+        """There as long as this cluster, a new one, has not reached the disk."""
+        return f"{self.path}/oxy_pg.unsynced"
+
+    @property
+    def new(self) -> str:
+        """In an upgrade's new cluster, until it has taken the old one's place and name."""
+        return f"{self.path}/oxy_pg.new"
+
+    @property
+    def filling(self) -> DataDir:
+        """An upgrade's new cluster, not complete."""
+        return DataDir(f"{self.path}.upgrading")
+
+    @property
+    def complete(self) -> DataDir:
+        """An upgrade's new cluster before the swap, the old one after it."""
+        return DataDir(f"{self.path}.upgraded")
+
+    @property
+    def dump(self) -> str:
+        """What an upgrade's pg_dump writes and its pg_restore reads."""
+        return f"{self.path}.dump"
+
+    def aside(self, name: object) -> str:
+        """Return where a cluster is made before it gets its name, or emptied after it lost it."""
+        return f"{self.path}.new-{name}"
+
+    def all_aside(self) -> list[str]:
+        """Return every such place that exists."""
+        return self._alongside(".new-")
+
+    def keep_as(self, major: int) -> str:
+        """Return a free name to keep an old cluster under."""
+        name = f"{self.path}.old-{major}"
+        number = 1
+        while os.path.lexists(name):
+            number += 1
+            name = f"{self.path}.old-{major}-{number}"
+        return name
+
+    def kept(self) -> list[str]:
+        """Return every old cluster that an upgrade has kept."""
+        return self._alongside(".old-")
+
+    def of_upgrades(self) -> list[str]:
+        """Return everything that upgrades have put alongside."""
+        return self._alongside(".upgrad", ".dump", ".old-")
+
+    def _alongside(self, *suffixes: str) -> list[str]:
+        home, name = os.path.split(self.path)
+        prefixes = tuple(name + suffix for suffix in suffixes)
+        return sorted(f"{home}/{one}" for one in os.listdir(home) if one.startswith(prefixes))
+
+
 class StateDir:
     """
     The files of one state directory.
@@ -129,17 +216,27 @@ class StateDir:
     @property
     def data_dir(self) -> str:
         """The cluster; a link where root had to put it elsewhere."""
-        return f"{self.root}/postgres_data"
+        return f"{self.root}/{_CLUSTER}"
+
+    @property
+    def cluster(self) -> DataDir:
+        """The cluster where it really is."""
+        return DataDir(os.path.realpath(self.data_dir))
 
     @property
     def unsynced(self) -> str:
         """There as long as a new cluster has not reached the disk."""
-        return f"{self.data_dir}/oxy_pg.unsynced"
+        return DataDir(self.data_dir).unsynced
 
     @property
     def log_dir(self) -> str:
-        """The server's and the supervisor's logs."""
-        return f"{self.data_dir}/log"
+        """The server's logs."""
+        return DataDir(self.data_dir).log_dir
+
+    @property
+    def supervisor_log(self) -> str:
+        """The supervisor's log."""
+        return f"{self.root}/supervisor.log"
 
     @property
     def lock(self) -> str:
@@ -161,9 +258,18 @@ class StateDir:
         """The settings that the last caller asked for."""
         return f"{self.root}/settings.json"
 
+    def kept_settings(self, major: int) -> str:
+        """Return where an upgrade keeps the settings that only the old version takes."""
+        return f"{self.settings}.old-{major}"
+
+    def all_kept_settings(self) -> list[str]:
+        """Return every such file that exists."""
+        prefix = f"{os.path.basename(self.settings)}.old-"
+        return [f"{self.root}/{name}" for name in os.listdir(self.root) if name.startswith(prefix)]
+
     @property
     def home(self) -> str:
-        """The directory that the cluster stands in: this one, or where root had to put it."""
+        """The directory that the cluster is in: this one, or where root had to put it."""
         try:
             target = os.readlink(self.data_dir)
         except OSError:
@@ -188,6 +294,11 @@ class StateDir:
     def socket_dir(self) -> str:
         """PostgreSQL's socket directory."""
         return f"{self.run_dir}/s"
+
+    @property
+    def longest_socket(self) -> str:
+        """The longest path that a socket of PostgreSQL may get here."""
+        return f"{self.socket_dir}/{_LONGEST_SOCKET_NAME}"
 
 
 def _foreign(root: str, owner: int) -> str:
@@ -253,4 +364,14 @@ def is_private_temp_dir(path: str) -> bool:
 def is_home_elsewhere(path: str) -> bool:
     """Whether ``path`` is a place where root puts clusters, and so ours to remove."""
     parent, name = os.path.split(path)
-    return name.startswith("cluster-") and (parent == VAR_LIB or is_private_temp_dir(parent))
+    return name.startswith(HOME_PREFIX) and (parent == VAR_LIB or is_private_temp_dir(parent))
+
+
+def cluster_in(home: str) -> str:
+    """Return the data directory in a place where root puts clusters."""
+    return f"{home}/{_CLUSTER}"
+
+
+def owner_of_home(home: str) -> str:
+    """Return the file in such a place that names the state directory it belongs to."""
+    return f"{home}/state_dir"

@@ -269,9 +269,8 @@ def reset(yes: bool) -> None:  # noqa: FBT001
 
 def _kept_by_upgrades() -> list[str]:
     from oxy_pg import paths
-    from oxy_pg.server.upgrade import clusters
 
-    return clusters.directories(paths.StateDir(paths.state_dir(state_dir()))).kept()
+    return paths.StateDir(paths.state_dir(state_dir())).cluster.kept()
 
 
 RUN = (run, url, psql)

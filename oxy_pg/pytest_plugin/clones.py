@@ -14,12 +14,14 @@ import contextlib
 import functools
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
+from oxy_pg.connection import drop_database
 from oxy_pg.errors import ConfigurationError, ServerError
+from oxy_pg.facts import TEST_LOCK_CLASS
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 PREFIX = "oxy_pg_test_"
 
-_LOCK_CLASS = 0x6F787970  # "oxyp": the first half of the advisory lock's number
 _SPARES = 2  # databases created ahead
 _USED_BYTES = 512 * 1024 * 1024  # of used databases that are not dropped yet
 _TIMEOUT = 60.0  # seconds; a server that takes longer to copy a database has died
@@ -147,7 +148,7 @@ class Clones:
             if drop:
                 for name in (*self._ready, *self._used, self._template):
                     if name:
-                        self._run(functools.partial(_drop, name=name))
+                        self._run(functools.partial(drop_database, name=name))
         finally:
             self._connection.close()
 
@@ -231,7 +232,7 @@ class Clones:
             if self._closed:
                 return False
             name = self._used[0]
-        _drop(connection, name)
+        drop_database(connection, name)
         with self._changed:
             # Counted until it is gone: the limit is one of the disk.
             self._used.remove(name)
@@ -249,15 +250,15 @@ def _lock_key(connection: Connection) -> int:
     """Take an advisory lock that is free, for as long as this connection lives."""
     while True:
         key = secrets.randbits(31)
-        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_CLASS, key))
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (TEST_LOCK_CLASS, key))
         if row.fetchone() == (True,):
             _share_lock(connection, key)
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_CLASS, key))
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", (TEST_LOCK_CLASS, key))
             return key
 
 
 def _share_lock(connection: Connection, key: int) -> None:
-    connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_LOCK_CLASS, key))
+    connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (TEST_LOCK_CLASS, key))
 
 
 def _create(
@@ -291,11 +292,6 @@ def _seal(connection: Connection, name: str) -> int:
     return int(found[0]) if found is not None else 0
 
 
-def _drop(connection: Connection, name: str, how: LiteralString = " WITH (FORCE)") -> None:
-    statement = sql.SQL("DROP DATABASE IF EXISTS {}" + how).format(sql.Identifier(name))
-    connection.execute(statement)
-
-
 def sweep(connection: Connection) -> list[str]:
     """
     Drop the databases that killed processes have left on this server; return their names.
@@ -325,12 +321,13 @@ def _swept(connection: Connection) -> Iterator[str]:
         """,
         {
             "pattern": f"^{PREFIX}[0-9a-f]{{8}}_[0-9]+$",
-            "class": _LOCK_CLASS,
+            "class": TEST_LOCK_CLASS,
             "start": len(PREFIX) + 1,
         },
     ).fetchall()
     for (name,) in rows:
         # In use, or gone already: then it was not abandoned, or another process sweeps too.
         with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
-            _drop(connection, name, "")
+            # Without FORCE, which would end the sessions of a process that has just begun.
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
             yield name

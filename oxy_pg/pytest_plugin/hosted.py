@@ -1,4 +1,4 @@
-"""The server of a session, and the databases on it that tests are lent."""
+"""The server of a test session, and the databases on it that tests use."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Hosted:
 
     def __init__(self, server: TemporaryServer | ExternalServer, config: pytest.Config) -> None:
         from oxy_pg.connection import NEUTRAL, connect
+        from oxy_pg.facts import MAINTENANCE_DATABASE
         from oxy_pg.pytest_plugin import clones
         from oxy_pg.server import external
         from oxy_pg.system.deadline import Deadline
@@ -39,7 +40,9 @@ class Hosted:
             # the URL each time starts a server again whose supervisor was killed.
             sharers = int(workers.told(config).get("workercount", 1))
             self.clones = clones.Clones(
-                lambda: connect(server.socket_url("postgres"), Deadline(60), settings=NEUTRAL),
+                lambda: connect(
+                    server.socket_url(MAINTENANCE_DATABASE), Deadline(60), settings=NEUTRAL
+                ),
                 ours=True,
                 sharers=sharers,
             )
@@ -159,7 +162,7 @@ class Lent:
 
 
 class Shared:
-    """The database of ``oxy_pg_transaction``, made when it is first needed."""
+    """The database of ``oxy_pg_transaction``, created when it is first needed."""
 
     def __init__(self, hosted: Hosted) -> None:
         self.hosted = hosted

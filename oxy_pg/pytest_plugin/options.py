@@ -48,7 +48,7 @@ def settings(config: pytest.Config) -> dict[str, str]:
         name, equals, value = line.partition("=")
         if not equals:
             raise pytest.UsageError(
-                f"oxy_pg: {line!r} is no setting; write NAME=VALUE, such as work_mem=64MB"
+                f"oxy_pg: {line!r} is not a setting; write NAME=VALUE, such as work_mem=64MB"
             )
         found[name.strip()] = value.strip().strip("'")
     return found

@@ -11,7 +11,7 @@ _KILLED = pytest.StashKey[bool]()  # a worker was
 
 
 def told(config: pytest.Config) -> dict[str, Any]:
-    """Return what xdist's controller has told this process; nothing if it is no worker."""
+    """Return what xdist's controller has told this process; nothing if it is not a worker."""
     found: dict[str, Any] = getattr(config, "workerinput", {})
     return found
 

@@ -1,8 +1,9 @@
 """
 Keeping one PostgreSQL running.
 
-``cluster/`` is one data directory and its postmaster; ``supervisor/`` the process that owns the
-postmaster, and the client's side of it; ``monitor/`` looks at what runs; ``upgrade/`` replaces the
-cluster of another major version; ``doctor/`` finds what would stop a start. Beside them stand the
-handles that the public verbs use: ``server``, ``temporary``, ``external``, and ``tuning``.
+``cluster/`` is one data directory and its postmaster; ``supervisor/`` is the process that owns the
+postmaster, and the client's side of it; ``monitor/`` shows what a running server does; ``upgrade/``
+moves a cluster of another major version to this one; ``doctor/`` finds what would stop a start. The
+modules alongside are what the public verbs use: ``server`` (the embedded one), ``temporary``,
+``external`` (the one that OXY_DATABASE_URL names), and ``tuning``.
 """

@@ -11,14 +11,13 @@ from psycopg.conninfo import conninfo_to_dict
 from oxy_pg import connection as connections
 from oxy_pg import url as urls
 from oxy_pg.errors import ConfigurationError, ExternalServerUnavailable, UnsupportedServer
-from oxy_pg.facts import DATABASE
+from oxy_pg.facts import DATABASE, DROP_DATABASE
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VARIABLE = "OXY_DATABASE_URL"
-_TIMEOUT = 60.0
 
 _checked: set[tuple[str, tuple[str, ...]]] = set()
 
@@ -50,12 +49,17 @@ class ExternalServer:
     """
     The server that OXY_DATABASE_URL names, with those methods of ``Server`` that it can have.
 
-    The role in the URL needs CREATEDB to make and drop databases.
+    The role in the URL needs CREATEDB to create and drop databases.
     """
 
     def __init__(self, url: str, timeout: float = 60.0) -> None:
-        """Wait for the server and check it; raises what ``ensure()`` raises."""
+        """
+        Wait for the server and check it; raises what ``ensure()`` raises.
+
+        ``timeout`` is in seconds, here and for each method.
+        """
         self._url = ensure(url, (), timeout)
+        self._timeout = timeout
 
     def __repr__(self) -> str:
         return f"ExternalServer({urls.mask(self._url)!r})"
@@ -73,12 +77,11 @@ class ExternalServer:
 
     def drop_database(self, name: str) -> None:
         """Drop a database and end its sessions; one that does not exist is not an error."""
-        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-        self._execute(statement.format(sql.Identifier(name)))
+        self._execute(sql.SQL(DROP_DATABASE).format(sql.Identifier(name)))
 
     def databases(self) -> list[str]:
         """Return the names of the databases that belong to the URL's role, in order."""
-        with connect(self._url, Deadline(_TIMEOUT)) as connection:
+        with connect(self._url, Deadline(self._timeout)) as connection:
             rows = connection.execute(
                 "SELECT datname FROM pg_database"
                 " WHERE pg_get_userbyid(datdba) = current_user ORDER BY datname"
@@ -87,13 +90,13 @@ class ExternalServer:
 
     def ensure_extensions(self, database: str, names: tuple[str, ...]) -> None:
         """Create these extensions if they do not exist; raises ConfigurationError."""
-        with connect(self.url(database), Deadline(_TIMEOUT)) as connection:
+        with connect(self.url(database), Deadline(self._timeout)) as connection:
             for name in names:
                 _ensure_extension(connection, name)
 
     def _execute(self, statement: sql.Composed) -> None:
         neutral = connections.NEUTRAL
-        with connect(self._url, Deadline(_TIMEOUT), settings=neutral) as connection:
+        with connect(self._url, Deadline(self._timeout), settings=neutral) as connection:
             try:
                 connection.execute(statement)
             except psycopg.Error as error:

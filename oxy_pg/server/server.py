@@ -11,6 +11,7 @@ import weakref
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError, LockTimeout, ServerError, StartTimeout
+from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE, SUPERUSER
 from oxy_pg.server.cluster.socket_connection import QueryError
 from oxy_pg.server.supervisor import launcher
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_ROLE = "oxy"
 _TIMEOUT = 60.0
 _LAST_ATTEMPT = 0.25  # seconds left that are not enough to try again
 _STOP_TIMEOUT = 120.0  # a fast shutdown writes a checkpoint, and a disk may be slow
@@ -111,7 +111,7 @@ class Server:
 
     def stop(self, mode: str = "fast") -> None:
         """
-        Stop the server for everybody, and return when it has gone.
+        Stop the server for all its users, and return when it has gone.
 
         ``mode`` is PostgreSQL's: ``fast`` ends the sessions, ``smart`` waits
         for them to end, ``immediate`` does without a checkpoint (PostgreSQL 16
@@ -160,7 +160,7 @@ class Server:
 
         return status.of_embedded(self._state)
 
-    def url(self, database: str = "oxy") -> str:
+    def url(self, database: str = DATABASE) -> str:
         """
         Return the URL of a database for any driver; starts the server if need be.
 
@@ -170,28 +170,28 @@ class Server:
         with self._exclusive(deadline):
             return self._url(self._hold(deadline), database)
 
-    def socket_url(self, database: str = "oxy") -> str:
+    def socket_url(self, database: str = DATABASE) -> str:
         """Return the URL of a database by way of the private Unix socket, without a password."""
         deadline = Deadline(_TIMEOUT)
         with self._exclusive(deadline):
             lease = self._hold(deadline)
-            return socket_url(_ROLE, lease.socket_dir, lease.port, database)
+            return socket_url(ROLE, lease.socket_dir, lease.port, database)
 
-    def superuser_url(self, database: str = "postgres") -> str:
+    def superuser_url(self, database: str = MAINTENANCE_DATABASE) -> str:
         """Return the URL of a database for the superuser, by way of the private Unix socket."""
         deadline = Deadline(_TIMEOUT)
         with self._exclusive(deadline):
             lease = self._hold(deadline)
-            return socket_url("postgres", lease.socket_dir, lease.port, database)
+            return socket_url(SUPERUSER, lease.socket_dir, lease.port, database)
 
     def _url(self, lease: Lease, database: str) -> str:
-        return tcp_url(_ROLE, self._password, lease.port, database)
+        return tcp_url(ROLE, self._password, lease.port, database)
 
     # --- databases ---
 
     def ensure_database(
         self,
-        name: str = "oxy",
+        name: str = DATABASE,
         *,
         extensions: Iterable[str] = (),
         timeout: float = _TIMEOUT,
@@ -252,7 +252,7 @@ class Server:
             except (OSError, QueryError) as error:
                 raise self._typed(error, deadline) from error
 
-    def _connect(self, deadline: Deadline, database: str = "postgres") -> Connection:
+    def _connect(self, deadline: Deadline, database: str = MAINTENANCE_DATABASE) -> Connection:
         from oxy_pg.server.cluster.socket_connection import Connection
 
         assert self._lease is not None

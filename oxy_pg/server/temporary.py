@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", bound="TemporaryServer")
 
-_PREFIX = "temporary-"
 _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever started
 
 
@@ -80,7 +79,7 @@ def _make_dir(name: str | None) -> str:
     base = _base()
     # As root the server's own user has to pass; the names below cannot be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700
-    path = f"{base}/{_PREFIX}{os.urandom(6).hex() if name is None else name}"
+    path = f"{base}/{paths.TEMPORARY_PREFIX}{os.urandom(6).hex() if name is None else name}"
     for directory in (base, path):
         try:
             descriptor = private.make_directory(directory)
@@ -102,7 +101,7 @@ def sweep(but: str = "") -> None:
     except FileNotFoundError:
         return
     for name in names:
-        if name.startswith(_PREFIX) and name != f"{_PREFIX}{but}":
+        if name.startswith(paths.TEMPORARY_PREFIX) and name != f"{paths.TEMPORARY_PREFIX}{but}":
             _remove_if_abandoned(paths.StateDir(f"{base}/{name}"))
 
 

@@ -1,4 +1,4 @@
-"""The advisory locks of transfers: every key is defined here."""
+"""The advisory locks of transfers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from oxy_pg.errors import TransferRefused
+from oxy_pg.facts import COPY_LOCK
 from oxy_pg.transfer import database
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _ATTEMPTS, _PAUSE = 50, 0.1
 
 # Held to the end of a transaction that copies into a database.
-COPY = 0x6F78795F70757368  # "oxy_push"
+COPY = COPY_LOCK
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from oxy_pg.connection import drop_database
 from oxy_pg.errors import TransferRefused
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer import database, locks, properties
@@ -244,9 +245,7 @@ def sweep(connection: psycopg.Connection[Any], name: str) -> list[str]:
 
 def drop(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a database, and end its sessions."""
-    connection.execute(
-        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    )
+    drop_database(connection, name)
 
 
 # --- its steps ---------------------------------------------------------------------------

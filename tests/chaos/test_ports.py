@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -62,11 +65,11 @@ def test_every_port_that_is_chosen_is_taken(stopped):
     Field note 11: all that would be tried first are taken; any free one will do.
     """
     from oxy_pg import paths
-    from oxy_pg.server.supervisor import launcher
+    from oxy_pg.server.supervisor import ports
 
     with contextlib.ExitStack() as stack:
-        for port in dict.fromkeys(launcher._ports(paths.StateDir(str(stopped)))):
-            with contextlib.suppress(OSError):  # somebody else has it, which is as good
+        for port in dict.fromkeys(ports.candidates(paths.StateDir(str(stopped)))):
+            with contextlib.suppress(OSError):  # another process has it, which is as good
                 stack.enter_context(thief(port))
 
         assert "kept" == served(oxy_pg.ensure(state_dir=stopped))
@@ -80,15 +83,15 @@ def test_a_thief_between_the_choice_and_the_bind(stopped):
     it shows, and lets go of it when somebody else was faster.
     """
     from oxy_pg import paths
-    from oxy_pg.server.supervisor import launcher
+    from oxy_pg.server.supervisor import ports
 
-    ports = launcher._ports(paths.StateDir(str(stopped)))
+    tried = ports.candidates(paths.StateDir(str(stopped)))
     over, caught = threading.Event(), []
 
     def steal():
         while not over.is_set():
             with contextlib.suppress(OSError):
-                caught.append(thief(ports[len(caught) % 2]))
+                caught.append(thief(tried[len(caught) % 2]))
                 over.wait(0.3)
                 caught[-1].close()
             over.wait(0.0005)
@@ -104,6 +107,59 @@ def test_a_thief_between_the_choice_and_the_bind(stopped):
         over.set()
         thread.join()
     assert caught
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the log collector in /proc")
+def test_a_taken_port_whose_message_comes_late(stopped):
+    """
+    PostgreSQL's log collector writes why it could not start when it has ended, and may be slow.
+
+    Here it is stopped for a while: the supervisor waits for what it says, and
+    does not take the silence for a server that refuses to start.
+    """
+    data_dir = os.path.realpath(stopped / "postgres_data")
+    over = threading.Event()
+    slowed = []  # the postmasters whose collector was stopped
+
+    def slow_down():
+        for pid, parent in new_loggers(data_dir, over):
+            os.kill(pid, signal.SIGSTOP)
+            slowed.append(parent)
+            time.sleep(0.5)
+            os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=slow_down)
+    thread.start()
+    try:
+        for _ in range(60):  # until the collector of a start that fails has been stopped
+            server = oxy_pg.Server(stopped)
+            with thief(int((stopped / "port").read_text())):
+                assert "kept" == served(server.ensure_database())
+            ready = server.status().pid
+            server.stop()
+            if any(parent != ready for parent in slowed):
+                return
+            slowed.clear()
+    finally:
+        over.set()
+        thread.join()
+    pytest.fail("no collector was stopped in time")
+
+
+def new_loggers(data_dir, over):
+    """Log collectors of a data directory as soon as they are there, and their postmasters."""
+    seen = set()
+    while not over.is_set():
+        for name in set(os.listdir("/proc")) - seen:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                words = Path(f"/proc/{name}/cmdline").read_bytes()
+                if words.startswith(b"postgres: logger"):
+                    seen.add(name)
+                    if os.readlink(f"/proc/{name}/cwd") == data_dir:
+                        fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+                        yield int(name), int(fields[1])
+                elif b"postgres" not in words:
+                    seen.add(name)
 
 
 def test_another_postgresql_on_the_port_of_last_time(stopped, base_dir):

@@ -246,7 +246,7 @@ def test_settings_and_extensions_in_pyproject(session, pytester):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--oxy-pg-setting=work_mem", "*'work_mem' is no setting; write NAME=VALUE*"),
+        ("--oxy-pg-setting=work_mem", "*'work_mem' is not a setting; write NAME=VALUE*"),
         ("--oxy-pg-setting=work_mem=many", "*PostgreSQL rejects the settings*"),
         ("--oxy-pg-extension=nonsense", "*extension 'nonsense' cannot be used*"),
     ],

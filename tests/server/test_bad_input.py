@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg import errors
+from tests.conftest import processes_below, wait_until
 
 
 def initialise(state_dir):
@@ -23,6 +23,8 @@ def initialise(state_dir):
     with psycopg.connect(server.ensure_database()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 'kept' AS text")
     server.stop()
+    # The log collector outlives the postmaster by a moment.
+    assert wait_until(lambda: not processes_below(state_dir))
     return state_dir / "postgres_data"
 
 
@@ -40,7 +42,7 @@ def listing(directory):
 
 def test_a_directory_that_we_did_not_make_is_left_alone(state_dir):
     """
-    A cluster without our mark is somebody else's: refused, and not touched.
+    A cluster without our mark is refused, and not touched.
     """
     data_dir = initialise(state_dir)
     (data_dir / "oxy_pg.txt").unlink()
@@ -309,28 +311,11 @@ def test_a_start_that_fails_shows_the_log(state_dir):
     assert ("kept",) == kept(state_dir)
 
 
-def replace_initdb(monkeypatch, tmp_path, script):
-    """Use the installed PostgreSQL with another initdb, and no template."""
-    from oxy_pg.server.cluster import binaries
-
-    found = binaries.find()
-    broken = tmp_path / "bin"
-    shutil.copytree(Path(found.bin_dir), broken, symlinks=True)
-    (broken / "initdb").unlink()
-    (broken / "initdb").write_text(f"#!/bin/sh\n{script}\n")
-    (broken / "initdb").chmod(0o755)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
-    monkeypatch.setenv("OXY_PG_BIN_DIR", str(broken))
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(Path(found.bin_dir).parents[2] / "pgserver.libs"))
-    monkeypatch.setenv("OXY_PG_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def test_initdb_that_fails_leaves_nothing(state_dir, monkeypatch, tmp_path):
+def test_initdb_that_fails_leaves_nothing(state_dir, replace_initdb):
     """
     InitdbFailed carries what initdb said; no half a cluster stays behind.
     """
-    replace_initdb(monkeypatch, tmp_path, "echo 'no disk today' >&2; exit 1")
+    replace_initdb("echo 'no disk today' >&2; exit 1")
 
     with pytest.raises(oxy_pg.InitdbFailed, match="no disk today"):
         oxy_pg.ensure(state_dir=state_dir)
@@ -339,11 +324,11 @@ def test_initdb_that_fails_leaves_nothing(state_dir, monkeypatch, tmp_path):
     assert [] == list(state_dir.glob("postgres_data*"))
 
 
-def test_initdb_that_hangs_is_not_waited_for(state_dir, monkeypatch, tmp_path):
+def test_initdb_that_hangs_is_not_waited_for(state_dir, replace_initdb):
     """
     Nothing takes longer than ``timeout``, and nothing of it is left.
     """
-    replace_initdb(monkeypatch, tmp_path, "exec sleep 60")
+    replace_initdb("exec sleep 60")
 
     with pytest.raises(oxy_pg.InitdbFailed, match=r"not finished when the 1 s"):
         oxy_pg.ensure(state_dir=state_dir, timeout=1)

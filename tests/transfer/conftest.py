@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import uuid
@@ -70,17 +69,6 @@ KINDS = """
     ALTER TABLE part ENABLE ROW LEVEL SECURITY;
     CREATE POLICY few ON part USING (k < 100);
 """
-
-
-@pytest.fixture(scope="session", autouse=True)
-def interruptible():
-    """
-    Ctrl-C reaches what the tests start, also where the tests were started by nohup or with ``&``.
-
-    A child inherits that SIGINT is ignored, and Python then leaves it so.
-    """
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -37,9 +37,9 @@ class Account:
         """
         The users of this machine who may come in by the private socket: for pg_ident.conf.
 
-        We ourselves, and this account if it is a person's. What root has
-        PostgreSQL run under for want of anybody else may be shared with other
-        programs: they could reach the socket, and get nowhere.
+        We ourselves, and this account if it is a person's. The account that root
+        has PostgreSQL run under for want of another one may be shared with other
+        programs: they could reach the socket, and must not get in.
         """
         ours = user_name(os.geteuid())
         return (ours,) if self.demoted and self.name in _UNPRIVILEGED else (self.name, ours)

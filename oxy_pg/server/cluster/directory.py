@@ -9,6 +9,7 @@ from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError, ForeignDataDirectory, ServerError, VersionMismatch
 from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
+from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import config, logs, template
 from oxy_pg.system import files, private
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from oxy_pg.server.cluster.account import Account
     from oxy_pg.system.deadline import Deadline
 
-_MARK = "oxy_pg.txt"
 _MARK_TEXT = (
     "This cluster was made by oxy_pg and is started by it. postgresql.conf, pg_hba.conf and\n"
     "pg_ident.conf are written anew at every start. Remove it with `oxy-pg reset`.\n"
@@ -54,7 +54,12 @@ def make_state_dir(state: StateDir) -> None:
 
 def version(state: StateDir) -> str | None:
     """Return the major version of the cluster ("16"); None where there is no cluster."""
-    text = files.read_text(f"{state.data_dir}/PG_VERSION")
+    return version_in(state.data_dir)
+
+
+def version_in(data_dir: str) -> str | None:
+    """Return the major version that a data directory was made with; None if it is not one."""
+    text = files.read_text(f"{data_dir}/PG_VERSION")
     return text.strip() if text is not None else None
 
 
@@ -77,9 +82,10 @@ def check_mark(state: StateDir) -> None:
         raise ForeignDataDirectory(data_dir, "it is not a directory") from None
     except OSError as error:
         raise ForeignDataDirectory(data_dir, f"it cannot be read ({error.strerror})") from error
-    if _MARK not in content:
-        reason = "oxy_pg did not make it" if "PG_VERSION" in content else "it is no cluster"
-        raise ForeignDataDirectory(data_dir, f"{reason} ({_MARK} is missing)")
+    mark_name = os.path.basename(DataDir(data_dir).mark)
+    if mark_name not in content:
+        reason = "oxy_pg did not make it" if "PG_VERSION" in content else "it is not a cluster"
+        raise ForeignDataDirectory(data_dir, f"{reason} ({mark_name} is missing)")
 
 
 def check(state: StateDir, account: Account) -> None:
@@ -94,7 +100,7 @@ def check(state: StateDir, account: Account) -> None:
 
 
 def check_ours(state: StateDir, account: Account) -> int:
-    """Return the cluster's major version; ForeignDataDirectory if it is not ours to use."""
+    """Return the cluster's major version; ForeignDataDirectory if it is not managed by oxy_pg."""
     check_mark(state)
     data_dir = state.data_dir
     owner = os.stat(data_dir).st_uid
@@ -121,7 +127,7 @@ def create(
     durable: bool,
 ) -> str:
     """
-    Make the cluster: beside its place, then put there whole by a rename.
+    Create the cluster: alongside its place, then renamed into it when complete.
 
     Nothing is synced; for a ``durable`` one ``sync_if_new()`` does that, all
     at once. Returns what ``template.publish()`` is to be called with. Raises
@@ -130,28 +136,36 @@ def create(
     """
     home = _home_for(state, account)
     _remove_leftovers(home)
-    aside = f"{home}/postgres_data.new-{os.getpid()}"
-    marks = (_MARK, os.path.basename(state.unsynced)) if durable else (_MARK,)
+    place = DataDir(paths.cluster_in(home))
+    aside = place.aside(os.getpid())
     try:
         waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
-        mark(aside, account, marks)
-        os.rename(aside, f"{home}/postgres_data")
+        mark(aside, account, unsynced=durable)
+        os.rename(aside, place.path)
     except BaseException:
         files.remove_tree(aside if home == state.root else home)
         raise
     if home != state.root:
-        os.symlink(f"{home}/postgres_data", f"{aside}.link")
+        os.symlink(place.path, f"{aside}.link")
         os.rename(f"{aside}.link", state.data_dir)
     return waiting
 
 
-def mark(data_dir: str, account: Account, marks: tuple[str, ...] = (_MARK,)) -> None:
+def mark(data_dir: str, account: Account, *, unsynced: bool = False) -> None:
     """Make a new cluster, which nothing has been synced of yet, recognisable as ours."""
-    owner = (account.uid, account.gid)
-    for name in marks:
-        files.write_text(f"{data_dir}/{name}", _MARK_TEXT, owner=owner, sync=False)
-    os.mkdir(f"{data_dir}/log", 0o700)
-    account.own(f"{data_dir}/log")
+    names = DataDir(data_dir)
+    for path in (names.mark, names.unsynced) if unsynced else (names.mark,):
+        files.write_text(path, _MARK_TEXT, owner=(account.uid, account.gid), sync=False)
+    make_log_dir(data_dir, account)
+
+
+def make_log_dir(data_dir: str, account: Account) -> str:
+    """Make the directory of the server's logs if need be; return its path."""
+    log_dir = DataDir(data_dir).log_dir
+    if not os.path.isdir(log_dir):
+        os.mkdir(log_dir, 0o700)
+        account.own(log_dir)
+    return log_dir
 
 
 def _home_for(state: StateDir, account: Account) -> str:
@@ -163,17 +177,16 @@ def _home_for(state: StateDir, account: Account) -> str:
     import secrets
 
     base = accounts.shared_base(state.root, account)
-    home = f"{base}/cluster-{paths.digest(state.root)[:8]}-{secrets.token_hex(4)}"
+    home = f"{base}/{paths.HOME_PREFIX}{paths.digest(state.root)[:8]}-{secrets.token_hex(4)}"
     os.mkdir(home, 0o711)
     os.chmod(home, 0o711)  # noqa: S103 - it can be passed, not listed
-    files.write_text(f"{home}/state_dir", f"{state.root}\n")
+    files.write_text(paths.owner_of_home(home), f"{state.root}\n")
     return home
 
 
 def _remove_leftovers(home: str) -> None:
-    for name in os.listdir(home):
-        if name.startswith("postgres_data.new-"):
-            files.remove_tree(f"{home}/{name}")
+    for path in DataDir(paths.cluster_in(home)).all_aside():
+        files.remove_tree(path)
 
 
 def sync_if_new(state: StateDir) -> None:
@@ -193,11 +206,7 @@ def configure(
     # Each sync would wait for all that was written so far.
     sync = durable and not os.path.exists(state.unsynced)
     write_configuration(state.data_dir, account, settings, durable=durable, sync=sync)
-    log_dir = state.log_dir
-    if not os.path.isdir(log_dir):
-        os.mkdir(log_dir, 0o700)
-        account.own(log_dir)
-    logs.prune(log_dir)
+    logs.prune(make_log_dir(state.data_dir, account))
 
 
 def write_configuration(
@@ -263,21 +272,22 @@ def settle(state: StateDir) -> None:
     Put the new cluster of an upgrade in its place, if it was killed between two renames.
 
     Only where the system cannot exchange two names at once, and only for
-    the holder of the lock; see server/upgrade/clusters.py.
+    the holder of the lock; see server/upgrade/swap.py.
     """
-    place = os.path.realpath(state.data_dir)
-    if not os.path.lexists(place) and os.path.isdir(f"{place}.upgraded"):
-        os.rename(f"{place}.upgraded", place)
-        files.sync_file(os.path.dirname(place))
+    place = state.cluster
+    if not os.path.lexists(place.path) and os.path.isdir(place.complete.path):
+        os.rename(place.complete.path, place.path)
+        files.sync_file(os.path.dirname(place.path))
 
 
 def destroy(state: StateDir) -> None:
     """Remove the cluster and what belongs to it; only for the holder of the lock."""
     home = state.home
-    doomed = f"{home}/postgres_data.new-removed"
+    place = DataDir(paths.cluster_in(home))
+    doomed = place.aside("removed")
     files.remove_tree(doomed)
     try:
-        os.rename(f"{home}/postgres_data", doomed)  # gone at once, also when we are killed next
+        os.rename(place.path, doomed)  # gone at once, also when we are killed next
     except FileNotFoundError:
         pass
     else:
@@ -285,9 +295,8 @@ def destroy(state: StateDir) -> None:
     if home != state.root:
         os.unlink(state.data_dir)
         files.remove_tree(home)
-    for name in os.listdir(state.root):  # of an upgrade
-        if name.startswith(("postgres_data.upgrad", "postgres_data.dump", "postgres_data.old-")):
-            files.remove_tree(f"{state.root}/{name}")
+    for path in DataDir(state.data_dir).of_upgrades():
+        files.remove_tree(path)
     for path in (state.password, state.port, state.settings):
         if os.path.lexists(path):
             os.unlink(path)

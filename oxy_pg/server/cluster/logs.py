@@ -8,7 +8,16 @@ import os
 _KEPT_BYTES = 56 * 1024 * 1024
 _KEPT_FILES = 200  # one is made at every start, however short
 
-STARTUP_LOG = "startup.log"  # what the postmaster says before its log collector runs
+_STARTUP_LOG = "startup.log"
+# In the startup log, of a postmaster whose log collector writes the rest.
+_COLLECTED = "redirecting log output"
+# What a postmaster says at its end, unless it was killed (src/backend/utils/init/miscinit.c).
+_LAST_LINE = "database system is shut down"
+
+
+def startup_log(log_dir: str) -> str:
+    """Return the file for what the postmaster says before its log collector runs."""
+    return f"{log_dir}/{_STARTUP_LOG}"
 
 
 def names(log_dir: str) -> list[str]:
@@ -49,7 +58,7 @@ def _prune(directory: int) -> None:
 def sizes(log_dir: str) -> dict[str, int]:
     """Return how long each log file is now, for ``since()``."""
     found = {}
-    for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
+    for path in (startup_log(log_dir), *names(log_dir)):
         try:
             found[path] = os.stat(path).st_size
         except OSError:
@@ -64,19 +73,38 @@ def _no_link(path: str, flags: int) -> int:
 
 def since(log_dir: str, before: dict[str, int], limit: int = 4096) -> str:
     """Return what was logged after ``before`` was taken: its last ``limit`` bytes."""
+    parts = _parts([startup_log(log_dir)], {}, limit) + _parts(names(log_dir), before, limit)
+    lines = "".join(parts)[-limit:].splitlines()
+    # The collector's own announcement does not explain why a start has failed.
+    noise = (_COLLECTED, "Future log output will appear")
+    return "\n".join(line for line in lines if not any(words in line for words in noise))
+
+
+def is_complete(log_dir: str, before: dict[str, int], pid: int) -> bool:
+    """
+    Whether all that a postmaster has logged is there, which has ended since ``before``.
+
+    Only as far as log_line_prefix has its pid, as it has by default.
+    """
+    if not any(_COLLECTED in text for text in _parts([startup_log(log_dir)], {}, 4096)):
+        return True
+    # What the postmaster before it said at its end may come late, too.
+    lines = "".join(_parts(names(log_dir), before, 4096)).splitlines()
+    return any(_LAST_LINE in line and f"[{pid}]" in line for line in lines)
+
+
+def _parts(paths: list[str], before: dict[str, int], limit: int) -> list[str]:
+    """Return what was added to each of these files: its end."""
     import contextlib  # not at the top: see daemon.py
 
     parts = []
-    for path in (f"{log_dir}/{STARTUP_LOG}", *names(log_dir)):
-        begin = before.get(path, 0) if not path.endswith(STARTUP_LOG) else 0
+    for path in paths:
+        begin = before.get(path, 0)
         with contextlib.suppress(OSError), open(path, "rb", opener=_no_link) as file:
             end = os.fstat(file.fileno()).st_size
             file.seek(max(begin, end - limit))
             parts.append(file.read(limit).decode(errors="replace"))
-    lines = "".join(parts)[-limit:].splitlines()
-    # The collector's own announcement does not explain why a start has failed.
-    noise = ("redirecting log output", "Future log output will appear")
-    return "\n".join(line for line in lines if not any(words in line for words in noise))
+    return parts
 
 
 def tail(log_dir: str, lines: int) -> list[str]:

@@ -46,10 +46,14 @@ class PidFile:
         self.status = lines[7].strip() if len(lines) > 7 else "starting"
 
 
+def _pid_file(data_dir: str) -> str:
+    return f"{data_dir}/postmaster.pid"
+
+
 def read_pid_file(data_dir: str) -> PidFile | None:
     """Return what ``postmaster.pid`` says; None where there is none, or it is half written."""
     try:
-        with open(f"{data_dir}/postmaster.pid", "rb") as file:
+        with open(_pid_file(data_dir), "rb") as file:
             lines = file.read(4096).decode(errors="surrogateescape").split("\n")
         return PidFile(lines)
     except (OSError, ValueError, IndexError):
@@ -122,7 +126,7 @@ def running(data_dir: str) -> int:
     left to PostgreSQL.
     """
     found = read_pid_file(data_dir)
-    path = f"{data_dir}/postmaster.pid"
+    path = _pid_file(data_dir)
     if found is None and not os.path.lexists(path):
         return 0
     if found is not None and found.pid > 0 and not process.exists(found.pid):
@@ -258,7 +262,7 @@ def remove_segment(data_dir: str) -> None:
     the seventh line of the pid file, which a clean shutdown removes.
     """
     try:
-        with open(f"{data_dir}/postmaster.pid", "rb") as file:
+        with open(_pid_file(data_dir), "rb") as file:
             segment = int(file.read(4096).split(b"\n")[6].split()[1])
     except (OSError, ValueError, IndexError):
         return

@@ -1,7 +1,7 @@
 """
 One query over the private socket, without a driver.
 
-The supervisor has to ask its server who it is, and whether anybody is
+The supervisor has to ask its server which one it is, and whether a client is
 connected; a process that attaches asks whether its database exists. psycopg
 would take longer to import than either takes in all, and would double the
 supervisor's memory. So this speaks the little of the protocol that they need:
@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+
+from oxy_pg.facts import MAINTENANCE_DATABASE, SUPERUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +42,10 @@ class Connection:
     """A superuser's connection through the socket; a context manager."""
 
     def __init__(
-        self, socket_dir: str, port: int, deadline: Deadline, database: str = "postgres"
+        self, socket_dir: str, port: int, deadline: Deadline, database: str = MAINTENANCE_DATABASE
     ) -> None:
         """
-        Connect to ``database`` as ``postgres``.
+        Connect to ``database`` as the superuser.
 
         Raises OSError when no answer comes in time and QueryError when the
         server refuses, for instance because it is still starting (57P03).
@@ -54,7 +56,7 @@ class Connection:
         try:
             self._socket.settimeout(deadline.remaining() or 0.001)
             self._socket.connect(f"{socket_dir}/.s.PGSQL.{port}")
-            parameters = ("user", "postgres", "database", database, "application_name", "oxy_pg")
+            parameters = ("user", SUPERUSER, "database", database, "application_name", "oxy_pg")
             body = b"\0".join(part.encode() for part in parameters) + b"\0\0"
             self._socket.sendall(struct.pack("!ii", len(body) + 8, _PROTOCOL_3_0) + body)
             self._rows()

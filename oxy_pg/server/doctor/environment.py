@@ -57,7 +57,7 @@ def _binaries(state: StateDir) -> Iterator[Check]:
         yield Check(
             "binaries",
             WARN,
-            f"{finding}; 16.{_NEWEST_MINOR} is known, with its bugs and holes mended",
+            f"{finding}; 16.{_NEWEST_MINOR} is available, with bug and security fixes",
             "pip install 'oxy-pg[current]'",
         )
     else:
@@ -163,7 +163,7 @@ def _data_dir(state: StateDir) -> Iterator[Check]:
 
 
 def _socket_paths(state: StateDir) -> Iterator[Check]:
-    longest = f"{state.socket_dir}/.s.PGSQL.65535"
+    longest = state.longest_socket
     finding = f"{len(os.fsencode(longest))} bytes for a socket in {state.socket_dir}"
     if len(os.fsencode(longest)) > paths.LONGEST_SOCKET:
         yield Check("sockets", FAIL, finding, "Choose a shorter OXY_STATE_DIR.")

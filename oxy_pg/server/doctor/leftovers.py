@@ -112,16 +112,16 @@ def _abandoned_directories() -> Iterator[Check]:
             continue
         for name in names:
             path = f"{base}/{name}"
-            if name.startswith("cluster-"):
-                root = (files.read_text(f"{path}/state_dir") or "").strip()
-                if os.path.realpath(f"{root}/postgres_data") != f"{path}/postgres_data":
+            if name.startswith(paths.HOME_PREFIX):
+                root = (files.read_text(paths.owner_of_home(path)) or "").strip()
+                if paths.StateDir(root).cluster.path != paths.cluster_in(path):
                     yield Check(
                         "left over",
                         WARN,
                         f"the cluster in {path}, whose state directory {root or '?'} has gone",
                         f"Move it to where it belongs, or remove it: rm -r {path}",
                     )
-            elif name.startswith("temporary-") and not lock.is_held(paths.StateDir(path)):
+            elif name.startswith(paths.TEMPORARY_PREFIX) and not lock.is_held(paths.StateDir(path)):
                 yield Check(
                     "left over",
                     WARN,

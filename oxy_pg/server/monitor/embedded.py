@@ -6,14 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
-from oxy_pg.server.monitor import activity, status
-from oxy_pg.server.monitor.activity import Activity, Refused, Session
+from oxy_pg.server.monitor import questions, status
+from oxy_pg.server.monitor.questions import Refused, Session
 from oxy_pg.system.deadline import Deadline, now
 
 if TYPE_CHECKING:
     from typing import Self
 
     from oxy_pg.paths import StateDir
+    from oxy_pg.server.monitor.activity import Activity, DeadTuples
     from oxy_pg.server.monitor.status import Status
 
 _PATIENCE = 5.0  # seconds for a server that runs but does not answer
@@ -86,13 +87,13 @@ class EmbeddedObserver:
     def _activity(self, port: int) -> Activity:
         deadline = Deadline(_PATIENCE)
         with Connection(self._state.socket_dir, port, deadline) as connection:
-            with activity.Look(_SocketSession(connection)) as look:
-                found = activity.now(look)
+            with questions.Look(_SocketSession(connection)) as look:
+                found = questions.now(look)
             if self._memory.due():
-                with activity.Look(_SocketSession(connection)) as look:
-                    known = activity.slowly_changing(look)
-                    known |= activity.logged_statements(look, self._state.log_dir, self._slow_ms)
-                    others = activity.busiest_databases(look)
+                with questions.Look(_SocketSession(connection)) as look:
+                    known = questions.slowly_changing(look)
+                    known |= questions.logged_statements(look, self._state.log_dir, self._slow_ms)
+                    others = questions.busiest_databases(look)
                 tables = [*known["dead_tuples"]]
                 for name in others:
                     tables += self._dead_tuples(name, port, deadline)
@@ -102,16 +103,14 @@ class EmbeddedObserver:
                 )
         return self._memory.added_to(found)
 
-    def _dead_tuples(
-        self, database: str, port: int, deadline: Deadline
-    ) -> tuple[activity.DeadTuples, ...]:
+    def _dead_tuples(self, database: str, port: int, deadline: Deadline) -> tuple[DeadTuples, ...]:
         """Ask another database, which shows its tables to those alone who are connected to it."""
         try:
             with (
                 Connection(self._state.socket_dir, port, deadline, database) as connection,
-                activity.Look(_SocketSession(connection)) as look,
+                questions.Look(_SocketSession(connection)) as look,
             ):
-                return activity.dead_tuples(look)
+                return questions.dead_tuples(look)
         except (OSError, QueryError):  # it was dropped meanwhile
             return ()
 

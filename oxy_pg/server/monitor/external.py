@@ -10,9 +10,10 @@ from psycopg.types.string import TextLoader
 from oxy_pg import url as urls
 from oxy_pg.errors import ExternalServerUnavailable
 from oxy_pg.server import external
-from oxy_pg.server.monitor import activity, status
-from oxy_pg.server.monitor.activity import SLOW_MS, Activity, Refused, Session
+from oxy_pg.server.monitor import questions, status
+from oxy_pg.server.monitor.activity import SLOW_MS, Activity
 from oxy_pg.server.monitor.embedded import Memory, Observation
+from oxy_pg.server.monitor.questions import Refused, Session
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -54,12 +55,12 @@ class ExternalObserver:
 
     def _activity(self, connection: psycopg.Connection[Any]) -> Activity:
         session = _DriverSession(connection)
-        with activity.Look(session) as look:
-            found = activity.now(look)
+        with questions.Look(session) as look:
+            found = questions.now(look)
         if self._memory.due():
-            with activity.Look(session) as look:
-                known = activity.slowly_changing(look)
-                known |= activity.counted_statements(look, self._slow_ms)
+            with questions.Look(session) as look:
+                known = questions.slowly_changing(look)
+                known |= questions.counted_statements(look, self._slow_ms)
             self._memory.keep(known | {"unknown": look.unknown})
         return self._memory.added_to(found)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from oxy_pg import url as urls
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
+from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE
 from oxy_pg.server.cluster import binaries, directory
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
-from oxy_pg.server.monitor.activity import CLIENTS
+from oxy_pg.server.monitor.questions import CLIENTS
 from oxy_pg.server.supervisor.lease import Line, SupervisorGone
 from oxy_pg.system.deadline import Deadline
 
@@ -105,7 +106,7 @@ def of_embedded(state: StateDir) -> Status:
         "pid": int(answers["postmaster_pid"]),
         "host": "127.0.0.1",
         "port": port,
-        "url": urls.mask(urls.tcp_url("oxy", "x", port, "oxy")),
+        "url": urls.mask(urls.tcp_url(ROLE, "x", port, DATABASE)),
     }
     try:
         with Connection(answers["socket_dir"], port, deadline) as connection:
@@ -134,9 +135,9 @@ SELECT current_setting('server_version'),
        (SELECT count(*) FROM pg_stat_activity WHERE {CLIENTS}),
        current_setting('max_connections')
 """
-_DATABASES = """
+_DATABASES = f"""
 SELECT datname, pg_database_size(oid) FROM pg_database
- WHERE NOT datistemplate AND datname <> 'postgres' AND datallowconn
+ WHERE NOT datistemplate AND datname <> '{MAINTENANCE_DATABASE}' AND datallowconn
    AND has_database_privilege(oid, 'CONNECT')
  ORDER BY datname
 """

@@ -3,7 +3,7 @@ The supervisor's clients: every connection to its control socket.
 
 One that has taken a lease keeps the server up. The kernel closes a connection
 however its process ends, so there are no lists of processes that could go
-stale. What the lines mean that go to and fro is described in ``supervisor.py``.
+stale. What the lines mean that go back and forth is described in ``loop.py``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Clients:
     # --- who is there ---
 
     def is_leased(self) -> bool:
-        """Whether anybody holds a lease."""
+        """Whether any client holds a lease."""
         return any(client.leased for client in self._clients)
 
     def lease_pids(self) -> list[int]:
@@ -83,13 +83,13 @@ class Clients:
     # --- what they are told ---
 
     def announce(self, line: str) -> None:
-        """Tell everybody who holds a lease."""
+        """Tell every client that holds a lease."""
         for client in self._clients:
             if client.leased:
                 client.send(line)
 
     def ready(self, line: str) -> None:
-        """Tell everybody who holds a lease, or waits for it, that the server is ready."""
+        """Tell every client that holds a lease, or waits for one, that the server is ready."""
         for client in self._clients:
             if client.leased or client.waits_for == "ready":
                 client.waits_for = ""
@@ -103,7 +103,7 @@ class Clients:
             client.leased = False
 
     def stopped(self) -> None:
-        """Tell everybody who waits for it that the server has stopped."""
+        """Tell every client that waits for it that the server has stopped."""
         for client in self._clients:
             if client.waits_for == "stopped":
                 client.send("stopped")
@@ -116,9 +116,8 @@ class Clients:
         except BlockingIOError:
             return
         except OSError:
-            time.sleep(
-                0.05
-            )  # no more files: a client that waits is accepted when another one has left
+            # No more files: a client that waits is accepted when another one has left.
+            time.sleep(0.05)
             return
         connection.setblocking(False)
         client = Client(connection)

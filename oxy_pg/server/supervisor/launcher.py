@@ -72,8 +72,8 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     failures = 0
     for _ in deadline.attempts(0.002, 0.05):
         if failures == _MOST_FAILURES:
-            last_words = (files.read_text(f"{state.root}/supervisor.log") or "")[-2000:]
-            raise StartFailed(state.data_dir, f"The supervisor has gone at once:\n{last_words}")
+            last_words = (files.read_text(state.supervisor_log) or "")[-2000:]
+            raise StartFailed(state.data_dir, f"The supervisor ended at once:\n{last_words}")
         with contextlib.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
@@ -210,15 +210,20 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
 def _order(
     state: StateDir, request: Request, programs: Installation, user: Account, adopt: int
 ) -> Order:
+    from oxy_pg.server.supervisor import ports
     from oxy_pg.server.supervisor.order import Order
 
+    cluster = state.cluster
     return Order(
         state_dir=state.root,
-        data_dir=os.path.realpath(state.data_dir),
+        data_dir=cluster.path,
+        log_dir=cluster.log_dir,
         run_dir=state.run_dir,
+        socket_dir=state.socket_dir,
+        control=state.control,
         port_file=state.port,
         postgres=programs.postgres,
-        ports=_ports(state) if request.port is None else [_free(request.port)],
+        ports=ports.candidates(state) if request.port is None else [ports.free(request.port)],
         any_port=request.port is None,
         uid=user.uid,
         gid=user.gid,
@@ -226,48 +231,3 @@ def _order(
         ephemeral=request.ephemeral,
         adopt=adopt,
     )
-
-
-def _ports(state: StateDir) -> list[int]:
-    """Return the ports to try: that of last time, then some that depend on the place alone."""
-    from oxy_pg import paths
-
-    remembered = (files.read_text(state.port) or "").strip()
-    # Below the range that systems hand out for outgoing connections (from 32768 on Linux), so
-    # that the port is likely to be free again next time.
-    first = 20000 + int(paths.digest(state.root), 16) % 12000
-    ports = [20000 + (first - 20000 + step * 37) % 12000 for step in range(5)]
-    if remembered.isdecimal() and 1024 <= int(remembered) <= 65535:
-        ports.insert(0, int(remembered))
-    return ports
-
-
-def _free(port: int) -> int:
-    """Return the port that was asked for; PortTaken when another process listens on it."""
-    import socket
-
-    from oxy_pg.errors import PortTaken
-
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise PortTaken(port, error.strerror or str(error), _listener(port)) from None
-    return port
-
-
-def _listener(port: int) -> str:
-    """Say which process listens on a port, as far as we may see it."""
-    import psutil
-
-    try:
-        for found in psutil.net_connections("tcp"):
-            if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port:
-                if found.pid is None:
-                    break
-                words = " ".join(psutil.Process(found.pid).cmdline()[:6])
-                return f"process {found.pid}: {words[:200]}"
-    except psutil.Error:
-        pass
-    return "a process of another user, or one that has just ended"

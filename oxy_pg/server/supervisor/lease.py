@@ -3,7 +3,7 @@ A client's hold on a running server.
 
 A lease is one open connection to the supervisor, so it ends with the process
 that holds it, however that process ends. The supervisor's requests and
-answers are described in ``supervisor.py``.
+answers are described in ``loop.py``.
 """
 
 from __future__ import annotations

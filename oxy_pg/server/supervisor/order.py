@@ -8,14 +8,22 @@ from oxy_pg.server.cluster import logs, postmaster
 
 
 class Order:
-    """What the supervisor was started to do; decided by its starter."""
+    """
+    What the supervisor was started to do; decided by its starter.
+
+    It names every path: to import ``paths`` before PostgreSQL has been started
+    would delay each start.
+    """
 
     def __init__(
         self,
         *,
         state_dir: str,
         data_dir: str,
+        log_dir: str,
         run_dir: str,
+        socket_dir: str,
+        control: str,
         port_file: str,
         postgres: str,
         ports: list[int],
@@ -28,7 +36,10 @@ class Order:
     ) -> None:
         self.state_dir = state_dir
         self.data_dir = data_dir
+        self.log_dir = log_dir
         self.run_dir = run_dir
+        self.socket_dir = socket_dir
+        self.control = control
         self.port_file = port_file
         self.postgres = postgres
         self.ports = ports
@@ -38,16 +49,6 @@ class Order:
         self.keep_alive = keep_alive
         self.ephemeral = ephemeral
         self.adopt = adopt  # the pid of a postmaster that runs already, or 0
-
-    @property
-    def socket_dir(self) -> str:
-        """PostgreSQL's socket directory."""
-        return f"{self.run_dir}/s"
-
-    @property
-    def control(self) -> str:
-        """The path of the control socket."""
-        return f"{self.run_dir}/control"
 
     def encode(self) -> bytes:
         """Return it as bytes, for a process of this same Python."""
@@ -80,8 +81,7 @@ def start_postmaster(order: Order, port: int) -> Started:
     # A postmaster that was killed leaves its socket, with a lock that names its pid. We know
     # better than the pid that no server is here: the number may be another process's by now.
     postmaster.remove_sockets(order.socket_dir)
-    log_dir = f"{order.data_dir}/log"
-    logs.prune(log_dir)
-    logged_before = logs.sizes(log_dir)
-    pid = postmaster.spawn(argv, f"{log_dir}/{logs.STARTUP_LOG}", order.uid, order.gid)
+    logs.prune(order.log_dir)
+    logged_before = logs.sizes(order.log_dir)
+    pid = postmaster.spawn(argv, logs.startup_log(order.log_dir), order.uid, order.gid)
     return Started(pid, port, logged_before)

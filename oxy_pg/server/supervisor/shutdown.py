@@ -21,7 +21,7 @@ def stop(state: StateDir, mode: str, deadline: Deadline) -> None:
     """Stop the server and return when it has gone; LockTimeout when it does not go."""
     if mode not in postmaster.STOP_SIGNALS:
         known = ", ".join(postmaster.STOP_SIGNALS)
-        raise ConfigurationError(f"{mode!r} is no way to stop a server; there are: {known}.")
+        raise ConfigurationError(f"{mode!r} is not a shutdown mode; there are: {known}.")
     if not os.path.isdir(state.root):
         return
     state.check_private()

@@ -90,7 +90,7 @@ def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:
 
 def _log_file(state: StateDir) -> str:
     """Return the supervisor's log, cut when it has grown."""
-    path = f"{state.root}/supervisor.log"
+    path = state.supervisor_log
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600)
     if os.fstat(descriptor).st_size > 1024 * 1024:

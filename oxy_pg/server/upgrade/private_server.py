@@ -1,9 +1,9 @@
 """
 A postmaster of our own for the length of a ``with`` block: the private socket is the only way in.
 
-It runs below a keeper: a small process that stops it when we are done, and
-also when we are gone, however we went. The keeper holds the state directory's
-lock as long as the postmaster runs, so that no other process starts one.
+It runs below a keeper: a small process that stops it when we are done, and also
+when our process has ended, for any reason. The keeper holds the lock of the
+state directory as long as the postmaster runs, so that no other process starts one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import StartFailed, StartTimeout
-from oxy_pg.server.cluster import postmaster
+from oxy_pg.paths import DataDir
+from oxy_pg.server.cluster import directory, postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
 from oxy_pg.system import files, process
 
@@ -45,7 +46,7 @@ _SETTINGS = {
 }
 
 
-class Place:
+class Sockets:
     """Where a private postmaster has its sockets, its port that names them, and its account."""
 
     __slots__ = ("account", "port", "socket_dir")
@@ -60,7 +61,7 @@ class Place:
 def running(
     postgres: str,
     data_dir: str,
-    place: Place,
+    sockets: Sockets,
     settings: Mapping[str, str],
     lock_fd: int,
     deadline: Deadline,
@@ -72,16 +73,13 @@ def running(
     or StartTimeout, and nothing is running then. ``postgres`` is a full path;
     ``settings`` win over the cluster's own.
     """
-    log = f"{data_dir}/log/{LOG}"
-    if not os.path.isdir(f"{data_dir}/log"):
-        os.mkdir(f"{data_dir}/log", 0o700)
-        place.account.own(f"{data_dir}/log")
-    argv = postmaster.command(postgres, data_dir, place.socket_dir, place.port)
+    log = f"{directory.make_log_dir(data_dir, sockets.account)}/{LOG}"
+    argv = postmaster.command(postgres, data_dir, sockets.socket_dir, sockets.port)
     for name, value in {**_SETTINGS, **settings}.items():
         argv += ["-c", f"{name}={value}"]
-    keeper = _start_keeper(argv, log, place.account, lock_fd)
+    keeper = _start_keeper(argv, log, sockets.account, lock_fd)
     try:
-        _wait_until_ready(keeper, data_dir, place, deadline)
+        _wait_until_ready(keeper, data_dir, sockets, deadline)
         yield
     except BaseException:
         _end(keeper, "immediate")
@@ -136,14 +134,14 @@ def _end(keeper: subprocess.Popen[bytes], mode: str) -> int:
 
 
 def _wait_until_ready(
-    keeper: subprocess.Popen[bytes], data_dir: str, place: Place, deadline: Deadline
+    keeper: subprocess.Popen[bytes], data_dir: str, sockets: Sockets, deadline: Deadline
 ) -> None:
     """Return when it answers, and is the one that serves this directory."""
     for remaining in deadline.attempts(0.01, 0.1):
         if keeper.poll() is not None:
             raise StartFailed(data_dir, _last_words(data_dir))
         try:
-            with Connection(place.socket_dir, place.port, deadline) as connection:
+            with Connection(sockets.socket_dir, sockets.port, deadline) as connection:
                 served = connection.query("SELECT current_setting('data_directory')")[0][0]
         except QueryError as error:
             if not error.sqlstate.startswith("57P"):  # it is starting, or recovers
@@ -158,13 +156,14 @@ def _wait_until_ready(
 
 
 def _last_words(data_dir: str) -> str:
-    return "\n".join((files.read_text(f"{data_dir}/log/{LOG}") or "").splitlines()[-12:])
+    text = files.read_text(f"{DataDir(data_dir).log_dir}/{LOG}") or ""
+    return "\n".join(text.splitlines()[-12:])
 
 
-def hba_settings(place: Place, hba: str, ident: str) -> dict[str, Any]:
-    """Write who may come in beside the socket, and return the settings that name these files."""
-    owner = (place.account.uid, place.account.gid)
-    paths = {"hba_file": f"{place.socket_dir}/hba", "ident_file": f"{place.socket_dir}/ident"}
+def hba_settings(sockets: Sockets, hba: str, ident: str) -> dict[str, Any]:
+    """Write who may connect, beside the socket; return the settings that name these files."""
+    owner = (sockets.account.uid, sockets.account.gid)
+    paths = {"hba_file": f"{sockets.socket_dir}/hba", "ident_file": f"{sockets.socket_dir}/ident"}
     for path, text in zip(paths.values(), (hba, ident), strict=True):
         files.write_text(path, text, owner=owner)
     return paths

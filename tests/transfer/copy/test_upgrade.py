@@ -16,7 +16,7 @@ import pytest
 import oxy_pg
 from oxy_pg.server.cluster import settings as kept_settings
 from oxy_pg.server.supervisor import lock
-from oxy_pg.server.upgrade import clusters as upgrades
+from oxy_pg.server.upgrade import swap
 from oxy_pg.system import files
 from tests.other_servers import DEBIAN_15, postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
@@ -420,10 +420,10 @@ def test_where_two_names_cannot_be_exchanged(old, state_dir, monkeypatch):
         really(source, target)
         renamed.append(target)
 
-    original = upgrades.settle
+    original = swap.settle
     with monkeypatch.context() as failing:
         failing.setattr(os, "rename", rename_once)
-        failing.setattr(upgrades, "settle", lambda state: None if renamed else original(state))
+        failing.setattr(swap, "settle", lambda state: None if renamed else original(state))
         with pytest.raises(KeyboardInterrupt):
             upgraded(old)
 
