@@ -9,6 +9,7 @@ from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server as _Handle
 from oxy_pg.server.server import in_use
+from oxy_pg.system import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from oxy_pg._endpoint import Endpoint
     from oxy_pg._server import Server
     from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.project import Project
     from oxy_pg.report import Progress
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.upgrade.clusters import Upgrade
@@ -78,14 +80,13 @@ def ensure(
     BinariesNotFound, VersionMismatch, ForeignDataDirectory, PortTaken,
     ExternalServerUnavailable, UnsupportedServer) or ConfigurationError.
     """
-    name = _defaults.database(database)
+    ours = project.of_working_directory()
+    name = _defaults.database(database, ours)
     external_url = _endpoint.external_url(name)
-    names = _defaults.extensions(extensions)
+    names = _defaults.extensions(extensions, ours)
     if external_url is not None:
         return _ensure_external(external_url, database, name, settings, names, timeout)
-    _endpoint.refuse_embedded()
-    _endpoint.warn_of_database_url()
-    server = _server(state_dir, settings, keep_alive, port)
+    server = _server(state_dir, ours, settings, keep_alive, port)
     url = server.ensure_database(name, extensions=names, timeout=timeout)
     if state_dir is not None:
         _used.ensured.add(server.state_dir)
@@ -106,8 +107,8 @@ def _ensure_external(
     own = None if asked is None else _endpoint.embedded_state_dir(url, in_use)
     if own is not None and asked is not None and asked != external.database_of(url):
         # Set by `oxy-pg run` or `oxy-pg url`: a name means what it means without it.
-        return _server(own).ensure_database(asked, extensions=extensions, timeout=timeout)
-    if own is None and os.environ.get(_endpoint.variable_of(name)) is None:
+        return _server(own, None).ensure_database(asked, extensions=extensions, timeout=timeout)
+    if own is None and environment.get(_endpoint.variable_of(name)) is None:
         _refuse_second_name(url, name)
     if settings:
         import logging
@@ -134,23 +135,26 @@ def _refuse_second_name(url: str, name: str) -> None:
 
 def _server(
     state_dir: str | PathLike[str] | None,
+    ours: Project | None,
     settings: Settings | None = None,
     keep_alive: float | None = None,
     port: int | None = None,
 ) -> _Handle:
-    place = state_dir if state_dir is not None else os.environ.get("OXY_STATE_DIR")
+    place = state_dir if state_dir is not None else environment.get("OXY_STATE_DIR")
     if place is not None and not os.path.isabs(place):
         place = os.path.abspath(os.path.expanduser(place))
-    settings, keep_alive = _defaults.settings(settings), _defaults.keep_alive(keep_alive)
-    port = _defaults.port(port)
+    settings, port = _defaults.settings(settings, ours), _defaults.port(port, ours)
+    keep_alive = _defaults.keep_alive(keep_alive, ours)
     key = (
-        place if place is not None else (os.environ.get("HOME"), project.of_working_directory()),
+        place if place is not None else (environment.get("HOME"), ours),
         None if settings is None else tuple(sorted(settings.items())),
-        keep_alive if keep_alive is not None else os.environ.get("OXY_PG_KEEP_ALIVE"),
+        keep_alive if keep_alive is not None else environment.get("OXY_PG_KEEP_ALIVE"),
         port,
     )
     server = _servers.get(key)
     if server is None:
+        _endpoint.refuse_embedded()
+        _endpoint.warn_of_database_url()
         made = _Handle(state_dir, settings=settings, keep_alive=keep_alive, port=port)
         server = _servers.setdefault(key, made)
     return server
@@ -237,7 +241,7 @@ def migrate_sqlite(
     return data.migrate_sqlite(
         _data_server(endpoint),
         path,
-        database=_defaults.database(database),
+        database=_defaults.database(database, project.of_working_directory()),
         tables=tables,
         exclude=exclude,
         schema=schema,
@@ -256,7 +260,11 @@ def migrate_sqlite(
 
 def _data_server(endpoint: Endpoint) -> _Handle | str:
     """Return what the verbs that move data work on: a URL, or an embedded server."""
-    return endpoint.url if endpoint.url is not None else _server(endpoint.state_dir)
+    return (
+        endpoint.url
+        if endpoint.url is not None
+        else _server(endpoint.state_dir, project.of_working_directory())
+    )
 
 
 # --- backup and restore ----------------------------------------------------------------
@@ -305,7 +313,7 @@ def backup(
     return data.backup(
         found if isinstance(found, str) else data.existing(found, "back up"),
         path,
-        database=_defaults.database(database),
+        database=_defaults.database(database, project.of_working_directory()),
         keep=keep,
         plain=plain,
         force=force,
@@ -435,7 +443,7 @@ def push(
     return data.push(
         data.existing(_embedded("push", state_dir), "push"),
         target,
-        database=_defaults.database(database),
+        database=_defaults.database(database, project.of_working_directory()),
         schemas=schemas,
         if_not_empty=if_not_empty,
         swap=swap,
@@ -480,7 +488,7 @@ def pull(
     return data.pull(
         _embedded("pull", state_dir),
         source,
-        database=_defaults.database(database),
+        database=_defaults.database(database, project.of_working_directory()),
         schemas=schemas,
         if_not_empty=if_not_empty,
         jobs=jobs,
@@ -492,7 +500,8 @@ def pull(
 
 def _embedded(verb: str, state_dir: str | PathLike[str] | None) -> _Handle:
     """Return the embedded server whose data a verb copies, also with OXY_DATABASE_URL set."""
-    return _server(_endpoint.embedded_for(verb, state_dir, _used).state_dir)
+    found = _endpoint.embedded_for(verb, state_dir, _used)
+    return _server(found.state_dir, project.of_working_directory())
 
 
 def upgrade(

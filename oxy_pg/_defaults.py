@@ -1,20 +1,22 @@
 """
 What applies where an argument is not given: the environment, the project, the default.
 
-On the way of every ``ensure()``: nothing is imported here but ``os``.
+``ours`` is the project of the working directory. On the way of every
+``ensure()``: nothing is imported here that it does not need.
 """
 
 from __future__ import annotations
 
-import os
-
 from oxy_pg import project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
+from oxy_pg.system import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from oxy_pg.project import Project
 
     Settings = Mapping[str, str | int | float | bool]
 
@@ -29,33 +31,30 @@ VARIABLES = {
 }
 
 
-def database(given: str | None = None) -> str:
+def database(given: str | None, ours: Project | None) -> str:
     """Return the database's name."""
     if given is not None:
         return given
-    found = os.environ.get("OXY_PG_DATABASE")
-    if not found:
-        ours = project.of_working_directory()
-        found = None if ours is None else ours.database
+    found = environment.get("OXY_PG_DATABASE")
+    if not found and ours is not None:
+        found = ours.database
     return found or DATABASE
 
 
-def extensions(given: Iterable[str] = ()) -> tuple[str, ...]:
+def extensions(given: Iterable[str], ours: Project | None) -> tuple[str, ...]:
     """Return the extensions of a database: those given, and the environment's or the project's."""
     names = (given,) if isinstance(given, str) else tuple(given)
-    text = os.environ.get("OXY_PG_EXTENSIONS")
+    text = environment.get("OXY_PG_EXTENSIONS")
     if text:
         return (*names, *(name for name in text.replace(",", " ").split() if name not in names))
-    ours = project.of_working_directory()
     if ours is None or not ours.extensions:
         return names
     return (*names, *(name for name in ours.extensions if name not in names))
 
 
-def settings(given: Settings | None = None) -> Settings | None:
+def settings(given: Settings | None, ours: Project | None) -> Settings | None:
     """Return the settings: the project's, over them the environment's, over them those given."""
-    text = os.environ.get("OXY_PG_SETTINGS")
-    ours = project.of_working_directory()
+    text = environment.get("OXY_PG_SETTINGS")
     if not text and (ours is None or ours.settings is None):
         return given
     below = {} if ours is None or ours.settings is None else ours.settings
@@ -76,24 +75,22 @@ def _parsed_settings(text: str) -> dict[str, str]:
     return found
 
 
-def port(given: int | None = None) -> int | None:
+def port(given: int | None, ours: Project | None) -> int | None:
     """Return the port that was asked for; None: any."""
     if given is not None:
         return given
-    text = os.environ.get("OXY_PG_PORT")
+    text = environment.get("OXY_PG_PORT")
     if text:
         if not text.isdecimal() or not 1 <= int(text) <= 65535:
             raise ConfigurationError(f"OXY_PG_PORT is {text!r}; write a number from 1 to 65535.")
         return int(text)
-    ours = project.of_working_directory()
     return None if ours is None else ours.port
 
 
-def keep_alive(given: float | None = None) -> float | None:
+def keep_alive(given: float | None, ours: Project | None) -> float | None:
     """Return the seconds that the server stays up; None: the environment's, or the default."""
-    if given is not None or os.environ.get("OXY_PG_KEEP_ALIVE"):
+    if given is not None or environment.get("OXY_PG_KEEP_ALIVE"):
         return given
-    ours = project.of_working_directory()
     return None if ours is None else ours.keep_alive
 
 
@@ -106,7 +103,7 @@ def origins() -> list[tuple[str, str, str]]:
     ours = project.of_working_directory()
     found = []
     for key, variable in VARIABLES.items():
-        value = os.environ.get(variable)
+        value = environment.get(variable)
         if value:
             found.append((key, value, variable))
         elif ours is not None:

@@ -11,7 +11,7 @@ import os
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.system import files
+from oxy_pg.system import environment, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,21 +57,27 @@ def external_url(database: str | None = None) -> str | None:
     name alone.
     """
     if database is not None:
-        own = os.environ.get(variable_of(database))
+        own = environment.get(variable_of(database))
         if own is not None:
             return own
-    return os.environ.get(VARIABLE)
+    return environment.get(VARIABLE)
+
+
+_variables: dict[str, str] = {}
 
 
 def variable_of(database: str) -> str:
     """Return the variable that names the server of one database: OXY_DATABASE_URL_SHOP."""
-    letters = (letter if letter.isascii() and letter.isalnum() else "_" for letter in database)
-    return f"{VARIABLE}_{''.join(letters).upper()}"
+    found = _variables.get(database)
+    if found is None:
+        letters = (letter if letter.isascii() and letter.isalnum() else "_" for letter in database)
+        found = _variables[database] = f"{VARIABLE}_{''.join(letters).upper()}"
+    return found
 
 
 def refuse_embedded() -> None:
     """Raise ConfigurationError where OXY_PG_EMBEDDED forbids to start an embedded server."""
-    said = os.environ.get("OXY_PG_EMBEDDED", "").strip().lower()
+    said = (environment.get("OXY_PG_EMBEDDED") or "").strip().lower()
     if said in {"", "allow"}:
         return
     if said != "never":
@@ -87,7 +93,7 @@ def refuse_embedded() -> None:
 
 
 def _database_url() -> bool:
-    return bool(os.environ.get("DATABASE_URL"))
+    return bool(environment.get("DATABASE_URL"))
 
 
 _warned = False
@@ -125,7 +131,7 @@ def resolve(url: str | None = None, state_dir: str | PathLike[str] | None = None
     external = external_url()
     if external is not None:
         return Endpoint(VARIABLE, url=external)
-    return Endpoint("OXY_STATE_DIR" if os.environ.get("OXY_STATE_DIR") else "default")
+    return Endpoint("OXY_STATE_DIR" if environment.get("OXY_STATE_DIR") else "default")
 
 
 # What `oxy-pg run` tells its command beside the URL.
@@ -144,7 +150,7 @@ def embedded_state_dir(url: str, used: set[str]) -> str | None:
     if not at:
         return None
     password = head.rpartition(":")[2]
-    roots = [os.environ.get(RUN_STATE_DIR, ""), *used, paths.state_dir()]
+    roots = [environment.get(RUN_STATE_DIR), *used, paths.state_dir()]
     for root in filter(None, roots):
         known = (files.read_text(paths.StateDir(root).password) or "").strip()
         if known and known == password:
@@ -174,7 +180,7 @@ def embedded_for(verb: str, state_dir: str | PathLike[str] | None, used: Used) -
     """Return the embedded server that ``verb`` works on; otherwise as ``resolve_for()``."""
     if state_dir is not None:
         return resolve(state_dir=state_dir)
-    found = Endpoint("OXY_STATE_DIR" if os.environ.get("OXY_STATE_DIR") else "default")
+    found = Endpoint("OXY_STATE_DIR" if environment.get("OXY_STATE_DIR") else "default")
     used.refuse_a_guess(verb, found)
     return found
 

@@ -175,7 +175,12 @@ def test_the_environment_is_read_in_one_place():
     """
     OXY_DATABASE_URL is looked up in ``_endpoint`` alone; elsewhere it is only named.
     """
-    command = ["grep", "-rlE", r"environ(\.get\(|\[)(VARIABLE|.OXY_DATABASE_URL)", "--include=*.py"]
+    command = [
+        "grep",
+        "-rlE",
+        r"environ(ment)?(\.get\(|\[)(VARIABLE\b|.OXY_DATABASE_URL.\))",
+        "--include=*.py",
+    ]
     found = subprocess.run([*command, str(PACKAGE)], capture_output=True, text=True, check=True)
 
     assert [str(PACKAGE / "_endpoint.py")] == found.stdout.split()

@@ -38,9 +38,20 @@ def here(tmp_path, monkeypatch):
     return write
 
 
+def found() -> tuple[object, ...]:
+    """What applies without an argument: settings, keep-alive and port."""
+    ours = project.of_working_directory()
+    return (
+        _defaults.settings(None, ours),
+        _defaults.keep_alive(None, ours),
+        _defaults.port(None, ours),
+    )
+
+
 def test_without_a_file_the_defaults_hold(here):
     assert project.of_working_directory() is None
-    assert ("oxy", None, None) == (_defaults.database(), _defaults.port(), _defaults.settings())
+    assert "oxy" == _defaults.database(None, project.of_working_directory())
+    assert (None, None, None) == found()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +69,7 @@ def test_every_spelling_of_the_table(here, text):
     """
     here(text)
 
-    assert "shop" == _defaults.database()
+    assert "shop" == _defaults.database(None, project.of_working_directory())
 
 
 def test_a_nearer_file_without_the_table_is_passed_over(here):
@@ -68,7 +79,7 @@ def test_a_nearer_file_without_the_table_is_passed_over(here):
     root = here("[tool.oxy-pg]\ndatabase = 'shop'")
     (root / "src" / "pyproject.toml").write_text("[project]\nname = 'member'\n")
 
-    assert "shop" == _defaults.database()
+    assert "shop" == _defaults.database(None, project.of_working_directory())
 
 
 def test_argument_environment_project_default(here, monkeypatch):
@@ -76,17 +87,19 @@ def test_argument_environment_project_default(here, monkeypatch):
         "[tool.oxy-pg]\ndatabase = 'shop'\nport = 15432\nkeep-alive = 'inf'\n"
         "extensions = ['vector']\nsettings = { work_mem = '7MB', max_connections = 20 }\n"
     )
-    assert 15432 == _defaults.port()
-    assert float("inf") == _defaults.keep_alive()
-    assert ("citext", "vector") == _defaults.extensions(["citext"])
-    assert {"work_mem": "9MB", "max_connections": 20} == _defaults.settings({"work_mem": "9MB"})
+    assert ({"work_mem": "7MB", "max_connections": 20}, float("inf"), 15432) == found()
+    assert ("citext", "vector") == _defaults.extensions(["citext"], project.of_working_directory())
+    assert {"work_mem": "9MB", "max_connections": 20} == _defaults.settings(
+        {"work_mem": "9MB"}, project.of_working_directory()
+    )
 
     monkeypatch.setenv("OXY_PG_DATABASE", "other")
     monkeypatch.setenv("OXY_PG_PORT", "25432")
     monkeypatch.setenv("OXY_PG_SETTINGS", "work_mem=8MB, lock_timeout=5s")
-    assert ("other", 25432) == (_defaults.database(), _defaults.port())
-    assert {"work_mem": "8MB", "max_connections": 20, "lock_timeout": "5s"} == _defaults.settings()
-    assert "mine" == _defaults.database("mine")
+    settings = {"work_mem": "8MB", "max_connections": 20, "lock_timeout": "5s"}
+    assert (settings, float("inf"), 25432) == found()
+    assert "other" == _defaults.database(None, project.of_working_directory())
+    assert "mine" == _defaults.database("mine", None)
 
 
 def test_the_state_directory_is_relative_to_the_file(here):
@@ -124,7 +137,7 @@ def test_what_cannot_be_meant(here, line, words):
     root = here(f"[tool.oxy-pg]\n{line}\n")
 
     with pytest.raises(oxy_pg.ConfigurationError, match=words) as caught:
-        _defaults.database()
+        _defaults.database(None, project.of_working_directory())
     assert str(root / "pyproject.toml") in str(caught.value)
 
 
@@ -132,7 +145,7 @@ def test_a_broken_file_is_named(here):
     root = here("[tool.oxy-pg\ndatabase = ")
 
     with pytest.raises(oxy_pg.ConfigurationError, match="not valid TOML") as caught:
-        _defaults.database()
+        _defaults.database(None, project.of_working_directory())
     assert str(root) in str(caught.value)
 
 
@@ -142,8 +155,8 @@ def test_a_projects_file_that_is_none_of_ours_costs_no_parser(run_python, tmp_pa
     """
     (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = ['oxy-pg']\n")
     code = (
-        f"import os, sys; os.chdir({str(tmp_path)!r}); from oxy_pg import _defaults; "
-        "_defaults.database(); print('tomllib' in sys.modules)"
+        f"import os, sys; os.chdir({str(tmp_path)!r}); from oxy_pg import project; "
+        "project.of_working_directory(); print('tomllib' in sys.modules)"
     )
 
     assert "False" == run_python(code)

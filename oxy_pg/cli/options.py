@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oxy_pg import _defaults, _endpoint
+from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server
 
@@ -48,7 +48,7 @@ timeout_option = click.option(
 
 
 def _database(_: click.Context, __: click.Parameter, value: str | None) -> str:
-    return _defaults.database(value)
+    return _defaults.database(value, project.of_working_directory())
 
 
 database_option = click.option(
@@ -71,11 +71,12 @@ def external_url() -> str | None:
 def embedded_server(keep_alive: float | None = None) -> Server:
     """Return the handle on the embedded server that is meant, with the project's defaults."""
     _endpoint.refuse_embedded()
+    ours = project.of_working_directory()
     return Server(
         state_dir(),
-        settings=_defaults.settings(),
-        keep_alive=_defaults.keep_alive(keep_alive),
-        port=_defaults.port(),
+        settings=_defaults.settings(None, ours),
+        keep_alive=_defaults.keep_alive(keep_alive, ours),
+        port=_defaults.port(None, ours),
     )
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 import oxy_pg
-from oxy_pg import _defaults, _endpoint
+from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.cli.display import figures
 from oxy_pg.cli.display.terminal import note, spinner
 from oxy_pg.cli.options import (
@@ -39,6 +39,16 @@ def _started(keep_alive: float | None, timeout: float) -> Server:
     return server
 
 
+def _ensured(server: Server, database: str | None, timeout: float) -> str:
+    """Return the URL of a database, which is created with the project's extensions."""
+    ours = project.of_working_directory()
+    return server.ensure_database(
+        _defaults.database(database, ours),
+        extensions=_defaults.extensions((), ours),
+        timeout=timeout,
+    )
+
+
 # --- start and stop ---
 
 
@@ -54,7 +64,7 @@ def url(database: str, socket: bool, timeout: float) -> None:  # noqa: FBT001
         click.echo(oxy_pg.ensure(timeout=timeout))
         return
     server = _started(math.inf, timeout)
-    address = server.ensure_database(database, extensions=_defaults.extensions(), timeout=timeout)
+    address = _ensured(server, database, timeout)
     click.echo(server.socket_url(database) if socket else address)
     note("The server stays up until `oxy-pg stop`.")
 
@@ -66,7 +76,7 @@ def start(timeout: float) -> None:
     """Start the server and keep it until `oxy-pg stop`."""
     need_embedded("start")
     server = _started(math.inf, timeout)
-    server.ensure_database(_defaults.database(), extensions=_defaults.extensions(), timeout=timeout)
+    _ensured(server, None, timeout)
     found = server.status()
     note(
         f"PostgreSQL {found.server_version} is running on {found.host}:{found.port}, data in "
@@ -173,9 +183,7 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
         environment = _environment(oxy_pg.ensure(timeout=timeout))
     else:
         server = _started(None, timeout)
-        address = server.ensure_database(
-            database, extensions=_defaults.extensions(), timeout=timeout
-        )
+        address = _ensured(server, database, timeout)
         address = server.superuser_url(database) if superuser else address
         environment = _environment(address)
         server.keep_through_exec()
@@ -205,9 +213,7 @@ def run(database: str, timeout: float, command: tuple[str, ...]) -> None:
         address = oxy_pg.ensure(timeout=timeout)
     else:
         server = _started(None, timeout)
-        address = server.ensure_database(
-            database, extensions=_defaults.extensions(), timeout=timeout
-        )
+        address = _ensured(server, database, timeout)
         server.keep_through_exec()
     environment = _environment(address)
     environment |= {"OXY_DATABASE_URL": address, "DATABASE_URL": address}
