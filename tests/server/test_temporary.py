@@ -14,12 +14,18 @@ import oxy_pg
 from tests.conftest import processes_below, wait_until
 
 
+@pytest.fixture
 def places():
-    """What temporary servers have on disk just now."""
-    return list(Path(tempfile.gettempdir()).glob("oxy_pg-*/temporary-*"))
+    """What this test's temporary servers have on disk; fixtures of other tests may have one too."""
+
+    def found():
+        return set(Path(tempfile.gettempdir()).glob("oxy_pg-*/temporary-*"))
+
+    before = found()
+    return lambda: sorted(found() - before)
 
 
-def test_lives_as_long_as_the_block():
+def test_lives_as_long_as_the_block(places):
     """
     Running inside, with a URL that works; gone outside, directory and all.
     """
@@ -41,7 +47,7 @@ def alive(pid):
     return "Z" != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_an_error_inside_leaves_nothing():
+def test_an_error_inside_leaves_nothing(places):
     """
     The block's own error comes through, and the server is gone.
     """
@@ -97,7 +103,7 @@ def test_clones_databases():
             server.create_database("other", template="nothing")
 
 
-def test_a_killed_process_leaves_nothing(start_python, base_dir):
+def test_a_killed_process_leaves_nothing(start_python, base_dir, places):
     """
     After kill -9 of its only user the server goes at once, and its directory with it.
     """
@@ -113,7 +119,7 @@ def test_a_killed_process_leaves_nothing(start_python, base_dir):
     assert wait_until(lambda: not place.exists() and not processes_below(place))
 
 
-def test_what_a_killed_supervisor_leaves_is_swept_up(start_python):
+def test_what_a_killed_supervisor_leaves_is_swept_up(start_python, places):
     """
     Its directory is removed by the next temporary server.
     """
