@@ -1,14 +1,14 @@
 """
-Everything that is measured, beside its rivals, in one run.
+All benchmarks, side by side with the alternatives, in one run.
 
     python -m benchmarks [--rounds N] [--only PART ...] [--to DIR]
     python -m benchmarks --redraw
     python -m benchmarks --guard
 
-The whole of it writes a page, JSON and pictures to docs/benchmarks; a part
-of it prints its table, and writes only where ``--to`` says. ``--redraw`` makes
-page and pictures again from the JSON. ``--guard`` is the small form that fails
-when something has become slower beside its rivals.
+A complete run writes a page, JSON and pictures to docs/benchmarks; a run of
+some parts prints its table, and writes only where ``--to`` says. ``--redraw``
+creates page and pictures again from the JSON. ``--guard`` is a short form that
+fails when a ratio to an alternative has become worse.
 """
 
 from __future__ import annotations
@@ -30,13 +30,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=15, help="of the quick ones (default 15)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds of the quick benchmarks (default 15)"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--messages", type=int, default=1_000_000, help="the largest migration's")
-    parser.add_argument("--to", type=Path, help="where page, JSON and pictures go")
-    parser.add_argument("--dir", help="where the servers' files are meanwhile (default: temporary)")
+    parser.add_argument(
+        "--messages", type=int, default=1_000_000, help="messages in the largest migration"
+    )
+    parser.add_argument("--to", type=Path, help="directory for page, JSON and pictures")
+    parser.add_argument("--dir", help="directory for the servers' files (default: temporary)")
     parser.add_argument("--redraw", action="store_true", help="page and pictures from the JSON")
-    parser.add_argument("--guard", action="store_true", help="the small form, for every change")
+    parser.add_argument("--guard", action="store_true", help="the short form, for every change")
     arguments = parser.parse_args()
     is_whole = tuple(arguments.only) == PARTS
     home = arguments.to or (place.ROOT / "docs" / "benchmarks" if is_whole else None)
@@ -59,7 +63,7 @@ def main() -> int:
 
 
 def _draw(home: Path) -> None:
-    """Write page and pictures beside the JSON."""
+    """Write page and pictures next to the JSON."""
     from benchmarks import plots  # matplotlib: only where pictures are drawn
 
     document = json.loads((home / _JSON).read_text())

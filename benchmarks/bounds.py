@@ -1,9 +1,9 @@
 """
-What is to be reached: every bound of the benchmarks, in this one place.
+The targets: every bound of the benchmarks.
 
-Nearly all are ratios to another program in the same run, because only those
-carry over to another machine. ``guard`` is the bound of the small form that
-runs with every change, where that has to have another one; ``why`` says why.
+Nearly all are ratios to an alternative in the same run, because only ratios
+are valid on another machine. ``guard`` is the bound for the short form that
+runs with every change, if that needs a different one; ``why`` is the reason.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from benchmarks.result import OURS, Result
 
-TOLERANCE = 1.25  # the guard lets a noisy machine have this much
+TOLERANCE = 1.25  # the guard allows this much for a noisy machine
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
     key: str  # of the result
-    beside: str  # whose figure is 1; "" for a bound in the result's own unit
+    beside: str  # the alternative whose figure is 1; "" for a bound in the result's own unit
     reach: float
-    ours: str = OURS  # the contender that it is about
+    ours: str = OURS  # the contender that the bound is for
     guard: float | None = None
     why: str = ""
 
@@ -38,7 +38,7 @@ BOUNDS = (
         "pgserver",
         0.75,
         guard=0.9,
-        why="in memory pgserver need not wait for what its initdb syncs; ours never did",
+        why="in memory pgserver does not wait for the syncs of its initdb; oxy_pg never does",
     ),
     Bound("new-cluster", "pgserver", 0.25),
     Bound(
@@ -46,7 +46,7 @@ BOUNDS = (
         "pgserver",
         0.4,
         guard=0.5,
-        why="on a busy machine: pg_ctl sleeps most of pgserver's time, and ours does not sleep",
+        why="on a busy machine: pg_ctl sleeps most of pgserver's time, oxy_pg never sleeps",
     ),
     Bound("attach", "pgserver", 0.4),
     Bound("again", "pgserver", 0.5),
@@ -57,7 +57,7 @@ BOUNDS = (
         "PostgreSQL alone",
         1.5,
         guard=2.6,
-        why="of a tenth of the rows: an interpreter that starts and a plan take a third of it",
+        why="of a tenth of the rows: starting Python and planning take a third of the time",
     ),
     Bound("growth", "", 4.4),
     Bound("migration-memory", "", 150),

@@ -1,10 +1,10 @@
 """
-The small form that runs with every change: nothing may get slower beside its rivals.
+The short form that runs with every change: no ratio to an alternative may become worse.
 
-It looks at ratios alone, measured in one run and in memory where there is
-room, so that neither the machine's speed nor its disk decides. A line that
-leaves its bound by more than a quarter is measured once more, with more
-rounds; only then it fails.
+It compares ratios only, measured in one run and in memory where there is
+room, so that neither the machine's speed nor its disk matters. A line that
+exceeds its bound by more than a quarter is measured once more, with more
+rounds; only then does it fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Lines that are measured together, beside whom, in how many rounds, and how many at last."""
+    """Lines that are measured together: the alternatives, the rounds, the rounds of a retry."""
 
     beside: tuple[str, ...]  # "" for bounds in a unit of their own
     measure: Callable[[Path, int], list[Result]]
@@ -89,16 +89,16 @@ class Verdict:
 
 def run() -> int:
     """Measure, print the table, and return the exit code."""
-    print("| what | beside | measured | bound | |\n|---|---|---:|---:|---|")
+    print("| what | compared with | measured | bound | |\n|---|---|---:|---:|---|")
     verdicts = []
     for part in PARTS:
         if missing := [name for name in part.beside if name in _HAVE_TO_BE and not _is_here(name)]:
-            print(f"| | {missing[0]} | not installed here | | not looked at |")
+            print(f"| | {missing[0]} | not installed | | not measured |")
         else:
             verdicts += _judge(part)
     failed = [verdict for verdict in verdicts if not verdict.holds]
     if failed:
-        print(f"{len(failed)} of {len(verdicts)} are more than a quarter over their bound.")
+        print(f"{len(failed)} of {len(verdicts)} exceed their bound by more than a quarter.")
     return 1 if failed else 0
 
 

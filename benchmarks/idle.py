@@ -1,4 +1,4 @@
-"""A supervisor that has nothing to do: its memory, and how often it wakes up."""
+"""An idle supervisor: its memory, and how often it wakes up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ sys.stdin.read()
 
 
 def measure(base: Path, seconds: float) -> list[Result]:
-    """Hold a server for some seconds and look at its supervisor (proc(5), so on Linux alone)."""
+    """Hold a server for some seconds and look at its supervisor (proc(5), so on Linux only)."""
     memory = Result("idle-memory", "idle: the supervisor's resident memory", "MB")
     wakeups = Result("idle-wakeups", f"idle: the supervisor's wake-ups in {seconds:g} s", "")
     if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""What was measured on, and when: machine, versions, date."""
+"""Where and when the benchmarks ran: machine, versions, date."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-Moving a SQLite database into PostgreSQL: everyone who can, side by side, in one run.
+Migrations from SQLite to PostgreSQL by all tools that can do it, side by side, in one run.
 
 The contenders take turns on the embedded server as users have it, fsync on.
-One that cannot do the job stands in the table with its own words.
+One that cannot do it is listed with its own message.
 """
 
 from __future__ import annotations
@@ -52,15 +52,17 @@ def measure(
 
 
 def _growth(large: Result, quarter: Result) -> Result:
-    """Return how many times as long everyone takes for four times the rows."""
-    result = Result("growth", f"migration: {large.size:,} rows beside {quarter.size:,}", "×")
+    """Return the ratio of times for four times the rows, for each contender."""
+    result = Result(
+        "growth", f"migration time: {large.size:,} rows compared with {quarter.size:,}", "×"
+    )
     for name in large.figures.keys() & quarter.figures.keys():
         result.add(name, large.median(name) / quarter.median(name))
     return result
 
 
 class Bench:
-    """A server, and below ``base`` what is moved into it."""
+    """A server, and below ``base`` the files of the migrations."""
 
     def __init__(self, base: Path) -> None:
         self._base = base / "migration"
@@ -82,14 +84,16 @@ class Bench:
     def measure(
         self, messages: int, movers: tuple[Mover, ...], rounds: int, said: Callable[[str], None]
     ) -> tuple[Result, Result]:
-        """Move one database ``rounds`` times by everyone in turn."""
+        """Migrate one database ``rounds`` times, by all contenders in turn."""
         path = str(self._base / f"{messages}.sqlite")
         counts = source.generate(path, messages)
         files = self._files(path, messages)
         rows = sum(counts)
         size = f"{rows:,} rows, {os.path.getsize(path) / 1e6:,.0f} MB of SQLite"
-        times = Result(f"migration-{messages}", f"migration, {size}", "s", size=rows)
-        memory = Result(f"migration-memory-{messages}", f"its peak memory, {size}", "MB", size=rows)
+        times = Result(f"migration-{messages}", f"migration: time, {size}", "s", size=rows)
+        memory = Result(
+            f"migration-memory-{messages}", f"migration: peak memory, {size}", "MB", size=rows
+        )
         for number in range(rounds):
             for mover in movers:
                 if mover.name in times.failures or (mover.once and number):

@@ -1,4 +1,4 @@
-"""Everyone who can move a SQLite database into PostgreSQL, or bears on how fast that can be."""
+"""The contenders of the migration, and PostgreSQL alone as the limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXISTING = BARE + INDEXES + FOREIGN_KEYS
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What every contender is given."""
+    """What every contender gets."""
 
     source: str  # the SQLite database
     files: str  # its rows for COPY: text as TABLE, binary as TABLE.binary
@@ -44,7 +44,7 @@ class Case:
 class Mover:
     name: str
     run: Callable[[Case], Measured]
-    before: str = ""  # stands in the target before the clock starts
+    before: str = ""  # run in the target before the time is taken
     once: bool = False  # not compared with, or slow: one round is enough
     extrapolated: bool = False  # a part was done and the rest computed: nothing has arrived
 
@@ -56,7 +56,7 @@ def _ours(case: Case) -> Measured:
 
 
 def _server_side(suffix: str, options: str) -> Callable[[Case], Measured]:
-    """Everything inside the server, in one transaction: no client that sends is faster."""
+    """Everything inside the server, in one transaction: no client can be faster."""
 
     def run(case: Case) -> Measured:
         with psycopg.connect(case.superuser_url) as connection:
@@ -106,7 +106,7 @@ def _pgloader(options: str, *, superuser: bool = False) -> Callable[[Case], Meas
 
 
 def _pgloader_alone(case: Case) -> Measured:
-    """As its manual begins: one command, nothing prepared."""
+    """As at the beginning of its manual: one command, nothing prepared."""
     return _run_pgloader("sqlite://" + case.source, case.url)
 
 
@@ -202,5 +202,5 @@ MOVERS = (
 )
 DESCRIPTIONS = {
     "PostgreSQL alone": "COPY from text files on the server, then indexes and foreign keys",
-    "pgloader": "cast file, existing schema, as superuser: drops keys and indexes, makes them anew",
+    "pgloader": "cast file, existing schema, as superuser: drops and recreates keys and indexes",
 }

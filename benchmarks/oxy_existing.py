@@ -1,10 +1,10 @@
 """
-An Oxy database moved into the schema that its migrations made, beside one that is created.
+An Oxy database migrated into the schema of its own schema migrations, and into a new one.
 
     python -m benchmarks.oxy_existing [--messages 200000] [--rounds 5]
 
-The two take turns in new databases of one server. Beside the time it shows what
-the move needs on the disk: docs/migrating-from-sqlite.md has its figures from here.
+The two take turns in new databases of one server. It also shows the disk space that
+the migration needs: the figures in docs/migrating-from-sqlite.md are from here.
 """
 
 from __future__ import annotations

@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Benchmarks
 
-Written by `nox -s bench`. The contenders take turns in one run; figures are medians, and what
-carries over to another machine are the ratios. How each is measured stands in `benchmarks/`.
+Written by `nox -s bench`. The contenders take turns in one run; the figures are medians. On
+another machine the figures will differ, but the ratios should be similar. The code in
+`benchmarks/` shows how each is measured.
 """
 
 
 def markdown(machine: dict[str, str], results: list[Result], pictures: dict[str, str]) -> str:
     """Return the page; ``pictures`` are file names and their captions."""
     parts = [_HEAD, *(f"![{caption}]({name})\n" for name, caption in pictures.items())]
-    parts.append("## What is to be reached\n\n" + reached(results))
+    parts.append("## Targets\n\n" + reached(results))
     parts += [f"## {_capital(result.what)}\n\n{figures(result)}" for result in results]
     lines = "".join(f"| {name} | {value} |\n" for name, value in machine.items())
     parts.append("## Measured on\n\n| | |\n|---|---|\n" + lines)
@@ -29,9 +30,9 @@ def markdown(machine: dict[str, str], results: list[Result], pictures: dict[str,
 
 
 def reached(results: list[Result]) -> str:
-    """Return the table of all bounds, and whether they are reached."""
+    """Return the table of all bounds, and whether they were reached."""
     lines = [
-        "| what | beside | bound | measured | |",
+        "| what | compared with | target | measured | |",
         "|---|---|---:|---:|---|",
     ]
     lines += [_line(result, bound) for result in results for bound in bounds.of(result.key)]
@@ -52,9 +53,9 @@ def _line(result: Result, bound: Bound) -> str:
 
 
 def figures(result: Result) -> str:
-    """Return the table of one result: a line for each contender, the quickest first."""
+    """Return the table of one result: a line for each contender, the fastest first."""
     lines = [
-        f"| contender | median | lowest to highest | {OURS} : it | |",
+        f"| contender | median | lowest to highest | {OURS} / contender | |",
         "|---|---:|---:|---:|---|",
     ]
     for name in sorted(result.figures, key=result.median):
@@ -67,7 +68,8 @@ def figures(result: Result) -> str:
             f"| {_cell(result.notes.get(name, ''))} |"
         )
     lines += [
-        f"| {name} | | | | cannot: {_cell(words)} |" for name, words in result.failures.items()
+        f"| {name} | | | | not measured: {_cell(words)} |"
+        for name, words in result.failures.items()
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The results as pictures: bars with the limits drawn in, and growth on log axes."""
+"""The results as pictures: bars with the targets, and growth on log axes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def draw(results: list[Result], home: Path) -> dict[str, str]:
     """Draw what there are results for below ``home``; return file names and captions."""
     by_key = {result.key: result for result in results}
     pictures = (
-        ("ratios.png", f"{OURS} beside its rivals, and the limits", _ratios),
-        ("starting.png", "Starting, attaching and stopping", _starting),
-        ("migration.png", "Moving a SQLite database in", _migration),
-        ("growth.png", "Migration as the database grows", _growth),
+        ("ratios.png", f"{OURS} compared with the alternatives, and the targets", _ratios),
+        ("starting.png", "Start, attach and stop", _starting),
+        ("migration.png", "Migration from SQLite", _migration),
+        ("growth.png", "Migration time by database size", _growth),
     )
     return {name: caption for name, caption, draw in pictures if draw(by_key, home / name)}
 
@@ -47,9 +47,9 @@ def _plain(axes: Axes) -> None:
 
 
 def _ratios(results: dict[str, Result], path: Path) -> bool:
-    """Every bound that is a ratio: ours as a bar, the rival at 1, the limit as a mark."""
+    """Every bound that is a ratio: oxy_pg as a bar, the alternative at 1, the target as a mark."""
     lines = [
-        (f"{_short(result)}\nbeside {bound.beside}", value, bound.reach)
+        (f"{_short(result)}\ncompared with {bound.beside}", value, bound.reach)
         for result in results.values()
         for bound in bounds.of(result.key)
         if bound.beside and (value := bound.value(result)) is not None
@@ -71,8 +71,8 @@ def _ratios(results: dict[str, Result], path: Path) -> bool:
     axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
     axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.set_xlim(0, max(1.15, *(max(value, reach) + 0.2 for _, value, reach in lines)))
-    axes.set_xlabel("time, the rival's = 1 (shorter is better)")
-    axes.plot([], [], color=_LIMIT, linewidth=2.5, label="limit")
+    axes.set_xlabel("time, relative to the alternative (shorter is better)")
+    axes.plot([], [], color=_LIMIT, linewidth=2.5, label="target")
     axes.legend(loc="upper right", frameon=False)
     _plain(axes)
     figure.tight_layout()
@@ -117,11 +117,11 @@ def _migration(results: dict[str, Result], path: Path) -> bool:
 
 
 def _bars(axes: Axes, result: Result) -> None:
-    """Draw a bar for each contender, and the limits across; what is far too long is cut."""
+    """Draw a bar for each contender, and the targets as lines; very long bars are cut off."""
     names = sorted(result.figures, key=result.median, reverse=True)
     medians = [result.median(name) for name in names]
     limits = {
-        f"limit: {bound.reach:g} × {bound.beside}": bound.reach * result.median(bound.beside)
+        f"target: {bound.reach:g} × {bound.beside}": bound.reach * result.median(bound.beside)
         for bound in bounds.of(result.key)
         if bound.beside in result.figures
     }

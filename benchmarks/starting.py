@@ -1,7 +1,7 @@
 """
-A server's life, beside those who start one too: import, start, attach, ask again, stop.
+Import, start, attach, second call and stop, compared with other packages that start a server.
 
-Every figure is taken in a process of its own, as an application would be one;
+Every figure is taken in a new process, as in an application;
 the contenders take turns. All on the same PostgreSQL 16 where they can.
 """
 
@@ -43,7 +43,7 @@ _HOLD = "print(flush=True); sys.stdin.read()"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A program that starts a server; ``module`` is its Python module, None for Node's."""
+    """A package that starts a server; ``module`` is its Python module, None for Node's."""
 
     name: str
     distribution: str
@@ -102,7 +102,7 @@ class Starting:
         texts = {
             "import": "import",
             "first-start": "first start ever, import included",
-            "new-cluster": "another new cluster (ours: from the template)",
+            "new-cluster": "another new cluster (oxy_pg: from the template)",
             "warm-start": "start of a stopped cluster, import included",
             "attach": "attach from a new process, import included",
             "again": "asking again in the same process",
@@ -150,7 +150,9 @@ class Starting:
             for contender in self._contenders:
                 if contender.module is None:
                     for key in ("import", "attach", "again"):
-                        self.results[key].fail(contender.name, "has none: one process, one server")
+                        self.results[key].fail(
+                            contender.name, "not supported: one process, one server"
+                        )
                     continue
                 places[contender] = self._new_place()
                 stack.enter_context(self._held(contender, places[contender]))

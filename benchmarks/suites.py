@@ -1,9 +1,9 @@
 """
-A fresh database for each of 50 trivial tests: this plugin beside others.
+A new database for each of 50 trivial tests: oxy_pg's pytest plugin and others.
 
 Each contender runs the same tests in a pytest session of its own, in turn.
-What is measured is the whole session, from the start of the interpreter to its
-end. Neither of the others can run as root, so as root all run as an ordinary user.
+The time of the whole session is measured, from the start of the interpreter to its
+end. The others cannot run as root, so under root all run as an ordinary user.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 def measure(base: Path, tests: int, rounds: int, names: tuple[str, ...] = ()) -> Result:
     """Run the suites ``rounds`` times after a first time that fills caches."""
-    result = Result("suite", f"{tests} tests, each with a fresh database, session included", "s")
+    result = Result("suite", f"{tests} tests, each with a new database, session included", "s")
     home = base / "suites"
     home.mkdir()
     directories = {}
@@ -174,7 +174,7 @@ def _session(directory: Path, count: int, user: dict[str, object]) -> float | st
     )
     seconds = time.perf_counter() - began
     if f"{count} passed" not in done.stdout:
-        lines = (done.stdout + done.stderr).strip().splitlines() or ["it says nothing"]
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
         words = [line for line in lines if line.startswith(("E  ", "ERROR"))] or lines[-1:]
         return words[0].removeprefix("E").strip()[:300]
     return seconds

@@ -1,7 +1,7 @@
 """
-The benchmark database in PostgreSQL: its schema, its rows as files for COPY, what has to arrive.
+The benchmark database in PostgreSQL: its schema, its rows as files for COPY, the expected counts.
 
-The files are made beforehand, so that the limit pays for PostgreSQL's own work alone.
+The files are written in advance, so that the limit measures PostgreSQL's own work only.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def write_files(source: str, home: str) -> None:
 
 
 def write_binary_files(connection: psycopg.Connection, home: str) -> None:
-    """Write each table as COPY (FORMAT binary) reads it, into TABLE.binary beside the text."""
+    """Write each table as COPY (FORMAT binary) reads it, into TABLE.binary next to the text."""
     connection.execute(BARE)
     for table in TABLES:
         path, name = os.path.join(home, table), sql.Identifier(table)
@@ -114,7 +114,7 @@ def write_binary_files(connection: psycopg.Connection, home: str) -> None:
 
 
 def missing(connection: psycopg.Connection, counts: Counts) -> str:
-    """Say which rows have not arrived; "" if all have: who did half of the work is not fast."""
+    """Say which rows are missing, or "": a contender that copied half of them is not fast."""
     for table, count in zip(TABLES, counts, strict=True):
         statement = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
         row = connection.execute(statement).fetchone()

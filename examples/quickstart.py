@@ -1,4 +1,4 @@
-"""One line starts a PostgreSQL 16; the rest is a query."""
+"""Start PostgreSQL 16 with one line, and run a query."""
 
 import psycopg
 

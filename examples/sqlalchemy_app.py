@@ -1,4 +1,4 @@
-"""An application on SQLAlchemy: the URL goes into ``create_engine()`` as it is."""
+"""An application with SQLAlchemy: ``create_engine()`` accepts the URL as it is."""
 
 from sqlalchemy import String, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -19,7 +19,7 @@ class Note(Base):
     text: Mapped[str] = mapped_column(String(200))
 
 
-# In production OXY_DATABASE_URL is set, and this very line returns it.
+# In production OXY_DATABASE_URL is set, and this line returns it.
 engine = create_engine(oxy_pg.ensure("notes"))
 Base.metadata.create_all(engine)
 

@@ -1,4 +1,4 @@
-"""A server for a script or a test: running inside the block, gone after it."""
+"""A server for a script or a test: it runs inside the block, and is removed after it."""
 
 import psycopg
 

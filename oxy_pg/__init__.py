@@ -243,9 +243,8 @@ if not TYPE_CHECKING:  # a type checker has to find out that a name does not exi
         module = _MODULES.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        value = getattr(import_module(f"oxy_pg.{module}"), name)
+        # Not importlib.import_module(), which attaching to a server would have to wait for.
+        value = getattr(__import__(f"oxy_pg.{module}", fromlist=[name]), name)
         globals()[name] = value
         return value
 

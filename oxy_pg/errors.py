@@ -66,7 +66,7 @@ class InitdbFailed(ServerError):
 
     def __str__(self) -> str:
         return (
-            f"initdb could not create a cluster in {self.data_dir}. Its output:\n"
+            f"Failed to create a cluster in {self.data_dir}. Output of initdb:\n"
             f"{self.output}\n"
             "Nothing of it remains. Remove the cause and call again; `oxy-pg doctor` checks for "
             "the usual causes."

@@ -70,9 +70,9 @@ def interruptible():
 @pytest.fixture(scope="session", autouse=True)
 def base_dir():
     """
-    A directory that all of this run's state is in; at the end nothing else may be left.
+    A directory for all files of this run; at the end nothing else may be left.
 
-    As root it can be entered by the user that PostgreSQL runs as.
+    Under root, the user that PostgreSQL runs as can enter it.
     """
     started = time.time()
     base = Path(tempfile.mkdtemp(prefix="oxy_pg-tests-", dir=roomy_dir())).resolve()
@@ -80,11 +80,11 @@ def base_dir():
     temp_dir = base / "tmp"
     temp_dir.mkdir()
     temp_dir.chmod(0o1777)
-    # Template and temporary servers go where this run can see them.
+    # The template and temporary servers are created below it.
     os.environ["OXY_PG_CACHE_DIR"] = str(base / "cache")
     os.environ["XDG_STATE_HOME"] = str(base / "xdg-state")
     os.environ["TMPDIR"] = tempfile.tempdir = str(temp_dir)
-    # An editable installation may not have its bytecode yet, and no test measures compiling.
+    # An editable installation may not have its bytecode yet, and tests must not measure compiling.
     subprocess.run(
         [sys.executable, "-m", "compileall", "-q", str(Path(__file__).parent.parent / "oxy_pg")],
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
@@ -97,7 +97,7 @@ def base_dir():
 
 
 def roomy_dir() -> str:
-    """Memory where there is enough of it: some disks take a second to delete a cluster."""
+    """In memory, if there is enough: some disks take a second to delete a cluster."""
     try:
         return "/dev/shm" if shutil.disk_usage("/dev/shm").free > 4e9 else "/tmp"
     except OSError:
@@ -105,7 +105,7 @@ def roomy_dir() -> str:
 
 
 def leftovers(base: Path, started: float) -> list[str]:
-    """Everything that this run has left on the machine."""
+    """All that this run has left behind."""
     found = [f"process {pid}: {words[:120]}" for pid, words in processes_below(base).items()]
     found += [f"directory {path}" for path in (base / "tmp").glob("oxy_pg-*/*")]
     found += [f"socket {path}" for path in base.glob("**/.s.PGSQL.*")]
@@ -129,9 +129,9 @@ def processes_below(base: Path) -> dict[int, str]:
 
 def abandoned_segments(started: float) -> list[str]:
     """
-    Shared memory that was made since then, and that nobody is attached to.
+    Shared memory that was created since then, and that no process is attached to.
 
-    Only where the machine is ours: nothing tells whose a segment was.
+    Only in CI: elsewhere other programs may have created it.
     """
     found: list[str] = []
     if "CI" not in os.environ:
@@ -149,7 +149,7 @@ def abandoned_segments(started: float) -> list[str]:
 
 
 def wait_until(condition, timeout: float = 10.0) -> bool:
-    """Whether a condition became true in time."""
+    """Return whether a condition became true in time."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -160,7 +160,7 @@ def wait_until(condition, timeout: float = 10.0) -> bool:
 
 @pytest.fixture
 def state_dir(base_dir):
-    """A state directory of this test's own, and no server in it afterwards."""
+    """A state directory for this test, without a server in it afterwards."""
     path = Path(tempfile.mkdtemp(prefix="state-", dir=base_dir))
     path.chmod(0o711)
     yield path / "state"
@@ -185,7 +185,7 @@ def send(pid: int, number: int) -> None:
 
 @pytest.fixture
 def server(state_dir):
-    """A running server of this test's own."""
+    """A running server for this test."""
     with Server(state_dir, keep_alive=1) as handle:
         handle.ensure_database()
         yield handle
@@ -193,7 +193,7 @@ def server(state_dir):
 
 @pytest.fixture
 def run_python():
-    """Run code in a process of its own; returns what it prints, or fails with what it says."""
+    """Run code in a new process; return its output, or fail with its errors."""
 
     def run(code: str, timeout: float = 60, **variables: object) -> str:
         done = subprocess.run(
@@ -212,7 +212,7 @@ def run_python():
 
 @pytest.fixture
 def start_python():
-    """Start code in processes of their own, which are killed at the end if need be."""
+    """Start code in new processes, which are killed at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, **variables: object) -> subprocess.Popen[str]:

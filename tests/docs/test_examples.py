@@ -1,4 +1,4 @@
-"""The examples run as they stand."""
+"""The examples run unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example(path, state_dir):
     """
-    Twice, because an example that leaves something in its way is none.
+    Twice: what an example leaves behind must not make it fail.
     """
     for _ in range(2):
         done = subprocess.run(

@@ -1,14 +1,14 @@
 """
-docs/migrating-from-sqlite.md: what it says is done, in its order, and what it shows is compared.
+docs/migrating-from-sqlite.md: its commands are run in their order, and its output is compared.
 
-Each block says in its info string what becomes of it:
+The info string of each block says what is done with it:
 
     sh run=embedded     on the embedded server       sh run=external   on Debian's PostgreSQL 15
     sql run=embedded    and so on, by ``oxy-pg psql``; sql run=admin, admin-oxy: as administrator
-    sql run=sqlite      by SQLite, on db.sqlite      sql … same        and gives the same rows
+    sql run=sqlite      by SQLite, on db.sqlite      sql … same        and returns the same rows
     … file=NAME         is written to that file      … exit=1          ends with that exit code
-    text prints         what the block before has printed, … standing for anything
-    … check, check=…    cannot run here: its syntax is checked
+    text prints         the output of the block before; … stands for any text
+    … check, check=…    cannot run here: the syntax is checked
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "migrating-from-sqlite.md").read_text()
 PASSWORD = "change-me"
-PLACE = "db.example.com:5432"  # where the guide's server is; the test's is elsewhere
+PLACE = "db.example.com:5432"  # the guide's server, replaced by the test's
 
 
 class Block(NamedTuple):
@@ -81,7 +81,7 @@ RUN = {"embedded", "external", "admin", "admin-oxy", "sqlite"}
 
 def test_every_block_runs_or_is_checked():
     """
-    None is passed over because its first line is spelled differently.
+    No block is skipped because its first line is spelled differently.
     """
     assert GUIDE.count("```") == 2 * len(BLOCKS)
     for block in BLOCKS:
@@ -98,7 +98,7 @@ def test_every_block_runs_or_is_checked():
 
 def test_every_link_leads_somewhere():
     """
-    Each heading that the text refers to is there, and so is each file.
+    Each heading and each file that the text refers to exists.
     """
     for target in re.findall(r"\]\(([^)]+)\)", GUIDE):
         name, _, anchor = target.partition("#")
@@ -114,7 +114,7 @@ def test_every_link_leads_somewhere():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where the reader stands: db.sqlite, and an application with migrations."""
+    """The reader's directory: db.sqlite, and an application with schema migrations."""
     place = tmp_path / "an application"
     place.mkdir()
     monkeypatch.chdir(place)
@@ -156,7 +156,7 @@ def upgrade():
 
 
 class Reader:
-    """Somebody who does what the guide says, with one shell and one folder."""
+    """A reader who follows the guide, with one shell and one directory."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
@@ -175,7 +175,7 @@ class Reader:
         self.administrator: Callable[[str, str], None] | None = None
 
     def follow(self, kinds: set[str], place: str = PLACE) -> int:
-        """Do every block of these kinds in order; returns how many."""
+        """Run all blocks of these kinds in order; return how many."""
         done = 0
         mine = False
         for block in BLOCKS:
@@ -215,7 +215,7 @@ class Reader:
         return self.environment["OXY_DATABASE_URL"]
 
     def shell(self, text: str, block: Block | None = None) -> None:
-        """Run commands; what they export is there for those that follow."""
+        """Run commands; what they export is set for those that follow."""
         kept = self.folder.parent / "environment"
         done = subprocess.run(
             ["sh", "-e", "-c", f"{text}\nenv -0 > {shlex.quote(str(kept))}"],
@@ -243,7 +243,7 @@ class Reader:
 
 
 def pattern(shown: str) -> str:
-    """Let … stand for anything, on a line of its own for any lines; times differ each time."""
+    """Let … stand for any text, on a line of its own for any lines; times may differ."""
     lines = []
     for line in shown.splitlines():
         if line == "…":
@@ -263,7 +263,7 @@ def pattern(shown: str) -> str:
 
 def test_pattern_tells_a_difference():
     """
-    … stands for what it may stand for, and for nothing else.
+    … matches any text, and everything else only itself.
     """
     assert re.fullmatch(pattern("a … c\n…\nin 0.9 s.\n"), "a b b c\nx\ny\nin 12.3 s.\n")
     assert not re.fullmatch(pattern("a … c\n"), "a b\n")
@@ -273,7 +273,7 @@ def test_pattern_tells_a_difference():
 
 def test_guide_on_the_embedded_server(folder, state_dir):
     """
-    A developer's evening: fresh start, dry run, move, look, reset, once more.
+    As a developer: start without data, dry run, migrate, check, reset, migrate again.
     """
     home = state_dir.parent
     reader = Reader(folder, home)
@@ -283,7 +283,7 @@ def test_guide_on_the_embedded_server(folder, state_dir):
 
 @pytest.fixture
 def oxy_15(debian_15):
-    """Debian's PostgreSQL 15; what the guide makes on it is gone afterwards."""
+    """Debian's PostgreSQL 15; what the guide creates on it is removed afterwards."""
     yield debian_15
     with debian_15.superuser() as connection:
         for database in ("oxy_restored", "oxy"):
@@ -303,7 +303,7 @@ def as_administrator(server: OtherServer, text: str, run: str) -> None:
 
 def test_guide_on_postgresql_15(folder, state_dir, oxy_15):
     """
-    An operator's evening, on Debian's PostgreSQL 15 behind TLS, as an ordinary role.
+    As an operator: on Debian's PostgreSQL 15 with TLS, as an ordinary role.
     """
     reader = Reader(folder, state_dir.parent)
     reader.administrator = lambda text, run: as_administrator(oxy_15, text, run)
@@ -321,7 +321,7 @@ def test_guide_on_postgresql_15(folder, state_dir, oxy_15):
 
 def test_pgbouncer_as_the_guide_has_it(oxy_15, base_dir, state_dir):
     """
-    With the guide's two files PgBouncer lets the role in, and goes on by TLS.
+    With the guide's two files PgBouncer accepts the role, and connects with TLS.
     """
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
@@ -366,13 +366,13 @@ def answers(url: str) -> bool:
 
 TROUBLES = re.findall(
     r"^\| `([^`]+)` \| [^|]+ \| [^|]+ \|$",
-    GUIDE.partition("## When something goes wrong")[2].partition("\n## ")[0],
+    GUIDE.partition("## Troubleshooting")[2].partition("\n## ")[0],
     re.MULTILINE,
 )
 
 
 class Trouble:
-    """Somebody who does everything wrong; ``command`` runs as they type it."""
+    """A user who makes every mistake; each method makes one, and returns the message."""
 
     def __init__(self, server: OtherServer, folder: Path) -> None:
         self.server, self.folder = server, folder
@@ -387,7 +387,7 @@ class Trouble:
         return name
 
     def move(self, *words: str, to: str | None = "", source: str = "good.db") -> str:
-        """Run the command, which fails; returns what it says."""
+        """Run the command, which fails; return its message."""
         target = [] if to is None else ["--to", to or self.url]
         return self.failed("--from", source, *target, *words)
 
@@ -406,7 +406,7 @@ class Trouble:
         assert "Traceback" not in done.stderr
         return done.stderr
 
-    # Each does one thing wrong.
+    # Each makes one mistake.
 
     def no_file(self) -> str:
         return self.move(source="nope.db")
@@ -523,7 +523,7 @@ class Trouble:
             stderr=subprocess.PIPE,
             text=True,
         )
-        # It is under way as soon as a session of it is there.
+        # It has started as soon as it has a session.
         query = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'oxy_pg' AND datname = %s"
         with self.server.superuser() as connection:
             assert wait_until(lambda: connection.execute(query, [self.role()]).fetchone())
@@ -550,14 +550,14 @@ CAUSES = (
 
 def test_every_message_has_its_cause():
     """
-    The two lists are as long as each other.
+    The two lists have the same length.
     """
     assert len(CAUSES) == len(TROUBLES) == len(set(TROUBLES))
 
 
 def test_what_step_1_grants_is_what_was_missing(oxy_15, tmp_path):
     """
-    Another role's database and tables: refused, granted as the guide says, and moved.
+    Another role's database and tables: refused, granted as the guide says, and migrated.
     """
     made, granted, owned = [block.text for block in BLOCKS if "admin" in str(block.meaning)][:3]
     as_administrator(oxy_15, made.replace("oxy OWNER oxy", "oxy"), "admin")
@@ -573,7 +573,7 @@ def test_what_step_1_grants_is_what_was_missing(oxy_15, tmp_path):
     report = oxy_pg.migrate_sqlite(tmp_path / "good.db", trouble.url, schema="existing")
     assert 1 == report.rows
 
-    # An owner may put indexes aside, but not back without the right to create.
+    # An owner may drop indexes, but not create them again without the right to create.
     as_administrator(oxy_15, "REVOKE ALL ON SCHEMA public FROM oxy", "admin-oxy")
     as_administrator(oxy_15, "GRANT USAGE ON SCHEMA public TO oxy", "admin-oxy")
     assert "permission denied for schema public" in trouble.move("--if-not-empty", "truncate")
@@ -582,7 +582,7 @@ def test_what_step_1_grants_is_what_was_missing(oxy_15, tmp_path):
 @pytest.mark.parametrize("number", range(len(CAUSES)), ids=lambda n: CAUSES[n].__name__)
 def test_message_is_what_the_guide_says(number, debian_15, tmp_path):
     """
-    Who does this wrong reads that, word for word.
+    Each mistake leads to the message in the table, word for word.
     """
     said = CAUSES[number](Trouble(debian_15, tmp_path))
 
@@ -598,7 +598,7 @@ def test_message_is_what_the_guide_says(number, debian_15, tmp_path):
 @pytest.mark.parametrize("block", CHECKED, ids=lambda block: f"line {block.line}")
 def test_syntax(block, tmp_path):
     """
-    What needs a cloud, a cluster or root is at least what it claims to be.
+    What needs a cloud, a cluster or root at least has the right syntax.
     """
     kind = block.meaning["check"] or block.language
     CHECKS[kind](block.text, tmp_path)
@@ -714,7 +714,7 @@ def check_cron(text: str, tmp_path: Path) -> None:
 
 
 def check_settings(text: str, tmp_path: Path) -> None:
-    """PostgreSQL itself reads them; it starts nothing."""
+    """PostgreSQL itself parses them, without starting a server."""
     from oxy_pg.server.cluster import binaries
 
     (tmp_path / "postgresql.conf").write_text(text)

@@ -1,4 +1,4 @@
-"""docs/production.md: its SQL runs, its Python works, and what it says fails does."""
+"""docs/production.md: its SQL and Python run, and what it says fails does fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PRIVILEGED = [text for kind, rest, text in BLOCKS if rest == " as=administrator"
 
 def test_every_block_is_one_that_is_tried():
     """
-    None is passed over because its first line is spelled differently.
+    No block is skipped because its first line is spelled differently.
     """
     assert DOC.count("```") == 2 * len(BLOCKS)
     kinds = {(kind, rest) for kind, rest, _ in BLOCKS}
@@ -50,7 +50,7 @@ def url(debian_15):
 @pytest.mark.parametrize("statement", ORDINARY)
 def test_an_ordinary_role_may_run_it(url, statement):
     """
-    On Debian's PostgreSQL 15, with something there to be seen.
+    On Debian's PostgreSQL 15, with a table and an index to show.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS item (id int PRIMARY KEY, name text)")
@@ -86,7 +86,7 @@ def test_this_takes_an_administrator(debian_15, url, statement):
 
 def test_psql_speaks_tls(url, cli):
     """
-    The bundled psql cannot, so the system's is taken for another server.
+    The bundled psql cannot, so the system's is used for another server.
     """
     query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
@@ -97,14 +97,14 @@ def test_psql_speaks_tls(url, cli):
 
 @pytest.fixture
 def pooled(debian_15, pgbouncer):
-    """The URL of a database by way of PgBouncer in transaction mode."""
+    """The URL of a database behind PgBouncer in transaction mode."""
     url = debian_15.new_database(rights="CREATEDB").partition("?")[0]
     return url.replace(f":{debian_15.port}/", f":{pgbouncer(debian_15).port}/")
 
 
 def test_prepared_statements_and_a_pool(pooled):
     """
-    They fail, as the text says, and with its lines they do not.
+    They fail, as the page says, and do not fail with its settings.
     """
     with (
         psycopg.connect(pooled, autocommit=True) as one,
@@ -115,7 +115,7 @@ def test_prepared_statements_and_a_pool(pooled):
 
     (lines,) = (text for kind, _, text in BLOCKS if kind == "python")
     names = {"sqlalchemy": sqlalchemy, "psycopg": psycopg, "url": pooled}
-    exec(lines, names)  # the text's own words
+    exec(lines, names)  # the page's own code
     with names["connection"] as one, psycopg.connect(pooled, prepare_threshold=None) as two:
         one.autocommit = two.autocommit = True
         execute_often(one, two)
@@ -135,7 +135,7 @@ def execute_often(*connections):
 
 def test_a_session_and_a_pool(pooled):
     """
-    What is set for a session, another client finds; what is set for a transaction, it does not.
+    Another client sees a session's settings, but not a transaction's.
     """
     with (
         psycopg.connect(pooled, autocommit=True, prepare_threshold=None) as one,
@@ -181,7 +181,7 @@ def test_a_migration_through_a_pool(pooled, tmp_path, monkeypatch):
 
 def test_the_plugin_through_a_pool(pooled, tmp_path):
     """
-    Databases are copied from a template that nobody may be connected to: the pool lets go of it.
+    Databases are copied from a template without connections: the pool closes its own.
     """
     (tmp_path / "conftest.py").write_text(
         "import psycopg, pytest\n"
@@ -212,7 +212,7 @@ def test_the_plugin_through_a_pool(pooled, tmp_path):
 
 def test_the_table_of_settings_is_what_tune_proposes():
     """
-    Every setting that is proposed stands in the table, and every option in an example exists.
+    Every proposed setting is in the table, and every option in an example exists.
     """
     server = tuning.Server(18, linux=True, dedicated=True, max_connections=100)
     for one in tuning.propose(Machine(2**34, 8), server):

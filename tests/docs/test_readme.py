@@ -1,4 +1,4 @@
-"""README.md as a package index shows it: built, rendered, and with no link that leads nowhere."""
+"""README.md as a package index shows it: built, rendered, with working links."""
 
 from __future__ import annotations
 

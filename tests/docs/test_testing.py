@@ -1,4 +1,4 @@
-"""docs/testing.md: every example in it runs as it stands."""
+"""docs/testing.md: every example in it runs unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = sorted({name.partition("/")[0] for name in FILES})
 
 def test_every_block_is_an_example():
     """
-    None is passed over because its first line is spelled differently.
+    No block is skipped because its first line is spelled differently.
     """
     assert DOC.count("```") == 2 * (len(FILES) + len(COMMANDS))
     assert {"psycopg", "sqlalchemy", "alembic", "django", "fastapi", "unittest"} == set(EXAMPLES)
@@ -28,7 +28,7 @@ def test_every_block_is_an_example():
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example(example, tmp_path, state_dir):
     """
-    In a directory of its own, with the command that the text names, or else with pytest.
+    In a directory of its own, with the command that the page names, or else with pytest.
     """
     for name, text in FILES.items():
         if name.startswith(f"{example}/"):

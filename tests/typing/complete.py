@@ -2,7 +2,7 @@
 Whether every public name is completely typed: ``python tests/typing/complete.py`` tells.
 
 It runs ``pyright --verifytypes``, which takes each module without an underscore for public. Public
-here are the names in ``oxy_pg.__all__``, with their members and all that their signatures name.
+here are the names in ``oxy_pg.__all__`` with their members, and the modules that define the verbs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
         symbol
         for symbol in found
         if any(name in homes or name.rpartition(".")[0] in homes for name in names(symbol))
-        or not symbol["isExported"]
+        or str(symbol["name"]).startswith("oxy_pg._")  # what their signatures name
     ]
     missing = public - {name for symbol in asked for name in names(symbol)}
     wrong = [symbol for symbol in asked if not symbol["isTypeKnown"] or symbol["isTypeAmbiguous"]]
