@@ -2,7 +2,7 @@
 A psycopg connection to a server that a URL names: waited for, checked, refused with a remedy.
 
 The one place that connects for the three wings and the command line. What a
-refusal means, and what to do about it, stands in one table.
+refusal means, and what to do about it, is in one table.
 """
 
 from __future__ import annotations

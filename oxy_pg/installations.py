@@ -84,7 +84,7 @@ def packaged(packages: tuple[tuple[str, str], ...], program: str) -> Iterator[tu
     40 ms and creates directories.
     """
     for name, install_dir in packages:
-        # The packages stand on sys.path like any other. Looking there directly spares the 20 ms
+        # The packages are on sys.path like any other. Looking there directly spares the 20 ms
         # that importing importlib.metadata takes; the RECORD has nothing to add.
         for entry in sys.path:
             bin_dir = f"{os.path.abspath(entry)}/{install_dir}/bin"

@@ -79,7 +79,7 @@ def cache_dir() -> str:
 
 
 def records_dir() -> str:
-    """Return the directory for what must not stand in the cache: checksums of what is in it."""
+    """Return the directory for what must not be in the cache: checksums of what is in it."""
     if sys.platform == "linux":
         # What platformdirs.user_state_dir() answers here, without the 10 ms of its import.
         base = os.environ.get("XDG_STATE_HOME", "").strip()

@@ -133,7 +133,7 @@ class Clones:
         self._run(lambda connection: connection.execute(statement))
 
     def log(self, text: str) -> None:
-        """Write a line to the server's log; what was logged before it stands above it."""
+        """Write a line to the server's log; what was logged before it is above it."""
         statement = sql.SQL("DO $$ BEGIN RAISE LOG USING MESSAGE = {}; END $$").format(text)
         self._run(lambda connection: connection.execute(statement))
 

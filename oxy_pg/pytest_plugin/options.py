@@ -9,7 +9,7 @@ _VERBOSE = {"log_min_duration_statement": "0"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options; each can stand in pyproject.toml or pytest.ini too."""
+    """Add the options; each can be set in pyproject.toml or pytest.ini too."""
     group = parser.getgroup("oxy_pg", "a PostgreSQL database for each test")
     group.addoption(
         "--oxy-pg-setting",

@@ -130,13 +130,15 @@ class Server:
         Stop the server and start it again, with the settings that only a start applies.
 
         Processes that hold it keep their hold, and its port stays if it can.
+        ``timeout`` is in seconds, and to stop it may take two minutes more.
         Raises what ``start()`` raises.
         """
         from oxy_pg.server.supervisor import shutdown
 
         with self._lock:
-            shutdown.restart(self._state, Deadline(timeout + _STOP_TIMEOUT))
-            self._hold(Deadline(timeout))
+            deadline = Deadline(timeout + _STOP_TIMEOUT)
+            shutdown.restart(self._state, deadline)
+            self._hold(deadline)
 
     def destroy(self) -> None:
         """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_text(path: str, limit: int = 65536) -> str | None:
-    """Return what stands in ``path``, or None where there is no such file or it is no text."""
+    """Return the text in ``path``, or None where there is no such file or it is not text."""
     try:
         with open(path, "rb") as file:
             return file.read(limit).decode()

@@ -148,7 +148,7 @@ def reachable(binaries: Installation, account: Account) -> Installation:
 
 
 def _package_dir(binaries: Installation) -> str | None:
-    """Return the directory below site-packages that these programs stand in, if they do."""
+    """Return the directory below site-packages that these programs are in, if they are."""
     for name, install_dir in (*PACKAGES, *OTHER_PACKAGES):
         if binaries.provider == name and binaries.bin_dir.endswith(f"/{install_dir}/bin"):
             return install_dir

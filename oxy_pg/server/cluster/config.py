@@ -181,7 +181,7 @@ def postgresql_conf(settings: Mapping[str, str], *, durable: bool = True) -> str
     return (
         "# Written by oxy_pg at every start; changes made here are lost. Use settings= or\n"
         "# ALTER SYSTEM, which is kept in postgresql.auto.conf and wins over this file.\n"
-        "# The port and the socket directory stand on the command line.\n" + lines
+        "# The port and the socket directory are on the command line.\n" + lines
     )
 
 

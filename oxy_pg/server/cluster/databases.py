@@ -107,7 +107,7 @@ def _look(
 
 
 def _set_password(connection: Connection, secret: str) -> None:
-    # The verifier and not the password: it would stand in the log of a server that logs
+    # The verifier and not the password: it would be in the log of a server that logs
     # statements (PostgreSQL 16 manual, CREATE ROLE).
     verifier = _verifier(secret, os.urandom(16), _SCRAM_ITERATIONS)
     rights = f"{identifier(ROLE)} LOGIN CREATEDB PASSWORD {literal(verifier)}"

@@ -169,7 +169,7 @@ def make_log_dir(data_dir: str, account: Account) -> str:
 
 
 def _home_for(state: StateDir, account: Account) -> str:
-    """Return where the cluster is to stand: elsewhere if root's server could not reach it."""
+    """Return where the cluster is to be: elsewhere if root's server could not reach it."""
     if os.path.islink(state.data_dir) and not os.path.exists(state.data_dir):
         os.unlink(state.data_dir)  # what it pointed to has been removed
     if account.can_enter(state.data_dir):

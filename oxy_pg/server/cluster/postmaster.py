@@ -258,7 +258,7 @@ def remove_segment(data_dir: str) -> None:
     """
     Remove the shared memory of a postmaster that was killed, before its directory goes.
 
-    The next start would do it, but there will be none. Its number stands in
+    The next start would do it, but there will be none. Its number is in
     the seventh line of the pid file, which a clean shutdown removes.
     """
     try:

@@ -30,7 +30,7 @@ _ENTRY = re.compile(
     re.MULTILINE,
 )
 
-# For servers that have it; {} is the schema it stands in. The times are those of all calls.
+# For servers that have it; {} is the schema it is in. The times are those of all calls.
 STATEMENTS = """
 SELECT coalesce(json_agg(t), '[]') FROM (
 SELECT s.query, d.datname AS database, r.rolname AS role, s.calls,

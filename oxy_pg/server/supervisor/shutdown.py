@@ -80,6 +80,15 @@ def _ask(state: StateDir, request: str, answer: str, deadline: Deadline) -> None
 
 def _stop_without_supervisor(state: StateDir, mode: str, deadline: Deadline) -> bool:
     """Stop a postmaster without a supervisor; False when another process is starting one."""
+    try:
+        return _stop_holding_the_lock(state, mode, deadline)
+    except FileNotFoundError:
+        if os.path.isdir(state.root):
+            raise
+        return True  # the supervisor of a temporary server has just removed the directory
+
+
+def _stop_holding_the_lock(state: StateDir, mode: str, deadline: Deadline) -> bool:
     with lock.attempt(state) as descriptor:
         if descriptor is None:
             return False

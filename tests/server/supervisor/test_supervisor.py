@@ -1,7 +1,9 @@
-"""The supervisor: small, asleep, and longest-lived for whoever asked for longest."""
+"""The supervisor: small, asleep, and longest-lived for the client that asked for longest."""
 
 from __future__ import annotations
 
+import shutil
+import threading
 import time
 
 import psutil
@@ -64,3 +66,18 @@ def test_whoever_is_connected_keeps_it_up(state_dir):
         assert (1,) == connection.execute("SELECT 1").fetchone()
 
     assert wait_until(lambda: "stopped" == server.status().state, 10)
+
+
+def test_a_directory_that_goes_meanwhile_is_stopped(state_dir):
+    """
+    A temporary server's supervisor may remove the directory while another process stops it.
+    """
+    for _ in range(100):
+        state_dir.mkdir()
+        thread = threading.Thread(
+            target=shutil.rmtree, args=(state_dir,), kwargs={"onerror": print}
+        )
+        thread.start()
+        oxy_pg.Server(state_dir).stop()
+        thread.join()
+        shutil.rmtree(state_dir, ignore_errors=True)  # where a lock was made just before
