@@ -182,7 +182,10 @@ def restore(
     name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
     url = server.ensure_database(name) if in_place else server.url(name)
     return restores.restore(
-        os.fspath(path), url, superuser_url=server.superuser_url(), in_place=in_place, **options
+        os.fspath(path), url, superuser_url=server.superuser_url(),
+        reader_url=server.reader_url(),
+        in_place=in_place,
+        **options
     )
 
 
@@ -205,7 +208,7 @@ def push(
 
     order = Order(
         "push",
-        server.superuser_url(database),
+        server.reader_url(database),
         target,
         shown=server.url(database),
         schemas=None if schemas is None else tuple(schemas),

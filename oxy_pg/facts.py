@@ -9,6 +9,10 @@ ROLE = "oxy"
 DATABASE = "oxy"
 # The superuser of the embedded server: through the private socket alone.
 SUPERUSER = "postgres"
+# Reads statistics and settings (pg_monitor), and nothing else: for status and doctor.
+MONITOR = "oxy_monitor"
+# Reads every row (pg_read_all_data), with the rights of the role oxy: for backup and push.
+READER = "oxy_reader"
 # The database that administration connects to.
 MAINTENANCE_DATABASE = "postgres"
 # How every part drops a database with its sessions; {} is the name as SQL spells it.

@@ -55,9 +55,12 @@ def tcp_url(user: str, password: str, port: int, database: str) -> str:
     return f"postgresql://{_quote(user)}:{_quote(password)}@127.0.0.1:{port}/{_quote(database)}"
 
 
-def socket_url(user: str, socket_dir: str, port: int, database: str) -> str:
-    """Spell the URL of a server's Unix socket."""
-    return f"postgresql://{_quote(user)}@/{_quote(database)}?host={_quote(socket_dir)}&port={port}"
+def socket_url(
+    user: str, socket_dir: str, port: int, database: str, options: str | None = None
+) -> str:
+    """Spell the URL of a server's Unix socket; ``options`` are what its sessions begin with."""
+    url = f"postgresql://{_quote(user)}@/{_quote(database)}?host={_quote(socket_dir)}&port={port}"
+    return url if options is None else f"{url}&options={_quote(options)}"
 
 
 def with_database(url: str, database: str) -> str:

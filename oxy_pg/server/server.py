@@ -11,7 +11,7 @@ import weakref
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError, LockTimeout, ServerError, StartTimeout
-from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE, SUPERUSER
+from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, READER, ROLE, SUPERUSER
 from oxy_pg.server.cluster.socket_connection import QueryError
 from oxy_pg.server.supervisor import launcher
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone
@@ -180,11 +180,26 @@ class Server:
             return socket_url(ROLE, lease.socket_dir, lease.port, database)
 
     def superuser_url(self, database: str = MAINTENANCE_DATABASE) -> str:
-        """Return the URL of a database for the superuser, by way of the private Unix socket."""
+        """
+        Return the URL of a database for the superuser, by way of the private Unix socket.
+
+        Its sessions begin with ``search_path = pg_catalog, pg_temp`` and with
+        neutral values for what a role or a database can set.
+        """
         deadline = Deadline(_TIMEOUT)
         with self._exclusive(deadline):
-            lease = self._hold(deadline)
-            return socket_url(SUPERUSER, lease.socket_dir, lease.port, database)
+            return _pinned_url(SUPERUSER, self._hold(deadline), database)
+
+    def reader_url(self, database: str = DATABASE) -> str:
+        """
+        Return the URL of a database for a role that reads all of it, and is not a superuser.
+
+        For backups: functions in a database run with the rights of the role
+        that reads it. By way of the private Unix socket.
+        """
+        deadline = Deadline(_TIMEOUT)
+        with self._exclusive(deadline):
+            return _pinned_url(READER, self._hold(deadline), database)
 
     def _url(self, lease: Lease, database: str) -> str:
         return tcp_url(ROLE, self._password, lease.port, database)
@@ -340,6 +355,12 @@ class Server:
             )
         if database is not None:
             self._known_databases.add(database)
+
+
+def _pinned_url(role: str, lease: Lease, database: str) -> str:
+    from oxy_pg.server.cluster import session
+
+    return socket_url(role, lease.socket_dir, lease.port, database, session.options(role))
 
 
 def _passes(error: OSError | QueryError) -> bool:

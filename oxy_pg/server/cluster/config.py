@@ -196,7 +196,7 @@ def pg_hba_conf() -> str:
         "# Written by oxy_pg at every start.\n"
         "# TYPE  DATABASE  USER      ADDRESS       METHOD\n"
         "local   all       all                     peer map=oxy_pg\n"
-        "host    all       postgres  127.0.0.1/32  reject\n"
+        "host    all       postgres,oxy_monitor,oxy_reader  127.0.0.1/32  reject\n"
         "host    all       all       127.0.0.1/32  scram-sha-256\n"
     )
 

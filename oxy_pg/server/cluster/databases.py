@@ -6,6 +6,7 @@ import os
 
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.facts import DROP_DATABASE, ROLE, SETUP_LOCK
+from oxy_pg.server.cluster import roles
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
 from oxy_pg.system import files
 
@@ -66,15 +67,17 @@ def set_up(
     With ``verify`` the stored password is compared with the file's, which
     takes a few milliseconds; without, only whether there is one.
     """
-    known, is_there = _look(connection, state, name, verify=verify)
-    if known is not None and is_there:
+    known, is_there, is_complete = _look(connection, state, name, verify=verify)
+    if known is not None and is_there and is_complete:
         return known
     # One at a time: of all that have just found a new cluster, one creates what is missing.
-    connection.query(f"SELECT pg_advisory_lock({SETUP_LOCK})")
-    known, is_there = _look(connection, state, name, verify=True)
+    connection.query(f"SELECT pg_catalog.pg_advisory_lock({SETUP_LOCK})")
+    known, is_there, is_complete = _look(connection, state, name, verify=True)
     if known is None:
         known = password(state)
         _set_password(connection, known)
+    if not is_complete:
+        roles.create(connection)
     if name is not None and not is_there:
         create(connection, name, deadline, exist_ok=True)
     return known
@@ -82,19 +85,19 @@ def set_up(
 
 def _look(
     connection: Connection, state: StateDir, name: str | None, *, verify: bool
-) -> tuple[str | None, bool]:
+) -> tuple[str | None, bool, bool]:
     """
-    Return the role's password, if the role has it, and whether the database is there.
+    Return the role's password, if the role has it; and whether database and other roles exist.
 
     The same question proves who answers it: a pid, a port and a socket's name prove nothing.
     """
     wanted = "NULL" if name is None else literal(check_name(name))
     rows = connection.query(
-        f"SELECT (SELECT rolpassword FROM pg_authid WHERE rolname = {literal(ROLE)}),"
-        f" EXISTS (SELECT FROM pg_database WHERE datname = {wanted}),"
-        " current_setting('data_directory')"
+        f"SELECT (SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = {literal(ROLE)}),"
+        f" EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {wanted}),"
+        f" pg_catalog.current_setting('data_directory'), {roles.COUNT}"
     )
-    verifier, is_there, data_dir = rows[0]
+    verifier, is_there, data_dir, count = rows[0]
     if not os.path.samefile(str(data_dir), state.data_dir):
         raise ServerError(
             f"The server that answers on the socket of {state.data_dir} serves {data_dir}. "
@@ -103,7 +106,7 @@ def _look(
     known = _read_password(state)
     if known is None or verifier is None or (verify and not _matches(verifier, known)):
         known = None
-    return known, name is None or is_there == "t"
+    return known, name is None or is_there == "t", count == roles.COMPLETE
 
 
 def _set_password(connection: Connection, secret: str) -> None:
@@ -188,7 +191,7 @@ def drop(connection: Connection, name: str) -> None:
 def names(connection: Connection) -> list[str]:
     """Return the names of the role's databases."""
     rows = connection.query(
-        "SELECT datname FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba"
+        "SELECT datname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = datdba"
         f" WHERE rolname = {literal(ROLE)} ORDER BY datname"
     )
     return [str(row[0]) for row in rows]
@@ -198,11 +201,22 @@ def ensure_extensions(connection: Connection, names: Iterable[str]) -> None:
     """Leave these extensions in the connection's database; ConfigurationError if one is unknown."""
     for name in names:
         try:
-            connection.query(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} CASCADE")
+            # Where it goes by default: the session's own search_path has nothing but pg_catalog.
+            where = "" if _has_own_schema(connection, name) else "SCHEMA public "
+            connection.query(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} {where}CASCADE")
         except QueryError as error:
-            rows = connection.query("SELECT name FROM pg_available_extensions ORDER BY name")
+            rows = connection.query("SELECT name FROM pg_catalog.pg_available_extensions ORDER BY name")
             known = ", ".join(str(row[0]) for row in rows)
             raise ConfigurationError(
                 f"The extension {name!r} cannot be used: {error.message}\n"
                 f"This PostgreSQL has: {known}. One that has more can be named with OXY_PG_BIN_DIR."
             ) from error
+
+
+def _has_own_schema(connection: Connection, name: str) -> bool:
+    """Whether an extension says itself in which schema it has to be."""
+    rows = connection.query(
+        "SELECT FROM pg_catalog.pg_available_extension_versions"
+        f" WHERE name = {literal(name)} AND schema IS NOT NULL"
+    )
+    return bool(rows)

@@ -14,7 +14,8 @@ import contextlib
 import socket
 import struct
 
-from oxy_pg.facts import MAINTENANCE_DATABASE, SUPERUSER
+from oxy_pg.facts import MAINTENANCE_DATABASE, MONITOR, SUPERUSER
+from oxy_pg.server.cluster import session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from oxy_pg.system.deadline import Deadline
 
 _PROTOCOL_3_0 = 196608
+_NO_SUCH_ROLE = "28000"  # invalid_authorization_specification
 
 
 class QueryError(Exception):
@@ -39,13 +41,22 @@ class QueryError(Exception):
 
 
 class Connection:
-    """A superuser's connection through the socket; a context manager."""
+    """A connection through the socket, with pinned settings; a context manager."""
 
     def __init__(
-        self, socket_dir: str, port: int, deadline: Deadline, database: str = MAINTENANCE_DATABASE
+        self,
+        socket_dir: str,
+        port: int,
+        deadline: Deadline,
+        database: str = MAINTENANCE_DATABASE,
+        user: str = SUPERUSER,
+        *,
+        any_version: bool = False,
     ) -> None:
         """
-        Connect to ``database`` as the superuser.
+        Connect to ``database`` as ``user``, by default the superuser.
+
+        ``any_version``: the server may be older than PostgreSQL 16.
 
         Raises OSError when no answer comes in time and QueryError when the
         server refuses, for instance because it is still starting (57P03).
@@ -56,8 +67,10 @@ class Connection:
         try:
             self._socket.settimeout(deadline.remaining() or 0.001)
             self._socket.connect(f"{socket_dir}/.s.PGSQL.{port}")
-            parameters = ("user", SUPERUSER, "database", database, "application_name", "oxy_pg")
-            body = b"\0".join(part.encode() for part in parameters) + b"\0\0"
+            parameters = {"user": user, "database": database, "application_name": "oxy_pg"}
+            parameters |= session.parameters(user, any_version=any_version)
+            words = (word for pair in parameters.items() for word in pair)
+            body = b"\0".join(word.encode() for word in words) + b"\0\0"
             self._socket.sendall(struct.pack("!ii", len(body) + 8, _PROTOCOL_3_0) + body)
             self._rows()
         except BaseException:
@@ -110,6 +123,23 @@ class Connection:
             self._buffer += received
         result, self._buffer = self._buffer[:size], self._buffer[size:]
         return result
+
+
+def monitor(
+    socket_dir: str, port: int, deadline: Deadline, database: str = MAINTENANCE_DATABASE
+) -> Connection:
+    """
+    Connect as the role that reads statistics and may do nothing else.
+
+    Raises what Connection raises. In a server that an older oxy_pg has
+    started the role is missing until the next ``ensure()``: then as superuser.
+    """
+    try:
+        return Connection(socket_dir, port, deadline, database, MONITOR)
+    except QueryError as error:
+        if error.sqlstate != _NO_SUCH_ROLE:
+            raise
+    return Connection(socket_dir, port, deadline, database)
 
 
 def _row(body: bytes) -> tuple[str | None, ...]:

@@ -24,7 +24,7 @@ import threading
 
 from oxy_pg import paths
 from oxy_pg.errors import InitdbFailed
-from oxy_pg.server.cluster import archive, program
+from oxy_pg.server.cluster import archive, program, roles
 from oxy_pg.system import files, private, process
 from oxy_pg.system.deadline import wall_clock
 
@@ -53,6 +53,7 @@ _OPTIONS = (
 # syncs, creating a database takes as long as starting it.
 _STATEMENTS = (
     "CREATE ROLE oxy LOGIN CREATEDB",
+    *roles.STATEMENTS,
     "CREATE DATABASE oxy OWNER oxy STRATEGY file_copy",
 )
 _WAITING = ".template-"  # a prefix: made, but not yet in its place

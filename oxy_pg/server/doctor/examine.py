@@ -14,7 +14,7 @@ import psutil
 
 from oxy_pg.errors import OxyPgError
 from oxy_pg.server.cluster import config, logs, postmaster
-from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
 from oxy_pg.server.doctor import environment, leftovers
 from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
 from oxy_pg.server.monitor import status
@@ -74,7 +74,7 @@ def _server(state: StateDir) -> Iterator[Check]:
         yield Check("server", WARN, f"{finding}: {answers['state']}", "`oxy-pg logs --follow`")
         return
     try:
-        with Connection(answers["socket_dir"], int(answers["port"]), deadline) as connection:
+        with monitor(answers["socket_dir"], int(answers["port"]), deadline) as connection:
             served = str(connection.query("SHOW data_directory")[0][0])
     except (OSError, QueryError) as error:
         yield Check("server", FAIL, f"{finding}: no answer ({error})", "`oxy-pg logs` may say why.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
 from oxy_pg.server.monitor import questions, status
 from oxy_pg.server.monitor.questions import Refused, Session
 from oxy_pg.system.deadline import Deadline, now
@@ -86,7 +86,7 @@ class EmbeddedObserver:
 
     def _activity(self, port: int) -> Activity:
         deadline = Deadline(_PATIENCE)
-        with Connection(self._state.socket_dir, port, deadline) as connection:
+        with monitor(self._state.socket_dir, port, deadline) as connection:
             with questions.Look(_SocketSession(connection)) as look:
                 found = questions.now(look)
             if self._memory.due():
@@ -107,7 +107,7 @@ class EmbeddedObserver:
         """Ask another database, which shows its tables to those alone who are connected to it."""
         try:
             with (
-                Connection(self._state.socket_dir, port, deadline, database) as connection,
+                monitor(self._state.socket_dir, port, deadline, database) as connection,
                 questions.Look(_SocketSession(connection)) as look,
             ):
                 return questions.dead_tuples(look)
@@ -116,7 +116,7 @@ class EmbeddedObserver:
 
 
 class _SocketSession(Session):
-    """A superuser's session through the private socket."""
+    """The monitoring role's session through the private socket."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

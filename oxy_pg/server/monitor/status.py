@@ -11,7 +11,7 @@ from oxy_pg import url as urls
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE
 from oxy_pg.server.cluster import binaries, directory
-from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
 from oxy_pg.server.monitor.questions import CLIENTS
 from oxy_pg.server.supervisor.lease import Line, SupervisorGone
 from oxy_pg.system.deadline import Deadline
@@ -109,7 +109,7 @@ def of_embedded(state: StateDir) -> Status:
         "url": urls.mask(urls.tcp_url(ROLE, "x", port, DATABASE)),
     }
     try:
-        with Connection(answers["socket_dir"], port, deadline) as connection:
+        with monitor(answers["socket_dir"], port, deadline) as connection:
             known |= _facts(connection.query(_FACTS)[0], connection.query(_DATABASES))
     except (OSError, QueryError):
         return Status("starting", **known)

@@ -8,7 +8,7 @@ import selectors
 import time
 
 from oxy_pg.server.cluster import logs, postmaster
-from oxy_pg.server.cluster.socket_connection import Connection, QueryError
+from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
 from oxy_pg.server.supervisor.order import Started
 from oxy_pg.system import process
 from oxy_pg.system.deadline import Deadline
@@ -122,7 +122,7 @@ class Watched:
         return rows[0][0] != "0"
 
     def _connect(self, timeout: float) -> Connection:
-        return Connection(self.socket_dir, self.port, Deadline(timeout))
+        return monitor(self.socket_dir, self.port, Deadline(timeout))
 
     def last_words(self, *, killed: bool) -> str:
         """Return what was logged since its start; for one that has ended, and waits for its log."""

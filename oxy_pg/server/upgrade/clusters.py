@@ -108,7 +108,7 @@ class Upgrade:
         if self.old_version >= 17:
             overrides["event_triggers"] = "off"
         with self._running(self.old_binaries, self.cluster.path, sockets, overrides):
-            yield socket_url(SUPERUSER, sockets.socket_dir, sockets.port, MAINTENANCE_DATABASE)
+            yield _superuser_url(sockets)
 
     def old_settings(self) -> dict[str, str]:
         """Return what ALTER SYSTEM has set in the old cluster; it has to run."""
@@ -147,7 +147,7 @@ class Upgrade:
         sockets = self._sockets(self.new_version)
         filling = self.cluster.filling.path
         with self._running(self.new_binaries, filling, sockets, _BULK if bulk else {}):
-            yield socket_url(SUPERUSER, sockets.socket_dir, sockets.port, MAINTENANCE_DATABASE)
+            yield _superuser_url(sockets)
 
     def carry_settings(self, wanted: dict[str, str]) -> list[Skipped]:
         """
@@ -189,7 +189,7 @@ class Upgrade:
         return private_server.Sockets(self.state.socket_dir, major, self.account)
 
     def _connect(self, major: int) -> Connection:
-        return Connection(self.state.socket_dir, major, Deadline(self._timeout))
+        return Connection(self.state.socket_dir, major, Deadline(self._timeout), any_version=True)
 
     @contextlib.contextmanager
     def _running(

@@ -141,8 +141,10 @@ def _wait_until_ready(
         if keeper.poll() is not None:
             raise StartFailed(data_dir, _last_words(data_dir))
         try:
-            with Connection(sockets.socket_dir, sockets.port, deadline) as connection:
-                served = connection.query("SELECT current_setting('data_directory')")[0][0]
+            with Connection(
+                sockets.socket_dir, sockets.port, deadline, any_version=True
+            ) as connection:
+                served = connection.query("SHOW data_directory")[0][0]
         except QueryError as error:
             if not error.sqlstate.startswith("57P"):  # it is starting, or recovers
                 raise StartFailed(data_dir, f"{error}\n{_last_words(data_dir)}") from error
