@@ -319,9 +319,13 @@ def test_a_lock_held_by_a_stopped_process(stopped, start_python):
     LockTimeout names the process that holds the lock and is stopped (SIGSTOP).
     """
     holder = start_python(
-        "import sys; from oxy_pg import paths; from oxy_pg.server.supervisor import lock\n"
-        "with lock.attempt(paths.StateDir(sys.stdin.readline().strip())):\n"
-        "    print('held', flush=True); sys.stdin.readline()\n"
+        "import sys, time; from oxy_pg import paths; from oxy_pg.server.supervisor import lock\n"
+        "state = paths.StateDir(sys.stdin.readline().strip())\n"
+        "while True:\n"
+        "    with lock.attempt(state) as descriptor:\n"
+        "        if descriptor is not None:\n"
+        "            print('held', flush=True); sys.stdin.readline(); break\n"
+        "    time.sleep(0.01)\n"
     )
     print(stopped, file=holder.stdin, flush=True)
     assert "held\n" == holder.stdout.readline()

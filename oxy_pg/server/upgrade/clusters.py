@@ -283,16 +283,19 @@ def _wait_for_survivors(state: StateDir, deadline: Deadline) -> None:
     """Return when neither cluster is served; a server without its keeper is about to end."""
     place, filling = state.cluster.path, state.cluster.filling.path
     for _ in deadline.attempts(0.01, 0.1):
-        running = set()
+        postmasters, backends = set(), set()
         if os.path.isdir(place):
-            running |= {postmaster.running(place), *postmaster.launched(place)} - {0}
+            # Backends first: they outlive a postmaster that was killed, and while they do,
+            # running() leaves its pid file, with which no other postmaster starts.
+            backends = set(postmaster.serving(place))
+            postmasters |= {postmaster.running(place), *postmaster.launched(place)} - {0}
         if os.path.isdir(filling):
             # Not running(), which removes a wrong pid file: settle() reads there which shared
             # memory has to go with the directory.
-            running |= {*postmaster.serving(filling), *postmaster.launched(filling)}
-        if not running:
+            postmasters |= {*postmaster.serving(filling), *postmaster.launched(filling)}
+        if not postmasters and not backends:
             return
-        for pid in running:
+        for pid in postmasters:
             postmaster.signal_stop(pid, "fast")
     raise UpgradeFailed(
         state.data_dir,

@@ -461,7 +461,7 @@ def test_nothing_to_push(state_dir, monkeypatch):
     """
     monkeypatch.setenv("OXY_STATE_DIR", str(state_dir))
 
-    with pytest.raises(oxy_pg.ConfigurationError, match="nothing to push"):
+    with pytest.raises(oxy_pg.ConfigurationError, match="no server has been started there"):
         oxy_pg.push("postgresql://u@127.0.0.1:1/x")
 
     assert not state_dir.exists()
