@@ -159,7 +159,8 @@ def backup(
         return backups.backup(os.fspath(path), server, **options)
     return backups.backup(
         os.fspath(path),
-        server.superuser_url(database),
+        # Not as superuser: functions in the database run with the rights of the role that reads.
+        server.reader_url(database),
         server=f"the embedded server in {server.state_dir}",
         **options,
     )
@@ -182,10 +183,12 @@ def restore(
     name = database or manifest.read(os.path.expanduser(os.fspath(path))).database
     url = server.ensure_database(name) if in_place else server.url(name)
     return restores.restore(
-        os.fspath(path), url, superuser_url=server.superuser_url(),
+        os.fspath(path),
+        url,
+        superuser_url=server.superuser_url(),
         reader_url=server.reader_url(),
         in_place=in_place,
-        **options
+        **options,
     )
 
 

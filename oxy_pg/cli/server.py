@@ -184,10 +184,22 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
     else:
         server = _started(None, timeout)
         address = _ensured(server, database, timeout)
-        address = server.superuser_url(database) if superuser else address
+        if superuser:
+            address = server.superuser_url(database)
+            _warn_of_superuser(database)
         environment = _environment(address)
         server.keep_through_exec()
     _exec(program, [program, *arguments], environment)
+
+
+def _warn_of_superuser(database: str) -> None:
+    """Say what a person at a terminal should know; a script has read it in the documentation."""
+    if sys.stderr.isatty():
+        note(
+            f"You are the superuser. What the application has put into {database} (functions, "
+            "operators, views, triggers) runs with these rights if you use it, up to commands of "
+            "the operating system. search_path is pg_catalog, pg_temp: write schema.table."
+        )
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -27,6 +27,10 @@ _TIMEOUTS = """
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
                    'idle_session_timeout', 'transaction_timeout')
 """
+# Extensions that say themselves that they belong in pg_catalog.
+_IN_PG_CATALOG = frozenset(
+    {"adminpack", "plpgsql", "plperl", "plperlu", "plpython3u", "pltcl", "pltclu"}
+)
 # All names of users' objects are qualified: none of a schema that the role has put first is taken
 # for one of PostgreSQL's.
 _NEUTRAL = "SET client_min_messages = 'error'; SET search_path = ''"
@@ -206,6 +210,21 @@ def large_objects(connection: psycopg.Connection[Any]) -> int:
 def extensions(connection: psycopg.Connection[Any]) -> tuple[Extension, ...]:
     """Return the extensions of the database, without the one that every database has."""
     return tuple(Extension(*map(str, row)) for row in connection.execute(_EXTENSIONS))
+
+
+def check_schema(extension: Extension) -> None:
+    """
+    Raise TransferRefused for an extension that would be in a schema of PostgreSQL's own.
+
+    Its functions would be found before all others, by the superuser's sessions too.
+    """
+    own = extension.schema.startswith("pg_") or extension.schema == "information_schema"
+    if own and extension.name not in _IN_PG_CATALOG:
+        raise TransferRefused(
+            f"create the extension {extension.name!r}",
+            f"its schema is {extension.schema!r}, which is PostgreSQL's own.",
+            "Move it on the source: ALTER EXTENSION … SET SCHEMA public.",
+        )
 
 
 def cluster(connection: psycopg.Connection[Any]) -> str:

@@ -205,7 +205,9 @@ def ensure_extensions(connection: Connection, names: Iterable[str]) -> None:
             where = "" if _has_own_schema(connection, name) else "SCHEMA public "
             connection.query(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} {where}CASCADE")
         except QueryError as error:
-            rows = connection.query("SELECT name FROM pg_catalog.pg_available_extensions ORDER BY name")
+            rows = connection.query(
+                "SELECT name FROM pg_catalog.pg_available_extensions ORDER BY name"
+            )
             known = ", ".join(str(row[0]) for row in rows)
             raise ConfigurationError(
                 f"The extension {name!r} cannot be used: {error.message}\n"

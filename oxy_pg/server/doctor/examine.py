@@ -14,7 +14,7 @@ import psutil
 
 from oxy_pg.errors import OxyPgError
 from oxy_pg.server.cluster import config, logs, postmaster
-from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
+from oxy_pg.server.cluster.socket_connection import QueryError, monitor
 from oxy_pg.server.doctor import environment, leftovers
 from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
 from oxy_pg.server.monitor import status

@@ -11,7 +11,7 @@ from oxy_pg import url as urls
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE
 from oxy_pg.server.cluster import binaries, directory
-from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
+from oxy_pg.server.cluster.socket_connection import QueryError, monitor
 from oxy_pg.server.monitor.questions import CLIENTS
 from oxy_pg.server.supervisor.lease import Line, SupervisorGone
 from oxy_pg.system.deadline import Deadline

@@ -17,7 +17,15 @@ from oxy_pg.facts import MAINTENANCE_DATABASE, MAJOR, SUPERUSER
 from oxy_pg.installations import major_of
 from oxy_pg.report import Skipped
 from oxy_pg.server.cluster import account as accounts
-from oxy_pg.server.cluster import binaries, config, directory, postmaster, settings, template
+from oxy_pg.server.cluster import (
+    binaries,
+    config,
+    directory,
+    postmaster,
+    session,
+    settings,
+    template,
+)
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, identifier, literal
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.upgrade import private_server, swap
@@ -223,6 +231,17 @@ _LISTS = frozenset(
         "temp_tablespaces",
     }
 )
+
+
+def _superuser_url(sockets: private_server.Sockets) -> str:
+    """Return the superuser's URL; its sessions begin with the pinned settings."""
+    return socket_url(
+        SUPERUSER,
+        sockets.socket_dir,
+        sockets.port,
+        MAINTENANCE_DATABASE,
+        session.options(SUPERUSER, any_version=True),
+    )
 
 
 def _setting_name(name: str) -> str:

@@ -52,10 +52,10 @@ def _fill(plan: RestorePlan, new: str, on_progress: Callable[[Progress], object]
             script.feed(plan.programs, url, script.of_plain_backup(plan, on_progress))
     except ToolFailed as error:
         raise script.failed(plan, error) from error
-    # For the superuser no row-level security hides rows.
-    with database.connect_again(superuser_url or url) as connection:
+    with database.connect_again(with_database(plan.reader_url, new)) as connection:
         _compare(plan, connection, on_progress)
-        on_progress(Progress("analyze"))
+    on_progress(Progress("analyze"))
+    with database.connect_again(url) as connection:
         try:
             connection.execute("ANALYZE")  # without statistics the first queries are slow
         except psycopg.Error as error:

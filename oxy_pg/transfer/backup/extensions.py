@@ -41,8 +41,9 @@ def schema_statements(manifest: Manifest) -> Iterator[sql.Composed]:
 
 
 def statements(manifest: Manifest) -> Iterator[sql.Composed]:
-    """Yield what creates the extensions; their schemas exist."""
+    """Yield what creates the extensions; their schemas exist. TransferRefused: unsafe."""
     for one in manifest.extensions:
+        database.check_schema(one)
         yield sql.SQL("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {} CASCADE").format(
             sql.Identifier(one.name), sql.Identifier(one.schema)
         )

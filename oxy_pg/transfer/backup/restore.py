@@ -46,6 +46,7 @@ def restore(
     url: str,
     *,
     superuser_url: str | None = None,
+    reader_url: str | None = None,
     keep_old: bool = False,
     in_place: bool = False,
     clean: bool = False,
@@ -58,12 +59,15 @@ def restore(
     Restore a backup into the database that ``url`` names.
 
     ``superuser_url`` is any database's of the same server, for what an ordinary
-    role may not do: extensions, and ending sessions. See ``oxy_pg.restore()``.
+    role may not do: extensions, and ending sessions. ``reader_url`` is the same
+    for a role that sees every row and has no other rights: what was restored is
+    not read as superuser. See ``oxy_pg.restore()``.
     """
     order = restore_plan.order(
         path,
         url,
         superuser_url=superuser_url,
+        reader_url=reader_url,
         keep_old=keep_old,
         in_place=in_place,
         clean=clean,

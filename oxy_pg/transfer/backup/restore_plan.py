@@ -32,12 +32,13 @@ class Order:
     """
     What was asked for; the URLs have their passwords.
 
-    ``superuser_url`` is any database's of the same server.
+    ``superuser_url`` and ``reader_url`` are any database's of the same server.
     """
 
     path: str
     url: str
     superuser_url: str | None
+    reader_url: str | None
     keep_old: bool
     in_place: bool
     clean: bool
@@ -49,6 +50,7 @@ def order(
     url: str,
     *,
     superuser_url: str | None,
+    reader_url: str | None,
     keep_old: bool,
     in_place: bool,
     clean: bool,
@@ -68,6 +70,7 @@ def order(
         path=os.path.abspath(os.path.expanduser(path)),
         url=plain(url, "The URL"),
         superuser_url=superuser_url,
+        reader_url=reader_url,
         keep_old=keep_old,
         in_place=in_place,
         clean=clean,
@@ -103,6 +106,11 @@ class RestorePlan:
     def superuser_url(self) -> str | None:
         """A URL of the superuser, where we are one."""
         return self.order.superuser_url
+
+    @property
+    def reader_url(self) -> str:
+        """The URL for reading all rows: row-level security may hide some from the owner."""
+        return self.order.reader_url or self.order.url
 
     @property
     def doing(self) -> str:

@@ -154,6 +154,8 @@ def create_schemas(connection: psycopg.Connection[Any], names: Sequence[str]) ->
 
 def create_extensions(connection: psycopg.Connection[Any], extensions: Sequence[Extension]) -> None:
     """Create these extensions, in the schemas that they have in the source; psycopg.Error."""
+    for extension in extensions:
+        database.check_schema(extension)
     create_schemas(connection, [extension.schema for extension in extensions])
     for extension in extensions:
         statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE")
