@@ -51,6 +51,8 @@ class Session(Protocol):
         """Run a statement; return the first field of its first row as text; raises Refused."""
 
 
+# A relation as a person at the default search_path names it; our own has nothing but pg_catalog.
+_NAME = "concat(nullif(quote_ident(nspname), 'public') || '.', quote_ident(relname))"
 _WHO = """
 SELECT json_build_object('role', current_user, 'sees_all',
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
@@ -86,11 +88,12 @@ SELECT pid, usename AS role, datname AS database, coalesce(application_name, '')
  ORDER BY coalesce(xact_start, query_start) LIMIT 10) t
 """
 # pg_locks is open to all; what those who wait do may be hidden.
-_WAITING = """
+_WAITING = f"""
 SELECT coalesce(json_agg(t), '[]') FROM (
 SELECT l.pid, a.usename AS role, a.datname AS database, l.mode, l.locktype AS kind,
        CASE WHEN l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            THEN l.relation::regclass::text END AS relation,
+            THEN (SELECT {_NAME} FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+                   WHERE pg_class.oid = l.relation) END AS relation,
        round(extract(epoch FROM clock_timestamp() - l.waitstart)::numeric, 3) AS seconds, a.query,
        (SELECT coalesce(json_agg(json_build_object('pid', b, 'role', o.usename, 'state', o.state,
                                                    'query', o.query)), '[]')
@@ -99,11 +102,12 @@ SELECT l.pid, a.usename AS role, a.datname AS database, l.mode, l.locktype AS ki
   FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
  WHERE NOT l.granted ORDER BY l.waitstart LIMIT 20) t
 """
-_DEAD_TUPLES = """
+_DEAD_TUPLES = f"""
 SELECT coalesce(json_agg(t), '[]') FROM (
-SELECT current_database() AS database, relid::regclass::text AS "table", n_live_tup AS live,
+SELECT current_database() AS database, {_NAME} AS "table", n_live_tup AS live,
        n_dead_tup AS dead, last_vacuum, last_autovacuum
-  FROM pg_stat_user_tables WHERE n_dead_tup > 0 ORDER BY n_dead_tup DESC LIMIT 5) t
+  FROM (SELECT *, schemaname AS nspname FROM pg_stat_user_tables) s
+ WHERE n_dead_tup > 0 ORDER BY n_dead_tup DESC LIMIT 5) t
 """
 _TRANSACTION_IDS = """
 SELECT json_build_object('database', datname, 'age', age(datfrozenxid),
