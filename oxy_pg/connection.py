@@ -76,6 +76,7 @@ def connect(
     name: str = "The URL",
     wait: bool = True,
     settings: Mapping[str, str] | None = None,
+    through_pooler: bool = True,
 ) -> psycopg.Connection[Any]:
     """
     Connect in autocommit mode to a server that is PostgreSQL 14 or newer.
@@ -84,7 +85,9 @@ def connect(
     not listen yet, whose name is not known yet, or that is starting is waited
     for until the deadline; a refusal is final. ``settings`` hold from the
     session's beginning, against those of the role, the database and the
-    server. Raises ConfigurationError for what is not a URL of PostgreSQL, and
+    server. A pooler that takes none at the beginning gets them right after it,
+    unless ``through_pooler`` is False: a pooler in transaction mode would hand
+    them on to its other clients. Raises ConfigurationError for what is not a URL of PostgreSQL, and
     Unreachable.
     """
     address = urls.plain(url, name)
@@ -94,7 +97,7 @@ def connect(
         try:
             # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
             seconds = max(2, min(10, int(remaining)) if wait else int(remaining))
-            connection = _open_with(address, seconds, settings or {})
+            connection = _open_with(address, seconds, settings or {}, through_pooler=through_pooler)
         except psycopg.OperationalError as error:
             if wait and remaining and may_pass(error):
                 continue
@@ -109,7 +112,9 @@ def connect(
     raise failure
 
 
-def _open_with(address: str, seconds: int, settings: Mapping[str, str]) -> psycopg.Connection[Any]:
+def _open_with(
+    address: str, seconds: int, settings: Mapping[str, str], *, through_pooler: bool
+) -> psycopg.Connection[Any]:
     if not settings:
         return _open(address, seconds)
     given = str(conninfo_to_dict(address).get("options") or "")
@@ -121,7 +126,7 @@ def _open_with(address: str, seconds: int, settings: Mapping[str, str]) -> psyco
             raise
     # PgBouncer takes no options when a session begins.
     connection = _open(address, seconds)
-    for name, value in settings.items():
+    for name, value in settings.items() if through_pooler else ():
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
     return connection
 

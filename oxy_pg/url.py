@@ -63,6 +63,13 @@ def socket_url(
     return url if options is None else f"{url}&options={_quote(options)}"
 
 
+def with_user(url: str, user: str) -> str:
+    """Return ``url`` (as ``socket_url()`` gives it) for another role, without ``options``."""
+    place, _, query = url.partition("://")[2].partition("?")
+    kept = "&".join(part for part in query.split("&") if not part.startswith("options="))
+    return f"postgresql://{_quote(user)}@/{place.partition('/')[2]}?{kept}"
+
+
 def with_database(url: str, database: str) -> str:
     """Return ``url`` (as ``plain()`` gives it) for another database of the same server."""
     scheme, _, rest = url.partition("://")

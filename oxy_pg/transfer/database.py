@@ -27,6 +27,10 @@ _TIMEOUTS = """
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
                    'idle_session_timeout', 'transaction_timeout')
 """
+# What a session begins with: it may have no time for the statement above. Not the search_path,
+# which says where a migration creates tables.
+_BEGINNING = {name: value for name, value in connections.NEUTRAL.items() if name != "search_path"}
+_BEGINNING["row_security"] = "on"
 # Extensions that say themselves that they belong in pg_catalog.
 _IN_PG_CATALOG = frozenset(
     {"adminpack", "plpgsql", "plperl", "plperlu", "plpython3u", "pltcl", "pltclu"}
@@ -88,7 +92,9 @@ def _connected(
 ) -> psycopg.Connection[Any] | TransferRefused:
     """Return the connection, or the error to raise where no frame holds a password."""
     try:
-        connection = connections.connect(url, deadline, name=name, wait=wait)
+        connection = connections.connect(
+            url, deadline, name=name, wait=wait, settings=_BEGINNING, through_pooler=False
+        )
         try:
             _set_up(connection, url, pooled=pooled)
         except BaseException:

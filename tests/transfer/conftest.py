@@ -111,13 +111,18 @@ def saved(embedded):
         server = embedded
 
         def backup(self, url, path, **options):
-            return backup.backup(str(path), superuser(embedded, url), **options)
+            return backup.backup(str(path), reader(embedded, url), **options)
 
         def restore(self, path, url, **options):
             options.setdefault("superuser_url", embedded.superuser_url())
+            options.setdefault("reader_url", embedded.reader_url())
             return restore.restore(str(path), url, **options)
 
     return Saved()
+
+
+def reader(server, url):
+    return server.reader_url(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
 
 
 def superuser(server, url):

@@ -208,7 +208,8 @@ class Upgrade:
         overrides: dict[str, str],
     ) -> Iterator[None]:
         # By name: before 16, "all" was the name of a role like any other.
-        ident = config.pg_ident_conf(self.account.socket_users, SUPERUSER)
+        role = SUPERUSER if data_dir == self.cluster.path else "all"
+        ident = config.pg_ident_conf(self.account.socket_users, role)
         files_named = private_server.hba_settings(sockets, config.pg_hba_conf(), ident)
         with private_server.running(
             programs.postgres,

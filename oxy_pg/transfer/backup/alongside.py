@@ -49,8 +49,9 @@ def _fill(plan: RestorePlan, new: str, on_progress: Callable[[Progress], object]
         if plan.manifest.kind == "custom":
             _load(plan, url, on_progress)
         else:
-            script.feed(plan.programs, url, script.of_plain_backup(plan, on_progress))
-    except ToolFailed as error:
+            with database.connect_again(url) as connection:
+                script.feed(connection, script.of_plain_backup(plan, on_progress))
+    except (ToolFailed, psycopg.Error) as error:
         raise script.failed(plan, error) from error
     with database.connect_again(with_database(plan.reader_url, new)) as connection:
         _compare(plan, connection, on_progress)

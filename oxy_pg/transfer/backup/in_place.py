@@ -5,16 +5,17 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from oxy_pg.errors import ToolFailed
 from oxy_pg.report import Progress
+from oxy_pg.transfer import database
 from oxy_pg.transfer.backup import archive, extensions, script
 from oxy_pg.transfer.running import Running
 from oxy_pg.url import with_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import psycopg
 
     from oxy_pg.transfer.backup.restore_plan import RestorePlan
 
@@ -25,7 +26,7 @@ def restore(
     on_progress: Callable[[Progress], object],
 ) -> None:
     """
-    Have psql run it all in one transaction, the comparison with the manifest included.
+    Run it all in one transaction, the comparison with the manifest included.
 
     ``connection`` is to the database, and closed before that: it might hold
     locks. Raises TransferError, and then the database is as it was.
@@ -37,15 +38,16 @@ def restore(
         superuser_url = with_database(plan.superuser_url, plan.database)
         extensions.create(plan.manifest, plan.url, superuser_url, plan.doing)
     try:
-        script.feed(plan.programs, plan.url, _script(plan, checks, on_progress))
-    except ToolFailed as error:
+        with database.connect_again(plan.url) as loading:
+            script.feed(loading, _script(plan, checks, on_progress))
+    except (ToolFailed, psycopg.Error) as error:
         raise script.failed(plan, error) from error
 
 
 def _script(
     plan: RestorePlan, checks: bytes, on_progress: Callable[[Progress], object]
 ) -> Iterator[bytes]:
-    """Yield everything that psql runs: extensions, the backup, the comparison."""
+    """Yield everything that is run: extensions, the backup, the comparison."""
     yield b"BEGIN;\n"
     if plan.superuser_url is None:
         for make in (extensions.schema_statements, extensions.statements):

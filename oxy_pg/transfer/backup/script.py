@@ -1,53 +1,62 @@
-"""SQL as pg_dump writes it, for psql."""
+r"""
+SQL as pg_dump writes it, run without psql.
+
+In a script psql would obey commands of its own (``\!`` runs a program of this
+machine), which the author of a backup may have put there. Here the server
+gets everything but the rows of COPY as it is; to the server such a command is a
+syntax error.
+"""
 
 from __future__ import annotations
 
 import gzip
 import re
-import secrets
-import subprocess
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg import sql
 
-from oxy_pg import installations
-from oxy_pg.errors import CountsDiffer, TransferRefused
+from oxy_pg.errors import CountsDiffer, ToolFailed, TransferRefused
 from oxy_pg.report import Progress
 from oxy_pg.transfer.backup import extensions
-from oxy_pg.transfer.running import Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    import psycopg
-
-    from oxy_pg.errors import ToolFailed, TransferError
-    from oxy_pg.installations import Installation
+    from oxy_pg.errors import TransferError
     from oxy_pg.transfer.backup.restore_plan import RestorePlan
     from oxy_pg.transfer.contents import TableRows
 
 PROBE = "oxy_pg: "  # how an error of verify() begins
 
+# Forced row-level security would hide rows from the role that owns the table.
+_COUNT = """
+    DECLARE
+      found bigint;
+      forced boolean := relforcerowsecurity FROM pg_class WHERE oid = {name}::regclass;
+    BEGIN
+      IF forced THEN ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; END IF;
+      SELECT count(*) INTO found FROM ONLY {table};
+      IF found <> {wanted} THEN
+        RAISE EXCEPTION '{probe}%: % rows, and % in the backup', {shown}, found, {wanted};
+      END IF;
+      IF forced THEN ALTER TABLE {table} FORCE ROW LEVEL SECURITY; END IF;
+    END
+"""
+
 _HEADER = re.compile(rb"-- (?:Data for )?Name: (.+); Type: ([A-Z ]+); Schema: ")
 _COPY = re.compile(rb"COPY .+ FROM stdin;\n")
-# Since these minor versions psql has a command that forbids its others (CVE-2025-8714), and
-# pg_dump writes it.
+# What newer pg_dumps write against commands of psql (CVE-2025-8714).
 _RESTRICT = re.compile(rb"\\(un)?restrict [0-9A-Za-z]+\n")
-_RESTRICTS = {14: 19, 15: 14, 16: 10, 17: 6}
+_LONG = 1 << 20  # bytes that are sent at once, unless one statement is longer
 _TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;\n"  # a setting of 17
-
-
-def knows_restrict(version: str) -> bool:
-    """Whether psql of this version can be told to run none of its own commands in a script."""
-    major = installations.major_of(version)
-    return installations.minor_of(version) >= _RESTRICTS.get(major, 0) and major >= 14
 
 
 def for_server(
     lines: Iterable[bytes], server_major: int, skip: Collection[tuple[str, str]] = ()
 ) -> Iterator[bytes]:
     """
-    Yield the lines that a server of this version, and every psql, knows.
+    Yield the lines that a server of this version knows.
 
     ``skip`` are entries to leave out: name and type, as their headings have them.
     """
@@ -72,38 +81,52 @@ def for_server(
 def verify(connection: psycopg.Connection[Any], tables: Iterable[TableRows]) -> Iterator[bytes]:
     """Yield statements that fail unless every table has its rows."""
     for table in tables:
-        body = sql.SQL(
-            "DECLARE found bigint; BEGIN SELECT count(*) INTO found FROM ONLY {};"
-            " IF found <> {} THEN"
-            " RAISE EXCEPTION '{}%: % rows, and % in the backup', {}, found, {};"
-            " END IF; END"
-        ).format(
-            sql.Identifier(table.schema, table.name),
-            table.rows,
-            sql.SQL(PROBE),
-            sql.Literal(str(table)),
-            table.rows,
+        body = sql.SQL(_COUNT).format(
+            table=sql.Identifier(table.schema, table.name),
+            name=sql.Literal(sql.Identifier(table.schema, table.name).as_string(connection)),
+            wanted=table.rows,
+            probe=sql.SQL(PROBE),
+            shown=sql.Literal(str(table)),
         )
         text = sql.SQL("DO {};\n").format(sql.Literal(body.as_string(connection)))
         yield text.as_bytes(connection)
 
 
-def feed(tools: Installation, url: str, parts: Iterable[bytes]) -> None:
+def feed(connection: psycopg.Connection[Any], lines: Iterable[bytes]) -> None:
     """
-    Have psql run a script to its end or its first error.
+    Run a script to its end or its first error, and nothing but its SQL.
 
-    It runs only SQL, and none of psql's own commands where psql can be told so.
-    When this process is killed, the script ends early for psql: without the
-    COMMIT in ``parts`` nothing of it remains. Raises ToolFailed.
+    The server splits it into statements: it gets everything between two COPYs
+    at once, or up to a heading where that is long. Without the COMMIT in
+    ``lines`` nothing remains when this process is killed. Raises psycopg.Error.
     """
-    arguments = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"]
-    with Running(tools, "psql", arguments, url=url, stdin=subprocess.PIPE) as running:
-        key = secrets.token_hex(16).encode() if knows_restrict(tools.version) else b""
-        running.stdin.write(b"\\restrict %s\n" % key if key else b"")
-        for part in parts:
-            running.stdin.write(part)
-        running.stdin.write(b"\\unrestrict %s\n" % key if key else b"")
-        running.stdin.close()
+    statements: list[bytes] = []
+    size = 0
+    rows_follow = False
+    rest = iter(lines)
+    for line in rest:
+        heading = _HEADER.match(line)
+        if heading:
+            rows_follow = heading[2] == b"TABLE DATA"
+        is_copy = rows_follow and _COPY.fullmatch(line)
+        if is_copy or (heading and size > _LONG):
+            connection.execute(b"".join(statements))
+            statements, size = [], 0
+        if is_copy:
+            _copy(connection, line, rest)
+        else:
+            statements.append(line)
+            size += len(line)
+    connection.execute(b"".join(statements))
+
+
+def _copy(connection: psycopg.Connection[Any], statement: bytes, lines: Iterator[bytes]) -> None:
+    """Copy rows up to the line that ends them."""
+    with connection.cursor().copy(statement) as into:
+        for line in lines:
+            if line == b"\\.\n":
+                return
+            into.write(line)
 
 
 def of_plain_backup(
@@ -115,16 +138,17 @@ def of_plain_backup(
     yield from for_server(lines, plan.server_major, extensions.entries(plan.manifest))
 
 
-def failed(plan: RestorePlan, error: ToolFailed) -> TransferError:
-    """Return the error for a program that has failed while it carried out a plan."""
-    if PROBE in error.output:
-        lines = error.output.splitlines()
+def failed(plan: RestorePlan, error: ToolFailed | psycopg.Error) -> TransferError:
+    """Return the error for what has failed while a plan was carried out."""
+    output = error.output if isinstance(error, ToolFailed) else str(error)
+    if PROBE in output:
+        lines = output.splitlines()
         found = [line.partition(PROBE)[2] for line in lines if PROBE in line]
         return CountsDiffer(tuple(found))
     remedy = f"The database {plan.database!r} is as it was."
-    if "permission denied" in error.output or "must be" in error.output:
+    if "permission denied" in output or "must be" in output:
         remedy += " The role lacks a right; its administrator can grant it."
-    return TransferRefused(plan.doing, error.output, remedy)
+    return TransferRefused(plan.doing, output, remedy)
 
 
 def unpacked(path: str, on_bytes: Callable[[int], object]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -31,7 +32,7 @@ from oxy_pg.transfer.parts import (
 )
 from oxy_pg.transfer.report import MovedDatabase, MovedTable
 from oxy_pg.transfer.running import run
-from oxy_pg.url import with_database
+from oxy_pg.url import with_database, with_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +47,20 @@ _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
 _SUPERUSER = re.compile(r'^CREATE ROLE "?postgres"?;\n', re.MULTILINE)
 _ROLE_SETTING = re.compile(r"^ALTER ROLE .* SET .*;\n", re.MULTILINE)
 
+_OWNERS = """
+    SELECT rolname, rolsuper, rolcanlogin, rolconnlimit FROM pg_roles WHERE rolname = ANY (%s)
+"""
+# What an owner of a table lacks to fill it: right, object, owner.
+_LACKING = """
+    SELECT p, format('TABLE %I.%I', nspname, relname), pg_get_userbyid(relowner)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace,
+         unnest('{INSERT,TRUNCATE}'::text[]) p
+    WHERE relkind = 'r' AND relpersistence <> 't' AND NOT has_table_privilege(relowner, c.oid, p)
+    UNION
+    SELECT 'USAGE', format('SCHEMA %I', nspname), pg_get_userbyid(relowner)
+    FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind = 'r' AND NOT has_schema_privilege(relowner, n.oid, 'USAGE')
+"""
 _DATABASES = """
     SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), to_jsonb(d)
     FROM pg_database d WHERE datname <> 'template0' ORDER BY pg_database_size(oid) DESC
@@ -291,18 +306,65 @@ class _Copying:
         return locale
 
     def _copy_rows(self, one: Database, source: Snapshot, target_url: str) -> None:
+        """
+        Copy the rows of every table as its owner.
+
+        CHECKs and generated columns are computed while they are written, by
+        functions that run with the rights of the role that writes.
+        """
         tables = one.inventory.tables
         total = sum(table.size for table in tables)
+        done = 0
 
-        def tell(table: Table, _: int, done: int) -> None:
-            self.on_progress(Progress("load", min(done, total), total, f"{one.name}: {table}"))
+        def tell(table: Table, _: int, here: int) -> None:
+            now = min(done + here, total)
+            self.on_progress(Progress("load", now, total, f"{one.name}: {table}"))
 
-        rows.Pump(tables, tell).copy_all(source, lambda: _connected(target_url), self.jobs)
+        with self._owners(tables, target_url) as owners, _rights(target_url):
+            for owner, url in owners.items():
+                owned = [table for table in tables if table.owner == owner]
+                rows.Pump(owned, tell).copy_all(source, partial(_connected, url), self.jobs)
+                done += sum(table.size for table in owned)
         with _connected(target_url) as connection, connection.transaction():
             connection.execute(settings.ROWS)
             sequences.copy(source.connection, connection)
             large_objects.copy(source.connection, connection, owners=True)
         self.rows[one.name] = {table: table.count(source.connection) for table in tables}
+
+    @contextlib.contextmanager
+    def _owners(self, tables: Sequence[Table], target_url: str) -> Iterator[dict[str, str]]:
+        """Give each owner's URL; roles that may not log in can do it meanwhile."""
+        with _connected(self.target) as connection:
+            found = connection.execute(_OWNERS, ([table.owner for table in tables],)).fetchall()
+            opened = [row for row in found if not row[1] and (not row[2] or row[3] != -1)]
+            for name, *_ in opened:
+                allow = sql.SQL("ALTER ROLE {} LOGIN CONNECTION LIMIT -1")
+                connection.execute(allow.format(sql.Identifier(name)))
+            urls = {}
+            for name, is_superuser, *_ in found:
+                urls[name] = target_url if is_superuser else with_user(target_url, name)
+            yield urls
+            # After an error the new cluster is removed as a whole.
+            for name, _, can_login, limit in opened:
+                restore = sql.SQL("ALTER ROLE {} {} CONNECTION LIMIT {}").format(
+                    sql.Identifier(name), sql.SQL("LOGIN" if can_login else "NOLOGIN"), limit
+                )
+                connection.execute(restore)
+
+
+@contextlib.contextmanager
+def _rights(url: str) -> Iterator[None]:
+    """Let owners write to their tables meanwhile, where they have revoked that from themselves."""
+    with _connected(url) as connection:
+        lacking = [
+            (sql.SQL(right), sql.SQL(on), sql.Identifier(owner))
+            for right, on, owner in connection.execute(_LACKING)
+        ]
+        for one in lacking:
+            connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(*one))
+        yield
+        for one in lacking:
+            connection.execute(sql.SQL("REVOKE {} ON {} FROM {}").format(*one))
 
 
 # --- verify -----------------------------------------------------------------------

@@ -116,6 +116,7 @@ def check_extensions(
     )
     refused = []
     for extension in missing:
+        database.check_schema(extension)
         if extension.name not in trusted:
             refused.append((extension.name, "it is not installed on that server"))
         elif not superuser and not trusted[extension.name] and not _may_create_anyway(connection):
@@ -154,8 +155,6 @@ def create_schemas(connection: psycopg.Connection[Any], names: Sequence[str]) ->
 
 def create_extensions(connection: psycopg.Connection[Any], extensions: Sequence[Extension]) -> None:
     """Create these extensions, in the schemas that they have in the source; psycopg.Error."""
-    for extension in extensions:
-        database.check_schema(extension)
     create_schemas(connection, [extension.schema for extension in extensions])
     for extension in extensions:
         statement = sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Of an extension's tables only those rows that the extension declares to be the user's.
 _TABLES = """
-    SELECT nspname, relname, pg_table_size(c.oid), config.condition,
+    SELECT nspname, relname, pg_get_userbyid(relowner), pg_table_size(c.oid), config.condition,
            ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0
                  AND NOT attisdropped AND attgenerated = '' ORDER BY attnum)
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
@@ -38,6 +38,7 @@ class Table:
 
     schema: str
     name: str
+    owner: str
     size: int  # bytes on disk, without indexes
     condition: str | None  # of an extension's table: which rows are the user's; "" for all
     columns: tuple[str, ...]  # without generated ones
@@ -79,8 +80,8 @@ def tables(
     """Return the tables whose rows are copied; raises psycopg.Error."""
     given = {"schemas": None if schemas is None else list(schemas)}
     return tuple(
-        Table(schema, name, size, condition, tuple(columns))
-        for schema, name, size, condition, columns in connection.execute(_TABLES, given)
+        Table(schema, name, owner, size, condition, tuple(columns))
+        for schema, name, owner, size, condition, columns in connection.execute(_TABLES, given)
     )
 
 

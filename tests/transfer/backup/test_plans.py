@@ -19,7 +19,13 @@ TABLE = "CREATE TABLE item AS SELECT g AS id FROM generate_series(1, 9) g"
 
 def order(path, url, **options):
     """What ``oxy_pg.restore()`` asks for by default."""
-    asked = {"superuser_url": None, "keep_old": False, "in_place": False, "clean": False}
+    asked = {
+        "superuser_url": None,
+        "reader_url": None,
+        "keep_old": False,
+        "in_place": False,
+        "clean": False,
+    }
     return restore_plan.order(str(path), url, jobs=None, **{**asked, **options})
 
 

@@ -144,7 +144,7 @@ def test_what_a_role_set_on_the_side_stays_behind_by_name(home, postgresql_18):
     Publications belong to their server: they are named, and the rest goes.
     """
     run(home.url(), "CREATE TABLE t (a integer)")
-    run(home.superuser_url("oxy"), "CREATE PUBLICATION news FOR TABLE t")
+    run(home.superuser_url("oxy"), "CREATE PUBLICATION news FOR TABLE public.t")
 
     report = oxy_pg.push(postgresql_18.new_database())
 
@@ -359,7 +359,7 @@ def test_an_extension_that_the_target_lacks_is_named_before(home, debian_15, pos
     """
     Not installed there, or not for this role: named with who can make it; then it goes.
     """
-    run(home.superuser_url("oxy"), "CREATE EXTENSION vector")
+    run(home.superuser_url("oxy"), "CREATE EXTENSION vector SCHEMA public")
     run(home.url(), "CREATE TABLE t (v vector(3))", "INSERT INTO t VALUES ('[1,2,3]')")
     without, untrusted = debian_15.new_database(), postgresql_18.new_database()
 

@@ -120,9 +120,9 @@ def test_everything_comes_along(old, state_dir):
     assert [("staff",)] == run(server.superuser_url("tea room"), owned)
     rights = "SELECT has_database_privilege('public', 'tea room', 'CONNECT')"
     assert [(False,)] == run(server.superuser_url(), rights)
-    granted = "SELECT has_table_privilege('staff', 'parent', 'SELECT')"
+    granted = "SELECT has_table_privilege('staff', 'public.parent', 'SELECT')"
     assert [(True,)] == run(server.superuser_url("oxy"), granted)
-    assert [(2,)] == run(server.superuser_url(), "SELECT b FROM in_postgres")
+    assert [(2,)] == run(server.superuser_url(), "SELECT b FROM public.in_postgres")
     server.stop()
 
 
@@ -178,7 +178,7 @@ def test_what_the_new_version_does_not_know_is_named(old, state_dir):
     assert [("1.7", "6MB")] == run(
         server.url(), "SELECT current_setting('random_page_cost'), current_setting('work_mem')"
     )
-    granted = "SELECT has_table_privilege('reader', 't', 'SELECT')"
+    granted = "SELECT has_table_privilege('reader', 'public.t', 'SELECT')"
     assert [(True,)] == run(server.superuser_url("oxy"), granted)
     assert [("ÄÖ",)] == run(server.url("built"), "SELECT upper('äö')")
     server.stop()

@@ -27,6 +27,7 @@ def test_options_that_only_newer_servers_know_are_left_out(server, debian_15):
         archive.execute("pre-data", connection)
 
         options = (
-            "SELECT attoptions FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0"
+            "SELECT attoptions FROM pg_attribute"
+            " WHERE attrelid = 'public.t'::regclass AND attnum > 0"
         )
         assert [(None,), (["n_distinct=5"],)] == connection.execute(options).fetchall()
