@@ -9,11 +9,41 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing takes half as long as attaching to a server
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from oxy_pg.report import BadValue, Orphans
 
 
+def _printable(text: str) -> str:
+    from oxy_pg.system.printable import printable
+
+    return printable(text)
+
+
+def _escaping(spoken: Callable[[Any], str]) -> Callable[[Any], str]:
+    def escaped(self: object) -> str:
+        return _printable(spoken(self))
+
+    return escaped
+
+
 class OxyPgError(Exception):
-    """The root of the tree: ``except OxyPgError`` catches all of them."""
+    """
+    The root of the tree: ``except OxyPgError`` catches all of them.
+
+    ``str()`` is safe to print: control characters in what it quotes are escaped.
+    """
+
+    def __init_subclass__(cls) -> None:
+        """Have what a class's ``__str__`` returns escaped."""
+        super().__init_subclass__()
+        if "__str__" in cls.__dict__:
+            cls.__str__ = _escaping(cls.__dict__["__str__"])  # type: ignore[method-assign]
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return _printable(super().__str__())
 
 
 class ConfigurationError(OxyPgError, ValueError):

@@ -6,6 +6,8 @@ import dataclasses
 import json
 from typing import Any, NamedTuple
 
+from oxy_pg.system.printable import json_text
+
 
 class Report:
     """The base of the reports, which are frozen dataclasses."""
@@ -18,7 +20,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        return json_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

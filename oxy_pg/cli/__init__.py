@@ -15,6 +15,7 @@ from typing import ClassVar
 import click
 
 from oxy_pg.cli import backup, doctor, migrate, server, status, transfer, tune
+from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 from oxy_pg.facts import __version__
@@ -82,14 +83,14 @@ def main() -> None:
     try:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except OxyPgError as error:
         click.secho("oxy-pg: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(1)
     except BrokenPipeError:
         # The reader of our output has gone (`oxy-pg logs | head`): not an error.

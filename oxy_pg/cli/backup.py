@@ -10,7 +10,7 @@ import click
 
 import oxy_pg
 from oxy_pg.cli.display import progress
-from oxy_pg.cli.display.terminal import note
+from oxy_pg.cli.display.terminal import echo, note
 from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
 from oxy_pg.cli.signals import ended_by_sigterm
 
@@ -90,11 +90,11 @@ def backup(
     for warning in report.warnings:
         note(f"warning: {warning}")
     if as_json:
-        click.echo(report.to_json())
+        echo(report.to_json())
         return
     if not quiet:
         note(_made(report))
-    click.echo(report.path)
+    echo(report.path)
 
 
 def _made(report: BackupReport) -> str:
@@ -180,9 +180,9 @@ def restore(
             )
     if check:
         text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
-        click.echo(text if as_json else _contents(path, found))
+        echo(text if as_json else _contents(path, found))
         return
-    click.echo(report.to_json() if as_json else _restored(report))
+    echo(report.to_json() if as_json else _restored(report))
 
 
 def _confirmed(question: str, display: Display) -> bool:

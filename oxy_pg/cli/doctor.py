@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from oxy_pg import paths
+from oxy_pg.cli.display import terminal
+from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import external_url, json_option, state_dir, state_dir_option
 
 if TYPE_CHECKING:
@@ -32,20 +34,19 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001
 
     found = doctors.examine(paths.StateDir(paths.state_dir(state_dir())), external_url())
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
+        echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
     elif sys.stdout.isatty():
         _print_table(found)
     else:
         for check in found:
-            click.echo(f"{check.verdict}  {check.name}: {check.finding}")
+            echo(f"{check.verdict}  {check.name}: {check.finding}")
             if check.remedy:
-                click.echo(f"      {check.remedy}")
+                echo(f"      {check.remedy}")
     if any(check.verdict == FAIL for check in found):
         click.get_current_context().exit(1)
 
 
 def _print_table(found: list[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -58,4 +59,4 @@ def _print_table(found: list[Check]) -> None:
         if check.remedy:
             finding.append(f"\n{check.remedy}", style="italic")
         table.add_row(Text(check.verdict, style=_COLOURS[check.verdict]), check.name, finding)
-    Console().print(table)
+    terminal.console().print(table)

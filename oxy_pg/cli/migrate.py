@@ -13,6 +13,7 @@ import click
 import oxy_pg
 from oxy_pg import paths
 from oxy_pg.cli.display import progress
+from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir, state_dir_option
 from oxy_pg.errors import ConfigurationError, OxyPgError
 
@@ -200,7 +201,7 @@ def migrate_sqlite(
         with display:
             report = _migrate(path, target, display, options)
     except KeyboardInterrupt:
-        click.echo(_interrupted(display.phase), err=True)
+        echo(_interrupted(display.phase), err=True)
         raise
     except OxyPgError as error:
         if report_file:
@@ -236,7 +237,7 @@ def _interrupted(phase: str) -> str:
 def _print_json(text: str) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, in any locale
-    click.echo(text)
+    echo(text)
 
 
 def _write(path: str, text: str) -> None:
@@ -262,4 +263,4 @@ def _write_error(error: OxyPgError, path: str) -> None:
     try:
         _write(path, json.dumps(found, indent=2, ensure_ascii=False))
     except ConfigurationError as failed:
-        click.echo(f"Error: {failed}", err=True)
+        echo(f"Error: {failed}", err=True)

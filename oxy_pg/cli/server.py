@@ -14,7 +14,7 @@ import click
 import oxy_pg
 from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.cli.display import figures
-from oxy_pg.cli.display.terminal import note, spinner
+from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
     database_option,
     embedded_server,
@@ -61,11 +61,11 @@ def url(database: str, socket: bool, timeout: float) -> None:  # noqa: FBT001
     """Print the server's URL, for `export` or a database editor."""
     external = external_url()
     if external is not None:
-        click.echo(oxy_pg.ensure(timeout=timeout))
+        echo(oxy_pg.ensure(timeout=timeout))
         return
     server = _started(math.inf, timeout)
     address = _ensured(server, database, timeout)
-    click.echo(server.socket_url(database) if socket else address)
+    echo(server.socket_url(database) if socket else address)
     note("The server stays up until `oxy-pg stop`.")
 
 
@@ -139,7 +139,7 @@ def logs(lines: int, follow: bool) -> None:  # noqa: FBT001
         note(f"There are no logs in {log_dir} yet.")
         return
     for line in files.tail(log_dir, lines):
-        click.echo(line)
+        echo(line)
     if follow:
         _follow(log_dir)
 
@@ -154,7 +154,7 @@ def _follow(log_dir: str) -> NoReturn:
             try:
                 with open(path, "rb") as file:
                     file.seek(at.get(path, 0))
-                    click.echo(file.read(), nl=False)
+                    echo(file.read().decode(errors="replace"), nl=False)
                     at[path] = file.tell()
             except FileNotFoundError:  # removed to keep the logs within bounds
                 continue

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from oxy_pg import _defaults, paths
+from oxy_pg.cli.display import terminal
 from oxy_pg.cli.display.sections import STATE_COLOURS, plain_lines, rows, section_table, sections
+from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import (
     external_url,
     json_option,
@@ -68,14 +70,14 @@ def status(
     if as_json:
         names = ("key", "value", "origin")
         defaults = [dict(zip(names, one, strict=True)) for one in _defaults.origins()]
-        click.echo(json.dumps({**found.to_dict(), "defaults": defaults}, indent=2))
+        echo(json.dumps({**found.to_dict(), "defaults": defaults}, indent=2))
     elif sys.stdout.isatty():
         _print_tables(found)
     else:
         for line in plain_lines(found):
-            click.echo(line)
+            echo(line)
         for key, value, origin in _defaults.origins():
-            click.echo(f"default {key}: {value} ({origin})")
+            echo(f"default {key}: {value} ({origin})")
 
 
 def _observer(slow: float | None, timeout: float) -> EmbeddedObserver | ExternalObserver:
@@ -92,9 +94,7 @@ def _observer(slow: float | None, timeout: float) -> EmbeddedObserver | External
 
 
 def _print_tables(found: Observation) -> None:
-    from rich.console import Console
-
-    console = Console()
+    console = terminal.console()
     console.print(_facts_table(found))
     for key, value, origin in _defaults.origins():
         console.print(f"default {key}: {value} ({origin})", markup=False, highlight=False)

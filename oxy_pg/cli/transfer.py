@@ -9,6 +9,7 @@ import click
 
 import oxy_pg
 from oxy_pg.cli.display import progress
+from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import (
     json_option,
     state_dir,
@@ -117,7 +118,7 @@ def push(
     if not report.dry_run:
         where = shlex.quote(report.target)
         hint = "  # with its password" if ":***@" in report.target else ""
-        click.echo(
+        echo(
             f"To switch permanently, set:\n  export OXY_DATABASE_URL={where}{hint}",
             err=True,
         )
@@ -153,7 +154,7 @@ def pull(
 
 
 def _print(report: TransferReport, *, as_json: bool) -> None:
-    click.echo(report.to_json() if as_json else _summary(report))
+    echo(report.to_json() if as_json else _summary(report))
 
 
 def _summary(report: TransferReport) -> str:
@@ -213,7 +214,7 @@ def upgrade(*, quiet: bool, as_json: bool, **options: Any) -> None:
     """
     with ended_by_sigterm(), progress.of_steps(_UPGRADE, quiet=quiet) as display:
         report = oxy_pg.upgrade(state_dir(), on_progress=display.show, **options)
-    click.echo(report.to_json() if as_json else _upgraded(report))
+    echo(report.to_json() if as_json else _upgraded(report))
 
 
 def _upgraded(report: UpgradeReport) -> str:

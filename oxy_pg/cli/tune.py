@@ -13,7 +13,8 @@ import click
 
 from oxy_pg import paths
 from oxy_pg import url as urls
-from oxy_pg.cli.display.terminal import note, spinner
+from oxy_pg.cli.display import terminal
+from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
     external_url,
     json_option,
@@ -152,11 +153,11 @@ def _show(
 
     words = _words(machine)
     if as_sql:
-        click.echo(f"-- oxy-pg tune, for {words}.\n{tuning.sql(found)}", nl=False)
+        echo(f"-- oxy-pg tune, for {words}.\n{tuning.sql(found)}", nl=False)
     elif as_json:
         plain = {name: getattr(machine, name) for name in ("memory", "cpus", "disk")}
         rows = [dataclasses.asdict(one) for one in found]
-        click.echo(json.dumps({"machine": plain, "settings": rows}, indent=2))
+        echo(json.dumps({"machine": plain, "settings": rows}, indent=2))
     else:
         note(f"For {words}:")
         _print_table(found)
@@ -183,13 +184,12 @@ def _print_table(found: tuple[Comparison, ...]) -> None:
         for one in found:
             change = one.proposed if one.differs else "fits"
             restart = " (restart)" if one.differs and one.restart else ""
-            click.echo(f"{one.name}: {one.current} -> {change}{restart}; {one.why} ({one.source})")
+            echo(f"{one.name}: {one.current} -> {change}{restart}; {one.why} ({one.source})")
         return
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console()
+    console = terminal.console()
     name, now, then = (
         max(len(getattr(one, field)) for one in found) for field in ("name", "current", "proposed")
     )
@@ -225,7 +225,7 @@ def _apply(server: Server, found: tuple[Comparison, ...], timeout: float, *, res
         waiting = []
     for name, value in changes.items():
         if name not in stronger:
-            click.echo(f"{name} = {value}" + (" (after a restart)" if name in waiting else ""))
+            echo(f"{name} = {value}" + (" (after a restart)" if name in waiting else ""))
     if waiting:
         note("`oxy-pg restart` applies the rest.")
     if stronger:

@@ -7,7 +7,6 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -18,6 +17,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from oxy_pg.cli.display import terminal
 from oxy_pg.cli.display.lines import Display
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class StepBars(_Bars):
                 BarColumn(bar_width=None),
                 TextColumn("{task.fields[amount]:>26}", markup=False),
                 TimeElapsedColumn(),
-                console=Console(stderr=True),
+                console=terminal.console(stderr=True),
                 expand=True,
             )
         )
@@ -132,7 +132,7 @@ class TableBars(_Bars):
     """
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = terminal.console(stderr=True)
         # Fixed widths, so that a table's bar can be compared with those above it.
         name = Column(width=max(12, min(32, console.width // 4)), no_wrap=True, overflow="ellipsis")
         self._bars = _TotalLast(

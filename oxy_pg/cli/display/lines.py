@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-import click
+from oxy_pg.cli.display.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,7 +63,7 @@ class StepLines(Display):
     def draw(self, progress: Progress) -> None:
         """Print the step's name when it is a new one."""
         if progress.phase != self.phase and progress.phase in self.texts:
-            click.echo(f"{self.texts[progress.phase][0]} …", err=True)
+            echo(f"{self.texts[progress.phase][0]} …", err=True)
 
 
 class TableLines(Display):
@@ -72,7 +72,7 @@ class TableLines(Display):
     def draw(self, progress: Progress) -> None:
         """Print the table's row counts."""
         if progress.phase == "table":
-            click.echo(
+            echo(
                 f"[{progress.done}/{progress.of}] {progress.table}: "
                 f"{progress.of_rows:,} rows → {progress.rows:,} ✓",
                 err=True,

@@ -6,11 +6,12 @@ import io
 import sys
 from typing import TYPE_CHECKING
 
-import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from oxy_pg.cli.display import terminal
+from oxy_pg.cli.display.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,32 +25,32 @@ def show(report: MigrationReport) -> None:
     if report.dry_run:
         _show_plan(report)
     elif sys.stdout.isatty():
-        Console(highlight=False).print(_counts(report, box.SIMPLE_HEAD))
+        terminal.console(highlight=False).print(_counts(report, box.SIMPLE_HEAD))
     else:
         # Rich knows the width of each character; the console is too wide for lines to wrap.
         text = io.StringIO()
-        Console(file=text, width=10_000, color_system=None).print(_counts(report, None))
+        terminal.console(file=text, width=10_000, color_system=None).print(_counts(report, None))
         for line in text.getvalue().splitlines():
-            click.echo(line.rstrip())
+            echo(line.rstrip())
     for skipped in report.skipped:
-        click.echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
+        echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:
-        click.echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
+        echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
     for warning in report.warnings:
-        click.echo(f"warning: {warning}")
+        echo(f"warning: {warning}")
     for problem in report.problems:
-        click.echo(f"problem: {problem.kind}: {problem.message}")
-    click.echo(_last_line(report))
+        echo(f"problem: {problem.kind}: {problem.message}")
+    echo(_last_line(report))
 
 
 def _show_plan(report: MigrationReport) -> None:
-    click.echo(f"Plan for {report.source} → {report.target}")
+    echo(f"Plan for {report.source} → {report.target}")
     width = max([len(table.name) for table in report.tables], default=0)
     for table in report.tables:
         verb = "create" if table.action == "create" else "fill  "
-        click.echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows")
+        echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows")
         for column in table.columns:
-            click.echo(f"         {column.name}: {column.declared or '-'} → {column.type}")
+            echo(f"         {column.name}: {column.declared or '-'} → {column.type}")
 
 
 # --- row counts of both sides ---

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from oxy_pg.system.printable import printable
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
+
+    from rich.console import Console
+    from rich.segment import Segment
+
+
+def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Print text, with the control characters of others escaped."""
+    click.echo(printable(text), nl=nl, err=err)
 
 
 def note(text: str) -> None:
     """Print a message to stderr; only results go to stdout."""
-    click.echo(text, err=True)
+    echo(text, err=True)
+
+
+def console(**options: Any) -> Console:
+    """Return a console of Rich that escapes the control characters of others."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Escaping(Console):
+        def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
+            for text, style, control in super().render(*arguments, **options):
+                yield Segment(text if control else printable(text), style, control)
+
+    return Escaping(**options)
 
 
 def spinner(text: str) -> AbstractContextManager[object]:
@@ -22,6 +46,4 @@ def spinner(text: str) -> AbstractContextManager[object]:
         from contextlib import nullcontext
 
         return nullcontext()
-    from rich.console import Console
-
-    return Console(stderr=True).status(text)
+    return console(stderr=True).status(text)

@@ -14,13 +14,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from oxy_pg.cli.display import figures
+from oxy_pg.cli.display import figures, terminal
 from oxy_pg.cli.display.sections import STATE_COLOURS, Section, plain_lines, section_table, sections
+from oxy_pg.cli.display.terminal import echo
 from oxy_pg.errors import ConfigurationError, OxyPgError, UnsupportedServer
 from oxy_pg.server.monitor import activity
 
@@ -98,10 +98,10 @@ def watch(observer: EmbeddedObserver | ExternalObserver, every: float, *, as_jso
     due = time.monotonic()
     for tick in ticks:
         if as_json:
-            click.echo(json.dumps(tick.to_dict()))
+            echo(json.dumps(tick.to_dict()))
         else:
             lines = [tick.error] if tick.found is None else plain_lines(tick.found)
-            click.echo("\n".join([f"at: {tick.at:%Y-%m-%d %H:%M:%S}", *lines, ""]))
+            echo("\n".join([f"at: {tick.at:%Y-%m-%d %H:%M:%S}", *lines, ""]))
         sys.stdout.flush()
         due += every
         time.sleep(max(0.0, due - time.monotonic()))
@@ -161,7 +161,7 @@ class _Screen:
         # COLUMNS and LINES are what the terminal once had; a screen asks what it has.
         fixed = {"COLUMNS", "LINES"}
         environment = {name: value for name, value in os.environ.items() if name not in fixed}
-        self._console = Console(_environ=environment)
+        self._console = terminal.console(_environ=environment)
         utf8 = (self._console.encoding or "").lower().startswith("utf")
         self._bars = _BARS if utf8 else _PLAIN_BARS
         self._history: dict[str, deque[float | None]] = {

@@ -57,6 +57,7 @@ def _script(
         yield from script.of_plain_backup(plan, on_progress)
     else:
         yield from _of_archive(plan)
+    yield b"\n"  # not in a comment that the script may end with
     yield checks
     yield b"COMMIT;\n"
 

@@ -15,9 +15,10 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from oxy_pg.errors import BackupDamaged, BackupTooNew, ConfigurationError, NotABackup
 from oxy_pg.report import Report
@@ -31,7 +32,9 @@ FORMAT = 1
 
 _PREFIX = "-- oxy_pg backup manifest: "
 _LONGEST = 1 << 30  # bytes; a million tables take a tenth of it
+_LONGEST_TEXT = 1 << 28  # bytes, unpacked
 _BLOCK = 1 << 20
+_VERSION = re.compile(r"\d{1,3}[\w.]{0,30}", re.ASCII)
 # RFC 1952: gzip's header with a comment, no data, and the check sum and size of none.
 _FOOTER = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffoxy_pg manifest %012d\0\x03\0" + bytes(8)
 _FOOTER_SIZE = len(_FOOTER % 0)
@@ -125,22 +128,59 @@ def _length(footer: bytes) -> int | None:
 
 def _parsed(member: bytes, path: str) -> Manifest:
     try:
-        text = gzip.decompress(member).decode("ascii")
+        unpacking = zlib.decompressobj(wbits=31)  # RFC 1952
+        text = unpacking.decompress(member, _LONGEST_TEXT).decode("ascii")
+        if not unpacking.eof:
+            raise BackupDamaged(path, "its manifest does not end where it should")
         values = json.loads(text.removeprefix(_PREFIX))
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (ValueError, zlib.error, RecursionError, MemoryError) as error:
         raise BackupDamaged(path, f"its manifest cannot be read ({error})") from error
-    if values.get("format", 0) > FORMAT:
+    if not isinstance(values, dict):
+        raise BackupDamaged(path, "its manifest is not a JSON object")
+    if isinstance(values.get("format"), int) and values["format"] > FORMAT:
         raise BackupTooNew(
             path,
             f"a newer oxy_pg ({values.get('oxy_pg_version')})",
             "an oxy_pg that does not know its format",
         )
     try:
-        values["tables"] = tuple(TableRows(**table) for table in values["tables"])
-        values["extensions"] = tuple(Extension(**found) for found in values["extensions"])
-        return Manifest(**values)
+        values["tables"] = tuple(_checked(TableRows, one) for one in _list(values, "tables"))
+        values["extensions"] = tuple(
+            _checked(Extension, one) for one in _list(values, "extensions")
+        )
+        manifest: Manifest = _checked(Manifest, values)
     except (KeyError, TypeError) as error:
         raise BackupDamaged(path, f"its manifest is incomplete ({error})") from error
+    except ValueError as error:
+        raise BackupDamaged(path, f"its manifest is not valid: {error}") from error
+    return manifest
+
+
+def _list(values: dict[str, Any], name: str) -> list[Any]:
+    found = values[name]
+    if not isinstance(found, list):
+        raise TypeError(f"{name} is not a list")
+    return found
+
+
+def _checked(kind: Any, values: Any) -> Any:
+    """Return the dataclass with these values; ValueError and TypeError if one is wrong."""
+    if not isinstance(values, dict):
+        raise TypeError(f"{kind.__name__} is not a JSON object")
+    made = kind(**values)
+    for field in fields(kind):
+        value = getattr(made, field.name)
+        if field.type == "str" and not (isinstance(value, str) and "\0" not in value):
+            raise ValueError(f"{field.name} is not a text")
+        if field.type == "int" and (type(value) is not int or value < 0):
+            raise ValueError(f"{field.name} is not a number of things")
+    if isinstance(made, Manifest):
+        if made.kind not in _HEADS.values():
+            raise ValueError("kind is neither custom nor plain")
+        for name in ("server_version", "tool_version"):
+            if not _VERSION.fullmatch(getattr(made, name)):
+                raise ValueError(f"{name} is not a version")
+    return made
 
 
 def check(path: str, on_bytes: Callable[[int, int], object]) -> Manifest:
