@@ -57,6 +57,7 @@ class Server:
         self._lease: Lease | None = None
         self._known_databases: set[str] = set()
         self._password = ""
+        self._port = 0  # that it belongs to
         self._lock = threading.RLock()
         _handles.add(self)
 
@@ -326,7 +327,9 @@ class Server:
             self._lease, attached = lease, not started
             in_use.add(self._state.root)
             self._set_up(database, deadline, started=started)
-        elif database is not None and database not in self._known_databases:
+        elif self._port != lease.port or not (
+            database is None or database in self._known_databases
+        ):
             self._set_up(database, deadline, started=False)
         if self._request.port not in {None, lease.port}:
             self.release()
@@ -353,6 +356,7 @@ class Server:
             self._password = databases.set_up(
                 connection, self._state, database, deadline, verify=started
             )
+        self._port = self._lease.port if self._lease is not None else 0
         if database is not None:
             self._known_databases.add(database)
 

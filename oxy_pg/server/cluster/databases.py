@@ -48,9 +48,30 @@ def password(state: StateDir) -> str:
 
 
 def _read_password(state: StateDir) -> str | None:
+    if _others_may_read(state.password):
+        return None
     found = (files.read_text(state.password) or "").strip()
     is_ours = len(found) == 43 and found.replace("-", "").replace("_", "").isalnum()
     return found if is_ours and found.isascii() else None
+
+
+def _others_may_read(path: str) -> bool:
+    """Whether another user may know what is in this file; says so."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    if not found.st_mode & 0o077 and found.st_uid in {os.geteuid(), 0}:
+        return False
+    import logging
+
+    logging.getLogger("oxy_pg").warning(
+        "%s could be read by other users (mode %04o): the password is changed, and earlier URLs "
+        "are no longer valid",
+        path,
+        found.st_mode & 0o7777,
+    )
+    return True
 
 
 def set_up(

@@ -222,6 +222,7 @@ def _order(
         socket_dir=state.socket_dir,
         control=state.control,
         port_file=state.port,
+        password_file=state.password,
         postgres=programs.postgres,
         ports=ports.candidates(state) if request.port is None else [ports.free(request.port)],
         any_port=request.port is None,

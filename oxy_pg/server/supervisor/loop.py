@@ -202,9 +202,22 @@ class Supervisor:
         self._recovery.became_ready()
         self._keep_alive.use()
         self._next_look = self._keep_alive.ends_at()
+        if self._ports.lost:
+            self._change_password()
         self._ports.keep(self._server.port)
         self._say(f"postmaster {self._server.pid} is ready on port {self._server.port}")
         self._clients.ready(self._ready_line())
+
+    def _change_password(self) -> None:
+        """Have the next ``ensure()`` set another password; until then nobody comes in over TCP."""
+        self._say("another process was on the port: the password is changed")
+        try:
+            self._server.revoke_password()
+            os.unlink(self._order.password_file)
+        except FileNotFoundError:
+            pass
+        except (OSError, QueryError) as error:
+            self._say(f"the password could not be changed: {error}")
 
     def _ready_line(self) -> str:
         return f"ready {self._server.port} {self._server.pid} {self._server.socket_dir}"

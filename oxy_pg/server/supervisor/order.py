@@ -25,6 +25,7 @@ class Order:
         socket_dir: str,
         control: str,
         port_file: str,
+        password_file: str,
         postgres: str,
         ports: list[int],
         any_port: bool,
@@ -41,6 +42,7 @@ class Order:
         self.socket_dir = socket_dir
         self.control = control
         self.port_file = port_file
+        self.password_file = password_file
         self.postgres = postgres
         self.ports = ports
         self.any_port = any_port  # False: no other one than the first

@@ -59,7 +59,7 @@ def _listener(port: int) -> str:
 class Ports:
     """The ports that a supervisor tries in turn; the one that was had is kept in a file."""
 
-    __slots__ = ("_any_port", "_candidates", "_file")
+    __slots__ = ("_any_port", "_candidates", "_file", "_known", "lost")
 
     def __init__(self, candidates: list[int], file: str, *, any_port: bool) -> None:
         """
@@ -70,24 +70,32 @@ class Ports:
         self._candidates = candidates
         self._file = file
         self._any_port = any_port
+        # The one that clients know; whether another process has been found on it. Clients that
+        # connect there may have shown it the password.
+        self._known = candidates[0] if file and files.read_text(file) else 0
+        self.lost = False
 
     def choose(self) -> int:
         """Return the first that is free, else any port that was free just now."""
         for port in self._candidates:
             if _is_free(port) or not self._any_port:
                 return port
+            self.lost = self.lost or port == self._known
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
 
     def avoid(self, port: int) -> None:
         """Do not try this one again: it was taken between the choice and the bind."""
+        self.lost = self.lost or port == self._known
         if self._any_port:
             self._candidates = [other for other in self._candidates if other != port]
 
     def keep(self, port: int) -> None:
         """Use this one from now on, also after the next start."""
         self._candidates = [port]
+        self._known = port
+        self.lost = False
         if self._file:
             with contextlib.suppress(OSError):  # a full disk: the next start finds another port
                 if files.read_text(self._file) != f"{port}\n":

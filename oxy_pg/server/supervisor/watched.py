@@ -7,6 +7,7 @@ import os
 import selectors
 import time
 
+from oxy_pg.facts import ROLE
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
 from oxy_pg.server.supervisor.order import Started
@@ -120,6 +121,11 @@ class Watched:
         except (OSError, QueryError):
             return True  # it hangs, or has no connection left: that is not "unused"
         return rows[0][0] != "0"
+
+    def revoke_password(self) -> None:
+        """Leave the role without a password: it cannot connect over TCP. OSError, QueryError."""
+        with Connection(self.socket_dir, self.port, Deadline(5)) as connection:
+            connection.query(f"ALTER ROLE {ROLE} PASSWORD NULL")
 
     def _connect(self, timeout: float) -> Connection:
         return monitor(self.socket_dir, self.port, Deadline(timeout))
