@@ -21,6 +21,9 @@ else:
 # The directory that the package oxy_pg is in.
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+# The inode of the namespace that all others are in (PROC_PID_INIT_INO, linux/proc_ns.h).
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC
+
 _closed_in_children: set[int] = set()
 
 
@@ -169,3 +172,11 @@ def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devn
             setsigmask=(),
             setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
         )
+
+
+def sees_all() -> bool:
+    """Whether every process of this machine is visible, and not only those of a container."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
+    except OSError:
+        return sys.platform != "linux"

@@ -18,19 +18,23 @@ def listener(port: int) -> socket.socket:
     """A process that listens on the server's port while the server is down."""
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", port))
-    listening.listen()
+    try:
+        listening.bind(("127.0.0.1", port))
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
     return listening
 
 
 def parts(url: str) -> dict[str, str]:
-    return psycopg.conninfo.conninfo_to_dict(url)
+    return {name: str(value) for name, value in psycopg.conninfo.conninfo_to_dict(url).items()}
 
 
 def refused(url: str, port: str) -> bool:
     old = {**parts(url), "port": port}
     try:
-        psycopg.connect(**old).close()
+        psycopg.connect(psycopg.conninfo.make_conninfo(**old)).close()
     except psycopg.OperationalError as error:
         return "password authentication failed" in str(error)
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -91,7 +92,12 @@ def _state_dir(state: StateDir) -> Iterator[Check]:
     elif found.st_uid != os.geteuid():
         yield Check("state dir", WARN, f"{finding}: it belongs to another user", remedy)
     elif mode & 0o022:
-        yield Check("state dir", FAIL, f"{finding}: others may write there", f"chmod go-w {root}")
+        yield Check(
+            "state dir",
+            FAIL,
+            f"{finding}: others may write there",
+            f"chmod go-w {shlex.quote(root)}",
+        )
     else:
         yield Check("state dir", PASS, finding)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import psutil
 from oxy_pg import paths
 from oxy_pg.server.doctor.check import PASS, WARN, Check
 from oxy_pg.server.supervisor import lock
-from oxy_pg.system import files
+from oxy_pg.system import files, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,13 @@ def _left_over(state: StateDir) -> Iterator[Check]:
         yield Check("left over", PASS, "no segments, sockets or directories of servers that died")
 
 
+def _remedy(words: str, command: str) -> str:
+    """Return what to do: nothing where a server may be alive that we cannot see."""
+    if not process.sees_all():
+        return "Leave it unless it is yours: a server in another container may use it."
+    return f"{words} {command}".strip()
+
+
 def _abandoned_segments() -> Iterator[Check]:
     table = files.read_text("/proc/sysvipc/shm", limit=_MB)
     if not table:
@@ -55,7 +63,9 @@ def _abandoned_segments() -> Iterator[Check]:
             "left over",
             WARN,
             f"{len(found)} System V segments of servers that were killed: {' '.join(found)}",
-            f"They are small and do no harm. ipcrm {' '.join(f'-m {one}' for one in found)}",
+            _remedy(
+                "They are small and do no harm.", f"ipcrm {' '.join(f'-m {one}' for one in found)}"
+            ),
         )
 
 
@@ -78,7 +88,7 @@ def _abandoned_memory_files() -> Iterator[Check]:
             WARN,
             f"{size / 1e6:.1f} MB of shared memory of servers that were killed, in {len(found)} "
             f"files {_SHM}/PostgreSQL.*",
-            f"rm {' '.join(found)}",
+            _remedy("", f"rm {shlex.join(found)}"),
         )
 
 
@@ -119,7 +129,10 @@ def _abandoned_directories() -> Iterator[Check]:
                         "left over",
                         WARN,
                         f"the cluster in {path}, whose state directory {root or '?'} has gone",
-                        f"Move it to where it belongs, or remove it: rm -r {path}",
+                        _remedy(
+                            "Move it to where it belongs, or remove it:",
+                            f"rm -r {shlex.quote(path)}",
+                        ),
                     )
             elif name.startswith(paths.TEMPORARY_PREFIX) and not lock.is_held(paths.StateDir(path)):
                 yield Check(

@@ -289,6 +289,32 @@ def test_segments_that_were_left_are_shown(state_dir):
     assert any("warn" == check.verdict and f"-m {read}" in check.remedy for check in found)
 
 
+@pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux", reason="only root may make a PID namespace"
+)
+def test_nothing_is_removed_that_another_container_may_use(state_dir):
+    """
+    Where not every process is visible, no command is proposed that would end a server elsewhere.
+    """
+    path = Path(f"/dev/shm/PostgreSQL.{os.getpid()}")
+    path.write_bytes(b"\0" * 4096)
+    code = (
+        "from oxy_pg import paths\nfrom oxy_pg.server.doctor import examine as doctor\n"
+        "for one in doctor.examine(paths.StateDir(__import__('sys').argv[1])):\n"
+        "    if one.name == 'left over': print(one.finding, one.remedy)\n"
+    )
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+    try:
+        done = subprocess.run(
+            [*inside, str(state_dir)], capture_output=True, text=True, timeout=60, check=True
+        )
+    finally:
+        path.unlink()
+    assert "/dev/shm/PostgreSQL." in done.stdout
+    assert "another container" in done.stdout
+    assert "rm " not in done.stdout
+
+
 def _made_by_a_dead_process(libc):
     reader, writer = os.pipe()
     pid = os.fork()
