@@ -33,8 +33,8 @@ from oxy_pg.migrate.outcome import outcome
 from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
 from oxy_pg.migrate.report.values import Problem
 from oxy_pg.migrate.source import database
+from oxy_pg.migrate.source.catalog import read_schema
 from oxy_pg.migrate.source.readers import Readers
-from oxy_pg.migrate.source.schema import read_schema
 from oxy_pg.migrate.target import catalog, session
 from oxy_pg.report import BadValue, Progress
 from oxy_pg.system.deadline import Deadline
@@ -162,10 +162,11 @@ class _Run:
 
     def _diagnose_source(self, error: sqlite3.Error) -> None:
         database.check(self.lite, self.path)
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(
-            error, sqlite3.OperationalError
-        ):
-            raise database.damaged(self.path, str(error)) from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in {
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+        }:
+            raise database.unreadable(self.path, error) from error
 
     def run(self, *, compute: bool = True) -> MigrationReport:
         """

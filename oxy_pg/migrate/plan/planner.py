@@ -336,7 +336,10 @@ def _matched_columns(
         column = table.column(found.name)
         match = matches[column.name]
         if match is None:
-            if found.nulls == survey.rows:
+            if column.name == table.implicit_key:
+                reason = "the numbers of the rows; the target has no such column"
+                notes.skipped.append(Skipped("column", f"{table.name}.{column.name}", reason))
+            elif found.nulls == survey.rows:
                 reason = "the target has no such column, and there are no values in it"
                 notes.skipped.append(Skipped("column", f"{table.name}.{column.name}", reason))
             else:
