@@ -30,7 +30,8 @@ from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import outcome
-from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
+from oxy_pg.migrate.plan.bookkeeping import bookkeeping_warnings
+from oxy_pg.migrate.plan.planner import make_plan
 from oxy_pg.migrate.report.values import Problem
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.catalog import read_schema

@@ -7,24 +7,22 @@ Making a plan reads both sides and changes neither.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
+from oxy_pg.migrate.plan.bookkeeping import shape_of
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
-from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
-
-    import psycopg
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
@@ -33,26 +31,6 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
     from oxy_pg.migrate.target.set_aside import SetAside
-
-# The bookkeeping tables of migration tools, and the column that holds the version.
-BOOKKEEPING = {
-    "seaql_migrations": "version",
-    "alembic_version": "version_num",
-    "django_migrations": "name",
-    "schema_migrations": "version",
-    "ar_internal_metadata": "key",
-    "_prisma_migrations": "migration_name",
-    "_sqlx_migrations": "version",
-    "__diesel_schema_migrations": "version",
-    "refinery_schema_history": "version",
-    "flyway_schema_history": "version",
-    "knex_migrations": "name",
-    "knex_migrations_lock": "index",
-    "goose_db_version": "version_id",
-    "SequelizeMeta": "name",
-    "__EFMigrationsHistory": "MigrationId",
-    "migrations": "migration",
-}
 
 
 class _Notes:
@@ -83,7 +61,7 @@ def make_plan(
     """
     notes = _Notes()
     notes.skipped += source.skipped
-    chosen = _choose_tables(source, target, options, notes)
+    chosen = _choose_tables(readers.connection, source, target, options, notes)
     casts = _casts(source, options)
     found = _find_tables(chosen, target)
     names = _table_names(chosen, found, notes)
@@ -115,7 +93,11 @@ def make_plan(
 
 
 def _choose_tables(
-    source: SourceSchema, target: TargetSchema, options: Options, notes: _Notes
+    lite: sqlite3.Connection,
+    source: SourceSchema,
+    target: TargetSchema,
+    options: Options,
+    notes: _Notes,
 ) -> list[SourceTable]:
     every = [table.name for table in source.tables]
     for pattern in (*(options.tables or ()), *options.exclude):
@@ -126,13 +108,21 @@ def _choose_tables(
             )
     wanted = set(every if options.tables is None else _matches(every, options.tables))
     wanted -= set(_matches(every, options.exclude))
+    asked_for = {folded(name) for name in options.tables or ()}
     chosen = []
     for table in source.tables:
-        books = table.name in BOOKKEEPING and options.tables is None
+        books = folded(table.name) not in asked_for and shape_of(
+            table.name, (column.name for column in table.columns)
+        )
         if table.name not in wanted:
             notes.skipped.append(Skipped("table", table.name, "excluded by --tables or --exclude"))
         elif books and (target.table(table.name) or options.schema == "existing"):
-            reason = "a migration tool's own table; the target has its own"
+            rows = lite.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]
+            has = "has its own" if target.table(table.name) else "gets it from the tool"
+            reason = (
+                f"a migration tool's own table ({books.tool}); the target {has}, and "
+                f"{rows:,} {'row is' if rows == 1 else 'rows are'} not moved"
+            )
             notes.skipped.append(Skipped("table", table.name, reason))
         elif not [c for c in table.columns if not c.hidden]:
             notes.skipped.append(Skipped("table", table.name, "it has no columns"))
@@ -408,34 +398,3 @@ def _all_set_aside(tables: list[TablePlan]) -> tuple[SetAside, ...]:
 
 def _phase(aside: SetAside) -> int:
     return aside.phase
-
-
-def bookkeeping_warnings(
-    lite: sqlite3.Connection,
-    server: psycopg.Connection[Any],
-    source: SourceSchema,
-    target: TargetSchema,
-) -> list[str]:
-    """Compare the versions that the migration tools have recorded on both sides."""
-    warnings = []
-    for table in source.tables:
-        existing = target.table(table.name)
-        column = BOOKKEEPING.get(table.name)
-        if column is None or existing is None or existing.column(column) is None:
-            continue
-        names = {folded(c.name) for c in table.columns}
-        if folded(column) not in names:
-            continue
-        query = f"SELECT {ident(column)} FROM {ident(target.name, existing.name)}"
-        theirs = {str(row[0]) for row in server.execute(query)}
-        ours = {
-            str(row[0])
-            for row in lite.execute(f"SELECT {quoted(column)} FROM {quoted(table.name)}")
-        }
-        for missing, where in ((ours - theirs, "target"), (theirs - ours, "source")):
-            if missing:
-                listed = ", ".join(sorted(missing)[:5]) + (", …" if len(missing) > 5 else "")
-                warnings.append(
-                    f"{table.name}: the {where} lacks {len(missing)} versions: {listed}"
-                )
-    return warnings
