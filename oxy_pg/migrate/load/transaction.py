@@ -63,6 +63,7 @@ class Transaction:
         self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
         self.skipped: list[Skipped] = []
         self.sequences: tuple[SequenceReport, ...] = ()
+        self.warnings: list[str] = []
         self.verified = Verification(plan.options.verify, 0, 0, 0)
 
     def run(self) -> None:
@@ -82,7 +83,9 @@ class Transaction:
         self._load()
         self._post_data(aside)
         self.doing = "set the sequences of"
-        self.sequences = sequences.advance(self.server, self.plan)
+        advanced = sequences.advance(self.server, self.plan)
+        self.sequences = tuple(advanced.done)
+        self.warnings += advanced.warnings
         self._verify(before)
 
     def _execute(self, statement: str) -> None:

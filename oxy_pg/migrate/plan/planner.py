@@ -18,6 +18,7 @@ from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, Un
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
+from oxy_pg.migrate.target.spelling import literal
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def make_plan(
         for table, survey in zip(chosen, surveys, strict=True)
     ]
     _warn_of_casts(tables, casts, notes)
+    _warn_of_sequences(tables, target, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
@@ -166,6 +168,27 @@ def _warn_of_casts(
                     f"{table.source.name}.{column.source} stays {column.type}, as the target has "
                     f"it: the cast to {cast.type} applies to tables that are created"
                 )
+
+
+def _warn_of_sequences(tables: list[TablePlan], target: TargetSchema, notes: _Notes) -> None:
+    """Name the sequences of the target that are not advanced, because nobody can know how far."""
+    filled = [table for table in tables if table.existing is not None]
+    for table in filled:
+        for column in table.columns:
+            found = table.existing.column(column.target) if table.existing else None
+            for counter in found.counters if found else ():
+                if not counter.plain:
+                    notes.warnings.append(
+                        f"{table.target}.{column.target}: the sequence {counter.name} of its "
+                        f"default ({counter.default}) is not advanced, as the values are not its "
+                        f"numbers; set it: SELECT setval({literal(counter.name)}, …)"
+                    )
+    if filled and target.free_sequences:
+        names = sorted(target.free_sequences)
+        listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+        notes.warnings.append(
+            f"sequences that no column of the target counts with are not advanced: {listed}"
+        )
 
 
 def _find_tables(tables: list[SourceTable], target: TargetSchema) -> dict[str, TargetTable | None]:

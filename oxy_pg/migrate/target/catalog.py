@@ -13,6 +13,7 @@ from oxy_pg.connection import spoken
 from oxy_pg.errors import TargetUnreachable
 from oxy_pg.migrate import names
 from oxy_pg.migrate.convert.types import parse_type
+from oxy_pg.migrate.target.sequences import read_counters
 from oxy_pg.migrate.target.set_aside import read_set_aside
 from oxy_pg.migrate.target.spelling import ident
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.target.sequences import Counter, Counters
     from oxy_pg.migrate.target.set_aside import SetAside
 
 MOST_COLUMNS = 1600
@@ -36,7 +38,7 @@ class TargetColumn:
     not_null: bool
     has_default: bool
     generated: bool
-    sequence: str | None  # quoted name of the sequence behind serial or identity
+    counters: tuple[Counter, ...] = ()  # the sequences behind serial, identity or its default
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class TargetSchema:
     version: int
     tables: dict[str, TargetTable]
     names: frozenset[str]  # of every relation
+    free_sequences: frozenset[str] = frozenset()  # that count for no column, qualified and quoted
 
     def table(self, name: str) -> TargetTable | None:
         """Return the table of this name: the same one, else the same but for case."""
@@ -111,10 +114,15 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
         )
     )
     tables = {}
+    counters = read_counters(connection, schema)
     rows = connection.execute(_TABLES, [ident(schema)]).fetchall()
     for oid, name, owned, ordinary, readable in rows:
-        tables[name] = _table(connection, schema, (oid, name, owned, ordinary, readable))
-    return TargetSchema(schema, database, connection.info.server_version, tables, relations)
+        row = (oid, name, owned, ordinary, readable)
+        tables[name] = _table(connection, schema, row, counters)
+    version = connection.info.server_version
+    used = {c.name for t in tables.values() for column in t.columns for c in column.counters}
+    free = frozenset(counters.free.values()) - used
+    return TargetSchema(schema, database, version, tables, relations, free)
 
 
 def missing_right(
@@ -152,11 +160,6 @@ ORDER BY c.relname
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
        a.atthasdef OR a.attidentity <> '', a.attgenerated <> '',
-       (SELECT format('%%I.%%I', n.nspname, s.relname)
-        FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-        JOIN pg_namespace n ON n.oid = s.relnamespace
-        WHERE d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')
-          AND d.classid = 'pg_class'::regclass LIMIT 1),
        CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -183,7 +186,9 @@ WHERE k.conrelid = %s AND k.contype = 'f' AND k.convalidated ORDER BY k.conname
 """
 
 
-def _table(connection: psycopg.Connection[Any], schema: str, row: tuple[Any, ...]) -> TargetTable:
+def _table(
+    connection: psycopg.Connection[Any], schema: str, row: tuple[Any, ...], counters: Counters
+) -> TargetTable:
     oid, name, owned, ordinary, readable = row
     has_rows = False
     if readable:
@@ -191,7 +196,9 @@ def _table(connection: psycopg.Connection[Any], schema: str, row: tuple[Any, ...
         found = connection.execute(query).fetchone()
         has_rows = bool(found and found[0])
     columns = tuple(
-        TargetColumn(c[0], parse_type(c[6] or c[1]), c[2], c[3], c[4], c[5])
+        TargetColumn(
+            c[0], parse_type(c[5] or c[1]), c[2], c[3], c[4], counters.behind(oid, name, c[0])
+        )
         for c in connection.execute(_COLUMNS, [oid])
     )
     uniques = tuple(
