@@ -162,7 +162,7 @@ class Preflight:
     def _nulls(self, table: TablePlan) -> None:
         for column in table.columns:
             source = table.source.column(column.source)
-            if not column.not_null or not column.survey.nulls:
+            if not column.not_null or not column.survey.nulls or column.generated:
                 continue
             if table.source.rowid_alias == source.name:
                 continue

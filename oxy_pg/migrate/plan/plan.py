@@ -96,6 +96,11 @@ class TablePlan:
         """The columns that are written; the others PostgreSQL computes."""
         return tuple(column for column in self.columns if not column.generated)
 
+    @property
+    def computed_by_target(self) -> tuple[ColumnPlan, ...]:
+        """The columns that an existing table computes, in its own way."""
+        return tuple(c for c in self.columns if c.generated and self.existing is not None)
+
     def column(self, name: str) -> ColumnPlan | None:
         """Return the column that has this name in the source."""
         return next((c for c in self.columns if folded(c.source) == folded(name)), None)

@@ -368,6 +368,12 @@ def _matched_columns(
                 match.generated,
             )
         )  # fmt: skip
+    notes.warnings += [
+        f"{existing.name}.{column.target} is computed by PostgreSQL (GENERATED); the load counts "
+        "the values that differ from those of SQLite"
+        for column in planned
+        if column.generated
+    ]
     filled = {column.target for column in planned}
     for wanted in existing.columns:
         if wanted.name not in filled and not wanted.generated:
