@@ -78,6 +78,11 @@ class ColumnPlan:
     not_null: bool  # in the target
     generated: bool = False  # PostgreSQL computes it
 
+    @property
+    def group(self) -> str:
+        """The types that may refer to each other in a foreign key have the same."""
+        return self.type.kind.reference_group or self.type.kind.name
+
 
 @dataclass(frozen=True, slots=True)
 class TablePlan:

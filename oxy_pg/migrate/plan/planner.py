@@ -6,14 +6,16 @@ Making a plan reads both sides and changes neither.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
 from oxy_pg.migrate.plan.bookkeeping import shape_of
+from oxy_pg.migrate.plan.comparisons import Comparisons, casts_for_references
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
     from oxy_pg.migrate.target.set_aside import SetAside
+
+
+# A table, the types that its columns have in the target, and the casts that were asked for.
+Job: TypeAlias = "tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]"
 
 
 class _Notes:
@@ -67,17 +73,21 @@ def make_plan(
     found = _find_tables(chosen, target)
     names = _table_names(chosen, found, notes)
     existing = {t.name: _existing(t, found[t.name], target, options, notes) for t in chosen}
-    jobs = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
+    jobs: list[Job] = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
     surveys = survey_tables(readers, jobs)
     tables = [
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)
     ]
+    tables = _cast_for_references(readers, tables, jobs, notes)
     _warn_of_casts(tables, casts, notes)
     _warn_of_sequences(tables, target, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
-    planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
+    comparisons = Comparisons(readers.connection)
+    planned = ddl.write(
+        tables, target, notes.skipped, notes.warnings, options, comparisons, compute=compute
+    )
     return Plan(
         source=source.path,
         target=url,
@@ -168,6 +178,31 @@ def _warn_of_casts(
                     f"{table.source.name}.{column.source} stays {column.type}, as the target has "
                     f"it: the cast to {cast.type} applies to tables that are created"
                 )
+
+
+def _cast_for_references(
+    readers: Readers, tables: list[TablePlan], jobs: list[Job], notes: _Notes
+) -> list[TablePlan]:
+    """Give columns of texts that refer to whole numbers, or the reverse, the type of the other."""
+    fixed = {(table.name, column) for table, _, casts in jobs for column in casts}
+    # A column may refer to one that has got another type itself.
+    for _ in tables:
+        found = list(casts_for_references(readers.connection, tables, fixed))
+        if not found:
+            break
+        for name, column, cast, why in found:
+            if (name, column) in fixed:
+                continue
+            fixed.add((name, column))
+            notes.warnings.append(why)
+            place, (source, wanted, casts) = next(
+                (n, job) for n, job in enumerate(jobs) if job[0].name == name
+            )
+            jobs[place] = (source, wanted, {**casts, column: cast})
+            (survey,) = survey_tables(readers, [jobs[place]])
+            planned = _new_columns(source, survey, _Notes())
+            tables[place] = replace(tables[place], columns=planned)
+    return tables
 
 
 def _warn_of_sequences(tables: list[TablePlan], target: TargetSchema, notes: _Notes) -> None:

@@ -174,15 +174,24 @@ def _table(
         name=name,
         columns=columns,
         primary_key=tuple(column.name for column in key),
-        indexes=tuple(_indexes(connection, name, texts)),
-        foreign_keys=tuple(_foreign_keys(connection, name)),
-        checks=text.checks + tuple(c for column in text.columns.values() for c in column.checks),
+        indexes=tuple(_indexes(connection, name, texts, text)),
+        foreign_keys=tuple(_foreign_keys(connection, name, text)),
+        checks=text.checks,
         without_rowid=flags[0],
         strict=flags[1],
         autoincrement=text.autoincrement,
-        deferred=text.deferred,
         sequence=sequence,
+        primary_key_name=next((c.name for c in text.constraints if c.kind == "PRIMARY KEY"), None),
+        conflicts=tuple(_conflicts(text)),
     )
+
+
+def _conflicts(text: tokens.TableText) -> Iterator[str]:
+    for constraint in text.constraints:
+        # ABORT is what PostgreSQL does, too.
+        if constraint.conflict not in {None, "ABORT"}:
+            on = f" ({', '.join(constraint.columns)})" if constraint.columns else ""
+            yield f"{constraint.kind}{on} ON CONFLICT {constraint.conflict}"
 
 
 def _key_position(column: SourceColumn) -> int:
@@ -194,7 +203,7 @@ def _columns(
 ) -> Iterator[SourceColumn]:
     rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})")
     for _, name, declared, not_null, default, position, hidden in rows.fetchall():
-        written = text.columns.get(folded(name), tokens.ColumnText("BINARY", None, ()))
+        written = text.columns.get(folded(name), tokens.ColumnText("BINARY", None))
         yield SourceColumn(
             name=name,
             declared=declared or "",
@@ -209,7 +218,7 @@ def _columns(
 
 
 def _indexes(
-    connection: sqlite3.Connection, table: str, texts: dict[str, str]
+    connection: sqlite3.Connection, table: str, texts: dict[str, str], written: tokens.TableText
 ) -> Iterator[SourceIndex]:
     listed = connection.execute(f"PRAGMA main.index_list({quoted(table)})").fetchall()
     for _, name, unique, origin, partial in sorted(
@@ -221,28 +230,56 @@ def _indexes(
             if row[5]  # the others are included, but not part of the key
         ]
         text = texts.get(name, "")
+        columns = tuple(row[2] if row[1] >= 0 else None for row in terms)
+        constraint = _constraint(written, origin, columns)
         yield SourceIndex(
             name=name,
             unique=bool(unique),
             origin=origin,
-            columns=tuple(row[2] if row[1] >= 0 else None for row in terms),
+            columns=columns,
             terms=tuple(tokens.index_terms(text)),
             collations=tuple(str(row[4]).upper() for row in terms),
             descending=tuple(bool(row[3]) for row in terms),
             predicate=tokens.where_clause(text) if partial else None,
             sql=text or None,
+            constraint=constraint.name if constraint else None,
+            conflict=constraint.conflict if constraint else None,
         )
 
 
-def _foreign_keys(connection: sqlite3.Connection, table: str) -> Iterator[SourceForeignKey]:
+def _constraint(
+    written: tokens.TableText, origin: str, columns: tuple[str | None, ...]
+) -> tokens.Constraint | None:
+    """Find the constraint that made an index."""
+    kind = {"u": "UNIQUE", "pk": "PRIMARY KEY"}.get(origin)
+    names = [folded(column or "") for column in columns]
+    return next(
+        (
+            constraint
+            for constraint in written.constraints
+            if constraint.kind == kind and [folded(name) for name in constraint.columns] == names
+        ),
+        None,
+    )
+
+
+def _foreign_keys(
+    connection: sqlite3.Connection, table: str, written: tokens.TableText
+) -> Iterator[SourceForeignKey]:
     rows = connection.execute(f"PRAGMA main.foreign_key_list({quoted(table)})").fetchall()
-    for number in sorted({row[0] for row in rows}, reverse=True):
+    texts = [c for c in written.constraints if c.kind == "FOREIGN KEY"]
+    # The last one that was written is number 0.
+    numbers = sorted({row[0] for row in rows}, reverse=True)
+    for place, number in enumerate(numbers):
         parts = sorted((row for row in rows if row[0] == number), key=lambda row: int(row[1]))
         first = parts[0]
+        text = texts[place] if len(texts) == len(numbers) else None
         yield SourceForeignKey(
             columns=tuple(row[3] for row in parts),
             parent=first[2],
             parent_columns=tuple(row[4] for row in parts if row[4] is not None),
             on_update=first[5],
             on_delete=first[6],
+            name=text.name if text else None,
+            deferrable=text.deferrable if text else "",
         )

@@ -41,6 +41,8 @@ class SourceIndex:
     descending: tuple[bool, ...]
     predicate: str | None
     sql: str | None  # the CREATE INDEX statement; None for that of a constraint
+    constraint: str | None = None  # the name that was given to the constraint
+    conflict: str | None = None  # what follows ON CONFLICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class SourceForeignKey:
     parent_columns: tuple[str, ...]  # empty: the parent's primary key
     on_update: str
     on_delete: str
+    name: str | None = None
+    deferrable: str = ""  # as PostgreSQL spells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,12 @@ class SourceTable:
     without_rowid: bool
     strict: bool
     autoincrement: bool
-    deferred: bool
     sequence: int | None  # the last key in sqlite_sequence
     # The key of a virtual table's rows, which its definition does not mention.
     implicit_key: str | None = None
+    primary_key_name: str | None = None
+    # The constraints with an ON CONFLICT clause, as they were written.
+    conflicts: tuple[str, ...] = ()
 
     def column(self, name: str) -> SourceColumn:
         """Return the column of this name, as SQLite would find it."""

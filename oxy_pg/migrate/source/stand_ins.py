@@ -114,10 +114,8 @@ def _expressions(text: str) -> list[str]:
     if "CHECK" not in upper and "AS" not in upper:
         return []
     table = tokens.parse_table(text)
-    columns = table.columns.values()
-    checks = [*table.checks, *(check for column in columns for check in column.checks)]
-    return [column.generated for column in columns if column.generated] + [
-        condition for _, condition in checks
+    return [column.generated for column in table.columns.values() if column.generated] + [
+        condition for _, condition in table.checks
     ]
 
 

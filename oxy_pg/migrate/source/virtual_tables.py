@@ -110,6 +110,5 @@ def _plain_table(name: str, columns: list[tuple[str, str]], key: str) -> SourceT
         without_rowid=True,  # the key alone names a row
         strict=False,
         autoincrement=False,
-        deferred=False,
         sequence=None,
     )
