@@ -194,7 +194,11 @@ class _Run:
         self.transaction = transaction
         try:
             transaction.run()
-        except (pg.DataError, pg.IntegrityError) as error:
+        except psycopg.Error as error:
+            # A limit of PostgreSQL's (class 54) is about a value, too.
+            limit = (error.sqlstate or "").startswith("54")
+            if not (limit or isinstance(error, pg.DataError | pg.IntegrityError)):
+                raise
             if isinstance(error, pg.NumericValueOutOfRange) and _computes(plan):
                 # What overflows is infinite in SQLite, and an error in PostgreSQL.
                 return self.run(compute=False)

@@ -92,8 +92,7 @@ def _next(connection: psycopg.Connection[Any], name: str, numbers: list[int]) ->
     """Return the number that comes next; None where the sequence has not begun, and need not."""
     row = connection.execute(
         f"SELECT last_value, is_called, seqstart, seqincrement FROM {name}, pg_sequence "
-        "WHERE seqrelid = %s::regclass",
-        [name],
+        f"WHERE seqrelid = {literal(name)}::regclass"
     ).fetchone()
     if row is None:
         return None

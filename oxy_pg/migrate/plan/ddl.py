@@ -14,7 +14,7 @@ from oxy_pg.migrate.plan.conditions import translate_value
 from oxy_pg.migrate.plan.expressions import Uncertain, translate_default
 from oxy_pg.migrate.plan.indexes import write_indexes
 from oxy_pg.migrate.plan.keys import write_checks, write_keys
-from oxy_pg.migrate.plan.plan import ForeignKey, Statement
+from oxy_pg.migrate.plan.plan import ForeignKey, IndexKey, Statement
 from oxy_pg.migrate.plan.references import existing_foreign_keys, write_foreign_keys
 from oxy_pg.migrate.plan.writer import Writer, named
 from oxy_pg.migrate.source import tokens
@@ -36,6 +36,7 @@ class Written:
     pre_data: list[Statement]
     post_data: list[Statement]
     foreign_keys: list[ForeignKey]
+    index_keys: list[IndexKey]
 
 
 def write(
@@ -58,7 +59,7 @@ def write(
         _with_generated(table, writer) if table.action == "create" else table for table in tables
     ]
     new = [table for table in done if table.action == "create"]
-    written = Written(done, [], [], [])
+    written = Written(done, [], [], [], writer.index_keys)
     written.pre_data = [_create_table(table, writer) for table in new]
     for table in new:
         written.post_data.extend(write_indexes(table, writer))

@@ -46,6 +46,9 @@ def _index(table: TablePlan, index: SourceIndex, writer: Writer) -> Statement:
     name = writer.relation(index.name, "index")
     if index.unique:
         writer.note_unique(table, index)
+    columns = tuple(column for column in index.columns if column is not None)
+    if len(columns) == len(index.columns):
+        writer.note_key(table, columns, f"the index {index.name}", index)
     unique = "UNIQUE " if index.unique else ""
     _note_collation(table, index, writer)
     on = f"{writer.table_name(table)} ({', '.join(terms)})"

@@ -63,6 +63,7 @@ def _key(table: TablePlan, key: Key, writer: Writer) -> Statement | None:
     label = "the primary key" if is_primary else "a UNIQUE constraint"
     unique = UniqueKey(label, key.columns, (False,) * len(key.columns))
     writer.uniques[table.source.name].append(unique)
+    writer.note_key(table, key.columns, label)
     called = writer.constraint(table, key.name, is_key=True) if key.name else ""
     sql = f"ALTER TABLE {writer.table_name(table)} ADD {called}{key.what} ({spelled})"
     waits = after(table) if key.name else after_names(table, writer)
@@ -80,6 +81,7 @@ def _folding(table: TablePlan, index: SourceIndex, writer: Writer) -> Statement 
         writer.skip("unique", table.source.name, str(reason))
         return None
     writer.note_unique(table, index)
+    writer.note_key(table, tuple(c or "" for c in index.columns), "a UNIQUE constraint")
     # The name of a primary key is that of the constraint.
     name = index.constraint if index.origin == "u" else None
     called = f"{ident(writer.relation(name, 'constraint'))} " if name else ""

@@ -67,6 +67,24 @@ class UniqueKey:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexKey:
+    """
+    The columns of an index that the target has or will have, by their names in the source.
+
+    ``label`` names it in a message, ``predicate`` says in SQLite's SQL to which
+    rows it applies. An ``optional`` one is left out where a row is too long for it.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    name: str
+    label: str
+    predicate: str | None = None
+    optional: bool = False
+    source_sql: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """What happens to one column."""
 
@@ -131,6 +149,7 @@ class Plan:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     options: Options
+    index_keys: tuple[IndexKey, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -16,7 +16,7 @@ from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
 from oxy_pg.migrate.plan.bookkeeping import shape_of
 from oxy_pg.migrate.plan.comparisons import Comparisons, casts_for_references
-from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
+from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, IndexKey, Plan, TablePlan, UniqueKey
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
@@ -101,6 +101,7 @@ def make_plan(
         skipped=tuple(notes.skipped),
         warnings=tuple(notes.warnings),
         options=options,
+        index_keys=(*planned.index_keys, *_existing_index_keys(tables)),
     )
 
 
@@ -335,6 +336,17 @@ def _existing_uniques(
             predicate = unique.predicate and _for_sqlite(unique.predicate)
             label = f"the unique index {unique.name}"
             yield UniqueKey(label, names, (False,) * len(names), predicate)
+
+
+def _existing_index_keys(tables: list[TablePlan]) -> Iterator[IndexKey]:
+    for table in tables:
+        sources = {column.target: column.source for column in table.columns}
+        for index in table.existing.indexes if table.existing else ():
+            if set(index.columns) <= sources.keys():
+                predicate = index.predicate and _for_sqlite(index.predicate)
+                columns = tuple(sources[column] for column in index.columns)
+                label = f"the index {index.name}"
+                yield IndexKey(table.source.name, columns, index.name, label, predicate)
 
 
 def _for_sqlite(predicate: str) -> str:

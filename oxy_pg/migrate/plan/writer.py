@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan.conditions import Named
-from oxy_pg.migrate.plan.plan import UniqueKey
+from oxy_pg.migrate.plan.plan import IndexKey, UniqueKey
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
 
@@ -40,6 +40,7 @@ class Writer:
             name: table.target for table in tables for name in _given_names(table) if name
         }
         self.uniques: dict[str, list[UniqueKey]] = defaultdict(list)
+        self.index_keys: list[IndexKey] = []
         self._constraints: dict[str, set[str]] = defaultdict(set)
         # The columns that foreign keys refer to, by the parent's name.
         self.referred: set[tuple[str, frozenset[str]]] = {
@@ -100,6 +101,26 @@ class Writer:
             folds = tuple(collation == "NOCASE" for collation in index.collations)
             key = UniqueKey(name, columns, folds, index.predicate)
             self.uniques[table.source.name].append(key)
+
+    def note_key(
+        self,
+        table: TablePlan,
+        columns: tuple[str, ...],
+        label: str,
+        index: SourceIndex | None = None,
+    ) -> None:
+        """Note the columns of a key; ``index`` is the one of the source that has its name."""
+        self.index_keys.append(
+            IndexKey(
+                table.source.name,
+                columns,
+                index.name if index else label,
+                label,
+                index.predicate if index else None,
+                optional=index is not None and not index.unique,
+                source_sql=index.sql if index else None,
+            )
+        )
 
 
 def _given_names(table: TablePlan) -> list[str | None]:

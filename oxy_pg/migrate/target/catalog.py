@@ -42,6 +42,15 @@ class TargetColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetIndex:
+    """A B-tree index of columns."""
+
+    name: str
+    columns: tuple[str, ...]
+    predicate: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetUnique:
     """A unique index, to be checked before the write."""
 
@@ -74,6 +83,7 @@ class TargetTable:
     uniques: tuple[TargetUnique, ...]
     foreign_keys: tuple[TargetForeignKey, ...]
     set_aside: tuple[SetAside, ...]
+    indexes: tuple[TargetIndex, ...] = ()  # the unique ones, too
 
     def column(self, name: str) -> TargetColumn | None:
         """Return the column of this name: the same one, else the same but for case."""
@@ -165,14 +175,15 @@ FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 
-_UNIQUES = """
+_INDEXES = """
 SELECT c.relname, i.indkey::int2[], pg_get_expr(i.indpred, i.indrelid),
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
        ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, o)
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
-             WHERE k.o <= i.indnkeyatts ORDER BY k.o)::text[]
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = %s AND i.indisunique AND i.indislive
+             WHERE k.o <= i.indnkeyatts ORDER BY k.o)::text[],
+       i.indisunique, m.amname = 'btree'
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+WHERE i.indrelid = %s AND i.indislive
 """
 
 _FOREIGN_KEYS = """
@@ -201,14 +212,12 @@ def _table(
         )
         for c in connection.execute(_COLUMNS, [oid])
     )
-    uniques = tuple(
-        TargetUnique(u[0], tuple(u[4]), u[2], not u[3])
-        for u in connection.execute(_UNIQUES, [oid])
-        if 0 not in u[1]
-    )
+    listed = [row for row in connection.execute(_INDEXES, [oid]) if 0 not in row[1]]
+    uniques = tuple(TargetUnique(u[0], tuple(u[4]), u[2], not u[3]) for u in listed if u[5])
+    indexes = tuple(TargetIndex(i[0], tuple(i[4]), i[2]) for i in listed if i[6])
     keys = tuple(
         TargetForeignKey(k[0], name, tuple(k[2]), k[1], tuple(k[3]))
         for k in connection.execute(_FOREIGN_KEYS, [oid])
     )
     aside = read_set_aside(connection, oid) if owned and ordinary else ()
-    return TargetTable(name, columns, has_rows, owned, ordinary, uniques, keys, aside)
+    return TargetTable(name, columns, has_rows, owned, ordinary, uniques, keys, aside, indexes)
