@@ -18,6 +18,7 @@ from psycopg import errors as pg
 
 from oxy_pg.errors import (
     BadValues,
+    ConfigurationError,
     MigrationError,
     OxyPgError,
     TargetNotEmpty,
@@ -25,6 +26,7 @@ from oxy_pg.errors import (
 )
 from oxy_pg.migrate import preparation
 from oxy_pg.migrate.check.preflight import Preflight
+from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
@@ -214,12 +216,25 @@ class _Run:
         with session.transaction(self.server):
             target = catalog.read_target(self.server)
             self.schema = target.name
+            self._refuse_unknown_types()
             warnings = bookkeeping_warnings(self.lite, self.server, schema, target)
         if not schema.tables:
             warnings.append("the source has no tables")
         shown = mask(self.url)
         plan = make_plan(self.readers, schema, target, shown, self.options, compute=compute)
         return replace(plan, warnings=(*plan.warnings, *warnings))
+
+    def _refuse_unknown_types(self) -> None:
+        casts = {
+            parse_cast(cast).type.sql: f"{column}={cast}"
+            for column, cast in (self.options.casts or {}).items()
+        }
+        unknown = catalog.unknown_type(self.server, casts)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"The cast {casts[unknown]} names a type that the target does not have: {unknown}. "
+                "Correct it, or create the type (CREATE TYPE, CREATE EXTENSION) first."
+            )
 
     def _checked(self, plan: Plan, *, thorough: bool) -> Preflight:
         preflight = Preflight(self.readers, self.server, plan)

@@ -6,8 +6,11 @@ Manual: chapter 53, System Catalogs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from oxy_pg.connection import spoken
 from oxy_pg.errors import TargetUnreachable
@@ -18,9 +21,7 @@ from oxy_pg.migrate.target.set_aside import read_set_aside
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import psycopg
+    from collections.abc import Iterable, Sequence
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.target.sequences import Counter, Counters
@@ -108,8 +109,20 @@ class TargetSchema:
 
 def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
     """Read the schema that comes first in the search path. Raises TargetUnreachable without one."""
-    row = connection.execute("SELECT current_schema(), current_database()").fetchone()
-    schema, database = row or (None, "")
+    row = connection.execute(
+        "SELECT current_schema(), current_database(), current_setting('search_path')"
+    ).fetchone()
+    schema, database, path = row or (None, "", "")
+    wanted = _first(path)
+    if wanted is not None and wanted != schema:
+        raise TargetUnreachable(
+            database,
+            f"the schema {wanted}, which comes first in the search path ({path}), does not exist "
+            "or may not be used.",
+            f"Create it: CREATE SCHEMA {ident(wanted)} AUTHORIZATION "
+            f"{spoken(connection.info.user)}; or correct the schema in the URL (?schema=… or "
+            "?options=-csearch_path%3D…) or in ALTER ROLE … SET search_path.",
+        )
     if schema is None:
         raise TargetUnreachable(
             database,
@@ -133,6 +146,30 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
     used = {c.name for t in tables.values() for column in t.columns for c in column.counters}
     free = frozenset(counters.free.values()) - used
     return TargetSchema(schema, database, version, tables, relations, free)
+
+
+def _first(path: str) -> str | None:
+    """Return the schema that a search path names first; None where that is the role's own."""
+    names = re.findall(r'"((?:[^"]|"")*)"|([^",\s]+)', path)
+    for quoted_, plain in names:
+        name = str(quoted_).replace('""', '"') or str(plain).lower()
+        return None if name in {"$user", "public"} else name
+    return None
+
+
+def unknown_type(connection: psycopg.Connection[Any], names: Iterable[str]) -> str | None:
+    """Return the first of these types that the server does not have; or None."""
+    for name in names:
+        try:
+            with connection.transaction():
+                row = connection.execute("SELECT to_regtype(%s)", [name]).fetchone()
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.OperationalError):
+                raise
+            return name  # not even the name of one
+        if row is None or row[0] is None:
+            return name
+    return None
 
 
 def missing_right(
