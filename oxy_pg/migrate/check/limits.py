@@ -8,6 +8,7 @@ and PostgreSQL, in a temporary table that is rolled back, which of them are.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -193,7 +194,9 @@ class Limits:
                 if isinstance(error, psycopg.OperationalError):
                     raise
                 return ""
-            return error.diag.message_primary or str(error)
+            # Not the name of an index that nobody else sees.
+            said = error.diag.message_primary or str(error)
+            return re.sub(r" for index \".*\"$", "", said)
         return ""
 
 
