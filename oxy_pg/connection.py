@@ -243,6 +243,10 @@ _REMEDIES = (
             "pg_hba.conf, or to the allowed addresses of a managed server."
         ),
     ),
+    (
+        "invalid value for parameter|invalid command-line argument|unrecognized configuration",
+        "Correct ?options=… in {url}: -c%20name%3Dvalue for each setting, such as search_path.",
+    ),
     ("resolve|Name or service", "Check the host's name in {url}."),
     (
         "too many|connection slots",

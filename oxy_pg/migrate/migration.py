@@ -18,6 +18,7 @@ from psycopg import errors as pg
 
 from oxy_pg.errors import (
     BadValues,
+    ConfigurationError,
     MigrationError,
     OxyPgError,
     TargetNotEmpty,
@@ -25,16 +26,18 @@ from oxy_pg.errors import (
 )
 from oxy_pg.migrate import preparation
 from oxy_pg.migrate.check.preflight import Preflight
+from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import outcome
-from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
+from oxy_pg.migrate.plan.bookkeeping import bookkeeping_warnings
+from oxy_pg.migrate.plan.planner import make_plan
 from oxy_pg.migrate.report.values import Problem
 from oxy_pg.migrate.source import database
+from oxy_pg.migrate.source.catalog import read_schema
 from oxy_pg.migrate.source.readers import Readers
-from oxy_pg.migrate.source.schema import read_schema
 from oxy_pg.migrate.target import catalog, session
 from oxy_pg.report import BadValue, Progress
 from oxy_pg.system.deadline import Deadline
@@ -162,10 +165,11 @@ class _Run:
 
     def _diagnose_source(self, error: sqlite3.Error) -> None:
         database.check(self.lite, self.path)
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(
-            error, sqlite3.OperationalError
-        ):
-            raise database.damaged(self.path, str(error)) from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in {
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+        }:
+            raise database.unreadable(self.path, error) from error
 
     def run(self, *, compute: bool = True) -> MigrationReport:
         """
@@ -192,7 +196,11 @@ class _Run:
         self.transaction = transaction
         try:
             transaction.run()
-        except (pg.DataError, pg.IntegrityError) as error:
+        except psycopg.Error as error:
+            # A limit of PostgreSQL's (class 54) is about a value, too.
+            limit = (error.sqlstate or "").startswith("54")
+            if not (limit or isinstance(error, pg.DataError | pg.IntegrityError)):
+                raise
             if isinstance(error, pg.NumericValueOutOfRange) and _computes(plan):
                 # What overflows is infinite in SQLite, and an error in PostgreSQL.
                 return self.run(compute=False)
@@ -208,12 +216,25 @@ class _Run:
         with session.transaction(self.server):
             target = catalog.read_target(self.server)
             self.schema = target.name
+            self._refuse_unknown_types()
             warnings = bookkeeping_warnings(self.lite, self.server, schema, target)
         if not schema.tables:
             warnings.append("the source has no tables")
         shown = mask(self.url)
         plan = make_plan(self.readers, schema, target, shown, self.options, compute=compute)
         return replace(plan, warnings=(*plan.warnings, *warnings))
+
+    def _refuse_unknown_types(self) -> None:
+        casts = {
+            parse_cast(cast).type.sql: f"{column}={cast}"
+            for column, cast in (self.options.casts or {}).items()
+        }
+        unknown = catalog.unknown_type(self.server, casts)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"The cast {casts[unknown]} names a type that the target does not have: {unknown}. "
+                "Correct it, or create the type (CREATE TYPE, CREATE EXTENSION) first."
+            )
 
     def _checked(self, plan: Plan, *, thorough: bool) -> Preflight:
         preflight = Preflight(self.readers, self.server, plan)

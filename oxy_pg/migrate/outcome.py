@@ -31,7 +31,7 @@ def outcome(
         changes=tuple(_changes(plan, preflight, transaction)),
         skipped=(*plan.skipped, *(transaction.skipped if transaction else ())),
         sequences=transaction.sequences if transaction else (),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *(transaction.warnings if transaction else ())),
         verification=transaction.verified if transaction else nothing,
         problems=tuple(problems),
         statements=tuple(s.sql for s in (*plan.pre_data, *plan.post_data)),

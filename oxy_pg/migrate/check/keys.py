@@ -73,6 +73,32 @@ class Keys:
         same = " AND ".join(f"s.k{part} = {term}" for part, term in zip(parts, own, strict=True))
         return f"{present} AND NOT EXISTS (SELECT 1 FROM temp.{name} AS s WHERE {same})"
 
+    def pairs(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
+        """
+        Return the query for the identities of the rows referred to, and of those that refer.
+
+        The converted keys of the parent are kept in a temporary table.
+        """
+        name = f"oxy_keys_{next(NUMBERS)}"
+        parts = range(len(key.columns))
+        names = [f"k{part}" for part in parts]
+        rows = [f"p{number}" for number in range(len(parent.source.identity))]
+        found = [self._term(parent, column, "p") for column in key.parent_columns]
+        found += [f"p.{part}" for part in parent.source.identity]
+        self._source.execute(f"CREATE TEMP TABLE {name} ({', '.join(names + rows)})")
+        self._source.execute(
+            f"INSERT INTO temp.{name} SELECT {', '.join(found)} "
+            f"FROM {quoted(parent.source.name)} AS p"
+        )
+        self._source.execute(f"CREATE INDEX temp.{name}_k ON {name} ({', '.join(names)})")
+        own = [self._term(table, column, "t") for column in key.columns]
+        same = " AND ".join(f"s.k{part} = {term}" for part, term in zip(parts, own, strict=True))
+        wanted = [f"s.{row}" for row in rows] + [f"t.{part}" for part in table.source.identity]
+        return (
+            f"SELECT {', '.join(wanted)} FROM {quoted(table.source.name)} AS t "
+            f"CROSS JOIN temp.{name} AS s ON {same}"
+        )
+
     def repeated(self, table: TablePlan, unique: UniqueKey, there: str) -> str:
         """
         Return the query for the rows whose key an earlier row has: identity, then the values.

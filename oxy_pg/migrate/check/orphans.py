@@ -6,12 +6,15 @@ SQLite enforces foreign keys only when asked to, so most old databases have some
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from oxy_pg.migrate.check.descendants import Reference, skip_descendants
 from oxy_pg.migrate.check.keys import Keys, comparable, is_plain
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import row_name
 from oxy_pg.migrate.source.readers import Question
+from oxy_pg.migrate.source.stand_ins import is_unknown_collation
 from oxy_pg.report import Orphans
 
 if TYPE_CHECKING:
@@ -46,24 +49,25 @@ class OrphanSearch:
             filled = tuple(key for key in self.plan.foreign_keys if self._is_filled(key))
             if not self._any_orphan(filled):
                 return
-        again = True
-        while again:
-            again = False
-            for key in self.plan.foreign_keys:
-                table, parent = self.plan.table(key.table), self.plan.table(key.parent)
-                if table is None or parent is None:
-                    continue
-                if parent.existing is not None and self.plan.options.if_not_empty == "append":
-                    continue  # the parent may be in the target already; PostgreSQL checks it
-                if self._alike(table, parent, key):
-                    query = self._orphan_query(table, parent, key)
-                elif exact and comparable(table, parent, key):
-                    query = self._exact_orphan_query(table, parent, key)
-                else:
-                    continue
-                again |= self._orphans_of(table, key, query, policy)
-            if policy != "skip":
-                break
+        references = []
+        for key in self.plan.foreign_keys:
+            table, parent = self.plan.table(key.table), self.plan.table(key.parent)
+            if table is None or parent is None:
+                continue
+            if parent.existing is not None and self.plan.options.if_not_empty == "append":
+                continue  # the parent may be in the target already; PostgreSQL checks it
+            if self._alike(table, parent, key):
+                query = self._orphan_query(table, parent, key)
+                pairs = partial(self._pairs, table, parent, key)
+            elif exact and comparable(table, parent, key):
+                query = self._exact_orphan_query(table, parent, key)
+                pairs = partial(self._keys.pairs, table, parent, key)
+            else:
+                continue
+            references.append(Reference(table, parent, pairs))
+            self._orphans_of(table, key, query, policy)
+        if policy == "skip":
+            skip_descendants(self._source, self._rows, references)
 
     def _is_filled(self, key: ForeignKey) -> bool:
         table = self.plan.table(key.table)
@@ -88,28 +92,32 @@ class OrphanSearch:
                 return False
         return True
 
-    def _orphans_of(self, table: TablePlan, key: ForeignKey, query: str, policy: str) -> bool:
+    def _orphans_of(self, table: TablePlan, key: ForeignKey, query: str, policy: str) -> None:
         nullable = [c for c in key.columns if not _not_null(table, c)]
         if policy == "skip":
-            return self._rows.skip_all(table, query) > 0
-        if policy == "null" and nullable:
+            self._rows.skip_all(table, query)
+        elif policy == "null" and nullable:
             self._rows.empty_all(table, nullable, query, "emptied: it referred to no row")
-            return False
-        self._list(table, key, self._source.cursor().execute(query))
-        return False
+        else:
+            self._list(table, key, self._source.cursor().execute(query))
 
     def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
         identity = ", ".join(f"t.{part}" for part in table.source.identity)
         present = " AND ".join(f"t.{quoted(column)} NOTNULL" for column in key.columns)
-        same = " AND ".join(
-            f"p.{quoted(other)} = t.{quoted(own)}{_binary(parent, other)}"
-            for own, other in zip(key.columns, key.parent_columns, strict=True)
-        )
-        there = f"SELECT 1 FROM {quoted(parent.source.name)} AS p WHERE {same}"
+        there = f"SELECT 1 FROM {quoted(parent.source.name)} AS p WHERE {_same(parent, key)}"
         there += f" AND {self._rows.moving(parent, 'p')}"
         return (
             f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
             f"WHERE {present} AND NOT EXISTS ({there}) AND {self._rows.moving(table, 't')}"
+        )
+
+    def _pairs(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
+        """Return the query for the identities of the rows referred to, and of those that refer."""
+        terms = [f"p.{part}" for part in parent.source.identity]
+        terms += [f"t.{part}" for part in table.source.identity]
+        return (
+            f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t "
+            f"CROSS JOIN {quoted(parent.source.name)} AS p ON {_same(parent, key)}"
         )
 
     def _exact_orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
@@ -136,9 +144,18 @@ class OrphanSearch:
             )
 
 
-def _binary(parent: TablePlan, column: str) -> str:
-    collation = parent.source.column(column).collation
-    return "" if collation == "BINARY" else " COLLATE BINARY"
+def _same(parent: TablePlan, key: ForeignKey) -> str:
+    """Return the condition that PostgreSQL will find ``parent AS p`` for a row of ``t``."""
+    terms = []
+    for own, other in zip(key.columns, key.parent_columns, strict=True):
+        term = f"p.{quoted(other)} = t.{quoted(own)}"
+        collation = parent.source.column(other).collation
+        if collation != "BINARY":
+            # The key's index has its collation, and can be used if SQLite knows that.
+            terms += [term] * (not is_unknown_collation(collation)) + [f"{term} COLLATE BINARY"]
+        else:
+            terms.append(term)
+    return " AND ".join(terms)
 
 
 def _not_null(table: TablePlan, column: str) -> bool:

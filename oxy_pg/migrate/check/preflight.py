@@ -11,8 +11,11 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from oxy_pg.errors import BadValues, OrphanRows
 from oxy_pg.migrate.check.keys import Keys, is_plain
+from oxy_pg.migrate.check.limits import Limits
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.names import quoted
@@ -22,8 +25,6 @@ from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import psycopg
 
     from oxy_pg.migrate.convert.unfit import Value
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan, UniqueKey
@@ -73,6 +74,8 @@ class Preflight:
             self._nulls(table)
             self._duplicates(replace(table, columns=columns), exact=thorough)
         self.plan = replace(self.plan, tables=tuple(tables))
+        limits = Limits(self._readers, self._target, self.rows, self._too_large)
+        self.plan = limits.run(self.plan)
         search = OrphanSearch(self._readers, self.plan, self.rows, self._keys)
         search.run(exact=thorough)
         self.orphans = search.found
@@ -131,12 +134,22 @@ class Preflight:
     ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
         if not batch or self._target.info.server_version < 160000:
             return
-        with session.transaction(self._target):
-            rows = self._target.execute(
-                "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
-                "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
-                [[text for *_, text in batch], column.type.sql],
-            ).fetchall()
+        try:
+            with session.transaction(self._target):
+                rows = self._target.execute(
+                    "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
+                    "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
+                    [[text for *_, text in batch], column.type.sql],
+                ).fetchall()
+        except psycopg.Error as error:
+            # A limit of PostgreSQL's (class 54), such as JSON that is nested too deeply.
+            if not (error.sqlstate or "").startswith("54"):
+                raise
+            if len(batch) > 1:
+                for one in batch:
+                    yield from self._refused([one], column)
+                return
+            rows = [(1, error.diag.message_primary or str(error))]
         for number, message in rows:
             where, key, value, _ = batch[number - 1]
             name = self._table_of(column)
@@ -154,6 +167,18 @@ class Preflight:
         elif policy == "error" or column.not_null:
             self._add(bad)
 
+    def _too_large(
+        self, table: TablePlan, columns: tuple[str, ...], key: tuple[Any, ...], bad: BadValue
+    ) -> None:
+        policy = self.plan.options.on_bad_value
+        planned = [table.column(name) for name in columns]
+        if policy == "skip":
+            self.rows.skip(table, key)
+        elif policy == "null" and len(planned) == 1 and planned[0] and not planned[0].not_null:
+            self.rows.empty_one(table, planned[0].source, key, "emptied: it did not fit")
+        else:
+            self._add(bad)
+
     def _add(self, bad: BadValue) -> None:
         self.bad_total += 1
         if len(self.bad) < _KEPT:
@@ -162,7 +187,7 @@ class Preflight:
     def _nulls(self, table: TablePlan) -> None:
         for column in table.columns:
             source = table.source.column(column.source)
-            if not column.not_null or not column.survey.nulls:
+            if not column.not_null or not column.survey.nulls or column.generated:
                 continue
             if table.source.rowid_alias == source.name:
                 continue

@@ -34,6 +34,7 @@ class RowSets:
         self.skipped: dict[str, str] = {}
         self.nulled: dict[tuple[str, str], list[str]] = {}
         self.emptied: Counter[tuple[str, str, str]] = Counter()
+        self._single: dict[tuple[str, str], str] = {}
 
     def temporary(self, table: TablePlan) -> str:
         """Make an empty table for the identities of rows; return its name."""
@@ -95,6 +96,14 @@ class RowSets:
         if count:
             self.nulled.setdefault((table.source.name, column), []).append(names)
             self.emptied[table.source.name, column, why] += count
+
+    def empty_one(self, table: TablePlan, column: str, key: tuple[Any, ...], why: str) -> None:
+        """Let a column be NULL in one row."""
+        if (table.source.name, column) not in self._single:
+            names = self._single[table.source.name, column] = self.temporary(table)
+            self.nulled.setdefault((table.source.name, column), []).append(names)
+        self.keep(self._single[table.source.name, column], key)
+        self.emptied[table.source.name, column, why] += 1
 
     def empty_all(self, table: TablePlan, columns: list[str], query: str, why: str) -> None:
         """Let columns be NULL in the rows whose identities a query returns."""

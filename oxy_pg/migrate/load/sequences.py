@@ -1,73 +1,119 @@
 """
-Sequences, which continue where SQLite's keys ended.
+Sequences, which continue where the keys ended.
 
-They are found through the catalogs, not by their names, and set with ALTER
+They are found through the catalogs (target/sequences.py), and set with ALTER
 SEQUENCE … RESTART, which a rollback undoes; it does not undo setval().
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from psycopg import errors as pg
+
 from oxy_pg.migrate.report.values import SequenceReport
-from oxy_pg.migrate.target.spelling import ident
+from oxy_pg.migrate.target.spelling import ident, literal
 
 if TYPE_CHECKING:
     import psycopg
 
-    from oxy_pg.migrate.plan.plan import Plan, TablePlan
+    from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan
 
 
-def advance(connection: psycopg.Connection[Any], plan: Plan) -> tuple[SequenceReport, ...]:
-    """Set every sequence of a filled column to its next number; return them."""
-    done = []
+@dataclass(slots=True)
+class Advanced:
+    """The sequences that were set, and what could not be done, in words."""
+
+    done: list[SequenceReport] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def advance(connection: psycopg.Connection[Any], plan: Plan) -> Advanced:
+    """Set every sequence with which a filled column counts to its next number."""
+    advanced = Advanced()
+    columns: dict[str, list[tuple[TablePlan, ColumnPlan]]] = defaultdict(list)
     for table in plan.tables:
-        for column, name in _sequences(connection, plan, table):
-            number = _next(connection, plan, table, column, name)
+        for column in table.columns:
+            for name in _sequences(connection, plan, table, column):
+                columns[name].append((table, column))
+    for name, users in columns.items():
+        numbers = [n for table, column in users for n in _numbers(connection, plan, table, column)]
+        if numbers:
+            _advance(connection, name, numbers, advanced)
+    return advanced
+
+
+def _sequences(
+    connection: psycopg.Connection[Any], plan: Plan, table: TablePlan, column: ColumnPlan
+) -> list[str]:
+    if table.existing is not None:
+        found = table.existing.column(column.target)
+        return [c.name for c in found.counters if c.plain] if found else []
+    if table.source.rowid_alias != column.source:
+        return []
+    row = connection.execute(
+        "SELECT pg_get_serial_sequence(%s, %s)", [ident(plan.schema, table.target), column.target]
+    ).fetchone()
+    return [str(row[0])] if row and row[0] else []
+
+
+def _numbers(
+    connection: psycopg.Connection[Any], plan: Plan, table: TablePlan, column: ColumnPlan
+) -> list[int]:
+    """Return the least and the greatest number of a column, and the last one that SQLite gave."""
+    name = ident(column.target)
+    query = f"SELECT min({name}), max({name}) FROM {ident(plan.schema, table.target)}"
+    row = connection.execute(query).fetchone() or ()
+    found = [int(number) for number in row if number is not None]
+    if table.source.rowid_alias == column.source and table.source.sequence is not None:
+        found.append(table.source.sequence)
+    return found
+
+
+def _advance(
+    connection: psycopg.Connection[Any], name: str, numbers: list[int], advanced: Advanced
+) -> None:
+    try:
+        with connection.transaction():
+            number = _next(connection, name, numbers)
             if number is not None:
                 restart(connection, name, number)
-                done.append(SequenceReport(name.replace('"', ""), number))
-    return tuple(done)
+                advanced.done.append(SequenceReport(name.replace('"', ""), number))
+    except pg.InsufficientPrivilege as error:
+        advanced.warnings.append(
+            f"the sequence {name} is not advanced ({error.diag.message_primary}); as its owner: "
+            f"SELECT setval({literal(name)}, {max(numbers)});"
+        )
+
+
+def _next(connection: psycopg.Connection[Any], name: str, numbers: list[int]) -> int | None:
+    """Return the number that comes next; None where the sequence has not begun, and need not."""
+    row = connection.execute(
+        f"SELECT last_value, is_called, seqstart, seqincrement FROM {name}, pg_sequence "
+        f"WHERE seqrelid = {literal(name)}::regclass"
+    ).fetchone()
+    if row is None:
+        return None
+    last, is_called, start, step = row
+    comes = last + step if is_called else last
+    # Applications take "step" numbers at a time (Hibernate), or one of them on each of several
+    # servers: all numbers that exist are passed by a whole step, and the rhythm is kept.
+    edge = (max(numbers) if step > 0 else min(numbers)) + step
+    wanted = start + -(-(edge - start) // step) * step
+    ahead = wanted > comes if step > 0 else wanted < comes
+    return wanted if ahead else comes if is_called else None
 
 
 def restart(connection: psycopg.Connection[Any], name: str, number: int) -> None:
     """Let a sequence continue with this number."""
     row = connection.execute(
-        "SELECT seqmax FROM pg_sequence WHERE seqrelid = %s::regclass", [name]
+        "SELECT seqmin, seqmax FROM pg_sequence WHERE seqrelid = %s::regclass", [name]
     ).fetchone()
-    last = int(row[0]) if row else 2**63 - 1
-    statement = f"ALTER SEQUENCE {name} RESTART WITH {min(number, last)}"
-    connection.execute(statement)
-    if number > last:
+    least, most = (int(row[0]), int(row[1])) if row else (-(2**63), 2**63 - 1)
+    within = min(max(number, least), most)
+    connection.execute(f"ALTER SEQUENCE {name} RESTART WITH {within}")
+    if number != within:
         # Every number is used up: the next nextval() must say so, not repeat the last one.
         connection.execute("SELECT nextval(%s::regclass)", [name])
-
-
-def _sequences(
-    connection: psycopg.Connection[Any], plan: Plan, table: TablePlan
-) -> list[tuple[str, str]]:
-    found = []
-    for column in table.columns:
-        row = connection.execute(
-            "SELECT pg_get_serial_sequence(%s, %s)",
-            [ident(plan.schema, table.target), column.target],
-        ).fetchone()
-        if row and row[0]:
-            found.append((column.target, str(row[0])))
-    return found
-
-
-def _next(
-    connection: psycopg.Connection[Any], plan: Plan, table: TablePlan, column: str, name: str
-) -> int | None:
-    query = f"SELECT max({ident(column)}) FROM {ident(plan.schema, table.target)}"
-    row = connection.execute(query).fetchone()
-    candidates = [int(row[0])] if row and row[0] is not None else []
-    planned = table.by_target(column)
-    if planned and table.source.rowid_alias == planned.source and table.source.sequence is not None:
-        candidates.append(table.source.sequence)
-    state = connection.execute(f"SELECT last_value, is_called FROM {name}").fetchone()
-    if state and state[1] and table.existing is not None:
-        candidates.append(int(state[0]))
-    highest = max(candidates, default=0)
-    return highest + 1 if highest > 0 else None

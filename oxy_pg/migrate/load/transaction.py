@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,7 +16,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
-from oxy_pg.migrate.load import sequences, verify
+from oxy_pg.migrate.load import computed, sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
@@ -63,6 +64,7 @@ class Transaction:
         self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
         self.skipped: list[Skipped] = []
         self.sequences: tuple[SequenceReport, ...] = ()
+        self.warnings: list[str] = []
         self.verified = Verification(plan.options.verify, 0, 0, 0)
 
     def run(self) -> None:
@@ -82,7 +84,9 @@ class Transaction:
         self._load()
         self._post_data(aside)
         self.doing = "set the sequences of"
-        self.sequences = sequences.advance(self.server, self.plan)
+        advanced = sequences.advance(self.server, self.plan)
+        self.sequences = tuple(advanced.done)
+        self.warnings += advanced.warnings
         self._verify(before)
 
     def _execute(self, statement: str) -> None:
@@ -103,7 +107,7 @@ class Transaction:
                 full.append((table.target, rows))
             kept = rows if self.plan.options.if_not_empty == "append" else 0
             sum_ = (
-                verify.digests_arrived(self.server, self.plan.schema, table)
+                verify.digests_arrived(self.server, self.plan.schema, _sent(table))
                 if kept and self.plan.options.verify == "full"
                 else 0
             )
@@ -251,14 +255,31 @@ class Transaction:
                 differences.append(
                     f"{table.source.name}: {wanted:,} rows expected, {found:,} found"
                 )
-            elif self.plan.options.verify == "full" and table.columns:
+            elif self.plan.options.verify == "full" and _sent(table).columns:
                 if table.source.name in self.in_order:
-                    verify.compare_rows(self.server, self.plan, comparison, table)
+                    verify.compare_rows(self.server, self.plan, comparison, _sent(table))
                 else:
-                    verify.compare_digests(self.server, self.plan, comparison, table, digest)
-                cells += (found - kept) * len(table.columns)
+                    verify.compare_digests(self.server, self.plan, comparison, _sent(table), digest)
+                cells += (found - kept) * len(_sent(table).columns)
+            self._compare_computed(table)
         if differences:
             raise VerificationFailed(tuple(differences))
         self.verified = Verification(
             self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
         )
+
+    def _compare_computed(self, table: TablePlan) -> None:
+        """Count the values that the target computes in another way than SQLite."""
+        if not table.computed_by_target or table.source.name not in self.in_order:
+            return
+        rows = self.preflight.rows
+        found = computed.differences(self.lite, self.server, self.plan, rows, table)
+        for column, difference in found.items():
+            what = f"computed by PostgreSQL in another way: {difference.example}"
+            self.loader.changes[table.source.name, column, what] += difference.count
+
+
+def _sent(table: TablePlan) -> TablePlan:
+    """Return the plan of the columns that are compared as they were sent."""
+    computed_ = table.computed_by_target
+    return replace(table, columns=tuple(c for c in table.columns if c not in computed_))

@@ -67,6 +67,24 @@ class UniqueKey:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexKey:
+    """
+    The columns of an index that the target has or will have, by their names in the source.
+
+    ``label`` names it in a message, ``predicate`` says in SQLite's SQL to which
+    rows it applies. An ``optional`` one is left out where a row is too long for it.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    name: str
+    label: str
+    predicate: str | None = None
+    optional: bool = False
+    source_sql: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """What happens to one column."""
 
@@ -77,6 +95,11 @@ class ColumnPlan:
     survey: ColumnSurvey
     not_null: bool  # in the target
     generated: bool = False  # PostgreSQL computes it
+
+    @property
+    def group(self) -> str:
+        """The types that may refer to each other in a foreign key have the same."""
+        return self.type.kind.reference_group or self.type.kind.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,11 @@ class TablePlan:
     def loaded(self) -> tuple[ColumnPlan, ...]:
         """The columns that are written; the others PostgreSQL computes."""
         return tuple(column for column in self.columns if not column.generated)
+
+    @property
+    def computed_by_target(self) -> tuple[ColumnPlan, ...]:
+        """The columns that an existing table computes, in its own way."""
+        return tuple(c for c in self.columns if c.generated and self.existing is not None)
 
     def column(self, name: str) -> ColumnPlan | None:
         """Return the column that has this name in the source."""
@@ -121,6 +149,7 @@ class Plan:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     options: Options
+    index_keys: tuple[IndexKey, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -6,25 +6,26 @@ Making a plan reads both sides and changes neither.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
-from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
+from oxy_pg.migrate.plan.bookkeeping import shape_of
+from oxy_pg.migrate.plan.comparisons import Comparisons, casts_for_references
+from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, IndexKey, Plan, TablePlan, UniqueKey
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
-from oxy_pg.migrate.target.spelling import ident
+from oxy_pg.migrate.target.spelling import literal
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
-
-    import psycopg
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
@@ -34,25 +35,9 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
     from oxy_pg.migrate.target.set_aside import SetAside
 
-# The bookkeeping tables of migration tools, and the column that holds the version.
-BOOKKEEPING = {
-    "seaql_migrations": "version",
-    "alembic_version": "version_num",
-    "django_migrations": "name",
-    "schema_migrations": "version",
-    "ar_internal_metadata": "key",
-    "_prisma_migrations": "migration_name",
-    "_sqlx_migrations": "version",
-    "__diesel_schema_migrations": "version",
-    "refinery_schema_history": "version",
-    "flyway_schema_history": "version",
-    "knex_migrations": "name",
-    "knex_migrations_lock": "index",
-    "goose_db_version": "version_id",
-    "SequelizeMeta": "name",
-    "__EFMigrationsHistory": "MigrationId",
-    "migrations": "migration",
-}
+
+# A table, the types that its columns have in the target, and the casts that were asked for.
+Job: TypeAlias = "tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]"
 
 
 class _Notes:
@@ -83,21 +68,26 @@ def make_plan(
     """
     notes = _Notes()
     notes.skipped += source.skipped
-    chosen = _choose_tables(source, target, options, notes)
+    chosen = _choose_tables(readers.connection, source, target, options, notes)
     casts = _casts(source, options)
     found = _find_tables(chosen, target)
     names = _table_names(chosen, found, notes)
     existing = {t.name: _existing(t, found[t.name], target, options, notes) for t in chosen}
-    jobs = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
+    jobs: list[Job] = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
     surveys = survey_tables(readers, jobs)
     tables = [
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)
     ]
+    tables = _cast_for_references(readers, tables, jobs, notes)
     _warn_of_casts(tables, casts, notes)
+    _warn_of_sequences(tables, target, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
-    planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
+    comparisons = Comparisons(readers.connection)
+    planned = ddl.write(
+        tables, target, notes.skipped, notes.warnings, options, comparisons, compute=compute
+    )
     return Plan(
         source=source.path,
         target=url,
@@ -111,11 +101,16 @@ def make_plan(
         skipped=tuple(notes.skipped),
         warnings=tuple(notes.warnings),
         options=options,
+        index_keys=(*planned.index_keys, *_existing_index_keys(tables)),
     )
 
 
 def _choose_tables(
-    source: SourceSchema, target: TargetSchema, options: Options, notes: _Notes
+    lite: sqlite3.Connection,
+    source: SourceSchema,
+    target: TargetSchema,
+    options: Options,
+    notes: _Notes,
 ) -> list[SourceTable]:
     every = [table.name for table in source.tables]
     for pattern in (*(options.tables or ()), *options.exclude):
@@ -126,13 +121,21 @@ def _choose_tables(
             )
     wanted = set(every if options.tables is None else _matches(every, options.tables))
     wanted -= set(_matches(every, options.exclude))
+    asked_for = {folded(name) for name in options.tables or ()}
     chosen = []
     for table in source.tables:
-        books = table.name in BOOKKEEPING and options.tables is None
+        books = folded(table.name) not in asked_for and shape_of(
+            table.name, (column.name for column in table.columns)
+        )
         if table.name not in wanted:
             notes.skipped.append(Skipped("table", table.name, "excluded by --tables or --exclude"))
         elif books and (target.table(table.name) or options.schema == "existing"):
-            reason = "a migration tool's own table; the target has its own"
+            rows = lite.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]
+            has = "has its own" if target.table(table.name) else "gets it from the tool"
+            reason = (
+                f"a migration tool's own table ({books.tool}); the target {has}, and "
+                f"{rows:,} {'row is' if rows == 1 else 'rows are'} not moved"
+            )
             notes.skipped.append(Skipped("table", table.name, reason))
         elif not [c for c in table.columns if not c.hidden]:
             notes.skipped.append(Skipped("table", table.name, "it has no columns"))
@@ -176,6 +179,52 @@ def _warn_of_casts(
                     f"{table.source.name}.{column.source} stays {column.type}, as the target has "
                     f"it: the cast to {cast.type} applies to tables that are created"
                 )
+
+
+def _cast_for_references(
+    readers: Readers, tables: list[TablePlan], jobs: list[Job], notes: _Notes
+) -> list[TablePlan]:
+    """Give columns of texts that refer to whole numbers, or the reverse, the type of the other."""
+    fixed = {(table.name, column) for table, _, casts in jobs for column in casts}
+    # A column may refer to one that has got another type itself.
+    for _ in tables:
+        found = list(casts_for_references(readers.connection, tables, fixed))
+        if not found:
+            break
+        for name, column, cast, why in found:
+            if (name, column) in fixed:
+                continue
+            fixed.add((name, column))
+            notes.warnings.append(why)
+            place, (source, wanted, casts) = next(
+                (n, job) for n, job in enumerate(jobs) if job[0].name == name
+            )
+            jobs[place] = (source, wanted, {**casts, column: cast})
+            (survey,) = survey_tables(readers, [jobs[place]])
+            planned = _new_columns(source, survey, _Notes())
+            tables[place] = replace(tables[place], columns=planned)
+    return tables
+
+
+def _warn_of_sequences(tables: list[TablePlan], target: TargetSchema, notes: _Notes) -> None:
+    """Name the sequences of the target that are not advanced, because nobody can know how far."""
+    filled = [table for table in tables if table.existing is not None]
+    for table in filled:
+        for column in table.columns:
+            found = table.existing.column(column.target) if table.existing else None
+            for counter in found.counters if found else ():
+                if not counter.plain:
+                    notes.warnings.append(
+                        f"{table.target}.{column.target}: the sequence {counter.name} of its "
+                        f"default ({counter.default}) is not advanced, as the values are not its "
+                        f"numbers; set it: SELECT setval({literal(counter.name)}, …)"
+                    )
+    if filled and target.free_sequences:
+        names = sorted(target.free_sequences)
+        listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+        notes.warnings.append(
+            f"sequences that no column of the target counts with are not advanced: {listed}"
+        )
 
 
 def _find_tables(tables: list[SourceTable], target: TargetSchema) -> dict[str, TargetTable | None]:
@@ -289,6 +338,17 @@ def _existing_uniques(
             yield UniqueKey(label, names, (False,) * len(names), predicate)
 
 
+def _existing_index_keys(tables: list[TablePlan]) -> Iterator[IndexKey]:
+    for table in tables:
+        sources = {column.target: column.source for column in table.columns}
+        for index in table.existing.indexes if table.existing else ():
+            if set(index.columns) <= sources.keys():
+                predicate = index.predicate and _for_sqlite(index.predicate)
+                columns = tuple(sources[column] for column in index.columns)
+                label = f"the index {index.name}"
+                yield IndexKey(table.source.name, columns, index.name, label, predicate)
+
+
 def _for_sqlite(predicate: str) -> str:
     """Turn PostgreSQL's spelling of a simple predicate into SQLite's: without its casts."""
     found = tokens.tokenize(predicate)
@@ -336,7 +396,10 @@ def _matched_columns(
         column = table.column(found.name)
         match = matches[column.name]
         if match is None:
-            if found.nulls == survey.rows:
+            if column.name == table.implicit_key:
+                reason = "the numbers of the rows; the target has no such column"
+                notes.skipped.append(Skipped("column", f"{table.name}.{column.name}", reason))
+            elif found.nulls == survey.rows:
                 reason = "the target has no such column, and there are no values in it"
                 notes.skipped.append(Skipped("column", f"{table.name}.{column.name}", reason))
             else:
@@ -352,6 +415,12 @@ def _matched_columns(
                 match.generated,
             )
         )  # fmt: skip
+    notes.warnings += [
+        f"{existing.name}.{column.target} is computed by PostgreSQL (GENERATED); the load counts "
+        "the values that differ from those of SQLite"
+        for column in planned
+        if column.generated
+    ]
     filled = {column.target for column in planned}
     for wanted in existing.columns:
         if wanted.name not in filled and not wanted.generated:
@@ -405,34 +474,3 @@ def _all_set_aside(tables: list[TablePlan]) -> tuple[SetAside, ...]:
 
 def _phase(aside: SetAside) -> int:
     return aside.phase
-
-
-def bookkeeping_warnings(
-    lite: sqlite3.Connection,
-    server: psycopg.Connection[Any],
-    source: SourceSchema,
-    target: TargetSchema,
-) -> list[str]:
-    """Compare the versions that the migration tools have recorded on both sides."""
-    warnings = []
-    for table in source.tables:
-        existing = target.table(table.name)
-        column = BOOKKEEPING.get(table.name)
-        if column is None or existing is None or existing.column(column) is None:
-            continue
-        names = {folded(c.name) for c in table.columns}
-        if folded(column) not in names:
-            continue
-        query = f"SELECT {ident(column)} FROM {ident(target.name, existing.name)}"
-        theirs = {str(row[0]) for row in server.execute(query)}
-        ours = {
-            str(row[0])
-            for row in lite.execute(f"SELECT {quoted(column)} FROM {quoted(table.name)}")
-        }
-        for missing, where in ((ours - theirs, "target"), (theirs - ours, "source")):
-            if missing:
-                listed = ", ".join(sorted(missing)[:5]) + (", …" if len(missing) > 5 else "")
-                warnings.append(
-                    f"{table.name}: the {where} lacks {len(missing)} versions: {listed}"
-                )
-    return warnings

@@ -169,7 +169,9 @@ def _propose_all(
     """Guess from the first rows."""
     columns = [column for column in table.columns if not column.hidden]
     encoding = encoding_of(connection)
-    sample = f"(SELECT * FROM {quoted(table.name)} LIMIT {_SAMPLE})"
+    # Not "*": that would also compute the columns that cannot be.
+    names = ", ".join(quoted(column.name) for column in columns)
+    sample = f"(SELECT {names} FROM {quoted(table.name)} LIMIT {_SAMPLE})"
     return [
         _propose(column, facts, wanted.get(column.name), casts.get(column.name), encoding=encoding)
         for column, facts in zip(columns, _all_facts(connection, sample, columns), strict=True)

@@ -219,8 +219,9 @@ def _types(report: Outcome) -> str:
 
 
 def _skipped(report: Outcome) -> str:
-    rows = [(s.kind, s.name, s.reason) for s in report.skipped]
-    return _section("Skipped", _grid(("what", "name", "why"), rows)) if rows else ""
+    rows = [(s.kind, s.name, s.reason, s.suggestion or "") for s in report.skipped]
+    heads = ("what", "name", "why", "in its place")
+    return _section("Skipped", _grid(heads, rows)) if rows else ""
 
 
 def _changes(report: Outcome) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from contextlib import closing
 from urllib.parse import quote, unquote
 
 from oxy_pg.errors import ConfigurationError, SourceUnreadable
+from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.source import stand_ins, virtual
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask
 
@@ -55,7 +58,6 @@ def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
     try:
         connection = _open(path)
         try:
-            connection.execute("PRAGMA trusted_schema = OFF")
             begin(connection, deadline)
         except BaseException:
             connection.close()
@@ -68,15 +70,36 @@ def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
 def _open(path: str) -> sqlite3.Connection:
     # Not "immutable": that would ignore the -wal file, which may hold the newest rows.
     uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    # Else SQLite before 3.41 refuses json_extract() in an index, and every version the stand-ins.
+    # Nothing that a schema may call writes or reads a file: extensions are not loaded, and what
+    # SQLite itself holds to be dangerous no schema may call (SQLITE_DIRECTONLY).
+    connection.execute("PRAGMA trusted_schema = ON")
+    # The check is for damage; a row that breaks a CHECK is none.
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    return connection
 
 
 def begin(connection: sqlite3.Connection, deadline: Deadline) -> None:
     """Begin a read transaction, which sees what is there now; wait for locks."""
     _wait(connection, deadline)
     connection.execute("BEGIN")
-    # It begins with the first read (https://www.sqlite.org/lang_transaction.html).
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    _read_definitions(connection)
+    stand_ins.install(connection)
+    virtual.install_views(connection)
+
+
+def _read_definitions(connection: sqlite3.Connection) -> None:
+    # A transaction begins with the first read (https://www.sqlite.org/lang_transaction.html).
+    query = "SELECT count(*) FROM sqlite_master"
+    try:
+        connection.execute(query).fetchone()
+    except sqlite3.DatabaseError as error:
+        if not str(error).startswith("malformed database schema"):
+            raise
+        # A newer SQLite may have written what this one cannot parse. So it only leaves that out.
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(query).fetchone()
 
 
 def _wait(connection: sqlite3.Connection, deadline: Deadline) -> None:
@@ -113,22 +136,54 @@ def size(path: str) -> int:
 
 # Messages of the check about values, not about pages. About NULLs they are even wrong for some
 # tables WITHOUT ROWID in SQLite 3.40. The migration looks at every value anyway.
-_ABOUT_VALUES = re.compile(r"(?:NULL|NUMERIC|TEXT|non-\w+) value in |CHECK constraint failed in ")
+# The order of keys is that of a collation, which may be one that this SQLite does not have.
+_ABOUT_VALUES = re.compile(
+    r"(?:NULL|NUMERIC|TEXT|non-\w+) value in |CHECK constraint failed in "
+    r"|row not in PRIMARY KEY order for "
+)
 
 
 def check(connection: sqlite3.Connection, path: str) -> None:
     """Raise SourceUnreadable when the file is damaged; reads all of it."""
     try:
-        # The connection may be set to read text as bytes (text_factory).
-        found = [
-            row[0] if isinstance(row[0], str) else bytes(row[0]).decode(errors="replace")
-            for row in connection.execute("PRAGMA quick_check")
-        ]
+        found = _quick_check(connection)
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
-    pages = [said for said in found if said != "ok" and not _ABOUT_VALUES.match(said)]
-    if pages:
-        raise damaged(path, "; ".join(pages[:5]))
+    if found:
+        raise damaged(path, "; ".join(found[:5]))
+
+
+def _quick_check(connection: sqlite3.Connection) -> list[str]:
+    """Return what is wrong with the file, as PRAGMA quick_check says. Raises sqlite3.Error."""
+    try:
+        return _said(connection, "PRAGMA main.quick_check")
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_ERROR:
+            raise
+    # Something cannot be evaluated: a column that is computed, the module of a virtual table.
+    found = []
+    for row in connection.execute("SELECT name FROM sqlite_master WHERE rootpage > 0").fetchall():
+        name = row[0] if isinstance(row[0], str) else bytes(row[0]).decode(errors="replace")
+        try:
+            found += _said(connection, f"PRAGMA main.quick_check({quoted(name)})")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_ERROR:
+                raise
+    return found
+
+
+def _said(connection: sqlite3.Connection, pragma: str) -> list[str]:
+    # The connection may be set to read text as bytes (text_factory).
+    found = [
+        row[0] if isinstance(row[0], str) else bytes(row[0]).decode(errors="replace")
+        for row in connection.execute(pragma)
+    ]
+    return [said for said in found if said != "ok" and not _ABOUT_VALUES.match(said)]
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return the primary result code (https://www.sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def back_up(path: str, to: str, timeout: float) -> None:
@@ -208,14 +263,14 @@ def _refuse_other_files(path: str) -> None:
 
 def unreadable(path: str, error: sqlite3.Error) -> SourceUnreadable:
     """Return the error for what SQLite refused to read, with the remedy that fits."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = _code(error)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         remedy = (
             "Another program holds a lock on it. Stop that program, or wait longer for it "
             "(--timeout SECONDS)."
         )
     elif code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return damaged(path, str(error))
+        return _corrupt(path, error)
     elif code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} and _is_wal(path):
         remedy = (
             "It is in WAL mode, and its directory is not writable, so the -shm file cannot "
@@ -229,6 +284,28 @@ def unreadable(path: str, error: sqlite3.Error) -> SourceUnreadable:
     else:
         remedy = "Check it with `sqlite3 FILE 'PRAGMA integrity_check'`."
     return SourceUnreadable(path, f"{error}.", remedy)
+
+
+def _corrupt(path: str, error: sqlite3.Error) -> SourceUnreadable:
+    """Return the error for what SQLite calls corrupt: damaged only if its check says so."""
+    try:
+        with closing(_open(path)) as connection:
+            _read_definitions(connection)
+            stand_ins.install(connection)
+            found = _quick_check(connection)
+    except sqlite3.Error as problem:
+        if _code(problem) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return damaged(path, str(problem))
+        found = []
+    if found:
+        return damaged(path, "; ".join(found[:5]))
+    return SourceUnreadable(
+        path,
+        f"SQLite {sqlite3.sqlite_version} says: {error}; but its check (PRAGMA quick_check) finds "
+        "no damage.",
+        "A program with a newer SQLite may have written it: try a newer Python, or write a plain "
+        f"copy with that program: VACUUM INTO. Otherwise: sqlite3 {path} 'PRAGMA integrity_check'.",
+    )
 
 
 def _is_wal(path: str) -> bool:

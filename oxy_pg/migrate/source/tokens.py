@@ -89,21 +89,41 @@ def parenthesis(tokens: list[Token], start: int) -> tuple[list[Token], int]:
     return tokens[start + 1 :], len(tokens)
 
 
+class Constraint(NamedTuple):
+    """
+    A constraint as it was written.
+
+    ``kind`` is "PRIMARY KEY", "UNIQUE", "CHECK", "NOT NULL" or "FOREIGN KEY"; ``columns`` are those
+    that it is on, ``expression`` is that of a CHECK, ``conflict`` what follows ON CONFLICT, and
+    ``deferrable`` how PostgreSQL spells when a foreign key is checked.
+    """
+
+    kind: str
+    name: str | None
+    columns: tuple[str, ...]
+    expression: str = ""
+    conflict: str | None = None
+    deferrable: str = ""
+
+
 class ColumnText(NamedTuple):
     """What only the text says about a column."""
 
     collation: str
     generated: str | None
-    checks: tuple[tuple[str | None, str], ...]
 
 
 class TableText(NamedTuple):
     """What only the text of CREATE TABLE says."""
 
     columns: dict[str, ColumnText]  # by folded name
-    checks: tuple[tuple[str | None, str], ...]  # name and expression
+    constraints: tuple[Constraint, ...]
     autoincrement: bool
-    deferred: bool
+
+    @property
+    def checks(self) -> tuple[tuple[str | None, str], ...]:
+        """The names and expressions of the CHECKs."""
+        return tuple((c.name, c.expression) for c in self.constraints if c.kind == "CHECK")
 
 
 _TABLE_CONSTRAINTS = ("CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN")
@@ -114,23 +134,23 @@ def parse_table(text: str) -> TableText:
     tokens = tokenize(text)
     opening = next((i for i, token in enumerate(tokens) if token.text == "("), None)
     if opening is None:
-        return TableText({}, (), autoincrement=False, deferred=False)
+        return TableText({}, (), autoincrement=False)
     body, _ = parenthesis(tokens, opening)
     columns: dict[str, ColumnText] = {}
-    checks: list[tuple[str | None, str]] = []
+    constraints: list[Constraint] = []
     for item in items(body):
         if not item:
             continue
         # Table constraints need no comma between them, and a quoted name is never a keyword.
         if item[0].is_word(*_TABLE_CONSTRAINTS):
-            checks.extend(_checks(item))
+            constraints.extend(_constraints(item, None))
         else:
             columns[folded(item[0].value)] = _column(item)
+            constraints.extend(_constraints(item[1:], item[0].value))
     return TableText(
         columns,
-        tuple(checks),
+        tuple(constraints),
         autoincrement=any(token.is_word("AUTOINCREMENT") for token in body),
-        deferred=any(token.is_word("DEFERRED") for token in body),
     )
 
 
@@ -148,26 +168,67 @@ def _column(item: list[Token]) -> ColumnText:
             inner, position = parenthesis(item, position + 1)
             generated = join(inner)
         position += 1
-    return ColumnText(collation, generated, tuple(_checks(item)))
+    return ColumnText(collation, generated)
 
 
-def _checks(item: list[Token]) -> Iterator[tuple[str | None, str]]:
+def _constraints(item: list[Token], column: str | None) -> Iterator[Constraint]:
+    """Read the constraints of a column, or those that stand one after the other in a table."""
+    found: list[Constraint] = []
     name: str | None = None
     position = 0
     while position < len(item):
-        token = item[position]
-        if token.is_word("CONSTRAINT") and position + 1 < len(item):
-            name = item[position + 1].value
+        token, following = item[position], item[position + 1 : position + 2]
+        if token.is_word("CONSTRAINT") and following:
+            name = following[0].value
             position += 1
-        elif token.is_word("CHECK") and item[position + 1 : position + 2] == [
-            Token("operator", "(")
-        ]:
-            inner, position = parenthesis(item, position + 1)
-            yield name, join(inner)
+        elif kind := _kind(item, position, column):
+            inner, end = _parenthesis_after(item, position, kind)
+            own = (column,) if column is not None else _columns(inner)
+            text = join(inner) if kind == "CHECK" else ""
+            found.append(Constraint(kind, name, own if kind != "CHECK" else (), text))
             name = None
+            position = end
+        elif token.is_word("CONFLICT") and following and found:
+            found[-1] = found[-1]._replace(conflict=following[0].text.upper())
+        elif token.is_word("DEFERRABLE") and found and found[-1].kind == "FOREIGN KEY":
+            found[-1] = found[-1]._replace(deferrable=_deferrable(item, position))
         elif token.text == "(":
             _, position = parenthesis(item, position)
         position += 1
+    return iter(found)
+
+
+_KINDS = (("PRIMARY", "KEY"), ("UNIQUE",), ("CHECK",), ("NOT", "NULL"), ("FOREIGN", "KEY"))
+
+
+def _kind(item: list[Token], position: int, column: str | None) -> str:
+    """Return which constraint begins here, or ""."""
+    for words in _KINDS:
+        pairs = zip(words, item[position:], strict=False)
+        if len(item) >= position + len(words) and all(token.is_word(w) for w, token in pairs):
+            return " ".join(words)
+    return "FOREIGN KEY" if column is not None and item[position].is_word("REFERENCES") else ""
+
+
+def _parenthesis_after(item: list[Token], position: int, kind: str) -> tuple[list[Token], int]:
+    """Return what the parenthesis of a constraint holds, and where the constraint's words end."""
+    last = position + kind.count(" ") * (not item[position].is_word("REFERENCES"))
+    if item[last + 1 : last + 2] == [Token("operator", "(")]:
+        return parenthesis(item, last + 1)
+    return [], last
+
+
+def _columns(inner: list[Token]) -> tuple[str, ...]:
+    return tuple(item[0].value for item in items(inner) if item)
+
+
+def _deferrable(item: list[Token], position: int) -> str:
+    """Spell a clause for PostgreSQL. In SQLite, NOT DEFERRABLE means the same whatever follows."""
+    if position and item[position - 1].is_word("NOT"):
+        return ""
+    words = [token.text.upper() for token in item[position + 1 : position + 3]]
+    when = "DEFERRED" if words == ["INITIALLY", "DEFERRED"] else "IMMEDIATE"
+    return f"DEFERRABLE INITIALLY {when}"
 
 
 def where_clause(text: str) -> str | None:

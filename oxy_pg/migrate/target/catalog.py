@@ -6,22 +6,25 @@ Manual: chapter 53, System Catalogs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from oxy_pg.connection import spoken
 from oxy_pg.errors import TargetUnreachable
 from oxy_pg.migrate import names
 from oxy_pg.migrate.convert.types import parse_type
+from oxy_pg.migrate.target.sequences import read_counters
 from oxy_pg.migrate.target.set_aside import read_set_aside
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import psycopg
+    from collections.abc import Iterable, Sequence
 
     from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.target.sequences import Counter, Counters
     from oxy_pg.migrate.target.set_aside import SetAside
 
 MOST_COLUMNS = 1600
@@ -36,7 +39,16 @@ class TargetColumn:
     not_null: bool
     has_default: bool
     generated: bool
-    sequence: str | None  # quoted name of the sequence behind serial or identity
+    counters: tuple[Counter, ...] = ()  # the sequences behind serial, identity or its default
+
+
+@dataclass(frozen=True, slots=True)
+class TargetIndex:
+    """A B-tree index of columns."""
+
+    name: str
+    columns: tuple[str, ...]
+    predicate: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,7 @@ class TargetTable:
     uniques: tuple[TargetUnique, ...]
     foreign_keys: tuple[TargetForeignKey, ...]
     set_aside: tuple[SetAside, ...]
+    indexes: tuple[TargetIndex, ...] = ()  # the unique ones, too
 
     def column(self, name: str) -> TargetColumn | None:
         """Return the column of this name: the same one, else the same but for case."""
@@ -87,6 +100,7 @@ class TargetSchema:
     version: int
     tables: dict[str, TargetTable]
     names: frozenset[str]  # of every relation
+    free_sequences: frozenset[str] = frozenset()  # that count for no column, qualified and quoted
 
     def table(self, name: str) -> TargetTable | None:
         """Return the table of this name: the same one, else the same but for case."""
@@ -95,8 +109,20 @@ class TargetSchema:
 
 def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
     """Read the schema that comes first in the search path. Raises TargetUnreachable without one."""
-    row = connection.execute("SELECT current_schema(), current_database()").fetchone()
-    schema, database = row or (None, "")
+    row = connection.execute(
+        "SELECT current_schema(), current_database(), current_setting('search_path')"
+    ).fetchone()
+    schema, database, path = row or (None, "", "")
+    wanted = _first(path)
+    if wanted is not None and wanted != schema:
+        raise TargetUnreachable(
+            database,
+            f"the schema {wanted}, which comes first in the search path ({path}), does not exist "
+            "or may not be used.",
+            f"Create it: CREATE SCHEMA {ident(wanted)} AUTHORIZATION "
+            f"{spoken(connection.info.user)}; or correct the schema in the URL (?schema=… or "
+            "?options=-csearch_path%3D…) or in ALTER ROLE … SET search_path.",
+        )
     if schema is None:
         raise TargetUnreachable(
             database,
@@ -111,10 +137,39 @@ def read_target(connection: psycopg.Connection[Any]) -> TargetSchema:
         )
     )
     tables = {}
+    counters = read_counters(connection, schema)
     rows = connection.execute(_TABLES, [ident(schema)]).fetchall()
     for oid, name, owned, ordinary, readable in rows:
-        tables[name] = _table(connection, schema, (oid, name, owned, ordinary, readable))
-    return TargetSchema(schema, database, connection.info.server_version, tables, relations)
+        row = (oid, name, owned, ordinary, readable)
+        tables[name] = _table(connection, schema, row, counters)
+    version = connection.info.server_version
+    used = {c.name for t in tables.values() for column in t.columns for c in column.counters}
+    free = frozenset(counters.free.values()) - used
+    return TargetSchema(schema, database, version, tables, relations, free)
+
+
+def _first(path: str) -> str | None:
+    """Return the schema that a search path names first; None where that is the role's own."""
+    names = re.findall(r'"((?:[^"]|"")*)"|([^",\s]+)', path)
+    for quoted_, plain in names:
+        name = str(quoted_).replace('""', '"') or str(plain).lower()
+        return None if name in {"$user", "public"} else name
+    return None
+
+
+def unknown_type(connection: psycopg.Connection[Any], names: Iterable[str]) -> str | None:
+    """Return the first of these types that the server does not have; or None."""
+    for name in names:
+        try:
+            with connection.transaction():
+                row = connection.execute("SELECT to_regtype(%s)", [name]).fetchone()
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.OperationalError):
+                raise
+            return name  # not even the name of one
+        if row is None or row[0] is None:
+            return name
+    return None
 
 
 def missing_right(
@@ -152,24 +207,20 @@ ORDER BY c.relname
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
        a.atthasdef OR a.attidentity <> '', a.attgenerated <> '',
-       (SELECT format('%%I.%%I', n.nspname, s.relname)
-        FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-        JOIN pg_namespace n ON n.oid = s.relnamespace
-        WHERE d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')
-          AND d.classid = 'pg_class'::regclass LIMIT 1),
        CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 
-_UNIQUES = """
+_INDEXES = """
 SELECT c.relname, i.indkey::int2[], pg_get_expr(i.indpred, i.indrelid),
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
        ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, o)
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
-             WHERE k.o <= i.indnkeyatts ORDER BY k.o)::text[]
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = %s AND i.indisunique AND i.indislive
+             WHERE k.o <= i.indnkeyatts ORDER BY k.o)::text[],
+       i.indisunique, m.amname = 'btree'
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+WHERE i.indrelid = %s AND i.indislive
 """
 
 _FOREIGN_KEYS = """
@@ -183,7 +234,9 @@ WHERE k.conrelid = %s AND k.contype = 'f' AND k.convalidated ORDER BY k.conname
 """
 
 
-def _table(connection: psycopg.Connection[Any], schema: str, row: tuple[Any, ...]) -> TargetTable:
+def _table(
+    connection: psycopg.Connection[Any], schema: str, row: tuple[Any, ...], counters: Counters
+) -> TargetTable:
     oid, name, owned, ordinary, readable = row
     has_rows = False
     if readable:
@@ -191,17 +244,17 @@ def _table(connection: psycopg.Connection[Any], schema: str, row: tuple[Any, ...
         found = connection.execute(query).fetchone()
         has_rows = bool(found and found[0])
     columns = tuple(
-        TargetColumn(c[0], parse_type(c[6] or c[1]), c[2], c[3], c[4], c[5])
+        TargetColumn(
+            c[0], parse_type(c[5] or c[1]), c[2], c[3], c[4], counters.behind(oid, name, c[0])
+        )
         for c in connection.execute(_COLUMNS, [oid])
     )
-    uniques = tuple(
-        TargetUnique(u[0], tuple(u[4]), u[2], not u[3])
-        for u in connection.execute(_UNIQUES, [oid])
-        if 0 not in u[1]
-    )
+    listed = [row for row in connection.execute(_INDEXES, [oid]) if 0 not in row[1]]
+    uniques = tuple(TargetUnique(u[0], tuple(u[4]), u[2], not u[3]) for u in listed if u[5])
+    indexes = tuple(TargetIndex(i[0], tuple(i[4]), i[2]) for i in listed if i[6])
     keys = tuple(
         TargetForeignKey(k[0], name, tuple(k[2]), k[1], tuple(k[3]))
         for k in connection.execute(_FOREIGN_KEYS, [oid])
     )
     aside = read_set_aside(connection, oid) if owned and ordinary else ()
-    return TargetTable(name, columns, has_rows, owned, ordinary, uniques, keys, aside)
+    return TargetTable(name, columns, has_rows, owned, ordinary, uniques, keys, aside, indexes)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from oxy_pg import connection as connections
 from oxy_pg.errors import TargetUnreachable
+from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +51,38 @@ def connect(url: str, deadline: Deadline) -> psycopg.Connection[Any]:
     the time is up; and ConfigurationError for what is not a URL of PostgreSQL.
     """
     try:
-        return connections.connect(url, deadline, name="The target")
+        return connections.connect(with_search_path(url), deadline, name="The target")
     except connections.Unreachable as error:
         raise TargetUnreachable(error.url, error.reason, error.remedy) from error
+
+
+# Parameters of Prisma's URLs about its own pool, which libpq does not know.
+_PRISMA = {
+    "connection_limit",
+    "pool_timeout",
+    "pgbouncer",
+    "socket_timeout",
+    "statement_cache_size",
+}
+
+
+def with_search_path(url: str) -> str:
+    """
+    Return a URL with ``?schema=app``, as Prisma writes it, for libpq: as a search_path.
+
+    Every other URL comes back as it is.
+    """
+    place, _, query = url.partition("?")
+    parameters = [part.partition("=")[::2] for part in query.split("&") if part]
+    schema = next((unquote(value) for key, value in parameters if key == "schema"), "")
+    if not schema:
+        return url
+    kept = [(k, v) for k, v in parameters if k not in {"schema", "options", *_PRISMA}]
+    given = [unquote(value) for key, value in parameters if key == "options"]
+    name = ident(schema).replace("\\", "\\\\").replace(" ", "\\ ")
+    options = " ".join([*given, f"-c search_path={name}"])
+    kept.append(("options", quote(options, safe="")))
+    return f"{place}?" + "&".join(f"{key}={value}" for key, value in kept)
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import time
+
 import pytest
 
 from oxy_pg.errors import (
@@ -147,3 +151,72 @@ def test_references_in_another_spelling_are_no_orphans(lite, pg_url, pg):
 
     # And into the tables that are there now.
     assert 2 == migrate(path, pg_url, verify="full").rows
+
+
+def chain(length: int, *, broken: bool) -> str:
+    first = "999999" if broken else "NULL"
+    return f"""
+        CREATE TABLE n (id INTEGER PRIMARY KEY, prev INT REFERENCES n (id));
+        WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {length})
+        INSERT INTO n SELECT i, CASE WHEN i = 1 THEN {first} ELSE i - 1 END FROM c;
+        """
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_long_chain_takes_about_as_long_as_rows_without_one(tmp_path, pg_url, dry_run):
+    """
+    6,000 rows, each of which refers to the one before, and the first to nothing.
+    """
+    times = []
+    for broken in (False, True):
+        path = str(tmp_path / f"{broken}.db")
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.executescript(chain(6000, broken=broken))
+        began = time.perf_counter()
+        report = migrate(path, pg_url, on_orphan="skip", dry_run=dry_run, if_not_empty="truncate")
+        times.append(time.perf_counter() - began)
+        assert [6000 if broken else 0] == [t.rows_skipped for t in report.tables]
+
+    # It was minutes; some slack for a busy machine.
+    assert times[1] < 5 * times[0] + 2
+
+
+def test_descendants_along_several_keys_and_tables(move, pg):
+    """
+    A row is left only if all that it refers to are; keys of two columns, and of text.
+    """
+    report = move(
+        """
+        CREATE TABLE a (x TEXT, y INT, up INT REFERENCES b (id), PRIMARY KEY (x, y)) WITHOUT ROWID;
+        CREATE TABLE b (id INTEGER PRIMARY KEY, x TEXT, y INT, c TEXT REFERENCES c (k),
+          FOREIGN KEY (x, y) REFERENCES a (x, y));
+        CREATE TABLE c (k TEXT PRIMARY KEY, b INT REFERENCES b (id));
+        INSERT INTO a VALUES ('p', 1, 99), ('q', 1, NULL), ('r', 1, 3);
+        INSERT INTO b VALUES (1, 'p', 1, NULL), (2, 'q', 1, 'ok'), (3, 'q', 1, 'lost'),
+          (4, 'r', 1, NULL), (5, NULL, 7, 'ok');
+        INSERT INTO c VALUES ('ok', NULL), ('lost', 1), ('more', 4), ('fine', 5);
+        """,
+        on_orphan="skip",
+    )
+
+    assert [("q", 1, None)] == pg("SELECT * FROM a")
+    assert [(2,), (5,)] == pg("SELECT id FROM b ORDER BY id")
+    assert [("fine",), ("ok",)] == pg("SELECT k FROM c ORDER BY k")
+    assert {"a": 2, "b": 3, "c": 2} == {t.name: t.rows_skipped for t in report.tables}
+
+
+def test_descendants_of_keys_with_several_spellings(move, pg):
+    """
+    1.5 and '1.50' are one key; the chain is followed through what they become.
+    """
+    move(
+        """
+        CREATE TABLE t (id decimal PRIMARY KEY NOT NULL, up decimal REFERENCES t (id));
+        INSERT INTO t VALUES (1.5, 77), ('2.50', '1.50'), (3, 2.5), ('x3', NULL), (4, NULL),
+          (5, '4.0');
+        """,
+        on_orphan="skip",
+        on_bad_value="skip",
+    )
+
+    assert [(4, None), (5, 4)] == pg("SELECT * FROM t ORDER BY id")

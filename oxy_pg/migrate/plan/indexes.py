@@ -1,0 +1,108 @@
+"""The indexes of new tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oxy_pg.migrate.names import folded
+from oxy_pg.migrate.plan.conditions import translate, translate_condition
+from oxy_pg.migrate.plan.expressions import Uncertain
+from oxy_pg.migrate.plan.plan import Statement
+from oxy_pg.migrate.plan.writer import after, named
+from oxy_pg.migrate.target.spelling import ident
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oxy_pg.migrate.plan.plan import TablePlan
+    from oxy_pg.migrate.plan.writer import Writer
+    from oxy_pg.migrate.source.schema import SourceIndex
+
+
+def write_indexes(table: TablePlan, writer: Writer) -> Iterator[Statement]:
+    """Write the statements for the indexes that CREATE INDEX made; note what is skipped."""
+    for index in table.source.indexes:
+        if index.origin != "c":
+            continue
+        try:
+            yield _index(table, index, writer)
+        except Uncertain as reason:
+            what = "unique index" if index.unique else "index"
+            writer.skip(what, index.name, f"on {table.source.name}: {reason}", index.sql)
+
+
+def _index(table: TablePlan, index: SourceIndex, writer: Writer) -> Statement:
+    terms = []
+    for position, name in enumerate(index.columns):
+        collation = index.collations[position]
+        if name is not None:
+            terms.append(index_column(table, name, collation, unique=index.unique))
+        else:
+            terms.append(f"({_index_term(table, index, position)})")
+        terms[-1] += " DESC" if index.descending[position] else ""
+    where = ""
+    if index.predicate is not None:
+        where = f" WHERE {translate_condition(index.predicate, named(table))}"
+    name = writer.relation(index.name, "index")
+    if index.unique:
+        writer.note_unique(table, index)
+    columns = tuple(column for column in index.columns if column is not None)
+    if len(columns) == len(index.columns):
+        writer.note_key(table, columns, f"the index {index.name}", index)
+    unique = "UNIQUE " if index.unique else ""
+    _note_collation(table, index, writer)
+    on = f"{writer.table_name(table)} ({', '.join(terms)})"
+    sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
+    return Statement(
+        "index", index.name, sql, after(table), optional=not index.unique, source_sql=index.sql
+    )
+
+
+def _note_collation(table: TablePlan, index: SourceIndex, writer: Writer) -> None:
+    """Note that an index ignored case, which those of queries do not."""
+    if index.unique or "NOCASE" not in index.collations or None in index.columns:
+        return
+    columns = [table.column(name or "") for name in index.columns]
+    folds = [
+        collation == "NOCASE" and column is not None and column.type.kind.is_text
+        for column, collation in zip(columns, index.collations, strict=True)
+    ]
+    if not any(folds):
+        return
+    names = [ident(column.target) for column in columns if column is not None]
+    terms = [f"lower({name})" if fold else name for name, fold in zip(names, folds, strict=True)]
+    writer.skip(
+        "collation",
+        index.name,
+        "NOCASE: the index is created, and compares the characters as they are; queries with "
+        "lower() need one of their own",
+        index.sql,
+        f"CREATE INDEX ON {writer.table_name(table)} ({', '.join(terms)});",
+    )
+
+
+def index_column(table: TablePlan, name: str, collation: str, *, unique: bool) -> str:
+    """Spell a column of an index. Raises Uncertain."""
+    column = table.column(name)
+    if column is None:
+        raise Uncertain(f"there is no column {name}")
+    if not column.type.kind.is_ordered:
+        raise Uncertain(f"{column.type} has no order")
+    if collation == "NOCASE" and unique and column.type.kind.is_text:
+        # lower() with collation C folds the letters A to Z alone, exactly as NOCASE does.
+        return f'lower({ident(column.target)} COLLATE "C")'
+    return ident(column.target)
+
+
+def _index_term(table: TablePlan, index: SourceIndex, position: int) -> str:
+    text = index.terms[position] if position < len(index.terms) else ""
+    inner = folded(text.replace(" ", ""))
+    for function in ("lower", "upper"):
+        if inner.startswith(f"{function}(") and inner.endswith(")") and not index.unique:
+            name = inner[len(function) + 1 : -1].strip('"`[]')
+            column = table.column(name) if name in named(table) else None
+            if column is not None and column.type.kind.is_text:
+                return f"{function}({ident(column.target)})"
+    if index.collations[position] != "BINARY":
+        raise Uncertain(f"it compares with the collation {index.collations[position]}")
+    return translate(text, named(table))

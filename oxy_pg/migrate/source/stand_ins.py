@@ -1,0 +1,131 @@
+"""
+Stand-ins for the collations and functions of a schema that this SQLite does not have.
+
+The program that wrote the file had its own: Plex's ``icu_root``, Android's ``LOCALIZED``. SQLite
+refuses whole tables without them, although their rows can be read. A stand-in compares byte by
+byte, or returns NULL; what depends on one is not computed but listed (schema.py).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from oxy_pg.migrate.names import folded
+from oxy_pg.migrate.source import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Words that a parenthesis may follow in an expression without being called.
+_NOT_CALLED = {
+    "abort", "all", "and", "as", "between", "by", "case", "cast", "check", "collate", "current",
+    "distinct", "else", "end", "escape", "exists", "filter", "from", "glob", "in", "is", "isnull",
+    "like", "match", "not", "notnull", "null", "on", "or", "over", "raise", "regexp", "select",
+    "then", "using", "values", "when", "where",
+}  # fmt: skip
+
+
+def install(connection: sqlite3.Connection) -> None:
+    """
+    Let SQLite read every table of the schema, whatever its collations and functions.
+
+    Raises sqlite3.Error.
+    """
+    for collation in _collations(connection):
+        connection.create_collation(collation, _compare)
+    for text in _texts(connection, "sql LIKE '%(%'"):
+        for function in unknown_functions(*_expressions(text)):
+            connection.create_function(function, -1, _unknown, deterministic=True)
+
+
+def _compare(one: str, other: str) -> int:
+    # As SQLite's BINARY: texts of one length after the other by their bytes.
+    return (one > other) - (one < other)
+
+
+def _unknown(*_: object) -> None:
+    return None
+
+
+def _texts(connection: sqlite3.Connection, condition: str) -> list[str]:
+    before, connection.text_factory = connection.text_factory, _decoded
+    try:
+        query = "SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND "
+        return [row[0] for row in connection.execute(query + condition)]
+    finally:
+        connection.text_factory = before
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+def _collations(connection: sqlite3.Connection) -> set[str]:
+    return {
+        collation
+        for text in _texts(connection, "sql LIKE '%collate%'")
+        for collation in _named(tokens.tokenize(text))
+        if is_unknown_collation(collation)
+    }
+
+
+def _named(found: list[tokens.Token]) -> Iterator[str]:
+    for token, following in pairwise(found):
+        if token.is_word("COLLATE"):
+            yield following.value
+
+
+def is_unknown_collation(name: str) -> bool:
+    """Whether this SQLite has no such collation."""
+    return folded(name) not in _built_in()[1]
+
+
+def unknown_functions(*expressions: str) -> list[str]:
+    """Return the functions that expressions call and this SQLite does not have."""
+    functions, _ = _built_in()
+    called = {folded(name): name for text in expressions for name in _called(tokens.tokenize(text))}
+    return [name for key, name in sorted(called.items()) if key not in functions]
+
+
+def _called(found: list[tokens.Token]) -> Iterator[str]:
+    for position, token in enumerate(found):
+        following = found[position + 1].text if position + 1 < len(found) else ""
+        if token.is_word("REGEXP"):
+            yield "regexp"
+        elif following == "(" and (
+            # A quoted word is never a keyword.
+            token.kind == "name" or (token.kind == "word" and folded(token.text) not in _NOT_CALLED)
+        ):
+            yield token.value
+
+
+def _expressions(text: str) -> list[str]:
+    """Return the expressions that SQLite may evaluate when it reads."""
+    first = text.lstrip()[:30].upper().split()
+    if "INDEX" in first[:3]:
+        return [*tokens.index_terms(text), tokens.where_clause(text) or ""]
+    if "VIRTUAL" in first[:2]:
+        return []
+    upper = text.upper()
+    if "CHECK" not in upper and "AS" not in upper:
+        return []
+    table = tokens.parse_table(text)
+    return [column.generated for column in table.columns.values() if column.generated] + [
+        condition for _, condition in table.checks
+    ]
+
+
+@cache
+def _built_in() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the functions and the collations of this SQLite, folded."""
+    with closing(sqlite3.connect(":memory:")) as memory:
+        functions = memory.execute("SELECT DISTINCT name FROM pragma_function_list")
+        collations = memory.execute("SELECT DISTINCT name FROM pragma_collation_list")
+        return (
+            frozenset(folded(row[0]) for row in functions),
+            frozenset(folded(row[0]) for row in collations),
+        )

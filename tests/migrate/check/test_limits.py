@@ -1,0 +1,170 @@
+"""What is too large for PostgreSQL's rows and indexes, named before the first write."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from oxy_pg.errors import BadValues, MigrationError
+from oxy_pg.migrate.migration import migrate
+
+LONG = random.Random(1).randbytes(4000).hex()  # 8,000 bytes that hardly get shorter
+ALIKE = "a" * 20_000  # more, but it does
+
+
+def left(report):
+    return {s.name: s.reason for s in report.skipped if s.kind == "index"}
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "is_left"),
+    [
+        ("CREATE INDEX i ON t (u)", LONG, True),
+        ("CREATE INDEX i ON t (id, u DESC)", LONG, True),
+        ("CREATE INDEX i ON t (u COLLATE NOCASE)", LONG, True),
+        ("CREATE INDEX i ON t (b)", bytes.fromhex(LONG), True),
+        ("CREATE INDEX i ON t (u)", ALIKE, False),
+        ("CREATE INDEX i ON t (b)", bytes(20_000), False),
+        ("CREATE INDEX i ON t (u) WHERE id > 5", LONG, False),
+        ("CREATE INDEX i ON t (u) WHERE id < 5", LONG, True),
+        ("CREATE INDEX i ON t (u)", LONG[:2600], False),
+        ("CREATE INDEX i ON t (u, v)", LONG[:1400], True),
+    ],
+)
+def test_a_plain_index_is_left_out(lite, pg_url, pg, index, value, is_left):
+    """
+    The rows move; the dry run lists it as the move does, with the row.
+    """
+    texts = ("", "") if isinstance(value, bytes) else (value, value)
+    bytes_ = value if isinstance(value, bytes) else b""
+    path = lite(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT, v TEXT, b BLOB); {index};",
+        {"t": [(1, *texts, bytes_), (2, "short", "short", b"")]},
+    )
+
+    dry = migrate(path, pg_url, dry_run=True)
+    report = migrate(path, pg_url, verify="full")
+
+    assert () == dry.problems
+    assert left(dry) == left(report)
+    assert is_left == ("i" in left(report))
+    assert not is_left or "id 1" in left(report)["i"]
+    assert [(0 if is_left else 1,)] == pg("SELECT count(*) FROM pg_indexes WHERE indexname = 'i'")
+    assert [(2,)] == pg("SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE t (u TEXT UNIQUE)",
+        "CREATE TABLE t (u TEXT PRIMARY KEY)",
+        "CREATE TABLE t (u TEXT UNIQUE COLLATE NOCASE)",
+        "CREATE TABLE t (u TEXT); CREATE UNIQUE INDEX i ON t (u)",
+    ],
+)
+def test_a_unique_key_is_foretold(lite, pg_url, pg, script):
+    """
+    With table, column, row and length; skip and null settle it.
+    """
+    path = lite(script, {"t": [("short",), (LONG,)]})
+
+    dry = migrate(path, pg_url, dry_run=True)
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url)
+
+    (bad,) = caught.value.values
+    assert ("t", "u", "rowid 2") == (bad.table, bad.column, bad.row)
+    assert "8,000 bytes" in bad.reason
+    assert [str(bad)] == [p.message for p in dry.problems]
+    report = migrate(path, pg_url, on_bad_value="skip", verify="full")
+    assert [1] == [t.rows_skipped for t in report.tables]
+    assert [("short",)] == pg("SELECT u FROM t")
+
+
+def test_a_long_key_is_emptied_when_asked(move, pg):
+    """
+    Several rows of one column.
+    """
+    report = move(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE)",
+        {"t": [(1, LONG), (2, "x"), (3, LONG[::-1])]},
+        on_bad_value="null",
+    )
+    assert [(1, None), (2, "x"), (3, None)] == pg("SELECT * FROM t ORDER BY id")
+    assert [("u", 2)] == [(c.column, c.count) for c in report.changes]
+
+
+def test_an_index_of_an_existing_table_is_foretold(lite, pg_url, pg):
+    """
+    It is the application's, and stays.
+    """
+    pg("CREATE TABLE t (id int, u text)")
+    pg("CREATE INDEX theirs ON t (u)")
+    pg("CREATE INDEX hashed ON t USING hash (u)")
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT)", {"t": [(1, LONG)]})
+
+    (problem,) = migrate(path, pg_url, dry_run=True).problems
+    with pytest.raises(BadValues, match="theirs"):
+        migrate(path, pg_url)
+
+    assert "the index theirs" in problem.message
+
+
+@pytest.mark.parametrize("columns", [400, 1000])
+def test_rows_that_are_too_wide_are_named(lite, pg_url, pg, columns):
+    """
+    Values that are too short to be stored elsewhere, and too many for 8 kB.
+    """
+    names = ", ".join(f"c{number} TEXT" for number in range(columns))
+    path = lite(
+        f"CREATE TABLE w (id INTEGER PRIMARY KEY, {names})",
+        {"w": [(1, *["short"] * columns), (2, *["a bit longer text here"] * columns)]},
+    )
+
+    dry = migrate(path, pg_url, dry_run=True)
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url)
+
+    (bad,) = caught.value.values
+    assert ("w", "id 2") == (bad.table, bad.row)
+    assert "row is too big" in bad.reason
+    assert 1 == len(dry.problems)
+    migrate(path, pg_url, on_bad_value="skip", verify="full")
+    assert [(1,)] == pg("SELECT id FROM w")
+
+
+@pytest.mark.parametrize("declared", ["JSON", "JSONB"])
+@pytest.mark.parametrize("shape", ["[", '{"a":'])
+def test_json_that_is_nested_too_deeply_is_named(lite, pg_url, pg, declared, shape):
+    """
+    With table and row, by the dry run and by the move.
+    """
+    end = "]" if shape == "[" else "1" + "}" * 20_000
+    deep = shape * 20_000 + (end * 20_000 if shape == "[" else end)
+    path = lite(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, j {declared})",
+        {"t": [(1, "[]"), (2, deep), (3, "{}")]},
+    )
+
+    dry = migrate(path, pg_url, dry_run=True)
+    with pytest.raises(MigrationError, match="id 2"):
+        migrate(path, pg_url)
+
+    assert ["t.j, id 2" in p.message for p in dry.problems] == [True]
+    assert [] == pg("SELECT FROM pg_class WHERE relname = 't'")
+
+
+def test_the_search_takes_little_time(tmp_path, pg_url, lite):
+    """
+    Keys of usual length are not looked at one by one.
+    """
+    path = lite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, v TEXT); CREATE INDEX i ON t (v);"
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 200000)"
+        "INSERT INTO t SELECT i, hex(randomblob(20)), hex(randomblob(20)) FROM c"
+    )
+    began = time.perf_counter()
+    migrate(path, pg_url)
+    assert time.perf_counter() - began < 30
