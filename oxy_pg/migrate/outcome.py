@@ -67,4 +67,5 @@ def _changes(plan: Plan, preflight: Preflight, transaction: Transaction | None) 
         for column in table.columns
         if column.survey.rounded and (rounding := column.type.kind.rounding(column.type))
     ]
+    found += transaction.computed if transaction else ()
     return found

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
+from oxy_pg.migrate.load.comparison import Comparison
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.load import Reading
     from oxy_pg.migrate.plan.plan import Plan, Statement, TablePlan
+    from oxy_pg.migrate.report.values import Change
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.target.set_aside import SetAside
 
@@ -64,6 +66,7 @@ class Transaction:
         self.skipped: list[Skipped] = []
         self.sequences: tuple[SequenceReport, ...] = ()
         self.verified = Verification(plan.options.verify, 0, 0, 0)
+        self.computed: tuple[Change, ...] = ()
 
     def run(self) -> None:
         """Write, compare, commit. Raises what PostgreSQL says, and MigrationError's children."""
@@ -88,10 +91,10 @@ class Transaction:
     def _execute(self, statement: str) -> None:
         self.server.execute(statement)
 
-    def _open_tables(self) -> dict[str, tuple[int, int]]:
+    def _open_tables(self) -> dict[str, int]:
         """Lock the existing tables, and check again whether they are empty."""
         self.doing = "lock the tables of"
-        before: dict[str, tuple[int, int]] = {}
+        before: dict[str, int] = {}
         full = []
         for table in self.plan.tables:
             if table.existing is None:
@@ -102,12 +105,7 @@ class Transaction:
             if rows and self.plan.options.if_not_empty == "error":
                 full.append((table.target, rows))
             kept = rows if self.plan.options.if_not_empty == "append" else 0
-            sum_ = (
-                verify.digests_arrived(self.server, self.plan.schema, table)
-                if kept and self.plan.options.verify == "full"
-                else 0
-            )
-            before[table.target] = (kept, sum_)
+            before[table.target] = kept
         if full:
             raise TargetNotEmpty(tuple(full))
         return before
@@ -134,15 +132,18 @@ class Transaction:
         if names:
             self._execute(f"TRUNCATE {', '.join(names)}")
 
-    def _is_fresh(self, table: TablePlan) -> bool:
+    def _may_be_fresh(self, table: TablePlan) -> bool:
         if table.existing is None:
             return True
         if not (table.existing.owned and table.existing.ordinary):
             return False
+        return not (self.plan.options.if_not_empty == "append" and table.existing.has_rows)
+
+    def _is_fresh(self, table: TablePlan) -> bool:
+        if table.existing is None or not self._may_be_fresh(table):
+            return table.existing is None
         if self.plan.options.if_not_empty == "truncate":
             return True
-        if self.plan.options.if_not_empty == "append" and table.existing.has_rows:
-            return False
         try:
             # It is empty, and gets a new file that needs no write-ahead log until the commit.
             with self.server.transaction():
@@ -170,7 +171,7 @@ class Transaction:
         table = self.plan.tables[number]
         if not (table.loaded and table.rows):
             return None
-        reading = self.loader.read(table)
+        reading = self.loader.read(table, in_order=self._may_be_fresh(table))
         readings.enter_context(reading.pieces)
         return reading
 
@@ -231,34 +232,50 @@ class Transaction:
             made = statement.source_sql
             self.skipped.append(Skipped(statement.what, statement.name, reason, made))
 
-    def _verify(self, before: dict[str, tuple[int, int]]) -> None:
+    def _verify(self, before: dict[str, int]) -> None:
         self.doing = "verify the rows of"
-        self.on_progress(Progress("verify", of=len(self.plan.tables)))
-        if self.plan.options.verify == "none":
+        options, tables = self.plan.options, self.plan.tables
+        self.on_progress(Progress("verify", of=len(tables)))
+        if options.verify == "none":
             return
-        differences = []
-        counts = []
-        rows = cells = 0
-        comparison = verify.Comparison(self.lite, self.preflight.rows)
+        comparison = Comparison(self.lite, self.preflight.rows)
+        verifier = verify.Verifier(self.server, self.plan, comparison)
+        counts = self._counts(before)
+        compared = []
+        if options.verify == "full":
+            for number, table in enumerate(tables):
+                self.on_progress(
+                    Progress("verify", number, len(tables), table.source.name, of_rows=table.rows)
+                )
+                if table.columns:
+                    in_order = table.source.name in self.in_order
+                    loaded = self.loaded[table.source.name]
+                    compared.append(verifier.compare(table, loaded, in_order=in_order))
+        self.computed = verifier.rows.changes()
+        rows = [count.target - count.before for count in counts]
+        cells = sum(n * len(table.columns) for n, table in zip(rows, tables, strict=True))
+        self.verified = Verification(
+            options.verify,
+            len(tables),
+            sum(rows),
+            cells if options.verify == "full" else 0,
+            tuple(counts),
+            tuple(compared),
+        )
+
+    def _counts(self, before: dict[str, int]) -> list[Count]:
+        """Count the rows of all tables. Raises VerificationFailed."""
+        differences, counts = [], []
         for table in self.plan.tables:
-            kept, digest = before.get(table.target, (0, 0))
+            kept = before.get(table.target, 0)
             left = self.preflight.rows.count(table)
             wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
             counts.append(Count(table.source.name, table.rows, found, kept, left))
-            rows += found - kept
             if found != wanted:
                 differences.append(
                     f"{table.source.name}: {wanted:,} rows expected, {found:,} found"
                 )
-            elif self.plan.options.verify == "full" and table.columns:
-                if table.source.name in self.in_order:
-                    verify.compare_rows(self.server, self.plan, comparison, table)
-                else:
-                    verify.compare_digests(self.server, self.plan, comparison, table, digest)
-                cells += (found - kept) * len(table.columns)
         if differences:
             raise VerificationFailed(tuple(differences))
-        self.verified = Verification(
-            self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
-        )
+        return counts

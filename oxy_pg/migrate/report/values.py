@@ -70,14 +70,35 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """
+    How the values of one table were compared.
+
+    ``bytes``: columns whose stored bytes have the digest of those that were
+    sent; ``sampled`` of their rows were read again and compared by what they
+    mean. ``values``: columns of which every value was.
+    """
+
+    table: str
+    bytes: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    sampled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """What was compared: ``counts``, ``full`` or ``none``, and how many values."""
+    """
+    What was compared: ``counts``, ``full`` or ``none``, and how many values.
+
+    ``compared`` says of each table how it was done, with ``full``.
+    """
 
     mode: str
     tables: int
     rows: int
     values: int
     counts: tuple[Count, ...] = ()
+    compared: tuple[Compared, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
