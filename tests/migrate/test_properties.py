@@ -75,7 +75,11 @@ def target(server_url):
         patch.setattr("oxy_pg.migrate.load.records._LARGEST", 4000)
         patch.setattr("oxy_pg.migrate.load.records._ROWS", 2)
         patch.setattr("oxy_pg.migrate.plan.survey._PART", 3)
-        patch.setattr("oxy_pg.migrate.load.verify._FETCHED", 2)
+        patch.setattr("oxy_pg.migrate.load.comparison._FETCHED", 2)
+        patch.setattr("oxy_pg.migrate.load.load.FEW", 1)
+        patch.setattr("oxy_pg.migrate.load.verify.FEW", 1)
+        patch.setattr("oxy_pg.migrate.load.verify._BATCH", 100)
+        patch.setattr("oxy_pg.migrate.load.sample._ROWS", 2)
         patch.setattr(readers, "_WORTH", readers._WORTH)
         yield emptied
     with psycopg.connect(server_url, autocommit=True) as conn:
