@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
 
 _BLOCKS = 4  # of rows that follow each other, from the first on to the end of the table
-_ROWS = 250  # to a block
+_ROWS = 100  # to a block
 _MOST = 8 * 1024 * 1024  # bytes: no more rows are taken then
 
 

@@ -245,7 +245,7 @@ class Transaction:
         if options.verify == "full":
             for number, table in enumerate(tables):
                 self.on_progress(
-                    Progress("verify", number, len(tables), table.source.name, of_rows=table.rows)
+                    Progress("verify", number, len(tables), table.source.name)
                 )
                 if table.columns:
                     in_order = table.source.name in self.in_order

@@ -137,9 +137,9 @@ class Verifier:
     ) -> Iterator[psycopg.Copy]:
         columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in sent.columns)
         name = sql.Identifier(self._schema, table.target)
-        query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT (FORMAT binary)").format(
-            columns, name, where or sql.SQL("")
-        )
+        rows = sql.SQL("{} ({})") if where is None else sql.SQL("(SELECT {1} FROM {0}{2})")
+        statement = sql.SQL("COPY {} TO STDOUT (FORMAT binary)")
+        query = statement.format(rows.format(name, columns, where))
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
             yield copy
 
