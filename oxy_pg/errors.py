@@ -321,10 +321,17 @@ class BadValues(MigrationError):
         self.total: int = len(values) if total is None else total
 
     def __str__(self) -> str:
-        lines = "\n".join(f"  - {value}" for value in self.values[: self.shown])
-        left = self.total - min(len(self.values), self.shown)
+        from oxy_pg.report import grouped
+
+        groups = grouped(self.values)
+        lines = "\n".join(f"  - {group}" for group in groups[: self.shown])
         tables = ", ".join(sorted({value.table for value in self.values}))
-        more = f"\n  … and {left:,} more (--report FILE.json lists them)" if left else ""
+        left = max(0, len(groups) - self.shown)
+        more = f"\n  … and {left:,} more columns or reasons" if left else ""
+        if self.total > len(self.values):
+            more += f"\n  These are the first {len(self.values):,} values."
+        if self.total > 1:
+            more += "\n--report FILE.json lists every value."
         noun = "value does" if self.total == 1 else "values do"
         return (
             f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Report:
@@ -51,6 +55,29 @@ class BadValue(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.table}.{self.column}, {self.row}: {self.value}: {self.reason}"
+
+
+def grouped(values: Iterable[BadValue], shown: int = 5) -> list[str]:
+    """
+    Describe values by table, column and reason: how many there are, and the first of them.
+
+    Reasons that differ in numbers or quoted values alone are one.
+    """
+    groups: dict[tuple[str, str, str], list[BadValue]] = {}
+    for value in values:
+        reason = re.sub(r"[0-9][0-9,]*|'[^']*'|\"[^\"]*\"", "…", value.reason)
+        groups.setdefault((value.table, value.column, reason), []).append(value)
+    lines = []
+    for found in groups.values():
+        first = found[0]
+        if len(found) == 1:
+            lines.append(str(first))
+            continue
+        rows = [f"    {value.row}: {value.value}" for value in found[:shown]]
+        rows += [f"    … and {len(found) - shown:,} more"] if len(found) > shown else []
+        head = f"{first.table}.{first.column}, {len(found):,} values: {first.reason}"
+        lines.append("\n".join([head, *rows]))
+    return lines
 
 
 class Orphans(NamedTuple):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.report import Orphans
 
-_KEPT = 10_000  # problems listed one by one; all are counted
+_KEPT = 100_000  # problems listed one by one; all are counted
 _BATCH = 500
 
 

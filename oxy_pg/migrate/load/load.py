@@ -25,6 +25,7 @@ from oxy_pg.migrate.source.functions import install_packs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import LiteralString
 
     import psycopg
@@ -138,6 +139,15 @@ class Loader:
             if records.is_field(column) and (table.source.name, column.source) not in self._nulled
         ]
         return Sent(records.columns(columns)[: records.MOST_COLUMNS], Digest()) if columns else None
+
+    def foretell(self, refused: AbstractSet[str]) -> None:
+        """Count the ``changes`` of all tables but the refused ones, and send nothing."""
+        for table in self._plan.tables:
+            name = table.source.name
+            slow = any(c.survey.fast is None or c.survey.unfit for c in table.loaded)
+            if slow and table.rows and name not in refused:
+                for _ in self.lines(table):
+                    pass
 
     def _convert(self, number: int, storage: str, raw: Any) -> str | None:
         column = self._slow[number]

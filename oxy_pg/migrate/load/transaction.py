@@ -15,7 +15,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
-from oxy_pg.migrate.load import sequences, verify
+from oxy_pg.migrate.load import rehearsal, sequences, verify
 from oxy_pg.migrate.load.comparison import Comparison
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
@@ -67,12 +67,36 @@ class Transaction:
         self.sequences: tuple[SequenceReport, ...] = ()
         self.verified = Verification(plan.options.verify, 0, 0, 0)
         self.computed: tuple[Change, ...] = ()
+        self.warnings: tuple[str, ...] = ()
 
     def run(self) -> None:
-        """Write, compare, commit. Raises what PostgreSQL says, and MigrationError's children."""
+        """
+        Write, compare, commit; in a rehearsal roll back instead.
+
+        Raises what PostgreSQL says, and MigrationError's children.
+        """
         with session.transaction(self.server, writes=True):
+            if self.plan.options.rehearse:
+                self.warnings = rehearsal.hold_sequences(self.server, self.plan)
             self._write()
             self.doing = "commit to"
+            if self.plan.options.rehearse:
+                # What a commit would still examine.
+                self._execute("SET CONSTRAINTS ALL IMMEDIATE")
+                raise psycopg.Rollback
+
+    def create_and_roll_back(self) -> None:
+        """
+        Create the new tables without rows, and what belongs to them alone; keep nothing.
+
+        ``skipped`` then has what PostgreSQL refuses.
+        """
+        with session.transaction(self.server):
+            for statement in self.plan.pre_data:
+                self._execute(statement.sql)
+            self._filled = {t.target for t in self.plan.tables if t.existing is None}
+            self._post_statements()
+            raise psycopg.Rollback
 
     def _write(self) -> None:
         before = self._open_tables()
@@ -244,9 +268,7 @@ class Transaction:
         compared = []
         if options.verify == "full":
             for number, table in enumerate(tables):
-                self.on_progress(
-                    Progress("verify", number, len(tables), table.source.name)
-                )
+                self.on_progress(Progress("verify", number, len(tables), table.source.name))
                 if table.columns:
                     in_order = table.source.name in self.in_order
                     loaded = self.loaded[table.source.name]

@@ -103,10 +103,33 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that would stop the migration, found by a dry run."""
+    """
+    Something that would stop the migration, found by a dry run.
+
+    A bad value has its place, and the reason why it does not fit.
+    """
 
     kind: str
     message: str
+    table: str = ""
+    column: str = ""
+    row: str = ""
+    value: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unexamined:
+    """
+    Something of an existing table that may refuse or change rows, and that a dry run cannot know.
+
+    A rehearsal examines it.
+    """
+
+    kind: str
+    table: str
+    name: str
+    definition: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +137,8 @@ class Outcome:
     """
     What a migration did, or in a dry run would do.
 
-    Everything that is not in ``tables`` is in ``skipped``, with its reason.
+    A ``rehearsal`` did all of it, and rolled it back. Everything that is not in
+    ``tables`` is in ``skipped``, with its reason.
     """
 
     source: str
@@ -129,6 +153,8 @@ class Outcome:
     verification: Verification
     problems: tuple[Problem, ...] = ()
     statements: tuple[str, ...] = ()
+    rehearsal: bool = False
+    unexamined: tuple[Unexamined, ...] = ()
 
     @property
     def rows(self) -> int:
