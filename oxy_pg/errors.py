@@ -323,14 +323,15 @@ class BadValues(MigrationError):
     def __str__(self) -> str:
         from oxy_pg.report import grouped
 
-        groups = grouped(self.values)
-        lines = "\n".join(f"  - {group}" for group in groups[: self.shown])
+        described = grouped(self.values)
+        lines = "\n".join(f"  - {line}" for line in described[: self.shown])
         tables = ", ".join(sorted({value.table for value in self.values}))
-        left = max(0, len(groups) - self.shown)
-        more = f"\n  … and {left:,} more columns or reasons" if left else ""
+        more = ""
+        if len(described) > self.shown:
+            more = "\n  … and others"
         if self.total > len(self.values):
-            more += f"\n  These are the first {len(self.values):,} values."
-        if self.total > 1:
+            more += f"\n  (of the first {len(self.values):,} values)"
+        if more or len(described) != self.total:
             more += "\n--report FILE.json lists every value."
         noun = "value does" if self.total == 1 else "values do"
         return (

@@ -59,7 +59,7 @@ class BadValue(NamedTuple):
 
 def grouped(values: Iterable[BadValue], shown: int = 5) -> list[str]:
     """
-    Describe values by table, column and reason: how many there are, and the first of them.
+    Describe values by table, column and reason: the first of them, and how many there are.
 
     Reasons that differ in numbers or quoted values alone are one.
     """
@@ -69,14 +69,13 @@ def grouped(values: Iterable[BadValue], shown: int = 5) -> list[str]:
         groups.setdefault((value.table, value.column, reason), []).append(value)
     lines = []
     for found in groups.values():
-        first = found[0]
-        if len(found) == 1:
-            lines.append(str(first))
-            continue
-        rows = [f"    {value.row}: {value.value}" for value in found[:shown]]
-        rows += [f"    … and {len(found) - shown:,} more"] if len(found) > shown else []
-        head = f"{first.table}.{first.column}, {len(found):,} values: {first.reason}"
-        lines.append("\n".join([head, *rows]))
+        lines += [str(value) for value in found[:shown]]
+        if len(found) > shown:
+            first = found[0]
+            lines.append(
+                f"{first.table}.{first.column}: {len(found) - shown:,} more, {len(found):,} in "
+                f"all: {first.reason}"
+            )
     return lines
 
 

@@ -47,8 +47,8 @@ def _show_problems(report: MigrationReport) -> None:
     for one in report.unexamined:
         click.echo(f"not examined: {one.kind} {one.name} on {one.table}: {one.definition}")
     values = [BadValue(p.table, p.column, p.row, p.value, p.reason) for p in _bad(report)]
-    for group in grouped(values):
-        click.echo(f"problem: bad value: {group}")
+    for line in grouped(values):
+        click.echo(f"problem: bad value: {line}")
     for problem in report.problems:
         if problem.kind != "bad value":
             click.echo(f"problem: {problem.kind}: {problem.message}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from psycopg import sql
 
 from oxy_pg.errors import VerificationFailed
-from oxy_pg.migrate.check.rowsets import is_among
+from oxy_pg.migrate.check.rowsets import in_order, is_among
 from oxy_pg.migrate.convert import values
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.load import meaning
@@ -54,21 +54,20 @@ class Comparison:
     def expected(
         self, table: TablePlan, columns: Sequence[ColumnPlan], where: str = "", limit: str = ""
     ) -> Iterator[Expected]:
-        """Yield rows in the order in which they were loaded: those of a condition, or all."""
+        """
+        Yield rows in the order in which they were loaded: those of a condition, or all.
+
+        ``limit`` may begin with another order.
+        """
         keys = len(table.source.identity)
         terms = [f"t.{part}" for part in table.source.identity]
         terms += [self._cell(table, column.source) for column in columns]
-        query = f"SELECT {', '.join(terms)} {self.source_of(table)} {where} {limit}"
+        rows = f"{quoted(table.source.name)} AS t NOT INDEXED WHERE {self._rows.moving(table, 't')}"
+        order = "" if limit.startswith("ORDER") else in_order(table)
+        query = f"SELECT {', '.join(terms)} FROM {rows} {where} {order} {limit}"
         with exact_text(self._source):
             for row in self._source.cursor().execute(query):
                 yield row[:keys], tuple(map(_value, row[keys:]))
-
-    def source_of(self, table: TablePlan) -> str:
-        """Return the end of a query that reads the rows of a table that are moved."""
-        return (
-            f"FROM {quoted(table.source.name)} AS t NOT INDEXED "
-            f"WHERE {self._rows.moving(table, 't')}"
-        )
 
     def _cell(self, table: TablePlan, column: str) -> str:
         name = exact(self._source, f"t.{quoted(column)}")

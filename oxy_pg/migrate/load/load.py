@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import sql
 
-from oxy_pg.migrate.check.rowsets import is_among
+from oxy_pg.migrate.check.rowsets import in_order, is_among
 from oxy_pg.migrate.convert import codec, values
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.load import records
@@ -179,7 +179,7 @@ class Loader:
         sql = f"SELECT {row} || '\n', {record} FROM {quoted(table.source.name)} AS t NOT INDEXED"
         if table.source.name in self._skipped:
             sql += f" WHERE NOT {is_among(table, self._skipped[table.source.name], 't')}"
-        return sql
+        return sql + in_order(table)
 
     def _field(self, table: TablePlan, column: ColumnPlan) -> str:
         name = f"t.{quoted(column.source)}"

@@ -72,7 +72,8 @@ def _text(value: Value, type_: PgType, option: str | None) -> object:
     if option is not None or isinstance(value, bytes):
         return UNKNOWN
     text = value if isinstance(value, str) else repr(value)
-    return text.rstrip(" ") if type_.kind.name == "char" else text
+    # Of a type whose blanks at the end do not count.
+    return text.rstrip(" ") if type_.kind.canonical(" ") == "" else text
 
 
 def _bytes(value: Value, _: PgType, option: str | None) -> object:
@@ -95,7 +96,7 @@ def _uuid(value: Value, _: PgType, option: str | None) -> object:
 def _document(value: Value, type_: PgType, option: str | None) -> object:
     if not isinstance(value, str) or option is not None:
         return UNKNOWN
-    return value if type_.kind.name == "json" else _structure(value)
+    return _structure(value) if type_.kind.is_ordered else value
 
 
 def _structure(text: str) -> object:

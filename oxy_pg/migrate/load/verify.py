@@ -54,6 +54,10 @@ class Verifier:
     def __init__(
         self, connection: psycopg.Connection[Any], plan: Plan, comparison: Comparison
     ) -> None:
+        # Rows are to come as they lie: not by an index that has all columns that are asked for, and
+        # not from several processes.
+        connection.execute("SET LOCAL enable_indexonlyscan = off")
+        connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         self._connection = connection
         self._schema = plan.schema
         self._comparison = comparison
