@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.migrate.check.inputs import refusals
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
-from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
@@ -129,16 +129,11 @@ class Preflight:
     def _refused(
         self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
     ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
-        if not batch or self._target.info.server_version < 160000:
+        if not batch:
             return
-        with session.transaction(self._target):
-            rows = self._target.execute(
-                "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
-                "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
-                [[text for *_, text in batch], column.type.sql],
-            ).fetchall()
-        for number, message in rows:
-            where, key, value, _ = batch[number - 1]
+        texts = [text for *_, text in batch]
+        for number, message in refusals(self._target, texts, column.type.sql):
+            where, key, value, _ = batch[number]
             name = self._table_of(column)
             yield key, BadValue(name, column.source, where, show(value), message), True
 

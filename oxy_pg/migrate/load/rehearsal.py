@@ -53,21 +53,12 @@ def hold_sequences(connection: psycopg.Connection[Any], plan: Plan) -> tuple[str
 
 
 def _hold(connection: psycopg.Connection[Any], sequence: str) -> None:
-    # It is locked first, so that no number is taken meanwhile. A cycle is closed where it ends.
-    connection.execute(f"ALTER SEQUENCE {sequence} AS {_type(connection, sequence)}")
     row = connection.execute(
-        f"SELECT CASE WHEN NOT s.is_called THEN s.last_value "
-        f"WHEN s.last_value + q.seqincrement::numeric BETWEEN q.seqmin AND q.seqmax "
-        f"THEN s.last_value + q.seqincrement ELSE s.last_value END "
-        f"FROM {sequence} s, pg_sequence q WHERE q.seqrelid = %s::regclass",
-        [sequence],
+        "SELECT seqcache FROM pg_sequence WHERE seqrelid = %s::regclass", [sequence]
     ).fetchone()
-    if row is not None:
-        connection.execute(f"ALTER SEQUENCE {sequence} RESTART WITH {int(row[0])}")
-
-
-def _type(connection: psycopg.Connection[Any], sequence: str) -> str:
-    row = connection.execute(
-        "SELECT seqtypid::regtype::text FROM pg_sequence WHERE seqrelid = %s::regclass", [sequence]
-    ).fetchone()
-    return str(row[0]) if row else "bigint"
+    # This changes nothing, and locks it: no other session takes a number after it has been read.
+    connection.execute(f"ALTER SEQUENCE {sequence} CACHE {int(row[0]) if row else 1}")
+    row = connection.execute(f"SELECT last_value, is_called FROM {sequence}").fetchone()
+    number, is_called = row or (1, False)
+    connection.execute(f"ALTER SEQUENCE {sequence} RESTART WITH {int(number)}")
+    connection.execute("SELECT setval(%s::regclass, %s, %s)", [sequence, number, is_called])
