@@ -43,7 +43,7 @@ from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from oxy_pg.migrate.plan.plan import Plan
     from oxy_pg.migrate.preparation import Prepare
@@ -241,7 +241,7 @@ class _Run:
             changes=trial.loader.changes,
             skipped=tuple(trial.skipped),
             problems=problems,
-            unexamined=tuple(Unexamined(*one) for one in listed),
+            unexamined=(*(Unexamined(*one) for one in listed), *_doubtful(trial)),
         )
         return outcome(plan, preflight, found, time.perf_counter() - self.began)
 
@@ -309,6 +309,17 @@ class _Run:
             value = diag.message_detail or ""
             bad = BadValue(diag.table_name or "", where, "a row", value, diag.message_primary or "")
             raise BadValues((bad,)) from error
+
+
+def _doubtful(trial: Transaction) -> Iterator[Unexamined]:
+    """Yield the checks and indexes that values which are emptied or changed may not satisfy."""
+    changed = {table for table, *_ in trial.preflight.rows.emptied + trial.loader.changes}
+    tables = {t.target for t in trial.plan.tables if t.source.name in changed}
+    left = {(skipped.kind, skipped.name) for skipped in trial.skipped}
+    for statement in trial.plan.post_data:
+        owners = sorted(tables & statement.after)
+        if statement.optional and owners and (statement.what, statement.name) not in left:
+            yield Unexamined(statement.what, owners[0], statement.name, statement.sql)
 
 
 def _computes(plan: Plan) -> bool:

@@ -121,9 +121,10 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Unexamined:
     """
-    Something of an existing table that may refuse or change rows, and that a dry run cannot know.
+    Something that may refuse or change rows, or be left behind, and that a dry run cannot know.
 
-    A rehearsal examines it.
+    It is of an existing table, or of one with values that are emptied or
+    changed. A rehearsal examines it.
     """
 
     kind: str
