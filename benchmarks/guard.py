@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import bounds, idle, migration, place, starting, suites
 from benchmarks.movers import MOVERS
-from benchmarks.result import OURS
+from benchmarks.result import COUNTS, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def _suite(base: Path, rounds: int) -> list[Result]:
 
 
 def _migration(base: Path, rounds: int) -> list[Result]:
-    movers = tuple(mover for mover in MOVERS if mover.name in {OURS, "PostgreSQL alone"})
+    movers = tuple(mover for mover in MOVERS if mover.name in {OURS, COUNTS, "PostgreSQL alone"})
     return migration.measure(base, {_MESSAGES: (rounds, movers)}, lambda _: None)
 
 
@@ -59,7 +59,7 @@ _HAVE_TO_BE = {"pgserver", "pytest-postgresql"}  # installed; pgserver has no wh
 PARTS = (
     Part(("pgserver",), _starting, 9, 21),
     Part(("pytest-postgresql",), _suite, 3, 7),
-    Part(("PostgreSQL alone", ""), _migration, 3, 9),
+    Part(("PostgreSQL alone", COUNTS, ""), _migration, 3, 9),
     Part(("",), _idle, 3, 10),
 )
 

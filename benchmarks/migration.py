@@ -18,7 +18,7 @@ import oxy_pg
 from benchmarks import source, target
 from benchmarks.movers import MOVERS, Case, Mover
 from benchmarks.process import CannotError, Measured
-from benchmarks.result import OURS, Result
+from benchmarks.result import COUNTS, OURS, Result
 from oxy_pg.paths import StateDir
 from oxy_pg.server.cluster.account import account_for
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-FEW = tuple(m for m in MOVERS if m.name in {"PostgreSQL alone", OURS, "pgloader"})
+FEW = tuple(m for m in MOVERS if m.name in {"PostgreSQL alone", OURS, COUNTS, "pgloader"})
 
 
 def measure(

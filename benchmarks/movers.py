@@ -18,7 +18,7 @@ from psycopg import sql
 
 from benchmarks import process
 from benchmarks.process import CannotError, Measured
-from benchmarks.result import OURS
+from benchmarks.result import COUNTS, OURS
 from benchmarks.target import BARE, FOREIGN_KEYS, INDEXES, SEQUENCES, SPELLED, TABLES
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ class Mover:
 def _ours(case: Case) -> Measured:
     """As in an application; its process, imports and all, is in the time."""
     program = "import sys, oxy_pg\noxy_pg.migrate_sqlite(sys.argv[1], sys.argv[2])\n"
+    return process.measure([sys.executable, "-c", program, case.source, case.url])
+
+
+def _counts_alone(case: Case) -> Measured:
+    """The same, and row counts alone are compared before the commit."""
+    program = "import sys, oxy_pg\noxy_pg.migrate_sqlite(*sys.argv[1:], verify='counts')\n"
     return process.measure([sys.executable, "-c", program, case.source, case.url])
 
 
@@ -181,6 +187,7 @@ MOVERS = (
     Mover("PostgreSQL alone", _server_side("", "")),
     Mover("PostgreSQL alone, binary COPY", _server_side(".binary", "(FORMAT binary)"), once=True),
     Mover(OURS, _ours),
+    Mover(COUNTS, _counts_alone),
     Mover(f"{OURS}, existing schema", _ours, before=EXISTING),
     Mover("pgloader", _pgloader(_BEST, superuser=True), before=EXISTING),
     Mover("pgloader, one command", _pgloader_alone, once=True),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OURS = "oxy_pg"
+COUNTS = f"{OURS}, --verify counts"
 
 
 @dataclass(slots=True)

@@ -62,10 +62,12 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report.report import MigrationReport as MigrationReport
     from oxy_pg.migrate.report.values import Change as Change
     from oxy_pg.migrate.report.values import ColumnReport as ColumnReport
+    from oxy_pg.migrate.report.values import Compared as Compared
     from oxy_pg.migrate.report.values import Count as Count
     from oxy_pg.migrate.report.values import Problem as Problem
     from oxy_pg.migrate.report.values import SequenceReport as SequenceReport
     from oxy_pg.migrate.report.values import TableReport as TableReport
+    from oxy_pg.migrate.report.values import Unexamined as Unexamined
     from oxy_pg.migrate.report.values import Verification as Verification
     from oxy_pg.report import BadValue as BadValue
     from oxy_pg.report import Orphans as Orphans
@@ -96,6 +98,7 @@ _MODULES = {
     "BinariesNotFound": "errors",
     "Change": "migrate.report.values",
     "ColumnReport": "migrate.report.values",
+    "Compared": "migrate.report.values",
     "ConfigurationError": "errors",
     "Count": "migrate.report.values",
     "CountsDiffer": "errors",
@@ -144,6 +147,7 @@ _MODULES = {
     "TransferError": "errors",
     "TransferRefused": "errors",
     "TransferReport": "transfer.report",
+    "Unexamined": "migrate.report.values",
     "UnsupportedServer": "errors",
     "UpgradeFailed": "errors",
     "UpgradeReport": "transfer.report",
@@ -171,6 +175,7 @@ __all__ = [
     "BinariesNotFound",
     "Change",
     "ColumnReport",
+    "Compared",
     "ConfigurationError",
     "Count",
     "CountsDiffer",
@@ -219,6 +224,7 @@ __all__ = [
     "TransferError",
     "TransferRefused",
     "TransferReport",
+    "Unexamined",
     "UnsupportedServer",
     "UpgradeFailed",
     "UpgradeReport",

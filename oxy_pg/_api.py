@@ -198,8 +198,9 @@ def migrate_sqlite(
     on_orphan: Literal["error", "null", "skip"] = "error",
     if_not_empty: Literal["error", "append", "truncate"] = "error",
     prepare: Callable[[str], object] | str | None = None,
-    verify: Literal["counts", "full", "none"] = "counts",
+    verify: Literal["counts", "full", "none"] = "full",
     dry_run: bool = False,
+    rehearse: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     jobs: int = 2,
     timeout: float = 30.0,
@@ -220,9 +221,10 @@ def migrate_sqlite(
     and with rows whose parent is missing. ``if_not_empty``: what to do with
     rows that the target already has. ``prepare`` creates the target's schema
     first: a callable that gets the URL, or a shell command. ``verify``:
-    compare counts, every value (``full``), or nothing, before the commit.
-    ``dry_run`` writes nothing and reports every problem. ``on_progress`` is
-    called on the way. ``jobs`` is how many processes read a source of more
+    compare everything, row counts alone, or nothing, before the commit.
+    ``dry_run`` writes nothing and reports every problem; ``rehearse`` does
+    everything, verifies it and rolls it back, so that the target is as it was.
+    ``on_progress`` is called on the way. ``jobs`` is how many processes read a source of more
     than 32 MB; ``timeout`` is how many seconds either side is waited for.
 
     Killed or cancelled at any moment it leaves the target as it was. Raises
@@ -252,6 +254,7 @@ def migrate_sqlite(
         prepare=prepare,
         verify=verify,
         dry_run=dry_run,
+        rehearse=rehearse,
         on_progress=on_progress,
         jobs=jobs,
         timeout=timeout,

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
         prepare: Callable[[str], object] | str | None
         verify: Literal["counts", "full", "none"]
         dry_run: bool
+        rehearse: bool
         on_progress: Callable[[Progress], object] | None
         jobs: int
         timeout: float
@@ -261,6 +262,7 @@ def migrate_sqlite(
     *,
     database: str = DATABASE,
     dry_run: bool = False,
+    rehearse: bool = False,
     **options: Any,
 ) -> MigrationReport:
     """Migrate a SQLite database to the embedded server, or to the database that a URL names."""
@@ -268,10 +270,10 @@ def migrate_sqlite(
 
     path = os.fspath(source)
     if isinstance(server, str):
-        return migrate(path, server, dry_run=dry_run, **options)
-    with _or_an_empty_one(server, dry_run=dry_run) as chosen:
+        return migrate(path, server, dry_run=dry_run, rehearse=rehearse, **options)
+    with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
         url = chosen.ensure_database(database)
-        return migrate(path, url, dry_run=dry_run, **options)
+        return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
 
 
 @contextlib.contextmanager
@@ -279,7 +281,7 @@ def _or_an_empty_one(server: Handle, *, dry_run: bool) -> Iterator[Handle]:
     """
     Give the server, or a temporary one in its place.
 
-    A dry run leaves nothing behind, not even an empty cluster.
+    A dry run or a rehearsal leaves nothing behind, not even an empty cluster.
     """
     if dry_run and server.status().state == "uninitialized":
         yield from running(TemporaryHandle(), (), 60.0)

@@ -351,10 +351,18 @@ class BadValues(MigrationError):
         self.total: int = len(values) if total is None else total
 
     def __str__(self) -> str:
-        lines = "\n".join(f"  - {value}" for value in self.values[: self.shown])
-        left = self.total - min(len(self.values), self.shown)
+        from oxy_pg.report import grouped
+
+        described = grouped(self.values)
+        lines = "\n".join(f"  - {line}" for line in described[: self.shown])
         tables = ", ".join(sorted({value.table for value in self.values}))
-        more = f"\n  … and {left:,} more (--report FILE.json lists them)" if left else ""
+        more = ""
+        if len(described) > self.shown:
+            more = "\n  … and others"
+        if self.total > len(self.values):
+            more += f"\n  (of the first {len(self.values):,} values)"
+        if more or len(described) != self.total:
+            more += "\n--report FILE.json lists every value."
         noun = "value does" if self.total == 1 else "values do"
         return (
             f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"

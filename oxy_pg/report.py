@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 from oxy_pg.system.printable import json_text
 
@@ -53,6 +57,28 @@ class BadValue(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.table}.{self.column}, {self.row}: {self.value}: {self.reason}"
+
+
+def grouped(values: Iterable[BadValue], shown: int = 5) -> list[str]:
+    """
+    Describe values by table, column and reason: the first of them, and how many there are.
+
+    Reasons that differ in numbers or quoted values alone are one.
+    """
+    groups: dict[tuple[str, str, str], list[BadValue]] = {}
+    for value in values:
+        reason = re.sub(r"[0-9][0-9,]*|'[^']*'|\"[^\"]*\"", "…", value.reason)
+        groups.setdefault((value.table, value.column, reason), []).append(value)
+    lines = []
+    for found in groups.values():
+        lines += [str(value) for value in found[:shown]]
+        if len(found) > shown:
+            first = found[0]
+            lines.append(
+                f"{first.table}.{first.column}: {len(found) - shown:,} more, {len(found):,} in "
+                f"all: {first.reason}"
+            )
+    return lines
 
 
 class Orphans(NamedTuple):

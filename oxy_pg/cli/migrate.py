@@ -50,8 +50,10 @@ _EXAMPLES = """
 Examples:
   See what would happen; nothing is written:
     oxy-pg migrate-sqlite --from app.db --dry-run
-  Into the embedded server, every value compared before the commit:
-    oxy-pg migrate-sqlite --from app.db --verify full
+  Do everything, verify it, and roll it back:
+    oxy-pg migrate-sqlite --from app.db --rehearse
+  Into the embedded server:
+    oxy-pg migrate-sqlite --from app.db
   Into another server, whose tables your own migrations create first:
     oxy-pg migrate-sqlite --from app.db --to postgresql://user:password@host/name \\
         --prepare "alembic upgrade head"
@@ -80,6 +82,9 @@ Examples:
     help="postgresql:// URL.  [default: OXY_DATABASE_URL, else the embedded server]",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and every problem; write nothing.")
+@click.option(
+    "--rehearse", is_flag=True, help="Do everything, verify it, and roll it back: nothing is kept."
+)
 @click.option(
     "--tables",
     multiple=True,
@@ -135,12 +140,12 @@ Examples:
 @click.option(
     "--verify",
     type=click.Choice(["counts", "full", "none"]),
-    default="counts",
+    default="full",
     is_flag=False,
-    flag_value="counts",
+    flag_value="full",
     show_default=True,
-    help="Compare row counts, every value, or nothing, before the commit; "
-    "--verify alone means counts.",
+    help="Compare everything, row counts alone, or nothing, before the commit; "
+    "--verify alone means full.",
 )
 @click.option(
     "--backup",
@@ -192,7 +197,7 @@ def migrate_sqlite(
     # raised says the same, and what to do.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
-    if backup and not options["dry_run"]:
+    if backup and not (options["dry_run"] or options["rehearse"]):
         from oxy_pg.migrate.source.database import back_up, path_of
 
         back_up(path_of(path), backup, options["timeout"])

@@ -26,15 +26,16 @@ from oxy_pg.errors import (
 )
 from oxy_pg.migrate import preparation
 from oxy_pg.migrate.check.preflight import Preflight
+from oxy_pg.migrate.check.unexamined import unexamined
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
-from oxy_pg.migrate.outcome import outcome
+from oxy_pg.migrate.outcome import Done, done, outcome
 from oxy_pg.migrate.plan.bookkeeping import bookkeeping_warnings
 from oxy_pg.migrate.plan.planner import make_plan
-from oxy_pg.migrate.report.values import Problem
+from oxy_pg.migrate.report.values import Problem, Unexamined
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.catalog import read_schema
 from oxy_pg.migrate.source.readers import Readers
@@ -44,7 +45,7 @@ from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from oxy_pg.migrate.plan.plan import Plan
     from oxy_pg.migrate.preparation import Prepare
@@ -103,6 +104,11 @@ def run(
         readers = stack.enter_context(Readers(path, deadline, options.jobs))
         if options.dry_run:
             database.check(readers.connection, path)
+        elif prepare is not None and options.rehearse:
+            raise ConfigurationError(
+                "A rehearsal cannot roll back what the preparation does. Run it first on a copy "
+                "of the target, or on the target, and rehearse without --prepare."
+            )
         elif prepare is not None:
             left = deadline.remaining()
             preparation.prepare(prepare, url)
@@ -208,7 +214,7 @@ class _Run:
             self._explain(plan, error)
             raise
         self.on_progress(Progress("done", of=len(plan.tables), rows=plan.rows, of_rows=plan.rows))
-        return outcome(plan, preflight, transaction, time.perf_counter() - self.began)
+        return outcome(plan, preflight, done(transaction), time.perf_counter() - self.began)
 
     def _plan(self, *, compute: bool) -> Plan:
         self.on_progress(Progress("plan"))
@@ -243,10 +249,33 @@ class _Run:
 
     def _dry_run(self, plan: Plan) -> MigrationReport:
         preflight = self._checked(plan, thorough=True)
-        found = outcome(preflight.plan, preflight, None, time.perf_counter() - self.began)
+        plan = preflight.plan
         with session.transaction(self.server):
-            problems = self._rights_missing(preflight.plan) + self._rows_in_the_way(preflight.plan)
-        return replace(found, problems=found.problems + problems)
+            problems = self._rights_missing(plan) + self._rows_in_the_way(plan)
+            listed = unexamined(self.server, plan)
+        trial = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
+        if not problems:
+            problems = self._tried(trial)
+        trial.loader.foretell({bad.table for bad in preflight.bad})
+        found = Done(
+            changes=trial.loader.changes,
+            skipped=tuple(trial.skipped),
+            problems=problems,
+            unexamined=(*(Unexamined(*one) for one in listed), *_doubtful(trial)),
+        )
+        return outcome(plan, preflight, found, time.perf_counter() - self.began)
+
+    def _tried(self, trial: Transaction) -> tuple[Problem, ...]:
+        """Create the tables without their rows, and roll it back; return what is refused."""
+        try:
+            trial.create_and_roll_back()
+        except pg.OperationalError as error:
+            if error.sqlstate is None or not error.sqlstate.startswith("5"):
+                raise
+            return (Problem("refused", f"PostgreSQL says: {error.diag.message_primary}"),)
+        except psycopg.Error as error:
+            return (Problem("refused", f"PostgreSQL says: {error.diag.message_primary}"),)
+        return ()
 
     def _refuse_rows(self, plan: Plan) -> None:
         if self.options.if_not_empty != "error":
@@ -300,6 +329,17 @@ class _Run:
             value = diag.message_detail or ""
             bad = BadValue(diag.table_name or "", where, "a row", value, diag.message_primary or "")
             raise BadValues((bad,)) from error
+
+
+def _doubtful(trial: Transaction) -> Iterator[Unexamined]:
+    """Yield the checks and indexes that values which are emptied or changed may not satisfy."""
+    changed = {table for table, *_ in trial.preflight.rows.emptied + trial.loader.changes}
+    tables = {t.target for t in trial.plan.tables if t.source.name in changed}
+    left = {(skipped.kind, skipped.name) for skipped in trial.skipped}
+    for statement in trial.plan.post_data:
+        owners = sorted(tables & statement.after)
+        if statement.optional and owners and (statement.what, statement.name) not in left:
+            yield Unexamined(statement.what, owners[0], statement.name, statement.sql)
 
 
 def _computes(plan: Plan) -> bool:

@@ -39,9 +39,11 @@ class Options:
     - ``if_not_empty``: for rows that the target has already: stop, keep them, or delete them.
     - ``verify``: what is compared before the commit.
     - ``dry_run``: write nothing, and report every problem.
+    - ``rehearse``: do everything, verify it, and roll it back.
     - ``jobs``: how many processes read a large source.
 
-    Raises ConfigurationError for a value that is not one of those allowed.
+    Raises ConfigurationError for a value that is not one of those allowed, and for
+    options that exclude each other.
     """
 
     tables: Sequence[str] | None = None
@@ -51,8 +53,9 @@ class Options:
     on_bad_value: Policy = "error"
     on_orphan: Policy = "error"
     if_not_empty: IfNotEmpty = "error"
-    verify: Verify = "counts"
+    verify: Verify = "full"
     dry_run: bool = False
+    rehearse: bool = False
     jobs: int = 2
 
     def __post_init__(self) -> None:
@@ -61,3 +64,8 @@ class Options:
             if value not in allowed:
                 choices = ", ".join(allowed)
                 raise ConfigurationError(f"{name} is {value!r}; choose one of {choices}.")
+        if self.dry_run and self.rehearse:
+            raise ConfigurationError(
+                "dry_run and rehearse exclude each other: a dry run (--dry-run) writes nothing, a "
+                "rehearsal (--rehearse) writes everything and rolls it back. Choose one of them."
+            )

@@ -3,44 +3,83 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.load.load import Loaded
 from oxy_pg.migrate.report.report import MigrationReport
-from oxy_pg.migrate.report.values import Change, ColumnReport, Problem, TableReport, Verification
+from oxy_pg.migrate.report.values import (
+    Change,
+    ColumnReport,
+    Problem,
+    TableReport,
+    Unexamined,
+    Verification,
+)
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.transaction import Transaction
     from oxy_pg.migrate.plan.plan import Plan, TablePlan
+    from oxy_pg.report import BadValue, Skipped
 
 
-def outcome(
-    plan: Plan, preflight: Preflight, transaction: Transaction | None, seconds: float
-) -> MigrationReport:
-    """Report; without a ``transaction`` it was a dry run."""
-    problems = [Problem("bad value", str(bad)) for bad in preflight.bad]
+@dataclass(slots=True)
+class Done:
+    """
+    What was done; in a dry run, what would be.
+
+    ``changes`` are counted by table, column and what is changed.
+    """
+
+    loaded: dict[str, Loaded] = field(default_factory=dict)
+    changes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    skipped: tuple[Skipped, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unexamined: tuple[Unexamined, ...] = ()
+    transaction: Transaction | None = None
+
+
+def done(transaction: Transaction) -> Done:
+    """Return what a transaction has done."""
+    return Done(
+        transaction.loaded,
+        transaction.loader.changes,
+        tuple(transaction.skipped),
+        transaction=transaction,
+    )
+
+
+def outcome(plan: Plan, preflight: Preflight, found: Done, seconds: float) -> MigrationReport:
+    """Report; without a transaction it was a dry run."""
+    problems = [_bad_value(bad) for bad in preflight.bad]
     problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
+    transaction = found.transaction
     nothing = Verification("none", 0, 0, 0)
     return MigrationReport(
         source=plan.source,
         target=plan.target,
         dry_run=transaction is None,
         seconds=seconds,
-        tables=tuple(_table(table, preflight, transaction) for table in plan.tables),
-        changes=tuple(_changes(plan, preflight, transaction)),
-        skipped=(*plan.skipped, *(transaction.skipped if transaction else ())),
+        tables=tuple(_table(table, preflight, found) for table in plan.tables),
+        changes=tuple(_changes(plan, preflight, found)),
+        skipped=(*plan.skipped, *found.skipped),
         sequences=transaction.sequences if transaction else (),
         warnings=(*plan.warnings, *(transaction.warnings if transaction else ())),
         verification=transaction.verified if transaction else nothing,
-        problems=tuple(problems),
+        problems=(*problems, *found.problems),
         statements=tuple(s.sql for s in (*plan.pre_data, *plan.post_data)),
+        rehearsal=transaction is not None and plan.options.rehearse,
+        unexamined=found.unexamined,
     )
 
 
-def _table(table: TablePlan, preflight: Preflight, transaction: Transaction | None) -> TableReport:
-    found = transaction.loaded.get(table.source.name) if transaction else None
-    loaded = found or Loaded(0, 0, 0.0)
+def _bad_value(bad: BadValue) -> Problem:
+    return Problem("bad value", str(bad), bad.table, bad.column, bad.row, bad.value, bad.reason)
+
+
+def _table(table: TablePlan, preflight: Preflight, found: Done) -> TableReport:
+    loaded = found.loaded.get(table.source.name) or Loaded(0, 0, 0.0)
     columns = tuple(
         ColumnReport(c.source, c.target, c.declared, c.type.sql, c.survey.nulls)
         for c in table.columns
@@ -58,8 +97,8 @@ def _table(table: TablePlan, preflight: Preflight, transaction: Transaction | No
     )
 
 
-def _changes(plan: Plan, preflight: Preflight, transaction: Transaction | None) -> list[Change]:
-    counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
+def _changes(plan: Plan, preflight: Preflight, done_: Done) -> list[Change]:
+    counts = preflight.rows.emptied + done_.changes
     found = [Change(table, column, count, what) for (table, column, what), count in counts.items()]
     found += [
         Change(table.source.name, column.source, column.survey.rounded, rounding.change)
@@ -67,4 +106,5 @@ def _changes(plan: Plan, preflight: Preflight, transaction: Transaction | None) 
         for column in table.columns
         if column.survey.rounded and (rounding := column.type.kind.rounding(column.type))
     ]
+    found += done_.transaction.computed if done_.transaction else ()
     return found

@@ -209,7 +209,7 @@ def test_every_option_is_explained():
         assert parameter.help, parameter.name
     shown = re.sub(r"\\\n *", "", oxy("--help").stdout)
     examples = re.findall(r"^ +oxy-pg migrate-sqlite (.*)$", shown, re.MULTILINE)
-    assert len(examples) == 5
+    assert len(examples) == 6
     for example in examples:
         command.make_context("migrate-sqlite", shlex.split(example))
 
@@ -223,6 +223,9 @@ def test_json_is_all_that_stdout_holds(run):
     assert [2] == [table["rows_written"] for table in report["tables"]]
     counts = [{"table": "threads", "source": 2, "target": 2, "before": 0, "left": 0}]
     verified = {"mode": "full", "tables": 1, "rows": 2, "values": 4, "counts": counts}
+    verified["compared"] = [
+        {"table": "threads", "bytes": [], "values": ["id", "title"], "sampled": 0}
+    ]
     assert verified == report["verification"]
     assert "" == done.stderr
     assert "sesame" not in done.stdout + done.stderr
@@ -269,14 +272,15 @@ def test_the_page_needs_nothing_else(run, tmp_path):
 
 def test_all_bad_values_are_in_the_report(run, tmp_path):
     """
-    The message shows the first twenty, the JSON report all of them.
+    The message shows the first five and their number, the JSON report all of them.
     """
     file = str(tmp_path / "report.json")
     rows = {"t": [(f"x{i}",) for i in range(30)]}
     done = run("--report", file, script="CREATE TABLE t (n INTEGER)", rows=rows)
     assert 1 == done.returncode
     assert "Failed to insert t into PostgreSQL: 30 values do not fit" in done.stderr
-    assert "and 10 more" in done.stderr
+    assert 5 == done.stderr.count("'x")
+    assert "t.n: 25 more, 30 in all: not a whole number" in done.stderr
     assert 30 == len(json.loads(Path(file).read_text(encoding="utf-8"))["problems"])
 
 

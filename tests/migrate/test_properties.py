@@ -75,7 +75,11 @@ def target(server_url):
         patch.setattr("oxy_pg.migrate.load.records._LARGEST", 4000)
         patch.setattr("oxy_pg.migrate.load.records._ROWS", 2)
         patch.setattr("oxy_pg.migrate.plan.survey._PART", 3)
-        patch.setattr("oxy_pg.migrate.load.verify._FETCHED", 2)
+        patch.setattr("oxy_pg.migrate.load.comparison._FETCHED", 2)
+        patch.setattr("oxy_pg.migrate.load.load.FEW", 1)
+        patch.setattr("oxy_pg.migrate.load.verify.FEW", 1)
+        patch.setattr("oxy_pg.migrate.load.verify._BATCH", 100)
+        patch.setattr("oxy_pg.migrate.load.sample._ROWS", 2)
         patch.setattr(readers, "_WORTH", readers._WORTH)
         yield emptied
     with psycopg.connect(server_url, autocommit=True) as conn:
@@ -111,10 +115,14 @@ def test_every_database_arrives_or_is_refused_for_a_reason(
 def check_migration(path: str, url: str) -> str:
     """Migrate ``path`` into the empty ``url``; fail unless the outcome is right, and name it."""
     before = _digest(path)
+    planned = migrate(path, url, dry_run=True)
+    rehearsed = _outcome(path, url, rehearse=True)
+    assert [] == _tables(url)
     outcome = _outcome(path, url)
+    wrong = [*_not_foretold(planned, rehearsed, outcome)]
+    assert not wrong, "\n".join(wrong)
     if isinstance(outcome, BadValues | OrphanRows):
         assert [] == _tables(url)
-        planned = migrate(path, url, dry_run=True)
         wrong = (
             [*_wrongly_refused(path, url, outcome, planned)]
             if isinstance(outcome, BadValues)
@@ -161,7 +169,10 @@ def _wrongly_filled(path: str, url: str, first: MigrationReport) -> Iterator[str
     """Fill the tables that are there now: the same rows, and nothing else has changed."""
     with psycopg.connect(url) as conn:
         promised = definitions(conn)
-    migrate(path, url, if_not_empty="truncate", verify="full")
+    planned = migrate(path, url, if_not_empty="truncate", dry_run=True)
+    rehearsed = migrate(path, url, if_not_empty="truncate", rehearse=True)
+    filled = migrate(path, url, if_not_empty="truncate")
+    yield from _not_foretold(planned, rehearsed, filled)
     for difference in differences(path, url, names=names_in(first)):
         yield f"filled: {difference}"
     with psycopg.connect(url) as conn:
@@ -172,16 +183,53 @@ def _wrongly_filled(path: str, url: str, first: MigrationReport) -> Iterator[str
             "WHERE indisunique AND relnamespace = 'public'::regnamespace"
         ).fetchone() or (0,)
     if not keys:
-        again = migrate(path, url, if_not_empty="append", verify="full")
+        again = migrate(path, url, if_not_empty="append")
         if again.rows != first.rows:
             yield f"appended: {again.rows} rows, not {first.rows}"
 
 
-def _outcome(path: str, url: str) -> MigrationReport | BadValues | OrphanRows:
+def _outcome(path: str, url: str, **options: Any) -> MigrationReport | BadValues | OrphanRows:
     try:
-        return migrate(path, url, verify="full")
+        return migrate(path, url, **options)
     except (BadValues, OrphanRows) as error:
         return error
+
+
+def _not_foretold(
+    planned: MigrationReport,
+    rehearsed: MigrationReport | BadValues | OrphanRows,
+    moved: MigrationReport | BadValues | OrphanRows,
+) -> Iterator[str]:
+    """Say where a dry run or a rehearsal was not the move."""
+    if isinstance(rehearsed, Exception) or isinstance(moved, Exception):
+        if (type(rehearsed), str(rehearsed)) != (type(moved), str(moved)):
+            yield f"rehearsed: {rehearsed}, moved: {moved}"
+        if not planned.problems:
+            yield f"the dry run found no problems, and the move: {moved}"
+        return
+    if _timeless(rehearsed) != _timeless(moved):
+        yield f"rehearsed: {_timeless(rehearsed)}, moved: {_timeless(moved)}"
+    if planned.problems:
+        yield f"the dry run found {planned.problems}"
+    for name in ("changes", "warnings", "statements"):
+        if getattr(planned, name) != getattr(moved, name):
+            yield f"{name}: planned {getattr(planned, name)}, moved {getattr(moved, name)}"
+    if [t.rows_skipped for t in planned.tables] != [t.rows_skipped for t in moved.tables]:
+        yield f"rows skipped: planned {planned.tables}, moved {moved.tables}"
+    # What the dry run says that it has not examined may be left behind, and nothing else.
+    unknown = {(one.kind, one.name) for one in planned.unexamined}
+    left = [one for one in moved.skipped if one not in planned.skipped]
+    if not set(planned.skipped) <= set(moved.skipped) or any(
+        (one.kind, one.name) not in unknown for one in left
+    ):
+        yield f"skipped: planned {planned.skipped}, moved {moved.skipped}"
+
+
+def _timeless(report: MigrationReport) -> dict[str, Any]:
+    found = report.to_dict()
+    for table in found["tables"]:
+        table.pop("seconds")
+    return {name: value for name, value in found.items() if name not in {"seconds", "rehearsal"}}
 
 
 def _digest(path: str) -> str:
@@ -286,7 +334,11 @@ def _wrongly_orphaned(
 
 def _wrongly_skipped(path: str, url: str) -> Iterator[str]:
     """Leave out what does not fit: say which of the other rows did not arrive as they were."""
-    report = migrate(path, url, on_bad_value="skip", on_orphan="skip", verify="full")
+    options = {"on_bad_value": "skip", "on_orphan": "skip"}
+    planned = migrate(path, url, dry_run=True, **options)
+    rehearsed = migrate(path, url, rehearse=True, **options)
+    report = migrate(path, url, **options)
+    yield from _not_foretold(planned, rehearsed, report)
     for difference in differences(path, url, names=names_in(report), limit=1000):
         if " in SQLite only: " not in difference and " rows in SQLite, " not in difference:
             yield difference
@@ -302,9 +354,11 @@ def _wrongly_emptied(path: str, url: str, error: BadValues | OrphanRows) -> Iter
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("DROP SCHEMA public CASCADE")
         conn.execute("CREATE SCHEMA public")
-    try:
-        report = migrate(path, url, on_bad_value="null", verify="full")
-    except (BadValues, OrphanRows):
+    planned = migrate(path, url, on_bad_value="null", dry_run=True)
+    rehearsed = _outcome(path, url, on_bad_value="null", rehearse=True)
+    report = _outcome(path, url, on_bad_value="null")
+    yield from _not_foretold(planned, rehearsed, report)
+    if isinstance(report, BadValues | OrphanRows):
         return  # NOT NULL, or a key that is there twice
     for difference in differences(path, url, names=names_in(report), emptied=True):
         yield f"emptied: {difference}"

@@ -12,12 +12,13 @@ from rich.text import Text
 
 from oxy_pg.cli.display import terminal
 from oxy_pg.cli.display.terminal import echo
+from oxy_pg.report import BadValue, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oxy_pg.migrate.report.report import MigrationReport
-    from oxy_pg.migrate.report.values import Count
+    from oxy_pg.migrate.report.values import Count, Problem
 
 
 def show(report: MigrationReport) -> None:
@@ -38,9 +39,23 @@ def show(report: MigrationReport) -> None:
         echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
     for warning in report.warnings:
         echo(f"warning: {warning}")
-    for problem in report.problems:
-        echo(f"problem: {problem.kind}: {problem.message}")
+    _show_problems(report)
     echo(_last_line(report))
+
+
+def _show_problems(report: MigrationReport) -> None:
+    for one in report.unexamined:
+        echo(f"not examined: {one.kind} {one.name} on {one.table}: {one.definition}")
+    values = [BadValue(p.table, p.column, p.row, p.value, p.reason) for p in _bad(report)]
+    for line in grouped(values):
+        echo(f"problem: bad value: {line}")
+    for problem in report.problems:
+        if problem.kind != "bad value":
+            echo(f"problem: {problem.kind}: {problem.message}")
+
+
+def _bad(report: MigrationReport) -> Iterator[Problem]:
+    return (problem for problem in report.problems if problem.kind == "bad value")
 
 
 def _show_plan(report: MigrationReport) -> None:
@@ -49,6 +64,8 @@ def _show_plan(report: MigrationReport) -> None:
     for table in report.tables:
         verb = "create" if table.action == "create" else "fill  "
         echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows")
+        skipped = f", {table.rows_skipped:,} of them skipped" if table.rows_skipped else ""
+        echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows{skipped}")
         for column in table.columns:
             echo(f"         {column.name}: {column.declared or '-'} → {column.type}")
 
@@ -96,16 +113,25 @@ def _note(one: Count) -> str:
 def _last_line(report: MigrationReport) -> str:
     if report.dry_run:
         found = many(len(report.problems), "problem") if report.problems else "no problems"
-        return f"Dry run: nothing was written; {found} found."
+        unknown = (
+            f" {many(len(report.unexamined), 'thing')} that only PostgreSQL can examine: "
+            "--rehearse does it."
+            if report.unexamined
+            else ""
+        )
+        return f"Dry run: nothing was written; {found} found.{unknown}"
     checked = {
         "counts": "row counts verified",
         "full": f"{many(report.verification.values, 'value')} compared",
         "none": "not verified",
     }[report.verification.mode]
-    return (
-        f"Moved {many(report.rows, 'row')} of {many(len(report.tables), 'table')} "
-        f"in {report.seconds:.1f} s; {checked}."
+    moved = (
+        f"{many(report.rows, 'row')} of {many(len(report.tables), 'table')} "
+        f"in {report.seconds:.1f} s; {checked}"
     )
+    if report.rehearsal:
+        return f"Rehearsed: moved {moved}, and rolled back. The target is as it was."
+    return f"Moved {moved}."
 
 
 def many(count: int, noun: str) -> str:

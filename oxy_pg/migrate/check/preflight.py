@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.migrate.check.inputs import refusals
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.limits import Limits
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
-from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.report import Orphans
 
-_KEPT = 10_000  # problems listed one by one; all are counted
+_KEPT = 100_000  # problems listed one by one; all are counted
 _BATCH = 500
 
 
@@ -129,29 +129,30 @@ class Preflight:
                     batch = []
         yield from self._refused(batch, column)
 
-    def _refused(
-        self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
-    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
-        if not batch or self._target.info.server_version < 160000:
-            return
+    def _refusals(self, texts: list[str], type_: str) -> list[tuple[int, str]]:
+        """Return which texts the type refuses; also those that are beyond a limit of the server."""
         try:
-            with session.transaction(self._target):
-                rows = self._target.execute(
-                    "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
-                    "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
-                    [[text for *_, text in batch], column.type.sql],
-                ).fetchall()
+            return refusals(self._target, texts, type_)
         except psycopg.Error as error:
             # A limit of PostgreSQL's (class 54), such as JSON that is nested too deeply.
             if not (error.sqlstate or "").startswith("54"):
                 raise
-            if len(batch) > 1:
-                for one in batch:
-                    yield from self._refused([one], column)
-                return
-            rows = [(1, error.diag.message_primary or str(error))]
-        for number, message in rows:
-            where, key, value, _ = batch[number - 1]
+            if len(texts) == 1:
+                return [(0, error.diag.message_primary or str(error))]
+        return [
+            (number, message)
+            for number, text in enumerate(texts)
+            for _, message in self._refusals([text], type_)
+        ]
+
+    def _refused(
+        self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
+    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
+        if not batch:
+            return
+        texts = [text for *_, text in batch]
+        for number, message in self._refusals(texts, column.type.sql):
+            where, key, value, _ = batch[number]
             name = self._table_of(column)
             yield key, BadValue(name, column.source, where, show(value), message), True
 

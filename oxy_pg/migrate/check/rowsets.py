@@ -117,3 +117,11 @@ def is_among(table: TablePlan, names: str, alias: str) -> str:
     """Return the condition that a temporary table names a row."""
     same = " AND ".join(f"s.k{n} IS {alias}.{part}" for n, part in enumerate(table.source.identity))
     return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
+
+
+def in_order(table: TablePlan) -> str:
+    """Return the end of a query on ``table AS t``, so that all have the rows in one order."""
+    if not table.source.without_rowid:
+        return ""  # NOT INDEXED is enough
+    # In a table without rowids SQLite does not heed NOT INDEXED.
+    return f" ORDER BY {', '.join(f't.{part}' for part in table.source.identity)}"

@@ -22,8 +22,10 @@ import contextlib
 import sqlite3
 import struct
 import threading
+from array import array
 from collections import deque
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxy_pg.errors import MigrationError
@@ -32,9 +34,10 @@ from oxy_pg.migrate.source.functions import pack_function
 from oxy_pg.migrate.source.readers import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from oxy_pg.migrate.convert import codec
+    from oxy_pg.migrate.load.digests import Sum
     from oxy_pg.migrate.load.prefetch import Maker, Piece
     from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
     from oxy_pg.migrate.source.readers import ConnectionReader, Reader
@@ -47,7 +50,7 @@ _LARGEST = 4 * _PIECE  # a query that would give more fails, and is asked again 
 _ROWS = 200  # to the first queries, until it is known how large they are
 _AT_ONCE = 2  # questions to a reader, so that it need not wait for the next one
 _FIRST, _LAST = -(2**63), 2**63 - 1  # rowids
-_MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
+MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
 _MOST_ARGUMENTS = 90  # of a function: 100 in older versions of SQLite
 _NULL = "x'ffffffff'"
 
@@ -59,17 +62,22 @@ def possible(reader: sqlite3.Connection, table: TablePlan) -> bool:
     """Whether SQLite can build a record of every row of a table."""
     return (
         table.source.has_rowid
-        and 0 < len(table.loaded) <= _MOST_COLUMNS
-        and all(_field(column) and not column.survey.unfit for column in table.loaded)
+        and 0 < len(table.loaded) <= MOST_COLUMNS
+        and all(is_field(column) for column in table.loaded)
         and reader.execute(_PROBE).fetchone() == (b"a\0b\xff",)
     )
+
+
+def is_field(column: ColumnPlan) -> bool:
+    """Whether SQLite can build a field of a record of every value of a column."""
+    return _field(column) is not None and not column.survey.unfit
 
 
 def _field(column: ColumnPlan) -> codec.Field | None:
     return column.survey.fast.field if column.survey.fast else None
 
 
-def columns(table: TablePlan) -> list[ColumnPlan]:
+def columns(chosen: Iterable[ColumnPlan]) -> list[ColumnPlan]:
     """
     Return the columns in the order in which the records have them.
 
@@ -81,7 +89,17 @@ def columns(table: TablePlan) -> list[ColumnPlan]:
         field = _field(column)
         return field is None or field.code is None, column.survey.nulls > 0
 
-    return sorted(table.loaded, key=place)
+    return sorted(chosen, key=place)
+
+
+def record(ordered: Sequence[ColumnPlan]) -> tuple[str, frozenset[str]]:
+    """Return the SQL that builds a record of columns of ``t``, and the packs that it needs."""
+    made = _Record(len(ordered))
+    for column in ordered:
+        field = _field(column)
+        if field is not None:
+            made.add(field, f"t.{quoted(column.source)}", nulls=column.survey.nulls > 0)
+    return made.sql(), frozenset(made.formats)
 
 
 class _Record:
@@ -140,20 +158,25 @@ class Records:
     No piece is larger than some megabytes, unless a single row is.
     """
 
-    def __init__(self, here: ConnectionReader, table: TablePlan) -> None:
-        ordered = columns(table)
-        record = _Record(len(ordered))
-        for column in ordered:
-            field = _field(column)
-            if field is not None:
-                record.add(field, f"t.{quoted(column.source)}", nulls=column.survey.nulls > 0)
-        made = record.sql()
-        self._packs = frozenset(record.formats)
+    def __init__(
+        self,
+        here: ConnectionReader,
+        table: TablePlan,
+        ordered: Sequence[ColumnPlan],
+        sum_: Sum | None = None,
+    ) -> None:
+        made, self._packs = record(ordered)
         name, rowid = quoted(table.source.name), table.source.identity[0]
-        self._query = (
-            f"SELECT count(*), group_concat({made}, '') FROM {name} AS t NOT INDEXED "
-            f"WHERE t.{rowid} BETWEEN :first AND :last"
-        )
+        rows = f"FROM {name} AS t NOT INDEXED WHERE t.{rowid} BETWEEN :first AND :last"
+        self._sum = sum_
+        if sum_ is None:
+            self._query = f"SELECT count(*), group_concat({made}, '') {rows}"
+        else:
+            # The limit keeps SQLite from making each record twice.
+            self._query = (
+                f"SELECT count(*), group_concat(r, ''), oxy_sum(CAST(r AS BLOB)) "
+                f"FROM (SELECT {made} AS r {rows} LIMIT -1)"
+            )
         self._skip = (
             f"SELECT (SELECT {rowid} FROM {name} NOT INDEXED WHERE {rowid} >= :first "
             f"ORDER BY {rowid} LIMIT 1 OFFSET :rows - 1)"
@@ -161,7 +184,8 @@ class Records:
         self._here = here
         self._rows = _ROWS
         self._next = _FIRST
-        self._place = 0
+        self._firsts = array("q")  # of the ranges, by place: 16 bytes to a megabyte of rows
+        self._counts = array("q")
         self._taking = threading.Lock()
         self._using_here = threading.Lock()
 
@@ -172,7 +196,9 @@ class Records:
             while self._ask(reader, asked):
                 place, range_ = asked[0]
                 try:
-                    yield from ((place, piece) for piece in self._pieces(range_, reader.receive))
+                    for piece in self._pieces(range_, reader.receive):
+                        self._counts[place] += piece[0]
+                        yield place, piece
                 finally:
                     asked.popleft()
         finally:
@@ -180,6 +206,15 @@ class Records:
             for _ in asked:
                 with contextlib.suppress(sqlite3.Error, MigrationError):
                     reader.receive()
+
+    def starts(self) -> list[tuple[int, int]]:
+        """Return where the ranges begin: the number of a row, from 0, and its rowid or less."""
+        numbers = accumulate(self._counts, initial=0)
+        return [
+            (number, first)
+            for number, first, count in zip(numbers, self._firsts, self._counts, strict=False)
+            if count
+        ]
 
     def _ask(self, reader: Reader, asked: deque[tuple[int, _Range]]) -> bool:
         """Let a reader begin with its next ranges; False when there is nothing to wait for."""
@@ -193,8 +228,9 @@ class Records:
             if self._next > _LAST:
                 return None
             last = self._end(self._next, self._rows)
-            taken = (self._place, _Range(self._next, last, self._rows))
-            self._place += 1
+            taken = (len(self._firsts), _Range(self._next, last, self._rows))
+            self._firsts.append(self._next)
+            self._counts.append(0)
             self._next = last + 1
             return taken
 
@@ -214,7 +250,7 @@ class Records:
     def _pieces(self, range_: _Range, receive: Callable[[], tuple[Any, ...]]) -> Iterator[Piece]:
         """Yield what is received: one piece, or if it is too large, the range in halves."""
         try:
-            count, made = receive()
+            count, made, *sums = receive()
         except sqlite3.DataError:
             if range_.rows == 1:
                 raise
@@ -222,6 +258,8 @@ class Records:
             return
         if count:
             self._rows = max(1, min(4 * count, count * _PIECE // len(made)))
+            if self._sum is not None:
+                self._sum.add_number(int.from_bytes(sums[0], "big"))
         # Also where there is no row: every place has a piece (prefetch.py).
         yield count, made or b""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,10 +15,11 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
-from oxy_pg.migrate.load import computed, sequences, verify
+from oxy_pg.migrate.load import computed, rehearsal, sequences, verify
+from oxy_pg.migrate.load.comparison import Comparison
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
-from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
+from oxy_pg.migrate.report.values import Change, Count, SequenceReport, Verification
 from oxy_pg.migrate.target import session
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Progress, Skipped
@@ -66,12 +66,36 @@ class Transaction:
         self.sequences: tuple[SequenceReport, ...] = ()
         self.warnings: list[str] = []
         self.verified = Verification(plan.options.verify, 0, 0, 0)
+        self.computed: tuple[Change, ...] = ()
 
     def run(self) -> None:
-        """Write, compare, commit. Raises what PostgreSQL says, and MigrationError's children."""
+        """
+        Write, compare, commit; in a rehearsal roll back instead.
+
+        Raises what PostgreSQL says, and MigrationError's children.
+        """
         with session.transaction(self.server, writes=True):
+            if self.plan.options.rehearse:
+                self.warnings += rehearsal.hold_sequences(self.server, self.plan)
             self._write()
             self.doing = "commit to"
+            if self.plan.options.rehearse:
+                # What a commit would still examine.
+                self._execute("SET CONSTRAINTS ALL IMMEDIATE")
+                raise psycopg.Rollback
+
+    def create_and_roll_back(self) -> None:
+        """
+        Create the new tables without rows, and what belongs to them alone; keep nothing.
+
+        ``skipped`` then has what PostgreSQL refuses.
+        """
+        with session.transaction(self.server):
+            for statement in self.plan.pre_data:
+                self._execute(statement.sql)
+            self._filled = {t.target for t in self.plan.tables if t.existing is None}
+            self._post_statements()
+            raise psycopg.Rollback
 
     def _write(self) -> None:
         before = self._open_tables()
@@ -92,10 +116,10 @@ class Transaction:
     def _execute(self, statement: str) -> None:
         self.server.execute(statement)
 
-    def _open_tables(self) -> dict[str, tuple[int, int]]:
+    def _open_tables(self) -> dict[str, int]:
         """Lock the existing tables, and check again whether they are empty."""
         self.doing = "lock the tables of"
-        before: dict[str, tuple[int, int]] = {}
+        before: dict[str, int] = {}
         full = []
         for table in self.plan.tables:
             if table.existing is None:
@@ -106,12 +130,7 @@ class Transaction:
             if rows and self.plan.options.if_not_empty == "error":
                 full.append((table.target, rows))
             kept = rows if self.plan.options.if_not_empty == "append" else 0
-            sum_ = (
-                verify.digests_arrived(self.server, self.plan.schema, _sent(table))
-                if kept and self.plan.options.verify == "full"
-                else 0
-            )
-            before[table.target] = (kept, sum_)
+            before[table.target] = kept
         if full:
             raise TargetNotEmpty(tuple(full))
         return before
@@ -138,15 +157,18 @@ class Transaction:
         if names:
             self._execute(f"TRUNCATE {', '.join(names)}")
 
-    def _is_fresh(self, table: TablePlan) -> bool:
+    def _may_be_fresh(self, table: TablePlan) -> bool:
         if table.existing is None:
             return True
         if not (table.existing.owned and table.existing.ordinary):
             return False
+        return not (self.plan.options.if_not_empty == "append" and table.existing.has_rows)
+
+    def _is_fresh(self, table: TablePlan) -> bool:
+        if table.existing is None or not self._may_be_fresh(table):
+            return table.existing is None
         if self.plan.options.if_not_empty == "truncate":
             return True
-        if self.plan.options.if_not_empty == "append" and table.existing.has_rows:
-            return False
         try:
             # It is empty, and gets a new file that needs no write-ahead log until the commit.
             with self.server.transaction():
@@ -174,7 +196,7 @@ class Transaction:
         table = self.plan.tables[number]
         if not (table.loaded and table.rows):
             return None
-        reading = self.loader.read(table)
+        reading = self.loader.read(table, in_order=self._may_be_fresh(table))
         readings.enter_context(reading.pieces)
         return reading
 
@@ -235,51 +257,65 @@ class Transaction:
             made = statement.source_sql
             self.skipped.append(Skipped(statement.what, statement.name, reason, made))
 
-    def _verify(self, before: dict[str, tuple[int, int]]) -> None:
+    def _verify(self, before: dict[str, int]) -> None:
         self.doing = "verify the rows of"
-        self.on_progress(Progress("verify", of=len(self.plan.tables)))
-        if self.plan.options.verify == "none":
+        options, tables = self.plan.options, self.plan.tables
+        self.on_progress(Progress("verify", of=len(tables)))
+        if options.verify == "none":
             return
-        differences = []
-        counts = []
-        rows = cells = 0
-        comparison = verify.Comparison(self.lite, self.preflight.rows)
+        comparison = Comparison(self.lite, self.preflight.rows)
+        verifier = verify.Verifier(self.server, self.plan, comparison)
+        counts = self._counts(before)
+        compared = []
+        if options.verify == "full":
+            for number, table in enumerate(tables):
+                self.on_progress(Progress("verify", number, len(tables), table.source.name))
+                if table.columns:
+                    in_order = table.source.name in self.in_order
+                    loaded = self.loaded[table.source.name]
+                    compared.append(verifier.compare(table, loaded, in_order=in_order))
+                    if in_order:
+                        self._compare_computed(table)
+        rows = [count.target - count.before for count in counts]
+        cells = sum(n * len(table.columns) for n, table in zip(rows, tables, strict=True))
+        self.verified = Verification(
+            options.verify,
+            len(tables),
+            sum(rows),
+            cells if options.verify == "full" else 0,
+            tuple(counts),
+            tuple(compared),
+        )
+
+    def _counts(self, before: dict[str, int]) -> list[Count]:
+        """Count the rows of all tables. Raises VerificationFailed."""
+        differences, counts = [], []
         for table in self.plan.tables:
-            kept, digest = before.get(table.target, (0, 0))
+            kept = before.get(table.target, 0)
             left = self.preflight.rows.count(table)
             wanted = kept + table.rows - left
             found = verify.count(self.server, self.plan.schema, table.target)
             counts.append(Count(table.source.name, table.rows, found, kept, left))
-            rows += found - kept
             if found != wanted:
                 differences.append(
                     f"{table.source.name}: {wanted:,} rows expected, {found:,} found"
                 )
-            elif self.plan.options.verify == "full" and _sent(table).columns:
-                if table.source.name in self.in_order:
-                    verify.compare_rows(self.server, self.plan, comparison, _sent(table))
-                else:
-                    verify.compare_digests(self.server, self.plan, comparison, _sent(table), digest)
-                cells += (found - kept) * len(_sent(table).columns)
-            self._compare_computed(table)
         if differences:
             raise VerificationFailed(tuple(differences))
-        self.verified = Verification(
-            self.plan.options.verify, len(self.plan.tables), rows, cells, tuple(counts)
-        )
+        return counts
 
     def _compare_computed(self, table: TablePlan) -> None:
         """Count the values that the target computes in another way than SQLite."""
-        if not table.computed_by_target or table.source.name not in self.in_order:
+        if not table.computed_by_target:
             return
         rows = self.preflight.rows
         found = computed.differences(self.lite, self.server, self.plan, rows, table)
-        for column, difference in found.items():
-            what = f"computed by PostgreSQL in another way: {difference.example}"
-            self.loader.changes[table.source.name, column, what] += difference.count
-
-
-def _sent(table: TablePlan) -> TablePlan:
-    """Return the plan of the columns that are compared as they were sent."""
-    computed_ = table.computed_by_target
-    return replace(table, columns=tuple(c for c in table.columns if c not in computed_))
+        self.computed += tuple(
+            Change(
+                table.source.name,
+                column,
+                difference.count,
+                f"computed by PostgreSQL in another way: {difference.example}",
+            )
+            for column, difference in found.items()
+        )

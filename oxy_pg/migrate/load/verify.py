@@ -1,38 +1,44 @@
 """
 The verification: source and target are compared before the commit.
 
-``counts`` compares the number of rows. ``full`` also streams both sides and
-compares every value: rows arrive in the order in which they were read, so a
-table that was empty is compared row by row; one that had rows already, by a
-sum over the digests of all rows, in any order.
+``counts`` compares the number of rows. ``full`` proves two things besides:
+
+* What is stored is what was sent. Values that took their kind's fast way are
+  read back by binary COPY, and have the digest of the bytes that were sent.
+* What was sent means what the source says. Values that took another way, and
+  those of small tables, are compared one by one (comparison.py); of the others
+  a sample is, and the tests of the kinds prove the rest.
+
+Where digests differ, the rows are compared one by one, to say which they are.
 """
 
 from __future__ import annotations
 
-import hashlib
-from itertools import islice, zip_longest
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
 from oxy_pg.errors import VerificationFailed
-from oxy_pg.migrate.check.rowsets import is_among
-from oxy_pg.migrate.convert import values
-from oxy_pg.migrate.convert.unfit import Unfit
-from oxy_pg.migrate.names import quoted
-from oxy_pg.migrate.plan.survey import exact, exact_text, readable, row_name, show
+from oxy_pg.migrate.load import records
+from oxy_pg.migrate.load.comparison import OURS, Rows, compare_sums
+from oxy_pg.migrate.load.digests import Digest, Sum
+from oxy_pg.migrate.load.load import FEW
+from oxy_pg.migrate.load.sample import Sample
+from oxy_pg.migrate.report.values import Compared
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import psycopg
 
-    from oxy_pg.migrate.check.rowsets import RowSets
+    from oxy_pg.migrate.load.comparison import Comparison
+    from oxy_pg.migrate.load.digests import Buffer
+    from oxy_pg.migrate.load.load import Loaded, Sent
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan
 
-_SHOWN = 20
-_FETCHED = 200  # rows at a time; large ones must not fill the memory
+_BATCH = 256 * 1024  # bytes
+_AT_ONCE = 4 * 1024 * 1024  # bytes of a table that is read without a cursor
 
 
 def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
@@ -42,157 +48,115 @@ def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
     return int(row[0]) if row else 0
 
 
-class Comparison:
-    """The source's rows as they should be in the target."""
+class Verifier:
+    """Compares the values of tables, and says of each how it was done."""
 
-    def __init__(self, source: sqlite3.Connection, rows: RowSets) -> None:
-        self._source = source
-        self._rows = rows
+    def __init__(
+        self, connection: psycopg.Connection[Any], plan: Plan, comparison: Comparison
+    ) -> None:
+        # Rows are to come as they lie: not by an index that has all columns that are asked for, and
+        # not from several processes.
+        connection.execute("SET LOCAL enable_indexonlyscan = off")
+        connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        self._connection = connection
+        self._schema = plan.schema
+        self._comparison = comparison
+        self.rows = Rows(connection, plan.schema, comparison)
 
-    def expected(
-        self, table: TablePlan
-    ) -> Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
-        """Yield each row's identity and its values, in the order in which they were loaded."""
-        keys = len(table.source.identity)
-        terms = [f"t.{part}" for part in table.source.identity]
-        terms += [self._cell(table, column.source) for column in table.columns]
-        query = (
-            f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t NOT INDEXED "
-            f"WHERE {self._rows.moving(table, 't')}"
-        )
-        with exact_text(self._source):
-            for row in self._source.cursor().execute(query):
-                cells = zip(row[keys:], table.columns, strict=True)
-                yield row[:keys], tuple(_expected(raw, column) for raw, column in cells)
+    def compare(self, table: TablePlan, loaded: Loaded, *, in_order: bool) -> Compared:
+        """
+        Compare a table; ``in_order`` where its rows lie in the order in which they were sent.
 
-    def _cell(self, table: TablePlan, column: str) -> str:
-        name = exact(self._source, f"t.{quoted(column)}")
-        emptied = self._rows.nulled.get((table.source.name, column), [])
-        if not emptied:
-            return name
-        is_emptied = " OR ".join(is_among(table, names, "t") for names in emptied)
-        return f"CASE WHEN NOT ({is_emptied}) THEN {name} END"
+        Raises VerificationFailed.
+        """
+        sent = loaded.sent
+        if in_order and sent is not None and sent.digest and loaded.rows > FEW:
+            return self._by_digest(table, loaded, sent, sent.digest)
+        if in_order:
+            self.rows.compare(table, table.columns, at_once=loaded.bytes <= _AT_ONCE)
+            return _compared(table, values=table.columns)
+        if sent is not None and sent.sum and len(sent.columns) == len(table.columns):
+            found = Sum()
+            for record in self._new(table, sent):
+                found.add(record)
+            if found.result() != sent.sum.result():
+                raise VerificationFailed((f"{table.source.name}: the rows are not the same",))
+            return _compared(table, digested=sent.columns)
+        columns = compare_sums(self._connection, self._schema, self._comparison, table)
+        return _compared(table, values=columns)
+
+    def _by_digest(self, table: TablePlan, loaded: Loaded, sent: Sent, digest: Digest) -> Compared:
+        found = Digest()
+        sample = Sample(table, sent, loaded.rows)
+        number = 0
+        for stored in self._stored(table, sent, loaded.rows):
+            found.add(b"".join(stored))
+            sample.take(number, stored)
+            number += len(stored)
+        if found.result() != digest.result():
+            self.rows.compare(table, table.columns)
+            # A value that means the same, and is stored in other bytes than those that were sent.
+            return _compared(table, values=table.columns)
+        names = {column.source for column in sent.columns}
+        others = [column for column in table.columns if column.source not in names]
+        if others:
+            self.rows.compare(table, others)
+        if differences := tuple(sample.differences(self._comparison)):
+            raise VerificationFailed(differences)
+        return _compared(table, digested=sent.columns, values=others, sampled=sample.rows)
+
+    def _stored(self, table: TablePlan, sent: Sent, rows: int) -> Iterator[list[Buffer]]:
+        """Yield the rows that are stored, many at a time, as binary COPY sends them."""
+        get = self._connection.pgconn.get_copy_data
+        batch: list[Buffer] = []
+        taken = size = 0
+        with self._copy(table, sent) as copy:
+            while taken < rows:
+                # What has arrived already is taken without the detour through psycopg's waiting,
+                # which takes several times as long. It never takes the end: that is one more.
+                length, arrived = get(1) if taken else (0, b"")
+                row: Buffer = arrived if length > 0 else copy.read()
+                size += len(row)
+                batch.append(row if taken else row[len(records.HEADER) :])
+                taken += 1
+                if size >= _BATCH:
+                    yield batch
+                    batch, size = [], 0
+            yield batch
+            for _ in copy:
+                pass
+
+    def _new(self, table: TablePlan, sent: Sent) -> Iterator[Buffer]:
+        """Yield the rows that this transaction has written."""
+        with self._copy(table, sent, OURS) as copy:
+            before: Buffer = copy.read()[len(records.HEADER) :]
+            for row in copy:
+                yield before
+                before = row
+            # The last is the trailer; in an empty table it came with the header.
+
+    @contextmanager
+    def _copy(
+        self, table: TablePlan, sent: Sent, where: sql.SQL | None = None
+    ) -> Iterator[psycopg.Copy]:
+        columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in sent.columns)
+        name = sql.Identifier(self._schema, table.target)
+        rows = sql.SQL("{} ({})") if where is None else sql.SQL("(SELECT {1} FROM {0}{2})")
+        statement = sql.SQL("COPY {} TO STDOUT (FORMAT binary)")
+        query = statement.format(rows.format(name, columns, where))
+        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+            yield copy
 
 
-def _expected(raw: Any, column: ColumnPlan) -> str | None:
-    if raw is None:
-        return None
-    try:
-        value = values.decode(raw) if isinstance(raw, bytearray) else raw
-        return values.to_text(value, column.type, column.survey.option)
-    except Unfit:
-        return None  # emptied, as --on-bad-value null asked
-
-
-def _as_spelled(
-    connection: psycopg.Connection[Any],
+def _compared(
     table: TablePlan,
-    rows: Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]],
-) -> Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
-    """Let PostgreSQL spell the values of types without a kind, as it does in its output."""
-    others = [
-        n for n, column in enumerate(table.columns) if column.type.kind.is_spelled_by_postgres
-    ]
-    if not others:
-        yield from rows
-        return
-    while batch := list(islice(rows, _FETCHED)):
-        cells = [list(row) for _, row in batch]
-        for number in others:
-            query = (
-                f"SELECT t::{table.columns[number].type.sql}::text "
-                "FROM unnest(%s::text[]) WITH ORDINALITY AS u (t, place) ORDER BY place"
-            )
-            spelled = connection.execute(query, [[row[number] for row in cells]]).fetchall()
-            for row, (text,) in zip(cells, spelled, strict=True):
-                row[number] = text
-        yield from ((key, tuple(row)) for (key, _), row in zip(batch, cells, strict=True))
-
-
-def _same(wanted: str | None, found: str | None, column: ColumnPlan) -> bool:
-    # Most values are spelled alike on both sides; the others are compared by what they mean.
-    if wanted == found:
-        return True
-    if wanted is None or found is None:
-        return False
-    canonical = column.type.kind.canonical
-    return canonical(wanted) == canonical(found)
-
-
-def arrived(
-    connection: psycopg.Connection[Any], schema: str, table: TablePlan
-) -> Iterator[tuple[str | None, ...]]:
-    """Yield the target's rows as text, in their physical order."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("{}::text").format(sql.Identifier(column.target)) for column in table.columns
+    digested: Sequence[ColumnPlan] = (),
+    values: Sequence[ColumnPlan] = (),
+    sampled: int = 0,
+) -> Compared:
+    return Compared(
+        table.source.name,
+        tuple(column.source for column in digested),
+        tuple(column.source for column in values),
+        sampled,
     )
-    query = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(schema, table.target))
-    # A cursor of the server is read in one process, page after page; COPY would give the rows
-    # one by one, which takes ten times as long.
-    with connection.cursor(name="oxy_pg_verify") as cursor:
-        cursor.itersize = _FETCHED
-        yield from cursor.execute(query)
-
-
-def compare_rows(
-    connection: psycopg.Connection[Any], plan: Plan, comparison: Comparison, table: TablePlan
-) -> int:
-    """
-    Compare a table that was empty, row by row; return the number of rows.
-
-    Raises VerificationFailed.
-    """
-    differences: list[str] = []
-    rows = 0
-    expected_rows = _as_spelled(connection, table, comparison.expected(table))
-    pairs = zip_longest(expected_rows, arrived(connection, plan.schema, table), fillvalue=None)
-    for expected, found in pairs:
-        rows += 1
-        if expected is None or found is None:
-            side = "source" if expected is None else "target"
-            differences.append(f"{table.source.name}: row {rows:,} is missing in the {side}")
-            break
-        identity, wanted = expected
-        if wanted == found:
-            continue
-        where = row_name(table.source, tuple(readable(part) for part in identity))
-        for column, left, right in zip(table.columns, wanted, found, strict=True):
-            if not _same(left, right, column):
-                what = f"{show(left)} became {show(right)}"
-                differences.append(f"{table.source.name}.{column.source}, {where}: {what}")
-        if len(differences) >= _SHOWN:
-            break
-    if differences:
-        raise VerificationFailed(tuple(differences))
-    return rows
-
-
-def _digest(row: tuple[str | None, ...], table: TablePlan) -> int:
-    meant = [
-        None if text is None else column.type.kind.canonical(text)
-        for text, column in zip(row, table.columns, strict=True)
-    ]
-    return int.from_bytes(hashlib.blake2b(repr(meant).encode(), digest_size=16).digest())
-
-
-def digests_arrived(connection: psycopg.Connection[Any], schema: str, table: TablePlan) -> int:
-    """Add up the digests of all rows of a table of the target."""
-    return sum(_digest(row, table) for row in arrived(connection, schema, table)) % 2**128
-
-
-def compare_digests(
-    connection: psycopg.Connection[Any],
-    plan: Plan,
-    comparison: Comparison,
-    table: TablePlan,
-    before: int,
-) -> int:
-    """Compare a table that had rows already, whose digests add up to ``before``."""
-    rows = 0
-    wanted = before
-    for _, row in _as_spelled(connection, table, comparison.expected(table)):
-        wanted += _digest(row, table)
-        rows += 1
-    if wanted % 2**128 != digests_arrived(connection, plan.schema, table):
-        raise VerificationFailed((f"{table.source.name}: the rows are not the same",))
-    return rows

@@ -50,14 +50,17 @@ td.number, th.number { padding-left: .5rem; } summary { overflow-wrap: anywhere;
 def page(report: Outcome) -> str:
     """Return the page."""
     title = "Dry run: what would be migrated" if report.dry_run else "Migrated to PostgreSQL"
+    title = "Rehearsal: migrated and rolled back" if report.rehearsal else title
     sections = [
         _problems(report),
+        _unexamined(report),
         _tables(report),
         _charts(report),
         _types(report),
         _skipped(report),
         _changes(report),
         _sequences(report),
+        _compared(report),
         _next_steps(report),
     ]
     return printable(
@@ -135,6 +138,27 @@ def _problems(report: Outcome) -> str:
     parts = [f'<li class="bad">{escape(p.kind)}: {escape(p.message)}</li>' for p in report.problems]
     parts += [f'<li class="warn">{escape(warning)}</li>' for warning in report.warnings]
     return _section("Problems", f"<ul>{''.join(parts)}</ul>") if parts else ""
+
+
+def _unexamined(report: Outcome) -> str:
+    rows = [(one.kind, one.table, one.name, one.definition) for one in report.unexamined]
+    heads = ("what", "table", "name", "definition")
+    note = "<p>Only PostgreSQL can examine these; a rehearsal (<code>--rehearse</code>) does.</p>"
+    return _section("Not examined", note + _grid(heads, rows)) if rows else ""
+
+
+def _compared(report: Outcome) -> str:
+    rows = [
+        (one.table, ", ".join(one.bytes) or "-", one.sampled, ", ".join(one.values) or "-")
+        for one in report.verification.compared
+    ]
+    heads = (
+        "table",
+        "stored bytes have the digest of those that were sent",
+        "rows of them read again",
+        "every value read again and compared",
+    )
+    return _section("How values were compared", _grid(heads, rows)) if rows else ""
 
 
 def _tables(report: Outcome) -> str:
@@ -236,7 +260,12 @@ def _sequences(report: Outcome) -> str:
 
 
 def _next_steps(report: Outcome) -> str:
-    if report.dry_run:
+    if report.rehearsal:
+        steps = [
+            "Everything was rolled back: the target is as it was.",
+            "Run the same command without <code>--rehearse</code> to migrate the data.",
+        ]
+    elif report.dry_run:
         steps = [
             "Nothing was written, on either side.",
             "Run the same command without <code>--dry-run</code> to migrate the data.",

@@ -70,22 +70,67 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """
+    How the values of one table were compared.
+
+    ``bytes``: columns whose stored bytes have the digest of those that were
+    sent; ``sampled`` of their rows were read again and compared by what they
+    mean. ``values``: columns of which every value was.
+    """
+
+    table: str
+    bytes: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    sampled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """What was compared: ``counts``, ``full`` or ``none``, and how many values."""
+    """
+    What was compared: ``counts``, ``full`` or ``none``, and how many values.
+
+    ``compared`` says of each table how it was done, with ``full``.
+    """
 
     mode: str
     tables: int
     rows: int
     values: int
     counts: tuple[Count, ...] = ()
+    compared: tuple[Compared, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that would stop the migration, found by a dry run."""
+    """
+    Something that would stop the migration, found by a dry run.
+
+    A bad value has its place, and the reason why it does not fit.
+    """
 
     kind: str
     message: str
+    table: str = ""
+    column: str = ""
+    row: str = ""
+    value: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unexamined:
+    """
+    Something that may refuse or change rows, or be left behind, and that a dry run cannot know.
+
+    It is of an existing table, or of one with values that are emptied or
+    changed. A rehearsal examines it.
+    """
+
+    kind: str
+    table: str
+    name: str
+    definition: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +138,8 @@ class Outcome:
     """
     What a migration did, or in a dry run would do.
 
-    Everything that is not in ``tables`` is in ``skipped``, with its reason.
+    A ``rehearsal`` did all of it, and rolled it back. Everything that is not in
+    ``tables`` is in ``skipped``, with its reason.
     """
 
     source: str
@@ -108,6 +154,8 @@ class Outcome:
     verification: Verification
     problems: tuple[Problem, ...] = ()
     statements: tuple[str, ...] = ()
+    rehearsal: bool = False
+    unexamined: tuple[Unexamined, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -7,6 +7,8 @@ import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from oxy_pg.migrate.source.sums import Adding
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
@@ -19,6 +21,7 @@ def install_functions(connection: sqlite3.Connection) -> None:
     encoding = encoding_of(connection)
     connection.create_function("oxy_repr", 1, repr, deterministic=True)
     connection.create_function("oxy_unhex", 1, bytes.fromhex, deterministic=True)
+    connection.create_aggregate("oxy_sum", 1, Adding)  # type: ignore[arg-type]
     connection.create_function("oxy_decimals", 1, _decimals, deterministic=True)
     connection.create_function("oxy_is_broken", 1, _is_broken_utf16(encoding), deterministic=True)
 

@@ -103,3 +103,41 @@ def test_rows_that_fill_holes_are_verified(move, pg, server_url, pg_url):
     )
 
     assert [(300,)] == pg("SELECT count(DISTINCT id) FROM t")
+
+
+def test_an_index_that_has_all_columns_gives_no_other_order(move, pg):
+    """
+    Numbers that became text are compared alone, and PostgreSQL might read them by their key.
+    """
+    rows = [(n if n % 2 else f"{n}.x", f"note {n}") for n in range(3000)]
+
+    report = move(
+        "CREATE TABLE t (code INTEGER_OR_TEXT NOT NULL PRIMARY KEY, note TEXT) WITHOUT ROWID",
+        {"t": rows},
+    )
+
+    (compared,) = report.verification.compared
+    assert (("note",), ("code",)) == (compared.bytes, compared.values)
+    assert [(3000,)] == pg("SELECT count(*) FROM t")
+
+
+def test_columns_that_the_target_computes_are_compared_as_computed(move, pg):
+    """
+    A double is rounded by the target's own arithmetic: that is listed, and no fault.
+    """
+    pg(
+        "CREATE TABLE o (id bigint PRIMARY KEY, price numeric(10,2), qty int, "
+        "total numeric(14,2) GENERATED ALWAYS AS (price * qty) STORED)"
+    )
+
+    report = move(
+        """
+        CREATE TABLE o (id INTEGER PRIMARY KEY, price DECIMAL(10,2), qty INT,
+          total DECIMAL(14,2) GENERATED ALWAYS AS (price * qty) STORED);
+        INSERT INTO o (price, qty) VALUES (0.1, 3), (19.99, 7), (2, 2);
+        """
+    )
+
+    (change,) = (c for c in report.changes if c.column == "total")
+    assert (2, True) == (change.count, "0.30000000000000004 became '0.30'" in change.what)
+    assert [("0.30",), ("139.93",), ("4.00",)] == pg("SELECT total::text FROM o ORDER BY id")
