@@ -48,6 +48,7 @@ class _Term:
     collation: str | None = None  # of a column, in SQLite
     token: tokens.Token | None = None
     atom: bool = True
+    explicit: bool = False  # whether COLLATE says so, and not the column
 
     @property
     def inner(self) -> str:
@@ -244,7 +245,13 @@ class _Parser:
                 # "+x" takes a column its affinity.
                 raise _uncertain(token)
             return replace(term, sql=f"-{term.inner}", atom=False, type=None)
-        return self._primary()
+        term = self._primary()
+        while self._takes("COLLATE"):
+            collation = self._next().value.upper()
+            if term.family not in {"text", "'"}:
+                raise Uncertain("a collation of what is not a text")
+            term = replace(term, collation=collation, explicit=True)
+        return term
 
     def _primary(self) -> _Term:
         token = self._next()
@@ -368,7 +375,8 @@ def _pair(left: _Term, right: _Term, *, ordered: bool, folds: bool = True) -> tu
     if one.family != other.family:
         raise Uncertain("it compares columns of different types")
     if one.family == "text" and folds:
-        collation = one.collation or other.collation or "BINARY"
+        first = other if other.explicit and not one.explicit else one
+        collation = first.collation or one.collation or other.collation or "BINARY"
         one = _collated(one, collation, ordered=ordered)
         other = _collated(other, collation, ordered=ordered)
     return one, other
@@ -420,7 +428,7 @@ def _spelled(term: _Term, other: _Term) -> _Term:
         if number is None:
             raise Uncertain(f"it compares {type_} with a number")
         return _Term(number, other.family, atom=not number.startswith("-"))
-    return _Term(_text_of(term, type_), other.family, token=term.token)
+    return replace(term, sql=_text_of(term, type_), family=other.family)
 
 
 def _collated(term: _Term, collation: str, *, ordered: bool) -> _Term:
