@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
-from oxy_pg.migrate.plan import ddl
 from oxy_pg.migrate.plan.bookkeeping import shape_of
-from oxy_pg.migrate.plan.comparisons import Comparisons, casts_for_references
+from oxy_pg.migrate.plan.ddl import statements
+from oxy_pg.migrate.plan.ddl.comparisons import Comparisons, casts_for_references
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, IndexKey, Plan, TablePlan, UniqueKey
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
 from oxy_pg.migrate.source import tokens
@@ -85,7 +85,7 @@ def make_plan(
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     comparisons = Comparisons(readers.connection)
-    planned = ddl.write(
+    planned = statements.write(
         tables, target, notes.skipped, notes.warnings, options, comparisons, compute=compute
     )
     return Plan(

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded
+from oxy_pg.migrate.plan.ddl.keys import unique_keys
+from oxy_pg.migrate.plan.ddl.writer import after, after_names
 from oxy_pg.migrate.plan.expressions import Uncertain
-from oxy_pg.migrate.plan.keys import unique_keys
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED, ForeignKey, Statement
-from oxy_pg.migrate.plan.writer import after, after_names
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oxy_pg.migrate.plan.comparisons import Comparisons
+    from oxy_pg.migrate.plan.ddl.comparisons import Comparisons
+    from oxy_pg.migrate.plan.ddl.writer import Writer
     from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
-    from oxy_pg.migrate.plan.writer import Writer
     from oxy_pg.migrate.source.schema import SourceForeignKey
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded
-from oxy_pg.migrate.plan.conditions import translate, translate_condition
+from oxy_pg.migrate.plan.ddl.conditions import translate, translate_condition
+from oxy_pg.migrate.plan.ddl.writer import after, named
 from oxy_pg.migrate.plan.expressions import Uncertain
 from oxy_pg.migrate.plan.plan import Statement
-from oxy_pg.migrate.plan.writer import after, named
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oxy_pg.migrate.plan.ddl.writer import Writer
     from oxy_pg.migrate.plan.plan import TablePlan
-    from oxy_pg.migrate.plan.writer import Writer
     from oxy_pg.migrate.source.schema import SourceIndex
 
 

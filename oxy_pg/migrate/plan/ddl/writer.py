@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
-from oxy_pg.migrate.plan.conditions import Named
+from oxy_pg.migrate.plan.ddl.conditions import Named
 from oxy_pg.migrate.plan.plan import IndexKey, UniqueKey
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
