@@ -9,6 +9,7 @@ and PostgreSQL, in a temporary table that is rolled back, which of them are.
 from __future__ import annotations
 
 import re
+import sqlite3
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue, Skipped
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator
 
     from oxy_pg.migrate.check.rowsets import RowSets
@@ -111,6 +111,8 @@ class Limits:
         # Texts in UTF-16 may be half as long again in UTF-8.
         large = f"({size}) * 3 / 2 > {_MAY_BE}"
         if key.predicate is not None:
+            if not self._is_understood(table, key.predicate):
+                return None  # it is PostgreSQL's; the move itself will say
             large += f" AND ({key.predicate})"
         for found, cells, reason in self._refused(table, columns, large, index=True):
             length = sum(len(cell.encode()) for cell in cells if cell is not None)
@@ -125,6 +127,14 @@ class Limits:
             bad = BadValue(table.source.name, label, where, shown, why)
             self._report(table, tuple(column.source for column in columns), found, bad)
         return None
+
+    def _is_understood(self, table: TablePlan, predicate: str) -> bool:
+        query = f"SELECT 1 FROM {quoted(table.source.name)} AS t WHERE ({predicate}) LIMIT 0"
+        try:
+            self._source.execute(query)
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     # --- PostgreSQL's answer ----------------------------------------------------------
 

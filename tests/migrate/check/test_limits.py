@@ -112,6 +112,21 @@ def test_an_index_of_an_existing_table_is_foretold(lite, pg_url, pg):
     assert "the index theirs" in problem.message
 
 
+def test_an_index_with_a_predicate_of_postgresql(lite, pg_url, pg):
+    """
+    SQLite cannot tell to which rows it applies; the move says what is wrong, and the index stays.
+    """
+    pg("CREATE TABLE t (id int, u text)")
+    pg("CREATE INDEX theirs ON t (u) WHERE u ~ '^f' AND id = ANY (ARRAY[1, 2])")
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT)", {"t": [(1, LONG), (3, LONG)]})
+
+    with pytest.raises(MigrationError, match="theirs"):
+        migrate(path, pg_url)
+
+    assert [(0,)] == pg("SELECT count(*) FROM t")
+    assert [("theirs",)] == pg("SELECT indexname FROM pg_indexes WHERE tablename = 't'")
+
+
 @pytest.mark.parametrize("columns", [400, 1000])
 def test_rows_that_are_too_wide_are_named(lite, pg_url, pg, columns):
     """
