@@ -83,6 +83,22 @@ def test_a_unique_key_is_foretold(lite, pg_url, pg, script):
     assert [("short",)] == pg("SELECT u FROM t")
 
 
+def test_a_plain_index_of_documents(lite, pg_url, pg):
+    """
+    jsonb has an order, too.
+    """
+    path = lite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, j JSONB); CREATE INDEX i ON t (j)",
+        {"t": [(1, f'["{LONG}"]'), (2, "[]")]},
+    )
+
+    dry = migrate(path, pg_url, dry_run=True)
+    report = migrate(path, pg_url)
+
+    assert left(dry) == left(report)
+    assert "id 1" in left(report)["i"]
+
+
 def test_a_long_key_is_emptied_when_asked(move, pg):
     """
     Several rows of one column.
