@@ -73,9 +73,10 @@ def write(
         replace(table, uniques=table.uniques + tuple(writer.uniques[table.source.name]))
         for table in done
     ]
+    by_name = {folded(table.source.name): table for table in done}
     for table in done:
         if table.action == "create":
-            for key, statement in write_foreign_keys(table, done, writer, comparisons):
+            for key, statement in write_foreign_keys(table, by_name, writer, comparisons):
                 written.foreign_keys.append(key)
                 written.post_data.append(statement)
         else:
