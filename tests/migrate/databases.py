@@ -70,6 +70,8 @@ NAMES = (
     *("x" * 63, "y" * 63 + "1", "y" * 63 + "2", "ü" * 40),
     # What PostgreSQL's own columns, and the indexes and sequences that it makes, are called.
     *("ctid", "xmin", "tableoid", "id_pkey", "id_id_seq", "user_id_seq"),
+    # One begins like another: so do the names that PostgreSQL chooses for their keys.
+    *("user_a", "user_b", "user_id"),
     *("rowid", "_rowid_", "oid"),
 )
 
@@ -303,6 +305,8 @@ ACTIONS = (
     " ON DELETE RESTRICT",
     " ON UPDATE CASCADE ON DELETE SET DEFAULT",
     " DEFERRABLE INITIALLY DEFERRED",
+    " ON DELETE CASCADE DEFERRABLE INITIALLY IMMEDIATE",
+    " NOT DEFERRABLE",
 )
 
 
@@ -434,7 +438,8 @@ def _table(at: _Draw, name: str) -> Table:
         if "PRIMARY KEY" not in column.clauses:
             _promise(at, column, strict=strict)
     if len(columns) > 2 and at.chance(5):
-        table.constraints.append(f"UNIQUE ({quote(columns[1].name)}, {quote(columns[2].name)})")
+        pair = f"{quote(columns[1].name)}, {quote(columns[2].name)}"
+        table.constraints.append(f"{_called(at)}UNIQUE ({pair})")
     return table
 
 
@@ -454,7 +459,7 @@ def _key(at: _Draw, table: Table) -> None:
             # In any order, and not always the first ones.
             count = 3 if len(table.columns) > 2 and at.chance(3) else 2
             table.key = tuple(at.draw(st.permutations(table.columns))[:count])
-            table.constraints.append(f"PRIMARY KEY ({_spelled(table.key)})")
+            table.constraints.append(f"{_called(at)}PRIMARY KEY ({_spelled(table.key)})")
         case _:
             return
     if kind in {"own", "composite"} and at.chance(3):
@@ -468,14 +473,23 @@ def _spelled(columns: Sequence[Column]) -> str:
 CHECKS = (
     *("{} IS NOT NULL", "length({}) < 1000", "{} <> ''", "typeof({}) <> 'blob'"),
     *("{} IN (0, 1, 2) OR {} IS NULL", "{} >= 0", "{} BETWEEN -5 AND 1e30", "NOT {} = 'x'"),
+    *("{}", "NOT {}", "{} IS NOT 5", "{} NOTNULL", "{} IS 'x' OR 1", "({} > 1) = ({} > 0)"),
+    *("{} < 'm'", "{} BETWEEN 'A' AND 'z'", "lower({}) <> 'q'", "{} COLLATE NOCASE <> 'Q'"),
+    *("coalesce({}, 'x') <> 'y'", "({} IS NULL) + 1 < 3", "{} + 1 > -10 AND {} * 2 < 1e40"),
 )
+
+
+def _called(at: _Draw) -> str:
+    """Give a constraint a name: one of its own, or one that others of the schema have, too."""
+    return f'CONSTRAINT "{at.one(("shared", "id_pkey", "user_id", "Of Its Own"))}" ' * at.chance(4)
 
 
 def _promise(at: _Draw, column: Column, *, strict: bool) -> None:
     if at.chance(4):
         column.clauses += " NOT NULL"
     if at.chance(6):
-        column.clauses += " UNIQUE"
+        conflict = at.one(("", "", "", " ON CONFLICT REPLACE", " ON CONFLICT ABORT"))
+        column.clauses += f" {_called(at)}UNIQUE{conflict}"
     if at.chance(5) and not strict:
         column.clauses += f" DEFAULT {at.one(DEFAULTS)}"
     if at.chance(8) and column.family == "text" and "COLLATE" not in column.declared:
@@ -519,7 +533,7 @@ def _refer(at: _Draw, table: Table, parent: Table) -> None:
     at_end = len(table.columns)
     table.columns[at_end:] = copies
     table.constraints.append(
-        f"FOREIGN KEY ({_spelled(copies)}) REFERENCES {spelled}{referred}{action}"
+        f"{_called(at)}FOREIGN KEY ({_spelled(copies)}) REFERENCES {spelled}{referred}{action}"
     )
     if spelled != "gone":
         table.references.append((copies, parent, parent.key))
@@ -550,6 +564,7 @@ def _index(at: _Draw, database: Database, table: Table) -> None:
                 f"{name} DESC",
                 f"lower({name})",
                 f"{name} COLLATE NOCASE",
+                f"{name} COLLATE RTRIM",
                 f"coalesce({name}, '')",
                 f"abs({name})",
                 _spelled(table.columns),

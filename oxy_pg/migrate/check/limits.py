@@ -9,6 +9,7 @@ and PostgreSQL, in a temporary table that is rolled back, which of them are.
 from __future__ import annotations
 
 import re
+import sqlite3
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue, Skipped
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator
 
     from oxy_pg.migrate.check.rowsets import RowSets
@@ -36,6 +36,7 @@ _INDEX_ROW = 2704  # bytes: BTMaxItemSize, for pages of 8 kB
 _MAY_BE = 2500  # bytes of an index row without what PostgreSQL adds
 _ROW = 8160  # bytes: a page of 8 kB less its header
 _POINTER = 24  # bytes of a value up to which it stays in the row
+_SHORT = {"uuid", "date", "time", "timetz", "interval", "inet", "cidr", "macaddr"}
 _BATCH = 100
 _TERMS = 50  # to a sum: SQLite limits the depth of an expression to 1,000
 
@@ -67,8 +68,9 @@ class Limits:
                 self._rows_of(table)
         # Two constraints on the same columns are checked once.
         keys = {(k.table, k.columns, k.predicate, k.optional): k for k in plan.index_keys}
-        planned = [(plan.table(key.table), key) for key in keys.values()]
-        found = [(owner, key) for owner, key in planned if owner and _is_unlimited(owner, key)]
+        tables = {table.source.name: table for table in plan.tables}
+        planned = [(tables[key.table], key) for key in keys.values()]
+        found = [(owner, key) for owner, key in planned if _is_unlimited(owner, key)]
         longest = self._readers.ask_all([Question(_longest(*one)) for one in found])
         lost: dict[str, Skipped] = {}
         for (owner, key), (length,) in zip(found, longest, strict=True):
@@ -111,6 +113,8 @@ class Limits:
         # Texts in UTF-16 may be half as long again in UTF-8.
         large = f"({size}) * 3 / 2 > {_MAY_BE}"
         if key.predicate is not None:
+            if not self._is_understood(table, key.predicate):
+                return None  # it is PostgreSQL's; the move itself will say
             large += f" AND ({key.predicate})"
         for found, cells, reason in self._refused(table, columns, large, index=True):
             length = sum(len(cell.encode()) for cell in cells if cell is not None)
@@ -125,6 +129,14 @@ class Limits:
             bad = BadValue(table.source.name, label, where, shown, why)
             self._report(table, tuple(column.source for column in columns), found, bad)
         return None
+
+    def _is_understood(self, table: TablePlan, predicate: str) -> bool:
+        query = f"SELECT 1 FROM {quoted(table.source.name)} AS t WHERE ({predicate}) LIMIT 0"
+        try:
+            self._source.execute(query)
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     # --- PostgreSQL's answer ----------------------------------------------------------
 
@@ -230,14 +242,15 @@ def _is_unlimited(table: TablePlan, key: IndexKey) -> bool:
     columns = _columns(table, key)
     if len(columns) < len(key.columns) or not table.rows:
         return False
-    lengths = [
-        4 * (column.type.size or _MAY_BE)
-        if column.type.kind.is_text or column.type.kind.is_binary
-        else 16
-        for column in columns
-        if not column.type.kind.is_number
-    ]
-    return sum(lengths) > _MAY_BE
+    return sum(_most(column) for column in columns) > _MAY_BE
+
+
+def _most(column: ColumnPlan) -> int:
+    """Return how many bytes a value of a column may have, as far as that is limited."""
+    kind = column.type.kind
+    if kind.is_number or kind.is_boolean or kind.is_instant or kind.name in _SHORT:
+        return 16
+    return 4 * (column.type.size or _MAY_BE)
 
 
 def _longest(table: TablePlan, key: IndexKey) -> str:

@@ -66,6 +66,8 @@ class OrphanSearch:
                 continue
             references.append(Reference(table, parent, pairs))
             self._orphans_of(table, key, query, policy)
+            if table.action == "fill" and _ignores_something(parent, key):
+                self._spelled_otherwise(table, parent, key)
         if policy == "skip":
             skip_descendants(self._source, self._rows, references)
 
@@ -101,6 +103,22 @@ class OrphanSearch:
         else:
             self._list(table, key, self._source.cursor().execute(query))
 
+    def _spelled_otherwise(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> None:
+        """List the rows that the target's own foreign key refuses, and that are right in SQLite."""
+        identity = ", ".join(f"t.{part}" for part in table.source.identity)
+        there = f"SELECT 1 FROM {quoted(parent.source.name)} AS p WHERE "
+        query = (
+            f"SELECT {identity} FROM {quoted(table.source.name)} AS t "
+            f"WHERE EXISTS ({there}{_same(parent, key)}) "
+            f"AND NOT EXISTS ({there}{_same(parent, key, exactly=True)}) "
+            f"AND {self._rows.moving(table, 't')}"
+        )
+        note = (
+            "spelled otherwise than what they refer to, which SQLite's collation allows and "
+            "PostgreSQL does not: correct the spelling"
+        )
+        self._list(table, key, self._source.cursor().execute(query), note)
+
     def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
         identity = ", ".join(f"t.{part}" for part in table.source.identity)
         present = " AND ".join(f"t.{quoted(column)} NOTNULL" for column in key.columns)
@@ -128,7 +146,7 @@ class OrphanSearch:
             f"WHERE {missing} AND {self._rows.moving(table, 't')}"
         )
 
-    def _list(self, table: TablePlan, key: ForeignKey, found: Any) -> None:
+    def _list(self, table: TablePlan, key: ForeignKey, found: Any, note: str = "") -> None:
         count = 0
         rows: list[str] = []
         for row in found:
@@ -136,26 +154,34 @@ class OrphanSearch:
             if len(rows) < 100:
                 rows.append(row_name(table.source, row))
         if count:
-            note = ""
-            if self.plan.options.on_orphan == "null":
+            if self.plan.options.on_orphan == "null" and not note:
                 note = f"{', '.join(key.columns)} is NOT NULL, and cannot be emptied"
             self.found.append(
                 Orphans(table.source.name, key.columns, key.parent, count, tuple(rows), note)
             )
 
 
-def _same(parent: TablePlan, key: ForeignKey) -> str:
-    """Return the condition that PostgreSQL will find ``parent AS p`` for a row of ``t``."""
+def _same(parent: TablePlan, key: ForeignKey, *, exactly: bool = False) -> str:
+    """
+    Return the condition that a row of ``t`` refers to ``parent AS p``, as SQLite understands it.
+
+    ``exactly``: as PostgreSQL does, without the parent's collation.
+    """
     terms = []
     for own, other in zip(key.columns, key.parent_columns, strict=True):
         term = f"p.{quoted(other)} = t.{quoted(own)}"
         collation = parent.source.column(other).collation
-        if collation != "BINARY":
-            # The key's index has its collation, and can be used if SQLite knows that.
-            terms += [term] * (not is_unknown_collation(collation)) + [f"{term} COLLATE BINARY"]
+        if is_unknown_collation(collation):
+            terms.append(f"{term} COLLATE BINARY")  # nobody knows what it compares as equal
         else:
-            terms.append(term)
+            # The first can use the key's index.
+            terms += [term] + [f"{term} COLLATE BINARY"] * (exactly and collation != "BINARY")
     return " AND ".join(terms)
+
+
+def _ignores_something(parent: TablePlan, key: ForeignKey) -> bool:
+    collations = {parent.source.column(name).collation for name in key.parent_columns}
+    return any(c != "BINARY" and not is_unknown_collation(c) for c in collations)
 
 
 def _not_null(table: TablePlan, column: str) -> bool:

@@ -76,6 +76,7 @@ def _advance(
     connection: psycopg.Connection[Any], name: str, numbers: list[int], advanced: Advanced
 ) -> None:
     try:
+        # Without the right to a sequence the rows are moved all the same.
         with connection.transaction():
             number = _next(connection, name, numbers)
             if number is not None:

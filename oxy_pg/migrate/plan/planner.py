@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, TypeAlias
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
-from oxy_pg.migrate.plan import ddl
 from oxy_pg.migrate.plan.bookkeeping import shape_of
-from oxy_pg.migrate.plan.comparisons import Comparisons, casts_for_references
-from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, IndexKey, Plan, TablePlan, UniqueKey
+from oxy_pg.migrate.plan.ddl import statements
+from oxy_pg.migrate.plan.ddl.comparisons import Comparisons, casts_for_references
+from oxy_pg.migrate.plan.existing import (
+    existing_index_keys,
+    existing_uniques,
+    sequence_warnings,
+)
+from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
-from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
-from oxy_pg.migrate.target.spelling import literal
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
@@ -81,11 +84,11 @@ def make_plan(
     ]
     tables = _cast_for_references(readers, tables, jobs, notes)
     _warn_of_casts(tables, casts, notes)
-    _warn_of_sequences(tables, target, notes)
+    notes.warnings += sequence_warnings(tables, target)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     comparisons = Comparisons(readers.connection)
-    planned = ddl.write(
+    planned = statements.write(
         tables, target, notes.skipped, notes.warnings, options, comparisons, compute=compute
     )
     return Plan(
@@ -101,7 +104,7 @@ def make_plan(
         skipped=tuple(notes.skipped),
         warnings=tuple(notes.warnings),
         options=options,
-        index_keys=(*planned.index_keys, *_existing_index_keys(tables)),
+        index_keys=(*planned.index_keys, *existing_index_keys(tables)),
     )
 
 
@@ -206,27 +209,6 @@ def _cast_for_references(
     return tables
 
 
-def _warn_of_sequences(tables: list[TablePlan], target: TargetSchema, notes: _Notes) -> None:
-    """Name the sequences of the target that are not advanced, because nobody can know how far."""
-    filled = [table for table in tables if table.existing is not None]
-    for table in filled:
-        for column in table.columns:
-            found = table.existing.column(column.target) if table.existing else None
-            for counter in found.counters if found else ():
-                if not counter.plain:
-                    notes.warnings.append(
-                        f"{table.target}.{column.target}: the sequence {counter.name} of its "
-                        f"default ({counter.default}) is not advanced, as the values are not its "
-                        f"numbers; set it: SELECT setval({literal(counter.name)}, …)"
-                    )
-    if filled and target.free_sequences:
-        names = sorted(target.free_sequences)
-        listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-        notes.warnings.append(
-            f"sequences that no column of the target counts with are not advanced: {listed}"
-        )
-
-
 def _find_tables(tables: list[SourceTable], target: TargetSchema) -> dict[str, TargetTable | None]:
     """Find each table in the target, also where an earlier run had to shorten its name."""
     taken: set[str] = set()
@@ -322,46 +304,8 @@ def _plan_table(
     if existing is None:
         return TablePlan(table, name, "create", survey.rows, _new_columns(table, survey, notes))
     columns = _matched_columns(table, existing, survey, notes)
-    uniques = tuple(_existing_uniques(columns, existing))
+    uniques = tuple(existing_uniques(columns, existing))
     return TablePlan(table, name, "fill", survey.rows, columns, existing, uniques)
-
-
-def _existing_uniques(
-    columns: tuple[ColumnPlan, ...], existing: TargetTable
-) -> Iterator[UniqueKey]:
-    sources = {column.target: column.source for column in columns}
-    for unique in existing.uniques:
-        if unique.nulls_distinct and set(unique.columns) <= sources.keys():
-            names = tuple(sources[column] for column in unique.columns)
-            predicate = unique.predicate and _for_sqlite(unique.predicate)
-            label = f"the unique index {unique.name}"
-            yield UniqueKey(label, names, (False,) * len(names), predicate)
-
-
-def _existing_index_keys(tables: list[TablePlan]) -> Iterator[IndexKey]:
-    for table in tables:
-        sources = {column.target: column.source for column in table.columns}
-        for index in table.existing.indexes if table.existing else ():
-            if set(index.columns) <= sources.keys():
-                predicate = index.predicate and _for_sqlite(index.predicate)
-                columns = tuple(sources[column] for column in index.columns)
-                label = f"the index {index.name}"
-                yield IndexKey(table.source.name, columns, index.name, label, predicate)
-
-
-def _for_sqlite(predicate: str) -> str:
-    """Turn PostgreSQL's spelling of a simple predicate into SQLite's: without its casts."""
-    found = tokens.tokenize(predicate)
-    kept: list[str] = []
-    skip = 0
-    for position, token in enumerate(found):
-        if skip:
-            skip -= 1
-        elif token.text == ":" and found[position + 1].text == ":":
-            skip = 2
-        else:
-            kept.append(token.text)
-    return " ".join(kept)
 
 
 def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tuple[ColumnPlan, ...]:

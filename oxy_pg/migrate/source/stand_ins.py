@@ -8,6 +8,7 @@ byte, or returns NULL; what depends on one is not computed but listed (schema.py
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from functools import cache
@@ -27,6 +28,9 @@ _NOT_CALLED = {
     "like", "match", "not", "notnull", "null", "on", "or", "over", "raise", "regexp", "select",
     "then", "using", "values", "when", "where",
 }  # fmt: skip
+
+
+_HAS_EXPRESSIONS = re.compile(r"\b(?:AS|CHECK)\b", re.IGNORECASE)
 
 
 def install(connection: sqlite3.Connection) -> None:
@@ -110,8 +114,7 @@ def _expressions(text: str) -> list[str]:
         return [*tokens.index_terms(text), tokens.where_clause(text) or ""]
     if "VIRTUAL" in first[:2]:
         return []
-    upper = text.upper()
-    if "CHECK" not in upper and "AS" not in upper:
+    if not _HAS_EXPRESSIONS.search(text):
         return []
     table = tokens.parse_table(text)
     return [column.generated for column in table.columns.values() if column.generated] + [

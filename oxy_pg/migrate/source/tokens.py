@@ -9,6 +9,7 @@ statements. Syntax: https://www.sqlite.org/lang_createtable.html
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from oxy_pg.migrate.names import folded
@@ -129,6 +130,7 @@ class TableText(NamedTuple):
 _TABLE_CONSTRAINTS = ("CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN")
 
 
+@lru_cache(maxsize=4096)  # it is read for the stand-ins first, and then for the schema
 def parse_table(text: str) -> TableText:
     """Read the text of one CREATE TABLE statement."""
     tokens = tokenize(text)

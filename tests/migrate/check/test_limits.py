@@ -83,6 +83,22 @@ def test_a_unique_key_is_foretold(lite, pg_url, pg, script):
     assert [("short",)] == pg("SELECT u FROM t")
 
 
+def test_a_plain_index_of_documents(lite, pg_url, pg):
+    """
+    jsonb has an order, too.
+    """
+    path = lite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, j JSONB); CREATE INDEX i ON t (j)",
+        {"t": [(1, f'["{LONG}"]'), (2, "[]")]},
+    )
+
+    dry = migrate(path, pg_url, dry_run=True)
+    report = migrate(path, pg_url)
+
+    assert left(dry) == left(report)
+    assert "id 1" in left(report)["i"]
+
+
 def test_a_long_key_is_emptied_when_asked(move, pg):
     """
     Several rows of one column.
@@ -110,6 +126,21 @@ def test_an_index_of_an_existing_table_is_foretold(lite, pg_url, pg):
         migrate(path, pg_url)
 
     assert "the index theirs" in problem.message
+
+
+def test_an_index_with_a_predicate_of_postgresql(lite, pg_url, pg):
+    """
+    SQLite cannot tell to which rows it applies; the move says what is wrong, and the index stays.
+    """
+    pg("CREATE TABLE t (id int, u text)")
+    pg("CREATE INDEX theirs ON t (u) WHERE u ~ '^f' AND id = ANY (ARRAY[1, 2])")
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT)", {"t": [(1, LONG), (3, LONG)]})
+
+    with pytest.raises(MigrationError, match="theirs"):
+        migrate(path, pg_url)
+
+    assert [(0,)] == pg("SELECT count(*) FROM t")
+    assert [("theirs",)] == pg("SELECT indexname FROM pg_indexes WHERE tablename = 't'")
 
 
 @pytest.mark.parametrize("columns", [400, 1000])

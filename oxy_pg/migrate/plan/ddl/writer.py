@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
-from oxy_pg.migrate.plan.conditions import Named
+from oxy_pg.migrate.plan.ddl.conditions import Named
 from oxy_pg.migrate.plan.plan import IndexKey, UniqueKey
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
@@ -39,6 +40,7 @@ class Writer:
         self.indexes = {
             name: table.target for table in tables for name in _given_names(table) if name
         }
+        self._sorted = sorted(self.indexes)
         self.uniques: dict[str, list[UniqueKey]] = defaultdict(list)
         self.index_keys: list[IndexKey] = []
         self._constraints: dict[str, set[str]] = defaultdict(set)
@@ -90,6 +92,12 @@ class Writer:
         if taken != name:
             self.warnings.append(f"constraint {name} of {table.source.name} is called {taken}")
         return f"CONSTRAINT {ident(taken)} "
+
+    def owners(self, begins: str) -> frozenset[str]:
+        """Return the tables of the indexes and keys whose given names begin so."""
+        first = bisect_left(self._sorted, begins)
+        last = bisect_left(self._sorted, begins + "\U0010ffff", lo=first)
+        return frozenset(self.indexes[name] for name in self._sorted[first:last])
 
     def note_unique(self, table: TablePlan, index: SourceIndex) -> None:
         """Note a unique index, whose keys are compared before the write."""
@@ -148,7 +156,4 @@ def after_names(table: TablePlan, writer: Writer) -> frozenset[str]:
     """Return the tables whose indexes have a name that PostgreSQL may choose for a key."""
     # PostgreSQL chooses the names of keys, which begin with the table's: indexes and keys of the
     # source that have such a name are created first.
-    begins = table.target[:20]
-    return after(table) | {
-        owner for name, owner in writer.indexes.items() if name.startswith(begins)
-    }
+    return after(table) | writer.owners(table.target[:20])

@@ -5,25 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded
+from oxy_pg.migrate.plan.ddl.keys import unique_keys
+from oxy_pg.migrate.plan.ddl.writer import after, after_names
 from oxy_pg.migrate.plan.expressions import Uncertain
-from oxy_pg.migrate.plan.keys import unique_keys
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED, ForeignKey, Statement
-from oxy_pg.migrate.plan.writer import after, after_names
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from oxy_pg.migrate.plan.comparisons import Comparisons
+    from oxy_pg.migrate.plan.ddl.comparisons import Comparisons
+    from oxy_pg.migrate.plan.ddl.writer import Writer
     from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
-    from oxy_pg.migrate.plan.writer import Writer
     from oxy_pg.migrate.source.schema import SourceForeignKey
 
 
 def write_foreign_keys(
-    table: TablePlan, tables: list[TablePlan], writer: Writer, comparisons: Comparisons
+    table: TablePlan, tables: Mapping[str, TablePlan], writer: Writer, comparisons: Comparisons
 ) -> Iterator[tuple[ForeignKey, Statement]]:
-    """Write the statements for the foreign keys of a new table; note what is skipped."""
+    """
+    Write the statements for the foreign keys of a new table; note what is skipped.
+
+    ``tables`` are by their names in the source, folded.
+    """
     for key in sorted(table.source.foreign_keys, key=lambda key: key.name is None):
         label = f"{table.source.name} ({', '.join(key.columns)}) → {key.parent}"
         try:
@@ -57,9 +61,9 @@ def write_foreign_keys(
 
 
 def _parent(
-    table: TablePlan, key: SourceForeignKey, tables: list[TablePlan], writer: Writer
+    table: TablePlan, key: SourceForeignKey, tables: Mapping[str, TablePlan], writer: Writer
 ) -> tuple[TablePlan, list[ColumnPlan]]:
-    parent = next((t for t in tables if folded(t.source.name) == folded(key.parent)), None)
+    parent = tables.get(folded(key.parent))
     if parent is None:
         raise Uncertain(f"there is no table {key.parent}")
     names = key.parent_columns or parent.source.primary_key

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded
-from oxy_pg.migrate.plan.conditions import translate, translate_condition
+from oxy_pg.migrate.plan.ddl.conditions import translate, translate_condition
+from oxy_pg.migrate.plan.ddl.writer import after, named
 from oxy_pg.migrate.plan.expressions import Uncertain
 from oxy_pg.migrate.plan.plan import Statement
-from oxy_pg.migrate.plan.writer import after, named
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oxy_pg.migrate.plan.ddl.writer import Writer
     from oxy_pg.migrate.plan.plan import TablePlan
-    from oxy_pg.migrate.plan.writer import Writer
     from oxy_pg.migrate.source.schema import SourceIndex
 
 
@@ -58,26 +58,37 @@ def _index(table: TablePlan, index: SourceIndex, writer: Writer) -> Statement:
     )
 
 
+_LOST = {
+    "NOCASE": (
+        "lower({})",
+        "the characters as they are; queries with lower() need one of their own",
+    ),
+    "RTRIM": ("rtrim({})", "the blanks at the end of a text, too"),
+}
+
+
 def _note_collation(table: TablePlan, index: SourceIndex, writer: Writer) -> None:
-    """Note that an index ignored case, which those of queries do not."""
-    if index.unique or "NOCASE" not in index.collations or None in index.columns:
-        return
+    """Note that an index compared in another way. A unique one keeps NOCASE."""
     columns = [table.column(name or "") for name in index.columns]
-    folds = [
-        collation == "NOCASE" and column is not None and column.type.kind.is_text
+    kept = {"NOCASE"} if index.unique else set()
+    lost = [
+        collation in _LOST.keys() - kept and column is not None and column.type.kind.is_text
         for column, collation in zip(columns, index.collations, strict=True)
     ]
-    if not any(folds):
+    if not any(lost) or None in columns:
         return
-    names = [ident(column.target) for column in columns if column is not None]
-    terms = [f"lower({name})" if fold else name for name, fold in zip(names, folds, strict=True)]
+    first = index.collations[lost.index(True)]
+    terms = []
+    for column, collation, is_lost in zip(columns, index.collations, lost, strict=True):
+        name = ident(column.target) if column is not None else ""
+        terms.append(_LOST[collation][0].format(name) if is_lost else name)
+    unique = "UNIQUE " if index.unique else ""
     writer.skip(
         "collation",
         index.name,
-        "NOCASE: the index is created, and compares the characters as they are; queries with "
-        "lower() need one of their own",
+        f"{first}: the index is created, and compares {_LOST[first][1]}",
         index.sql,
-        f"CREATE INDEX ON {writer.table_name(table)} ({', '.join(terms)});",
+        f"CREATE {unique}INDEX ON {writer.table_name(table)} ({', '.join(terms)});",
     )
 
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
-from oxy_pg.migrate.plan.conditions import translate_value
+from oxy_pg.migrate.plan.ddl.conditions import translate_value
+from oxy_pg.migrate.plan.ddl.indexes import write_indexes
+from oxy_pg.migrate.plan.ddl.keys import write_checks, write_keys
+from oxy_pg.migrate.plan.ddl.references import existing_foreign_keys, write_foreign_keys
+from oxy_pg.migrate.plan.ddl.writer import Writer, named
 from oxy_pg.migrate.plan.expressions import Uncertain, translate_default
-from oxy_pg.migrate.plan.indexes import write_indexes
-from oxy_pg.migrate.plan.keys import write_checks, write_keys
 from oxy_pg.migrate.plan.plan import ForeignKey, IndexKey, Statement
-from oxy_pg.migrate.plan.references import existing_foreign_keys, write_foreign_keys
-from oxy_pg.migrate.plan.writer import Writer, named
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.options import Options
-    from oxy_pg.migrate.plan.comparisons import Comparisons
+    from oxy_pg.migrate.plan.ddl.comparisons import Comparisons
     from oxy_pg.migrate.plan.plan import ColumnPlan, TablePlan
     from oxy_pg.migrate.target.catalog import TargetSchema
     from oxy_pg.report import Skipped
@@ -73,9 +73,10 @@ def write(
         replace(table, uniques=table.uniques + tuple(writer.uniques[table.source.name]))
         for table in done
     ]
+    by_name = {folded(table.source.name): table for table in done}
     for table in done:
         if table.action == "create":
-            for key, statement in write_foreign_keys(table, done, writer, comparisons):
+            for key, statement in write_foreign_keys(table, by_name, writer, comparisons):
                 written.foreign_keys.append(key)
                 written.post_data.append(statement)
         else:

@@ -57,7 +57,10 @@ class Comparisons:
         name = ", ".join(sorted(collations))
         if unknown:
             return f"{rows} to a key that is spelled otherwise, if the collation {name} says so"
-        return f"{rows} to a key that is spelled otherwise; {name} allows it, PostgreSQL does not"
+        return (
+            f"{rows} to a key that is spelled otherwise; {name} allows it, PostgreSQL does not "
+            "(with the parent's spelling in SQLite it is kept)"
+        )
 
 
 def casts_for_references(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from oxy_pg.errors import OrphanRows
 from oxy_pg.migrate.migration import migrate
 
 KEYS = "SELECT count(*) FROM pg_constraint WHERE contype = 'f'"
@@ -135,3 +136,24 @@ def test_a_type_that_the_user_chose_stays(move, pg):
 
     assert ["foreign key"] == [s.kind for s in report.skipped]
     assert [("1",)] == pg("SELECT p FROM c")
+
+
+@pytest.mark.parametrize("policy", ["error", "skip", "null"])
+def test_the_targets_own_foreign_key_compares_exactly(lite, pg_url, pg, policy):
+    """
+    Rows that are right in SQLite are never skipped or emptied: they are named, with what to do.
+    """
+    pg("CREATE TABLE users (name text PRIMARY KEY)")
+    pg("CREATE TABLE posts (id int PRIMARY KEY, author text REFERENCES users)")
+    path = lite(
+        "CREATE TABLE users (name TEXT COLLATE NOCASE PRIMARY KEY);"
+        "CREATE TABLE posts (id INTEGER PRIMARY KEY, author TEXT REFERENCES users (name));",
+        {"users": [("Alice",)], "posts": [(1, "alice"), (2, "Alice")]},
+    )
+
+    (problem,) = migrate(path, pg_url, dry_run=True, on_orphan=policy).problems
+    with pytest.raises(OrphanRows, match=r"id 1.*spelled otherwise"):
+        migrate(path, pg_url, on_orphan=policy)
+
+    assert "1 row (id 1)" in problem.message
+    assert [] == pg("SELECT * FROM posts")

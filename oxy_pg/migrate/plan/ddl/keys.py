@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from oxy_pg.migrate.names import folded
-from oxy_pg.migrate.plan.conditions import translate_condition
+from oxy_pg.migrate.plan.ddl.conditions import translate_condition
+from oxy_pg.migrate.plan.ddl.indexes import index_column
+from oxy_pg.migrate.plan.ddl.writer import after, after_names, named
 from oxy_pg.migrate.plan.expressions import Uncertain
-from oxy_pg.migrate.plan.indexes import index_column
 from oxy_pg.migrate.plan.plan import Statement, UniqueKey
-from oxy_pg.migrate.plan.writer import after, after_names, named
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oxy_pg.migrate.plan.ddl.writer import Writer
     from oxy_pg.migrate.plan.plan import TablePlan
-    from oxy_pg.migrate.plan.writer import Writer
     from oxy_pg.migrate.source.schema import SourceIndex
 
 

@@ -152,16 +152,17 @@ def test_a_plain_index_that_ignored_case_is_listed(move, pg, dry_run):
     report = move(
         "CREATE TABLE t (e TEXT COLLATE NOCASE, f TEXT);"
         "CREATE INDEX i ON t (e); CREATE INDEX j ON t (f COLLATE NOCASE, e);"
-        "CREATE INDEX k ON t (f)",
+        "CREATE INDEX k ON t (f); CREATE UNIQUE INDEX u ON t (f COLLATE RTRIM);"
+        "CREATE UNIQUE INDEX w ON t (f COLLATE NOCASE);",
         dry_run=dry_run,
     )
 
     listed = {s.name: s.suggestion for s in report.skipped if s.kind == "collation"}
-    assert {"i", "j"} == listed.keys()
+    assert {"i", "j", "u"} == listed.keys()
     if not dry_run:
         for suggestion in listed.values():
             pg(suggestion)
-        assert [(5,)] == pg("SELECT count(*) FROM pg_indexes WHERE tablename = 't'")
+        assert [(8,)] == pg("SELECT count(*) FROM pg_indexes WHERE tablename = 't'")
 
 
 def test_a_comparison_is_stored_as_a_number(move, pg):
