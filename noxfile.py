@@ -118,9 +118,9 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session
 def properties(session: nox.Session) -> None:
-    """Migrate 2,000 random and many real databases, kill 50 migrations; ``-- 200 10`` sets both."""
+    """Migrate 5,000 random and many real databases, kill 50 migrations; ``-- 200 10`` sets both."""
     install(session)
-    examples, kills = [*session.posargs, *("2000", "50")[len(session.posargs) :]][:2]
+    examples, kills = [*session.posargs, *("5000", "50")[len(session.posargs) :]][:2]
     tests = [
         "tests/migrate/test_properties.py",
         "tests/migrate/test_kill.py",

@@ -75,6 +75,9 @@ NAMES = (
     *("rowid", "_rowid_", "oid"),
 )
 
+# Tables whose names share a prefix, and are what PostgreSQL calls the keys of others.
+SHARED = ("u", "u_a", "u_b", "u_id", "u_id_key", "u_pkey", "u_id_seq", "u_a_id_fkey", "u_a_pkey")
+
 _characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 _texts = st.one_of(
     st.text(_characters, max_size=12),
@@ -400,15 +403,23 @@ class _Draw:
         )
         return names
 
+    def table_names(self) -> list[str]:
+        if not self.chance(4):
+            return self.names(3)
+        found: list[str] = self.draw(
+            st.lists(st.sampled_from(SHARED), min_size=2, max_size=4, unique=True)
+        )
+        return found
+
 
 @st.composite
 def databases(draw: Callable[..., Any]) -> Database:
-    """Draw one database of one to three tables."""
+    """Draw one database of one to four tables."""
     at = _Draw(draw)
     database = Database(at.one(("UTF-8", "UTF-8", "UTF-8", "UTF-16le", "UTF-16be")))
     noisy = at.chance(3)
     tables: list[Table] = []
-    for name in at.names(3):
+    for name in at.table_names():
         table = _table(at, name)
         tables.append(table)
         if at.chance(2):
@@ -419,10 +430,21 @@ def databases(draw: Callable[..., Any]) -> Database:
         _index(at, database, table)
         _fill(at, database, table, noisy=noisy)
         if at.chance(10):
-            database.script.append(f"CREATE VIEW {quote('view of ' + name)} AS SELECT 1 AS one")
+            query = at.one(("SELECT 1 AS one", f"SELECT * FROM {quote(name)}"))
+            database.script.append(f"CREATE VIEW {quote('view of ' + name)} AS {query}")
+    if at.chance(10):
+        _search(at, database)
     if at.chance(4):
         _close_circle(database, tables[0], tables[-1])
     return database
+
+
+def _search(at: _Draw, database: Database) -> None:
+    """Make a virtual table, with the shadow tables that its module keeps."""
+    database.script.append(f"CREATE VIRTUAL TABLE found USING {at.one(MODULES)}")
+    for number in range(int(at.draw(st.integers(0, 3)))):
+        statement = "INSERT INTO found (rowid, body) VALUES (?, ?)"
+        database.rows.append((statement, (number + 1, at.draw(_texts))))
 
 
 def _table(at: _Draw, name: str) -> Table:
@@ -454,6 +476,8 @@ def _key(at: _Draw, table: Table) -> None:
             table.key = (first,)
         case "own":
             first.clauses = " PRIMARY KEY" if at.chance(3) else " NOT NULL PRIMARY KEY"
+            if first.family == "text" and "COLLATE" not in first.declared and at.chance(4):
+                first.clauses += at.one((" COLLATE NOCASE", " COLLATE RTRIM", " COLLATE BINARY"))
             table.key = (first,)
         case "composite" if len(table.columns) > 1:
             # In any order, and not always the first ones.
@@ -464,6 +488,9 @@ def _key(at: _Draw, table: Table) -> None:
             return
     if kind in {"own", "composite"} and at.chance(3):
         table.options.insert(0, "WITHOUT ROWID")
+
+
+MODULES = ("fts5(body)", "fts4(body)", "fts5(body, content='')")
 
 
 def _spelled(columns: Sequence[Column]) -> str:

@@ -460,3 +460,77 @@ def test_import_loads_neither_driver():
     code = "import oxy_pg, oxy_pg.errors, sys; print({'psycopg', 'sqlite3'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "set()\n" == done.stdout
+
+
+def test_a_rehearsal_says_so_and_keeps_nothing(run, pg, tmp_path):
+    """
+    The table of counts, the last line and both reports are the move's, marked as a rehearsal.
+    """
+    page = str(tmp_path / "report.html")
+    done = run("--rehearse", "--quiet", "--report", page)
+    assert 0 == done.returncode
+    assert "threads                   2                   2  ✓" in done.stdout
+    assert re.search(
+        r"^Rehearsed: moved 2 rows of 1 table in .* s; 4 values compared, and rolled back\. "
+        r"The target is as it was\.$",
+        done.stdout,
+        re.MULTILINE,
+    )
+    assert [] == pg("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+    text = Path(page).read_text(encoding="utf-8")
+    assert "Rehearsal: migrated and rolled back" in text
+    assert "How values were compared" in text
+
+
+def test_the_document_says_that_it_was_a_rehearsal(run):
+    """
+    For programs.
+    """
+    document = json.loads(run("--rehearse", "--quiet", "--json").stdout)
+    assert (True, False) == (document["rehearsal"], document["dry_run"])
+
+
+def test_a_dry_run_lists_what_it_has_not_examined(run, pg, tmp_path):
+    """
+    With the definition, and the option that examines it; on the page too.
+    """
+    pg("CREATE TABLE threads (id bigint PRIMARY KEY, title text CHECK (title <> 'x'))")
+    page = str(tmp_path / "report.html")
+    done = run("--dry-run", "--report", page)
+    assert 0 == done.returncode
+    assert (
+        "not examined: check threads_title_check on threads: CHECK ((title <> 'x'::text))"
+        in done.stdout
+    )
+    assert "1 thing that only PostgreSQL can examine: --rehearse does it." in done.stdout
+    assert "threads_title_check" in Path(page).read_text(encoding="utf-8")
+
+
+def test_a_dry_run_says_how_many_rows_are_skipped(run):
+    """
+    It applies the same options as the move.
+    """
+    done = run("--on-orphan", "skip", "--dry-run", script=CHILDREN, rows=FAMILY)
+    assert re.search(r"create 売上_children +3 rows, 1 of them skipped", done.stdout)
+    assert "no problems found" in done.stdout
+
+
+def test_bad_values_of_a_dry_run_are_grouped(run):
+    """
+    The first five of each column and reason, and how many there are.
+    """
+    rows = {"t": [(f"x{i}", "" if i % 2 else "y") for i in range(30)]}
+    done = run("--dry-run", script="CREATE TABLE t (n INTEGER, d DATE)", rows=rows)
+    assert 1 == done.returncode
+    assert 5 == done.stdout.count("problem: bad value: t.n, rowid")
+    assert "problem: bad value: t.n: 25 more, 30 in all: not a whole number" in done.stdout
+    assert 2 == len(re.findall(r"problem: bad value: t\.d: 10 more, 15 in all", done.stdout))
+
+
+def test_dry_run_and_rehearsal_exclude_each_other(run):
+    """
+    With a message that says what each of them does.
+    """
+    done = run("--dry-run", "--rehearse")
+    assert 1 == done.returncode
+    assert "exclude each other" in done.stderr

@@ -27,10 +27,16 @@ UNKNOWN = object()
 
 
 class _Instant(NamedTuple):
-    """Microseconds since 1970 in UTC, and how many the target may be off."""
+    """
+    Microseconds since 1970 in UTC.
 
-    micros: Fraction
-    tolerance: Fraction
+    The target may have rounded them to so many ``digits`` of a second, and may
+    be off by ``inexact`` microseconds besides.
+    """
+
+    micros: Fraction | int
+    digits: int
+    inexact: int
 
 
 # --- in the source -----------------------------------------------------------------------
@@ -120,19 +126,15 @@ def _instant(value: Value, type_: PgType, option: str | None) -> object:
     if isinstance(value, bytes):
         return UNKNOWN
     digits = 6 if type_.size is None else type_.size
-    # PostgreSQL halves doubles: exactly half may go either way.
-    tolerance = Fraction(50_001, 100_000) * 10 ** (6 - digits)
     if isinstance(value, str):
         exact = _spelled_instant(value)
-    elif option is not None and option in _UNITS:
-        exact = Fraction(value) * _UNITS[option]
-        tolerance += 0 if isinstance(value, int) else 1
-    else:
+        return UNKNOWN if exact is None else _Instant(exact, digits, 0)
+    if option is None or option not in _UNITS:
         return UNKNOWN
-    return UNKNOWN if exact is None else _Instant(exact, tolerance)
+    return _Instant(Fraction(value) * _UNITS[option], digits, int(isinstance(value, float)))
 
 
-def _spelled_instant(text: str) -> Fraction | None:
+def _spelled_instant(text: str) -> Fraction | int | None:
     match = _MOMENT.match(text)
     if match is None:
         return None
@@ -141,7 +143,9 @@ def _spelled_instant(text: str) -> Fraction | None:
     seconds = days * 86_400 + int(hour) * 3600 + int(minute) * 60 + int(second)
     if sign:
         seconds -= int(f"{sign}1") * (int(hours) * 3600 + int(minutes) * 60)
-    return (seconds + Fraction(f"0{fraction or ''}")) * 1_000_000
+    if fraction is None or len(fraction) <= 7:  # a Fraction takes much longer
+        return seconds * 1_000_000 + int((fraction or "")[1:].ljust(6, "0"))
+    return (seconds + Fraction(f"0{fraction}")) * 1_000_000
 
 
 def _day(value: Value, _: PgType, option: str | None) -> object:
@@ -212,7 +216,7 @@ _STORED: dict[str, Callable[[bytes], object]] = {
     **dict.fromkeys(("smallint", "integer", "bigint"), _number),
     **dict.fromkeys(("text", "varchar", "json"), bytes.decode),
     **dict.fromkeys(("double", "bytea", "uuid"), bytes),
-    **dict.fromkeys(("timestamp", "timestamptz"), lambda field: Fraction(_number(field) + _2000)),
+    **dict.fromkeys(("timestamp", "timestamptz"), lambda field: _number(field) + _2000),
     "boolean": lambda field: field == b"\1",
     "date": lambda field: _number(field) + date(2000, 1, 1).toordinal(),
 }
@@ -220,6 +224,10 @@ _STORED: dict[str, Callable[[bytes], object]] = {
 
 def same(wanted: object, found: object) -> bool:
     """Whether what was meant is what is stored; neither is UNKNOWN."""
-    if isinstance(wanted, _Instant) and isinstance(found, Fraction):
-        return abs(wanted.micros - found) <= wanted.tolerance
+    if isinstance(wanted, _Instant) and isinstance(found, Fraction | int):
+        if wanted.micros == found:
+            return True
+        off = abs(Fraction(wanted.micros - found)) - wanted.inexact
+        # PostgreSQL halves doubles: exactly half may go either way.
+        return off <= 0 or off * 100_000 <= 50_001 * 10 ** (6 - wanted.digits)
     return type(wanted) is type(found) and wanted == found
