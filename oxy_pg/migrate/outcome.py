@@ -19,8 +19,10 @@ def outcome(
     plan: Plan, preflight: Preflight, transaction: Transaction | None, seconds: float
 ) -> MigrationReport:
     """Report; without a ``transaction`` it was a dry run."""
-    problems = [Problem("bad value", str(bad)) for bad in preflight.bad]
+    problems = [Problem("unclear times", str(unclear)) for unclear in preflight.unclear]
+    problems += [Problem("bad value", str(bad)) for bad in preflight.bad]
     problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
+    problems += [Problem("changed values", str(change)) for change in preflight.stopping]
     nothing = Verification("none", 0, 0, 0)
     return MigrationReport(
         source=plan.source,
@@ -28,7 +30,7 @@ def outcome(
         dry_run=transaction is None,
         seconds=seconds,
         tables=tuple(_table(table, preflight, transaction) for table in plan.tables),
-        changes=tuple(_changes(plan, preflight, transaction)),
+        changes=tuple(_changes(preflight, transaction)),
         skipped=(*plan.skipped, *(transaction.skipped if transaction else ())),
         sequences=transaction.sequences if transaction else (),
         warnings=plan.warnings,
@@ -58,13 +60,13 @@ def _table(table: TablePlan, preflight: Preflight, transaction: Transaction | No
     )
 
 
-def _changes(plan: Plan, preflight: Preflight, transaction: Transaction | None) -> list[Change]:
+def _changes(preflight: Preflight, transaction: Transaction | None) -> list[Change]:
     counts = preflight.rows.emptied + (transaction.loader.changes if transaction else Counter())
-    found = [Change(table, column, count, what) for (table, column, what), count in counts.items()]
+    found = [Change(*place[:2], count, place[2]) for place, count in counts.items()]
+    stopping = set(preflight.stopping)  # in a dry run: those are its problems
     found += [
-        Change(table.source.name, column.source, column.survey.rounded, rounding.change)
-        for table in plan.tables
-        for column in table.columns
-        if column.survey.rounded and (rounding := column.type.kind.rounding(column.type))
+        Change(change.table, change.column, change.total, change.what, change.example)
+        for change in preflight.changes.every()
+        if change not in stopping
     ]
     return found

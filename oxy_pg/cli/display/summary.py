@@ -34,7 +34,10 @@ def show(report: MigrationReport) -> None:
     for skipped in report.skipped:
         click.echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:
-        click.echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
+        example = f" ({change.example})" if change.example else ""
+        click.echo(
+            f"changed: {change.table}.{change.column}: {change.count:,} {change.what}{example}"
+        )
     for warning in report.warnings:
         click.echo(f"warning: {warning}")
     for problem in report.problems:

@@ -11,27 +11,23 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.errors import BadValues, ChangedValues, OrphanRows, UnclearTimes
+from oxy_pg.migrate.check.changes import Changes, Found
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
-from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
-    from oxy_pg.migrate.convert.unfit import Value
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan, UniqueKey
     from oxy_pg.migrate.source.readers import Readers
-    from oxy_pg.report import Orphans
+    from oxy_pg.report import Orphans, UnclearTime, ValueChange
 
 _KEPT = 10_000  # problems listed one by one; all are counted
-_BATCH = 500
 
 
 class Preflight:
@@ -50,6 +46,7 @@ class Preflight:
         self.bad: list[BadValue] = []
         self.bad_total = 0
         self.orphans: list[Orphans] = []
+        self.changes = Changes(target)
         self.rows = RowSets(self._source)
         self._keys = Keys(self._source, plan.encoding)
 
@@ -70,6 +67,7 @@ class Preflight:
         for table in self.plan.tables:
             columns = tuple(self._values(table, column, thorough) for column in table.columns)
             tables.append(replace(table, columns=columns))
+            self.changes.note_rounded(self._source, table)
             self._nulls(table)
             self._duplicates(replace(table, columns=columns), exact=thorough)
         self.plan = replace(self.plan, tables=tuple(tables))
@@ -80,25 +78,41 @@ class Preflight:
             self.rows.forget_empty(table)
 
     def raise_problems(self) -> None:
-        """Raise BadValues or OrphanRows for the problems that the options do not settle."""
+        """Raise UnclearTimes, BadValues, OrphanRows or ChangedValues where no option settles it."""
+        if self.unclear:
+            raise UnclearTimes(self.unclear)
         if self.bad_total:
             raise BadValues(tuple(self.bad), self.bad_total)
         if self.orphans:
             raise OrphanRows(tuple(self.orphans))
+        if self.stopping:
+            raise ChangedValues(self.stopping)
+
+    @property
+    def unclear(self) -> tuple[UnclearTime, ...]:
+        """The columns of times that cannot be read without a cast."""
+        found = (c.survey.unclear for table in self.plan.tables for c in table.columns)
+        return tuple(unclear for unclear in found if unclear is not None)
+
+    @property
+    def stopping(self) -> tuple[ValueChange, ...]:
+        """The changes that were not allowed."""
+        return self.changes.stop() if self.plan.options.on_change == "stop" else ()
 
     # --- values ---------------------------------------------------------------
 
     def _values(self, table: TablePlan, column: ColumnPlan, thorough: bool) -> ColumnPlan:  # noqa: FBT001
         survey = column.survey
-        if column.generated or (not survey.unfit and not thorough):
+        if column.generated or survey.unclear or (not survey.unfit and not thorough):
             return column
-        found = unfit_values(self._source, table.source, survey, everything=thorough)
+        every = unfit_values(self._source, table.source, survey, everything=thorough)
+        found = (Found(*one) for one in every)
         ask = survey.type.kind.is_judged_by_postgres
         empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
         # What Python knows to be unfit is emptied by the load; what PostgreSQL refuses, by its row.
         refused = self.rows.temporary(table) if empty else None
         bad = count = 0
-        for key, problem, by_postgres in self._checked(found, column, ask=ask):
+        for key, problem, by_postgres in self.changes.examine(table, column, found):
             bad += 1
             if by_postgres and refused is not None:
                 self.rows.keep(refused, key)
@@ -111,39 +125,6 @@ class Preflight:
             return column
         # The fast way lets some of them through, for PostgreSQL to refuse; the exact way does not.
         return replace(column, survey=replace(survey, fast=None))
-
-    def _checked(
-        self, found: Iterator[Any], column: ColumnPlan, *, ask: bool
-    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
-        batch: list[tuple[str, tuple[Any, ...], Value, str]] = []
-        for where, key, value, result in found:
-            if isinstance(result, BadValue):
-                yield key, result, False
-            elif ask:
-                batch.append((where, key, value, result))
-                if len(batch) >= _BATCH or len(result) > 100_000:
-                    yield from self._refused(batch, column)
-                    batch = []
-        yield from self._refused(batch, column)
-
-    def _refused(
-        self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
-    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
-        if not batch or self._target.info.server_version < 160000:
-            return
-        with session.transaction(self._target):
-            rows = self._target.execute(
-                "SELECT o, e.message FROM unnest(%s::text[]) WITH ORDINALITY u(t, o), "
-                "LATERAL pg_input_error_info(t, %s) e WHERE e.message IS NOT NULL",
-                [[text for *_, text in batch], column.type.sql],
-            ).fetchall()
-        for number, message in rows:
-            where, key, value, _ = batch[number - 1]
-            name = self._table_of(column)
-            yield key, BadValue(name, column.source, where, show(value), message), True
-
-    def _table_of(self, column: ColumnPlan) -> str:
-        return next(t.source.name for t in self.plan.tables if column in t.columns)
 
     def _decide(
         self, table: TablePlan, column: ColumnPlan, key: tuple[Any, ...], bad: BadValue

@@ -10,11 +10,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
+from oxy_pg.migrate.convert.options import EPOCHS
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan import ddl
+from oxy_pg.migrate.plan.known import Known
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
-from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
+from oxy_pg.migrate.plan.survey import TableSurvey, Wishes, survey_tables
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
 from oxy_pg.migrate.target.spelling import ident
@@ -88,13 +90,19 @@ def make_plan(
     found = _find_tables(chosen, target)
     names = _table_names(chosen, found, notes)
     existing = {t.name: _existing(t, found[t.name], target, options, notes) for t in chosen}
-    jobs = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
+    known = Known(source)
+    wanted = {t.name: _wanted(t, existing[t.name]) for t in chosen}
+    _refuse_options(wanted, casts)
+    jobs = [
+        (t, Wishes(wanted[t.name], _casts_of(t, casts), known, options.integers)) for t in chosen
+    ]
     surveys = survey_tables(readers, jobs)
     tables = [
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)
     ]
     _warn_of_casts(tables, casts, notes)
+    _propose_epochs(tables, known, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
@@ -163,6 +171,33 @@ def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast
             )
         casts[table.name, columns[folded(column_name)]] = parse_cast(spelled)
     return casts
+
+
+def _refuse_options(
+    wanted: Mapping[str, Mapping[str, PgType]], casts: Mapping[tuple[str, str], Cast]
+) -> None:
+    """Refuse options that mean nothing for the type that the column has in the target."""
+    for (table, column), cast in casts.items():
+        type_ = wanted.get(table, {}).get(column)
+        if type_ is None or cast.option is None or cast.option in type_.kind.options:
+            continue
+        raise ConfigurationError(
+            f"The cast {table}.{column}={cast.type}:{cast.option} has the option {cast.option!r}, "
+            f"which means nothing here: the target has this column already, as {type_}."
+        )
+
+
+def _propose_epochs(tables: list[TablePlan], known: Known, notes: _Notes) -> None:
+    """Say which columns of numbers are times in files of programs that are known."""
+    plans = {table.source.name: table for table in tables}
+    sources = [table.source for table in tables]
+    for table, column, epoch, program in known.proposals(sources):
+        planned = plans[table].column(column)
+        if planned is not None and planned.type.kind.is_number:
+            notes.warnings.append(
+                f"{table}.{column}: {program} writes times into it, as {EPOCHS[epoch]}: "
+                f"--cast {table}.{column}=timestamptz:{epoch} makes them times"
+            )
 
 
 def _warn_of_casts(

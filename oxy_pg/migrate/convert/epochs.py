@@ -1,0 +1,97 @@
+"""
+Numbers that mean points in time: what they count, and from when.
+
+All of it is exact: a number becomes microseconds since 1970 and what is left
+of them, which PostgreSQL's times do not have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from oxy_pg.migrate.convert.unfit import Unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400 * 1_000_000  # microseconds
+_BEYOND = (
+    "not in the years 1 to 9999 as {}; where it stands for never, --on-bad-value null stores NULL"
+)
+_INFINITE = {float("inf"), float("-inf")}
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """``unit``: microseconds that one counts for; ``origin``: what 0 is, in days since 1970."""
+
+    unit: Fraction
+    origin: Fraction
+
+    def micros(self, value: float) -> tuple[int, bool]:
+        """Return microseconds since 1970, rounded half to even, and whether that is exact."""
+        origin = self.origin * _DAY
+        if isinstance(value, int):
+            exact = value * self.unit + origin
+            return round(exact), exact.denominator == 1
+        if self.unit == _DAY:
+            # A day number as a double is exact to some 40 µs; SQLite itself keeps milliseconds.
+            days = float(-self.origin)
+            return round((value - days) * 86_400_000) * 1_000, True
+        # A double has noise of its own below the microsecond.
+        micros = value * self.unit.numerator / self.unit.denominator
+        return round(micros) + round(origin), True
+
+
+EPOCHS: Mapping[str, Epoch] = {
+    "s": Epoch(Fraction(1_000_000), Fraction(0)),
+    "ms": Epoch(Fraction(1_000), Fraction(0)),
+    "us": Epoch(Fraction(1), Fraction(0)),
+    "ns": Epoch(Fraction(1, 1_000), Fraction(0)),
+    "julian": Epoch(Fraction(_DAY), Fraction(-4_881_175, 2)),
+    "mac": Epoch(Fraction(1_000_000), Fraction(11_323)),
+    "webkit": Epoch(Fraction(1), Fraction(-134_774)),
+    "filetime": Epoch(Fraction(1, 10), Fraction(-134_774)),
+    "ticks": Epoch(Fraction(1, 10), Fraction(-719_162)),
+    "excel": Epoch(Fraction(_DAY), Fraction(-25_569)),
+}
+
+
+def micros_since(value: float, epoch: str) -> tuple[int, bool]:
+    """
+    Return the microseconds since 1970 that a number means, and whether that is all of it.
+
+    ``epoch`` is one of convert/options.py. Raises Unfit.
+    """
+    if value in _INFINITE:
+        raise Unfit("infinite")
+    if epoch == "yyyymmdd":
+        return _micros_of_digits(value), True
+    return EPOCHS[epoch].micros(value)
+
+
+def instant_of(value: float, epoch: str) -> datetime:
+    """Return the point in time, rounded to microseconds. Raises Unfit."""
+    micros, _ = micros_since(value, epoch)
+    try:
+        return EPOCH + timedelta(microseconds=micros)
+    except OverflowError as error:
+        raise Unfit(_BEYOND.format(epoch)) from error
+
+
+def _micros_of_digits(value: float) -> int:
+    digits = str(int(value)) if value == int(value) else ""
+    if len(digits) == 8:
+        digits += "000000"
+    if len(digits) != 14 or not digits.isdigit():
+        raise Unfit("not the digits of a date (YYYYMMDD) or of a time (YYYYMMDDHHMMSS)")
+    year, rest = int(digits[:4]), [int(digits[i : i + 2]) for i in range(4, 14, 2)]
+    try:
+        found = datetime(year, *rest, tzinfo=UTC)  # type: ignore[misc,arg-type]
+    except ValueError as error:
+        raise Unfit(f"not a date: {error}") from error
+    return (found - EPOCH) // timedelta(microseconds=1)
