@@ -232,10 +232,12 @@ def test_a_dry_run_shows_the_plan(run, pg):
     """
     --dry-run prints types and problems, exits 1 when there are any, and writes nothing.
     """
-    done = run("--dry-run", script=THREADS + "; CREATE TABLE n (v INT); INSERT INTO n VALUES ('x')")
+    done = run(
+        "--dry-run", script=THREADS + "; CREATE TABLE n (v INT); INSERT INTO n VALUES (1), ('x')"
+    )
     assert 1 == done.returncode
     assert "id: INTEGER → bigint" in done.stdout
-    assert "problem: bad value: n.v, rowid 1: 'x'" in done.stdout
+    assert "problem: bad value: n.v, rowid 2: 'x'" in done.stdout
     assert [] == pg("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
 
 
@@ -272,7 +274,7 @@ def test_all_bad_values_are_in_the_report(run, tmp_path):
     The message shows the first twenty, the JSON report all of them.
     """
     file = str(tmp_path / "report.json")
-    rows = {"t": [(f"x{i}",) for i in range(30)]}
+    rows = {"t": [(1,), *((f"x{i}",) for i in range(30))]}
     done = run("--report", file, script="CREATE TABLE t (n INTEGER)", rows=rows)
     assert 1 == done.returncode
     assert "Failed to insert t into PostgreSQL: 30 values do not fit" in done.stderr

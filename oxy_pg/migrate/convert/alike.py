@@ -104,8 +104,8 @@ def _same_singles(a: str, b: str) -> bool:
     if _same_numbers(a, b):
         return True
     number = float(a)
-    (kept,) = struct.unpack("f", struct.pack("f", number))
-    (there,) = struct.unpack("f", struct.pack("f", float(b)))
+    (kept,) = struct.unpack("<f", struct.pack("<f", number))
+    (there,) = struct.unpack("<f", struct.pack("<f", float(b)))
     is_it = _number(a) == Decimal(kept) or repr(kept) == repr(number)
     return bool(is_it and kept == there)
 
@@ -120,11 +120,14 @@ def _same_tokens(a: str, b: str) -> bool:
 
 
 def _same_points(a: str, b: str) -> bool:
-    left, right = ([*_tokens(text)] for text in (a, b))
-    return len(left) == len(right) and all(
-        x == y or (x[:1] in _DIGIT and y[:1] in _DIGIT and _same_doubles(x, y))
-        for x, y in zip(left, right, strict=True)
-    )
+    """The same numbers in the same order: brackets may be left out."""
+    left, right = (_NUMBER.findall(text) for text in (a, b))
+    return len(left) == len(right) and all(map(_same_doubles, left, right))
+
+
+def _same_paths(a: str, b: str) -> bool:
+    """As for points; square brackets mean that the path is open."""
+    return a.strip().startswith("[") == b.startswith("[") and _same_points(a, b)
 
 
 _DIGIT = frozenset("0123456789+-.")
@@ -316,7 +319,8 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("real",), _same_singles),
     **dict.fromkeys(("numeric",), _same_numbers),
     **dict.fromkeys(("vector", "halfvec", "sparsevec", "cube"), _same_tokens),
-    **dict.fromkeys(("point", "line", "lseg", "box", "path", "polygon", "circle"), _same_points),
+    **dict.fromkeys(("point", "line", "lseg", "box", "polygon", "circle"), _same_points),
+    "path": _same_paths,
     "money": _same_money,
     **dict.fromkeys(("timestamp without time zone", "timestamp with time zone"), _same_instants),
     **dict.fromkeys(("time without time zone", "time with time zone"), _same_clocks),

@@ -61,6 +61,17 @@ EPOCHS: Mapping[str, Epoch] = {
 }
 
 
+# Seconds since 1970: the years 1900 to 2200. By its size, a number counts one of these units.
+FROM, TO = -2_208_988_800, 7_258_118_400
+SIZES = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def size_of(value: float) -> str | None:
+    """Return the unit since 1970 that a number counts, seeing how large it is; None: none."""
+    fitting = (unit for unit, size in SIZES.items() if FROM * size <= value <= TO * size)
+    return next(fitting, None)
+
+
 def micros_since(value: float, epoch: str) -> tuple[int, bool]:
     """
     Return the microseconds since 1970 that a number means, and whether that is all of it.

@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from oxy_pg.migrate.convert.epochs import instant_of, micros_since
+from oxy_pg.migrate.convert.epochs import instant_of, micros_since, size_of
 from oxy_pg.migrate.convert.unfit import Unfit
 
 if TYPE_CHECKING:
@@ -63,16 +63,24 @@ def number_in(value: Value, option: str | None) -> float | None:
     return float(value) if match[1] and len(match[0]) < 300 else int(value.partition(".")[0][:300])
 
 
-def instant(value: Value, option: str | None) -> datetime:
-    """Return the point in time that a value means. Raises Unfit."""
+def instant(value: Value, option: str | None, name: str = "timestamptz") -> datetime:
+    """Return the point in time that a value means; ``name`` is its type's. Raises Unfit."""
     number = number_in(value, option)
     if number is None:
         if isinstance(value, str):
             return _from_text(value)
         raise Unfit("bytes are not a time")
     if option is None:
-        raise Unfit(MIXED)
+        raise Unfit(MIXED + _suggestion(number, name))
     return instant_of(number, option)
+
+
+def _suggestion(number: float, name: str) -> str:
+    unit = size_of(number)
+    if unit is None:
+        return ""
+    moment = instant_of(number, unit).isoformat(" ").removesuffix("+00:00")
+    return f" (--cast table.column={name}:{unit} reads the numbers too; this one as {moment})"
 
 
 def fraction_digits(value: Value, option: str | None) -> int:

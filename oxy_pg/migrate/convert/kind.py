@@ -76,7 +76,7 @@ class Facts:
     decimals: int = 0  # the most fraction digits of any real, capped
     plain_decimals: int = 0  # the same of reals rounded to 15 digits, without binary noise
     sixteen: bool = True  # every blob has 16 bytes
-    fractions: int = 0  # reals that are no whole number of 64 bits
+    fractions: int = 0  # reals that are no whole numbers
 
     @property
     def values(self) -> int:

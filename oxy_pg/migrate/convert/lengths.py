@@ -116,7 +116,10 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?\Z", re.ASCII)
 # Python's str(timedelta), Django's duration_string() and PostgreSQL's own output have days
 # before the clock.
 _CLOCK = re.compile(r"([+-])?(?:(\d+)\.)?(\d+):([0-5]\d):([0-5]\d)(?:\.(\d+))?\Z", re.ASCII)
-_WITH_DAYS = re.compile(r"([+-]?\d+)(?:\s+days?,?)?\s+([+-]?\d+:\d\d:\d\d(?:\.\d+)?)\Z", re.ASCII)
+_WITH_DAYS = re.compile(
+    r"([+-]?\d+)(?:\s+days?,?)?\s+([+-]?\d+:\d\d(?::\d\d(?:\.\d+)?)?)\Z", re.ASCII
+)
+_SHORT_CLOCK = re.compile(r"[+-]?\d+:\d\d\Z", re.ASCII)
 _NUM = r"([+-]?\d+(?:[.,]\d+)?)"
 _ISO = re.compile(
     rf"([+-])?P(?:{_NUM}Y)?(?:{_NUM}M)?(?:{_NUM}W)?(?:{_NUM}D)?"
@@ -141,9 +144,12 @@ def _from_text(text: str) -> Length:
     if match := _CLOCK.match(text):
         return _of_clock(match)
     if match := _WITH_DAYS.match(text):
-        clock = _CLOCK.match(match[2])
+        # Behind days, it is hours and minutes; alone, it may as well be minutes and seconds.
+        clock = _CLOCK.match(match[2] + ":00" * (match[2].count(":") == 1))
         if clock is not None:
             return _of_clock(clock)._replace(days=int(match[1]))
+    if _SHORT_CLOCK.match(text):
+        raise Unfit("hours and minutes, or minutes and seconds; H:MM:SS is certain")
     if match := _ISO.match(text):
         return _of_iso(match)
     return _of_words(text)

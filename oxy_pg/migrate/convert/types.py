@@ -89,9 +89,14 @@ def _by_values(kind: Kind, facts: Facts, name: str) -> PgType | None:
         return None
     if facts.values == facts.texts:
         return strings.TEXT.type
-    if facts.fractions and facts.values == facts.integers + facts.reals:
+    has_numbers_alone = facts.values == facts.integers + facts.reals
+    if facts.fractions and has_numbers_alone and _is_bigint(facts.least, facts.greatest):
         return numbers.NUMERIC.type
     return None
+
+
+def _is_bigint(*bounds: float) -> bool:
+    return all(-(2**63) <= bound < 2**63 for bound in bounds)
 
 
 def is_departure(declared: str, facts: Facts, type_: PgType) -> bool:

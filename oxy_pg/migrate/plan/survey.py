@@ -52,8 +52,7 @@ _FACTS = """
     max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals({x}) END),
     max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals(CAST(printf('%.15g', {x}) AS REAL)) END),
     sum(typeof({x}) = 'blob' AND length({x}) <> 16),
-    sum(typeof({x}) = 'real' AND ({x} NOT BETWEEN -9.2e18 AND 9.2e18
-        OR {x} <> CAST({x} AS INTEGER)))
+    sum(typeof({x}) = 'real' AND {x} <> round({x}))
 """
 _COUNT = 15  # of _FACTS
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from oxy_pg.migrate.convert.epochs import instant_of
+from oxy_pg.migrate.convert.epochs import FROM, SIZES, TO, instant_of
 from oxy_pg.migrate.convert.options import EPOCHS
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.names import quoted
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.convert.kind import PgType
 
 _EARLIEST, _LATEST = 1900, 2200  # years
-# Seconds since 1970 of both ends.
-_FROM, _TO = -2_208_988_800, 7_258_118_400
-_SIZES = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _JULIAN = "1721425.5 AND 5373484.5"  # the years 1 to 9999
 # Other epochs whose numbers are of a size that hardly any time since 1970 has in practice: the
 # first days of 1970, or a few years around 1974 and 1990 counted in nanoseconds.
@@ -75,8 +72,8 @@ def read_numbers(connection: sqlite3.Connection, table: str, column: str) -> Num
     """Group the numbers of a column by their size."""
     x = quoted(column)
     sizes = " ".join(
-        f"WHEN {x} BETWEEN {_FROM * size} AND {_TO * size} THEN '{unit}'"
-        for unit, size in _SIZES.items()
+        f"WHEN {x} BETWEEN {FROM * size} AND {TO * size} THEN '{unit}'"
+        for unit, size in SIZES.items()
     )
     never = ", ".join(str(value) for value in NEVER if value not in {float(2**63), -(2**63)})
     query = f"""
@@ -158,7 +155,7 @@ def _unit(numbers: Numbers) -> str | None:
         return None
     if not sizes:
         # Nothing but zeros and the like; the unit in which most of them are times.
-        fitting = [unit for unit in _SIZES if all(is_never(v, unit) for v in numbers.never)]
+        fitting = [unit for unit in SIZES if all(is_never(v, unit) for v in numbers.never)]
         return next(iter(fitting), None)
     (size,) = sizes
     unit = "s" if size == "day" else size

@@ -205,7 +205,7 @@ class Real(Number):
 def _single(number: float) -> float:
     """Return what a real keeps of a number. Raises Unfit."""
     try:
-        (kept,) = struct.unpack("f", struct.pack("f", number))
+        (kept,) = struct.unpack("<f", struct.pack("<f", number))
     except OverflowError as error:
         raise Unfit("out of the range of real") from error
     return float(kept)

@@ -112,7 +112,8 @@ class _Moment(_Instant):
 
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         # As PostgreSQL writes it too, so that the verification finds equal texts.
-        moment = rounded(instant(value, option), type_.size).replace(tzinfo=None)
+        found = instant(value, option, self.name)
+        moment = rounded(found, type_.size).replace(tzinfo=None)
         text = moment.isoformat(" ")
         return text.rstrip("0") if moment.microsecond else text
 
@@ -212,7 +213,7 @@ class Date(_Instant):
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         if isinstance(value, str) and re.search(r"[Zz]|\d[+-]\d\d:?\d\d\Z", value[10:]):
             raise Unfit("a time with an offset, and the column is date")
-        moment = instant(value, option)
+        moment = instant(value, option, self.name)
         if moment.time() != time(0):
             raise Unfit("has a time of day, and the column is date")
         return moment.date().isoformat()
