@@ -886,7 +886,8 @@ def _moment(value: object, column: _Column) -> object:
 
 
 def _held(exact: Decimal, column: _Column, tolerance: Decimal) -> _Moment:
-    held = _Moment(round(exact, column.digits))
+    last = _BEYOND - Decimal(1).scaleb(-column.digits)  # what is later is rounded down
+    held = _Moment(min(round(exact, column.digits), last))
     held.exact = exact
     # Exactly half may go either way; a hair more, because PostgreSQL halves doubles.
     held.tolerance = tolerance + Decimal("0.50001").scaleb(-column.digits)

@@ -254,7 +254,7 @@ class Numeric(Number):
         return text if type_.size is None else _fixed(number, type_)
 
     def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
-        if type_.size is None or isinstance(value, int):
+        if type_.size is None or (isinstance(value, int) and (type_.scale or 0) >= 0):
             return None
         kept = Decimal(self.read(value, type_, option))
         if kept == Decimal(repr(value) if isinstance(value, float) else str(value).strip()):
