@@ -66,7 +66,7 @@ def test_a_never_that_is_no_time_is_a_bad_value(lite, pg_url, pg, never):
         ((T * 1000, T * 10**6), [1, 1], ["ms", "us"]),
         ((T, T * 10**9), [1, 1], ["s", "ns"]),
         ((T, 2_460_000.5), [1, 1], ["s", "julian"]),
-        ((T, 10**12, 10**19), [1, 1, 1], ["s", "ms"]),  # the last is a time in no unit
+        ((T, 10**12, 9 * 10**18), [1, 1, 1], ["s", "ms"]),  # the last is a time in no unit
     ],
 )
 def test_several_units_stop_the_migration(lite, pg_url, pg, values, counts, units):
@@ -80,7 +80,7 @@ def test_several_units_stop_the_migration(lite, pg_url, pg, values, counts, unit
     assert sorted(counts) == sorted(group.total for group in column.groups)
     for unit in units:
         assert any(cast == f"t.at=timestamptz:{unit}" for cast in column.casts)
-        assert any(unit == reading[0] for reading in column.groups[-1].readings)
+        assert any(unit == reading[0] for reading in column.groups[0].readings)
     assert "2023-11-14 22:13:20" in str(caught.value)
     planned = migrate(path, pg_url, dry_run=True)
     assert ["unclear times"] == [problem.kind for problem in planned.problems]
@@ -157,7 +157,7 @@ def test_a_time_of_day_of_a_real_day_is_a_bad_value(lite, pg_url, text):
     """
     The day, or the offset, would be lost.
     """
-    with pytest.raises(BadValues, match="column is time|not a time of day|time:s"):
+    with pytest.raises(BadValues, match=r"column is time|not a time of day|time:s"):
         migrate(lite("CREATE TABLE r (wakes time)", {"r": [(text,)]}), pg_url)
 
 
@@ -177,7 +177,7 @@ def test_times_as_drivers_write_them(move, pg, text, instant):
     The offset counts; the name of the zone and Go's monotonic clock say nothing more.
     """
     move("CREATE TABLE g (at DATETIME)", {"g": [(text,)]})
-    assert [(datetime(*instant, tzinfo=UTC),)] == pg("SELECT at FROM g")
+    assert [(datetime(*instant, tzinfo=UTC),)] == pg("SELECT at::timestamptz FROM g")
 
 
 @pytest.mark.parametrize("text", ["2026-09-11 20:39:10 IST", "2026-09-11 20:39:10 m=+1"])
@@ -221,28 +221,28 @@ def test_one_cast_reads_numbers_beside_texts(lite, pg_url, pg):
     ("script", "place", "number", "epoch"),
     [
         (
-            "CREATE TABLE Z_PRIMARYKEY (Z_ENT INTEGER); CREATE TABLE Z_METADATA (Z_UUID TEXT);"
-            "CREATE TABLE ZNOTE (Z_PK INTEGER, ZCREATED TIMESTAMP);",
+            ("CREATE TABLE Z_PRIMARYKEY (Z_ENT INTEGER); CREATE TABLE Z_METADATA (Z_UUID TEXT);"
+            "CREATE TABLE ZNOTE (Z_PK INTEGER, ZCREATED TIMESTAMP);"),
             ("ZNOTE", "ZCREATED"), 728_352_000, "mac",
         ),
         (
-            "CREATE TABLE visits (id INTEGER, visit_time TIMESTAMP); CREATE TABLE urls (url TEXT);"
-            "CREATE TABLE keyword_search_terms (term TEXT);",
+            ("CREATE TABLE visits (id INTEGER, visit_time TIMESTAMP); CREATE TABLE urls (url TEXT);"
+            "CREATE TABLE keyword_search_terms (term TEXT);"),
             ("visits", "visit_time"), 13_351_132_800_000_000, "webkit",
         ),
         (
-            "CREATE TABLE moz_places (id INTEGER, last_visit_date TIMESTAMP);"
-            "CREATE TABLE moz_historyvisits (id INTEGER);",
+            ("CREATE TABLE moz_places (id INTEGER, last_visit_date TIMESTAMP);"
+            "CREATE TABLE moz_historyvisits (id INTEGER);"),
             ("moz_places", "last_visit_date"), 1_706_659_200_000_000, "us",
         ),
         (
-            "CREATE TABLE history_items (id INTEGER);"
-            "CREATE TABLE history_visits (id INTEGER, visit_time DATETIME);",
+            ("CREATE TABLE history_items (id INTEGER);"
+            "CREATE TABLE history_visits (id INTEGER, visit_time DATETIME);"),
             ("history_visits", "visit_time"), 728_352_000.0, "mac",
         ),
         (
-            "CREATE TABLE ABPerson (ROWID INTEGER PRIMARY KEY, CreationDate DATETIME);"
-            "CREATE TABLE ABMultiValue (UID INTEGER);",
+            ("CREATE TABLE ABPerson (ROWID INTEGER PRIMARY KEY, CreationDate DATETIME);"
+            "CREATE TABLE ABMultiValue (UID INTEGER);"),
             ("ABPerson", "CreationDate"), 728_352_000, "mac",
         ),
     ],
@@ -293,7 +293,7 @@ def test_integers_as_wide_as_is_asked_for(move, pg, integers, values, expected):
 
 def test_types_from_the_values_where_the_declaration_is_wrong(move, pg):
     """
-    Fractions in INTEGER, texts in INTEGER, keys of sixteen bytes in NUMERIC(16): nothing is refused.
+    Fractions in INTEGER, texts in INTEGER, keys of sixteen bytes in NUMERIC(16).
     """
     script = "CREATE TABLE t (use_count INTEGER, code INTEGER, uuid NUMERIC(16))"
     report = move(script, {"t": [(1.2345, "a-1", bytes(16)), (2, "b-2", bytes(range(16)))]})
