@@ -30,34 +30,36 @@ class Epoch:
     """``unit``: microseconds that one counts for; ``origin``: what 0 is, in days since 1970."""
 
     unit: Fraction
-    origin: Fraction
+    origin: float
 
     def micros(self, value: float) -> tuple[int, bool]:
         """Return microseconds since 1970, rounded half to even, and whether that is exact."""
-        origin = self.origin * _DAY
+        numerator, denominator = self.unit.numerator, self.unit.denominator
+        origin = int(self.origin * _DAY)
         if isinstance(value, int):
-            exact = value * self.unit + origin
-            return round(exact), exact.denominator == 1
+            # Whole numbers: fractions take ten times as long, and there may be millions of values.
+            if denominator == 1:
+                return value * numerator + origin, True
+            exact = Fraction(value, denominator) * numerator
+            return round(exact) + origin, exact.denominator == 1
         if self.unit == _DAY:
             # A day number as a double is exact to some 40 µs; SQLite itself keeps milliseconds.
-            days = float(-self.origin)
-            return round((value - days) * 86_400_000) * 1_000, True
+            return round((value + self.origin) * 86_400_000) * 1_000, True
         # A double has noise of its own below the microsecond.
-        micros = value * self.unit.numerator / self.unit.denominator
-        return round(micros) + round(origin), True
+        return round(value * numerator / denominator) + origin, True
 
 
 EPOCHS: Mapping[str, Epoch] = {
-    "s": Epoch(Fraction(1_000_000), Fraction(0)),
-    "ms": Epoch(Fraction(1_000), Fraction(0)),
-    "us": Epoch(Fraction(1), Fraction(0)),
-    "ns": Epoch(Fraction(1, 1_000), Fraction(0)),
-    "julian": Epoch(Fraction(_DAY), Fraction(-4_881_175, 2)),
-    "mac": Epoch(Fraction(1_000_000), Fraction(11_323)),
-    "webkit": Epoch(Fraction(1), Fraction(-134_774)),
-    "filetime": Epoch(Fraction(1, 10), Fraction(-134_774)),
-    "ticks": Epoch(Fraction(1, 10), Fraction(-719_162)),
-    "excel": Epoch(Fraction(_DAY), Fraction(-25_569)),
+    "s": Epoch(Fraction(1_000_000), 0),
+    "ms": Epoch(Fraction(1_000), 0),
+    "us": Epoch(Fraction(1), 0),
+    "ns": Epoch(Fraction(1, 1_000), 0),
+    "julian": Epoch(Fraction(_DAY), -2_440_587.5),
+    "mac": Epoch(Fraction(1_000_000), 11_323),
+    "webkit": Epoch(Fraction(1), -134_774),
+    "filetime": Epoch(Fraction(1, 10), -134_774),
+    "ticks": Epoch(Fraction(1, 10), -719_162),
+    "excel": Epoch(Fraction(_DAY), -25_569),
 }
 
 

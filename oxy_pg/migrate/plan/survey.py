@@ -427,10 +427,15 @@ def unfit_values(
     if column.fast is not None and not everything:
         # Not NOT: a function that cannot read a value returns NULL.
         query += f" AND ({column.fast.fits.replace('{x}', name)}) IS NOT TRUE"
+    # The name of a row with a rowid takes no time, and millions of rows may come.
+    rowid = f"{table.rowid_alias or 'rowid'} " if table.has_rowid else None
     with exact_text(connection):
         for *found, raw in connection.cursor().execute(query):
             key = tuple(found)
-            where = row_name(table, tuple(readable(part) for part in key))
+            if rowid is not None:
+                where = f"{rowid}{key[0]}"
+            else:
+                where = row_name(table, tuple(readable(part) for part in key))
             try:
                 value = values.decode(raw) if isinstance(raw, bytearray) else raw
                 yield where, key, value, values.to_text(value, column.type, column.option)
