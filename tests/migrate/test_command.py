@@ -241,6 +241,24 @@ def test_a_dry_run_shows_the_plan(run, pg):
     assert [] == pg("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
 
 
+def test_changed_values_stop_unless_they_are_accepted(run, pg):
+    """
+    --on-change accept lets them through, and the summary counts them with an example.
+    """
+    pg("CREATE TABLE m (c money)")
+    script = "DROP TABLE IF EXISTS m; CREATE TABLE m (c REAL); INSERT INTO m VALUES (1.239)"
+    stopped = run(script=script, rows={})
+    assert 1 == stopped.returncode
+    assert "m.c: 1 value read by PostgreSQL as something else" in stopped.stderr
+    assert "--on-change accept" in stopped.stderr
+
+    done = run("--on-change", "accept", script=script, rows={})
+
+    assert 0 == done.returncode
+    assert "changed: m.c: 1 read by PostgreSQL as something else (rowid 1: 1.239 →" in done.stdout
+    assert [("$1.24",)] == pg("SELECT c::text FROM m")
+
+
 class Page(HTMLParser):
     """Collects what a browser would fetch or run."""
 

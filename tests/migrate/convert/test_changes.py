@@ -190,3 +190,21 @@ def test_many_different_values_are_all_counted(lite, pg_url, pg):
     rows = [(f"{i}.50",) for i in range(1200)] + [(f"{i}.505",) for i in range(700)]
     with pytest.raises(ChangedValues, match=r"t\.v: 700 values"):
         migrate(lite("CREATE TABLE t (v TEXT)", {"t": rows}), pg_url)
+
+
+def test_servers_that_cannot_say_why_they_refuse_are_asked_by_halves(lite, pg_url, pg, monkeypatch):
+    """
+    As PostgreSQL 14 and 15: each bad value is named, and each changed one found.
+    """
+    monkeypatch.setattr("oxy_pg.migrate.check.judge._SOFT", 10**9)
+    pg("CREATE TABLE t (id bigint, v inet, m money)")
+    rows = [(i, f"10.0.0.{i}", "1.50") for i in range(200)]
+    rows[17], rows[150] = (17, "ten", "1.50"), (150, "10.0.0", "1.50")
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, m TEXT)", {"t": rows})
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url)
+    assert ["id 17", "id 150"] == [bad.row for bad in caught.value.values]
+
+    migrate(path, pg_url, on_bad_value="skip", verify="full")
+
+    assert [(198,)] == pg("SELECT count(*) FROM t")
