@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import BackupTooNew as BackupTooNew
     from oxy_pg.errors import BadValues as BadValues
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
+    from oxy_pg.errors import ChangedValues as ChangedValues
     from oxy_pg.errors import ConfigurationError as ConfigurationError
     from oxy_pg.errors import CountsDiffer as CountsDiffer
     from oxy_pg.errors import DatabaseNotEmpty as DatabaseNotEmpty
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import ToolsNotFound as ToolsNotFound
     from oxy_pg.errors import TransferError as TransferError
     from oxy_pg.errors import TransferRefused as TransferRefused
+    from oxy_pg.errors import UnclearTimes as UnclearTimes
     from oxy_pg.errors import UnsupportedServer as UnsupportedServer
     from oxy_pg.errors import UpgradeFailed as UpgradeFailed
     from oxy_pg.errors import VerificationFailed as VerificationFailed
@@ -70,9 +72,12 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report.values import Unexamined as Unexamined
     from oxy_pg.migrate.report.values import Verification as Verification
     from oxy_pg.report import BadValue as BadValue
+    from oxy_pg.report import NumberGroup as NumberGroup
     from oxy_pg.report import Orphans as Orphans
     from oxy_pg.report import Progress as Progress
     from oxy_pg.report import Skipped as Skipped
+    from oxy_pg.report import UnclearTime as UnclearTime
+    from oxy_pg.report import ValueChange as ValueChange
     from oxy_pg.server.cluster.config import Settings as Settings
     from oxy_pg.server.monitor.status import Database as Database
     from oxy_pg.server.monitor.status import Installation as Installation
@@ -97,6 +102,7 @@ _MODULES = {
     "BadValues": "errors",
     "BinariesNotFound": "errors",
     "Change": "migrate.report.values",
+    "ChangedValues": "errors",
     "ColumnReport": "migrate.report.values",
     "Compared": "migrate.report.values",
     "ConfigurationError": "errors",
@@ -118,6 +124,7 @@ _MODULES = {
     "MovedTable": "transfer.report",
     "NotABackup": "errors",
     "NotEnoughSpace": "errors",
+    "NumberGroup": "report",
     "OrphanRows": "errors",
     "Orphans": "report",
     "OxyPgError": "errors",
@@ -147,10 +154,13 @@ _MODULES = {
     "TransferError": "errors",
     "TransferRefused": "errors",
     "TransferReport": "transfer.report",
+    "UnclearTime": "report",
+    "UnclearTimes": "errors",
     "Unexamined": "migrate.report.values",
     "UnsupportedServer": "errors",
     "UpgradeFailed": "errors",
     "UpgradeReport": "transfer.report",
+    "ValueChange": "report",
     "Verification": "migrate.report.values",
     "VerificationFailed": "errors",
     "VersionMismatch": "errors",
@@ -174,6 +184,7 @@ __all__ = [
     "BadValues",
     "BinariesNotFound",
     "Change",
+    "ChangedValues",
     "ColumnReport",
     "Compared",
     "ConfigurationError",
@@ -195,6 +206,7 @@ __all__ = [
     "MovedTable",
     "NotABackup",
     "NotEnoughSpace",
+    "NumberGroup",
     "OrphanRows",
     "Orphans",
     "OxyPgError",
@@ -224,10 +236,13 @@ __all__ = [
     "TransferError",
     "TransferRefused",
     "TransferReport",
+    "UnclearTime",
+    "UnclearTimes",
     "Unexamined",
     "UnsupportedServer",
     "UpgradeFailed",
     "UpgradeReport",
+    "ValueChange",
     "Verification",
     "VerificationFailed",
     "VersionMismatch",

@@ -196,6 +196,8 @@ def migrate_sqlite(
     casts: Mapping[str, str] | None = None,
     on_bad_value: Literal["error", "null", "skip"] = "error",
     on_orphan: Literal["error", "null", "skip"] = "error",
+    on_change: Literal["stop", "accept"] = "stop",
+    integers: Literal["bigint", "auto"] = "bigint",
     if_not_empty: Literal["error", "append", "truncate"] = "error",
     prepare: Callable[[str], object] | str | None = None,
     verify: Literal["counts", "full", "none"] = "full",
@@ -218,8 +220,11 @@ def migrate_sqlite(
     ``schema``: create the tables, fill existing ones, or decide for each
     table (``auto``). ``casts`` maps ``"table.column"`` to a PostgreSQL type.
     ``on_bad_value`` and ``on_orphan``: what to do with values that do not fit
-    and with rows whose parent is missing. ``if_not_empty``: what to do with
-    rows that the target already has. ``prepare`` creates the target's schema
+    and with rows whose parent is missing. ``on_change``: what to do where
+    PostgreSQL would round, cut or reread values. ``integers``: what INTEGER
+    columns of new tables become, ``bigint``, or ``integer`` where all their
+    values fit (``auto``). ``if_not_empty``: what to do with rows that the
+    target already has. ``prepare`` creates the target's schema
     first: a callable that gets the URL, or a shell command. ``verify``:
     compare everything, row counts alone, or nothing, before the commit.
     ``dry_run`` writes nothing and reports every problem; ``rehearse`` does
@@ -229,7 +234,8 @@ def migrate_sqlite(
 
     Killed or cancelled at any moment it leaves the target as it was. Raises
     MigrationError (SourceUnreadable, TargetUnreachable, TargetNotEmpty,
-    SchemaMismatch, BadValues, OrphanRows, VerificationFailed, TargetRefused),
+    SchemaMismatch, UnclearTimes, BadValues, OrphanRows, ChangedValues,
+    VerificationFailed, TargetRefused),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
     from oxy_pg import _server as data
@@ -250,6 +256,8 @@ def migrate_sqlite(
         casts=casts,
         on_bad_value=on_bad_value,
         on_orphan=on_orphan,
+        on_change=on_change,
+        integers=integers,
         if_not_empty=if_not_empty,
         prepare=prepare,
         verify=verify,

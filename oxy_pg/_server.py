@@ -78,6 +78,8 @@ if TYPE_CHECKING:
         casts: Mapping[str, str] | None
         on_bad_value: Literal["error", "null", "skip"]
         on_orphan: Literal["error", "null", "skip"]
+        on_change: Literal["stop", "accept"]
+        integers: Literal["bigint", "auto"]
         if_not_empty: Literal["error", "append", "truncate"]
         prepare: Callable[[str], object] | str | None
         verify: Literal["counts", "full", "none"]

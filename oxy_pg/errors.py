@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from oxy_pg.report import BadValue, Orphans
+    from oxy_pg.report import BadValue, Orphans, UnclearTime, ValueChange
 
 
 def _printable(text: str) -> str:
@@ -388,6 +388,44 @@ class OrphanRows(MigrationError):
             "Nothing was written. Correct the rows in SQLite, or decide with --on-orphan: `null` "
             "sets the reference to NULL where the column may be NULL, `skip` skips the row and the "
             "rows that depend on it."
+        )
+
+
+class ChangedValues(MigrationError):
+    """Values that PostgreSQL would change: round, cut, or read otherwise; nothing was written."""
+
+    def __init__(self, changes: tuple[ValueChange, ...]) -> None:
+        super().__init__(changes)
+        self.changes = changes
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {change}" for change in self.changes[:20])
+        more = len(self.changes) - 20
+        total = sum(change.total for change in self.changes)
+        noun = "value" if total == 1 else "values"
+        return (
+            f"{total:,} {noun} would not arrive in PostgreSQL as they are:\n{lines}\n"
+            + (f"  … and {more:,} more columns\n" if more > 0 else "")
+            + "Nothing was written. Give the column a type that holds them (--cast "
+            "table.column=type where the table is created), correct them in SQLite, or accept the "
+            "changes with --on-change accept (on_change=)."
+        )
+
+
+class UnclearTimes(MigrationError):
+    """Columns of times with numbers whose unit is not certain; nothing was written."""
+
+    def __init__(self, columns: tuple[UnclearTime, ...]) -> None:
+        super().__init__(columns)
+        self.columns = columns
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {column}" for column in self.columns)
+        return (
+            f"The numbers in these columns may be times of more than one unit:\n{lines}\n"
+            "Nothing was written. Choose a unit for each column with --cast (casts=), or keep the "
+            "numbers (--cast table.column=bigint where the table is created); where the units "
+            "are mixed, correct the rows in SQLite first."
         )
 
 

@@ -81,6 +81,59 @@ def grouped(values: Iterable[BadValue], shown: int = 5) -> list[str]:
     return lines
 
 
+class ValueChange(NamedTuple):
+    """The values of one column that are changed in one way, and the first of them."""
+
+    table: str
+    column: str
+    total: int
+    what: str  # "rounded to 3 fraction digits, …"
+    row: str
+    before: str
+    after: str
+
+    @property
+    def example(self) -> str:
+        """The first of them, before and after."""
+        return f"{self.row}: {self.before} → {self.after}"
+
+    def __str__(self) -> str:
+        noun = "value" if self.total == 1 else "values"
+        return f"{self.table}.{self.column}: {self.total:,} {noun} {self.what} ({self.example})"
+
+
+class NumberGroup(NamedTuple):
+    """Numbers of a time column that count the same unit, by their size."""
+
+    total: int
+    first: str
+    last: str
+    readings: tuple[tuple[str, str, str], ...]  # unit, and the first and last instant under it
+
+    def __str__(self) -> str:
+        numbers = self.first if self.first == self.last else f"{self.first} to {self.last}"
+        read = "; ".join(
+            f"as {unit} {first}" + (f" to {last}" if last != first else "")
+            for unit, first, last in self.readings
+        )
+        noun = "number" if self.total == 1 else "numbers"
+        return f"{self.total:,} {noun}, {numbers}: {read or 'a time in no unit'}"
+
+
+class UnclearTime(NamedTuple):
+    """A column of times whose numbers do not agree within one unit, or within more than one."""
+
+    table: str
+    column: str
+    groups: tuple[NumberGroup, ...]
+    casts: tuple[str, ...]  # what may be chosen
+
+    def __str__(self) -> str:
+        groups = "".join(f"\n      {group}" for group in self.groups)
+        casts = " or ".join(f"--cast {cast}" for cast in self.casts)
+        return f"{self.table}.{self.column}: {casts}{groups}"
+
+
 class Orphans(NamedTuple):
     """The rows of one table whose foreign key points at nothing."""
 

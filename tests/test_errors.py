@@ -12,7 +12,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg import errors
-from oxy_pg.report import BadValue, Orphans
+from oxy_pg.report import BadValue, NumberGroup, Orphans, UnclearTime, ValueChange
 
 PAGE = (Path(__file__).parents[1] / "docs/errors.md").read_text()
 
@@ -35,6 +35,12 @@ VALUES = {
     "tuple[tuple[str, int], ...]": (("item", 3),),
     "tuple[tuple[str, str], ...]": (("vector", "not installed"),),
     "tuple[BadValue, ...]": (BadValue("t", "c", "rowid 1", "'x'", "not a number"),),
+    "tuple[ValueChange, ...]": (ValueChange("t", "c", 3, "rounded", "rowid 1", "1.239", "1.24"),),
+    "tuple[UnclearTime, ...]": (
+        UnclearTime(
+            "t", "c", (NumberGroup(2, "5", "9", (("s", "1970", "1970"),)),), ("t.c=date:s",)
+        ),
+    ),
     "tuple[Orphans, ...]": (Orphans("t", ("c",), "p", 2, ("rowid 1", "rowid 2")),),
 }
 

@@ -114,7 +114,8 @@ Examples:
     callback=_casts,
     metavar="TABLE.COLUMN=TYPE[:OPTION]",
     help="Another type for a column, or another interpretation of its values: "
-    "users.seen=timestamptz:ms, notes.body=text:strip_nul. May be repeated.",
+    "users.seen=timestamptz:ms, jobs.took=interval:us, notes.body=text:strip_nul. "
+    "May be repeated.",
 )
 @click.option(
     "--on-bad-value",
@@ -129,6 +130,20 @@ Examples:
     default="error",
     show_default=True,
     help="For a row whose parent is missing: stop, set the reference to NULL, or skip the row.",
+)
+@click.option(
+    "--on-change",
+    type=click.Choice(["stop", "accept"]),
+    default="stop",
+    show_default=True,
+    help="For a value that PostgreSQL would round, cut or read otherwise: stop, or accept it.",
+)
+@click.option(
+    "--integers",
+    type=click.Choice(["bigint", "auto"]),
+    default="bigint",
+    show_default=True,
+    help="Type of INTEGER columns in new tables; auto: integer where all values fit well.",
 )
 @click.option(
     "--if-not-empty",
@@ -262,7 +277,8 @@ def _write_error(error: OxyPgError, path: str) -> None:
         return
     import json
 
-    listed = getattr(error, "values", None) or getattr(error, "orphans", None) or ()
+    kinds = ("values", "orphans", "changes", "columns")
+    listed = next((found for kind in kinds if (found := getattr(error, kind, None))), ())
     rows = [item._asdict() if hasattr(item, "_asdict") else str(item) for item in listed]
     found = {"error": type(error).__name__, "message": str(error), "problems": rows}
     try:

@@ -256,7 +256,8 @@ class _Run:
         trial = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
         if not problems:
             problems = self._tried(trial)
-        trial.loader.foretell({bad.table for bad in preflight.bad})
+        unreadable = {bad.table for bad in preflight.bad} | {one.table for one in preflight.unclear}
+        trial.loader.foretell(unreadable)
         found = Done(
             changes=trial.loader.changes,
             skipped=tuple(trial.skipped),

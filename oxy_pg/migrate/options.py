@@ -14,12 +14,16 @@ SchemaMode: TypeAlias = Literal["auto", "create", "existing"]
 Policy: TypeAlias = Literal["error", "null", "skip"]
 IfNotEmpty: TypeAlias = Literal["error", "append", "truncate"]
 Verify: TypeAlias = Literal["counts", "full", "none"]
+OnChange: TypeAlias = Literal["stop", "accept"]
+Integers: TypeAlias = Literal["bigint", "auto"]
 
 # A field that is one of some words has them here too, for callers without a type checker.
 _CHOICES: dict[str, object] = {
     "schema": SchemaMode,
     "on_bad_value": Policy,
     "on_orphan": Policy,
+    "on_change": OnChange,
+    "integers": Integers,
     "if_not_empty": IfNotEmpty,
     "verify": Verify,
 }
@@ -36,6 +40,10 @@ class Options:
       (convert/options.py).
     - ``on_bad_value`` and ``on_orphan``: for values that do not fit, and for rows whose parent is
       missing: stop, store NULL, or skip the row.
+    - ``on_change``: for values that PostgreSQL would round, cut or read otherwise: stop, or accept
+      what becomes of them.
+    - ``integers``: what INTEGER columns of new tables become: bigint, or integer where all their
+      values fit well ("auto").
     - ``if_not_empty``: for rows that the target has already: stop, keep them, or delete them.
     - ``verify``: what is compared before the commit.
     - ``dry_run``: write nothing, and report every problem.
@@ -52,6 +60,8 @@ class Options:
     casts: Mapping[str, str] | None = None
     on_bad_value: Policy = "error"
     on_orphan: Policy = "error"
+    on_change: OnChange = "stop"
+    integers: Integers = "bigint"
     if_not_empty: IfNotEmpty = "error"
     verify: Verify = "full"
     dry_run: bool = False

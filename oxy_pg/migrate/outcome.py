@@ -52,8 +52,10 @@ def done(transaction: Transaction) -> Done:
 
 def outcome(plan: Plan, preflight: Preflight, found: Done, seconds: float) -> MigrationReport:
     """Report; without a transaction it was a dry run."""
-    problems = [_bad_value(bad) for bad in preflight.bad]
+    problems = [Problem("unclear times", str(unclear)) for unclear in preflight.unclear]
+    problems += [_bad_value(bad) for bad in preflight.bad]
     problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
+    problems += [Problem("changed values", str(change)) for change in preflight.stopping]
     transaction = found.transaction
     nothing = Verification("none", 0, 0, 0)
     return MigrationReport(
@@ -62,7 +64,7 @@ def outcome(plan: Plan, preflight: Preflight, found: Done, seconds: float) -> Mi
         dry_run=transaction is None,
         seconds=seconds,
         tables=tuple(_table(table, preflight, found) for table in plan.tables),
-        changes=tuple(_changes(plan, preflight, found)),
+        changes=tuple(_changes(preflight, found)),
         skipped=(*plan.skipped, *found.skipped),
         sequences=transaction.sequences if transaction else (),
         warnings=(*plan.warnings, *(transaction.warnings if transaction else ())),
@@ -97,14 +99,14 @@ def _table(table: TablePlan, preflight: Preflight, found: Done) -> TableReport:
     )
 
 
-def _changes(plan: Plan, preflight: Preflight, done_: Done) -> list[Change]:
+def _changes(preflight: Preflight, done_: Done) -> list[Change]:
     counts = preflight.rows.emptied + done_.changes
     found = [Change(table, column, count, what) for (table, column, what), count in counts.items()]
+    stopping = set(preflight.stopping)  # in a dry run: those are its problems
     found += [
-        Change(table.source.name, column.source, column.survey.rounded, rounding.change)
-        for table in plan.tables
-        for column in table.columns
-        if column.survey.rounded and (rounding := column.type.kind.rounding(column.type))
+        Change(change.table, change.column, change.total, change.what, change.example)
+        for change in preflight.changes.every()
+        if change not in stopping
     ]
     found += done_.transaction.computed if done_.transaction else ()
     return found

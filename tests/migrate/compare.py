@@ -238,20 +238,23 @@ def _columns(
 
 def _unit(lite: sqlite3.Connection, table: str, column: str) -> Decimal | None:
     """What one means in a column of times that holds numbers, by their size."""
-    name = _quote(column)
-    least, most, reals = lite.execute(
-        f"SELECT min({name}), max({name}), sum(typeof({name}) = 'real') FROM {_quote(table)} "
-        f"WHERE typeof({name}) IN ('integer', 'real')"
-    ).fetchone()
-    if least is None:
-        return Decimal(1)
-    if reals and least >= 1_721_425.5 and most < 5_373_484.5:
+    numbers = ordinary_numbers(lite, table, column)
+    reals = any(isinstance(number, float) for number in numbers)
+    if reals and all(1_721_425.5 <= number <= 5_373_484.5 for number in numbers):
         return None
-    size = max(abs(least), abs(most))
-    for bound, unit in ((1e11, "1"), (1e14, "0.001"), (1e17, "0.000001")):
-        if size < bound:
+    for unit in ("1", "0.001", "0.000001", "0.000000001"):
+        seconds = [float(number) * float(unit) for number in numbers]
+        if all(-2_208_988_800 <= second <= 7_258_118_400 for second in seconds):  # 1900 to 2200
             return Decimal(unit)
-    return Decimal("0.000000001")
+    return Decimal(1)
+
+
+def ordinary_numbers(lite: sqlite3.Connection, table: str, column: str) -> list[int | float]:
+    """Read the numbers of a column besides 0 and those that stand for "never"."""
+    never = {0, 2**63 - 1, -(2**63), 2**53 - 1, 253_402_300_799}
+    name = _quote(column)
+    query = f"SELECT {name} FROM {_quote(table)} WHERE typeof({name}) IN ('integer', 'real')"
+    return [number for (number,) in lite.execute(query) if number not in never]
 
 
 # --- the schema ----------------------------------------------------------------------------------
@@ -883,10 +886,13 @@ def _moment(value: object, column: _Column) -> object:
 
 
 def _held(exact: Decimal, column: _Column, tolerance: Decimal) -> _Moment:
-    held = _Moment(round(exact, column.digits))
+    last = _BEYOND - Decimal(1).scaleb(-column.digits)  # what is later is rounded down
+    held = _Moment(min(round(exact, column.digits), last))
     held.exact = exact
     # Exactly half may go either way; a hair more, because PostgreSQL halves doubles.
     held.tolerance = tolerance + Decimal("0.50001").scaleb(-column.digits)
+    if exact >= _BEYOND - 1:
+        held.tolerance *= 2  # rounded down, because there is no year 10000
     return held
 
 
@@ -997,7 +1003,10 @@ def _same(left: object, right: object) -> bool:
         return abs(left.exact - right) <= left.tolerance
     with contextlib.suppress(ValueError):
         if isinstance(left, _DoubleAsDecimal) and isinstance(right, Decimal):
-            return math.isfinite(left) and math.isfinite(right) and float(left) == float(right)
+            if not (math.isfinite(left) and math.isfinite(right)):
+                return False
+            # What a double adds behind its 15th digit is noise.
+            return float(left) == float(right) or Decimal(f"{float(left):.15g}") == right
         if isinstance(left, _DoubleAsText) and isinstance(right, str):
             return _signed(float(left)) == _signed(float(right))
     return False

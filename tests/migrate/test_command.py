@@ -235,11 +235,31 @@ def test_a_dry_run_shows_the_plan(run, pg):
     """
     --dry-run prints types and problems, exits 1 when there are any, and writes nothing.
     """
-    done = run("--dry-run", script=THREADS + "; CREATE TABLE n (v INT); INSERT INTO n VALUES ('x')")
+    done = run(
+        "--dry-run", script=THREADS + "; CREATE TABLE n (v INT); INSERT INTO n VALUES (1), ('x')"
+    )
     assert 1 == done.returncode
     assert "id: INTEGER → bigint" in done.stdout
-    assert "problem: bad value: n.v, rowid 1: 'x'" in done.stdout
+    assert "problem: bad value: n.v, rowid 2: 'x'" in done.stdout
     assert [] == pg("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+
+
+def test_changed_values_stop_unless_they_are_accepted(run, pg):
+    """
+    --on-change accept lets them through, and the summary counts them with an example.
+    """
+    pg("CREATE TABLE m (c money)")
+    script = "DROP TABLE IF EXISTS m; CREATE TABLE m (c REAL); INSERT INTO m VALUES (1.239)"
+    stopped = run(script=script, rows={})
+    assert 1 == stopped.returncode
+    assert "m.c: 1 value read by PostgreSQL as something else" in stopped.stderr
+    assert "--on-change accept" in stopped.stderr
+
+    done = run("--on-change", "accept", script=script, rows={})
+
+    assert 0 == done.returncode
+    assert "changed: m.c: 1 read by PostgreSQL as something else (rowid 1: 1.239 →" in done.stdout
+    assert [("$1.24",)] == pg("SELECT c::text FROM m")
 
 
 class Page(HTMLParser):
@@ -275,7 +295,7 @@ def test_all_bad_values_are_in_the_report(run, tmp_path):
     The message shows the first five and their number, the JSON report all of them.
     """
     file = str(tmp_path / "report.json")
-    rows = {"t": [(f"x{i}",) for i in range(30)]}
+    rows = {"t": [(1,), *((f"x{i}",) for i in range(30))]}
     done = run("--report", file, script="CREATE TABLE t (n INTEGER)", rows=rows)
     assert 1 == done.returncode
     assert "Failed to insert t into PostgreSQL: 30 values do not fit" in done.stderr

@@ -293,7 +293,7 @@ def test_a_dry_run_with_bad_rows_still_counts_the_other_tables(lite, pg_url):
     """
     report = migrate(
         lite(
-            "CREATE TABLE bad (n INTEGER); INSERT INTO bad VALUES ('x');"
+            "CREATE TABLE bad (n INTEGER); INSERT INTO bad VALUES (1), ('x');"
             "CREATE TABLE t (s STRING); INSERT INTO t VALUES (1), ('a')"
         ),
         pg_url,
@@ -301,7 +301,7 @@ def test_a_dry_run_with_bad_rows_still_counts_the_other_tables(lite, pg_url):
     )
 
     assert [("t", "s", 1)] == [(c.table, c.column, c.count) for c in report.changes]
-    assert [("bad", "n", "rowid 1", "'x'")] == [
+    assert [("bad", "n", "rowid 2", "'x'")] == [
         (p.table, p.column, p.row, p.value) for p in report.problems
     ]
 
@@ -316,7 +316,7 @@ INSERT INTO t VALUES (1);
 @pytest.mark.parametrize(
     ("script", "error"),
     [
-        ("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES ('x')", BadValues),
+        ("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1), ('x')", BadValues),
         (ORPHAN, OrphanRows),
     ],
 )

@@ -36,7 +36,8 @@ def show(report: MigrationReport) -> None:
     for skipped in report.skipped:
         echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:
-        echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}")
+        example = f" ({change.example})" if change.example else ""
+        echo(f"changed: {change.table}.{change.column}: {change.count:,} {change.what}{example}")
     for warning in report.warnings:
         echo(f"warning: {warning}")
     _show_problems(report)

@@ -11,10 +11,8 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
-from oxy_pg.errors import BadValues, OrphanRows
-from oxy_pg.migrate.check.inputs import refusals
+from oxy_pg.errors import BadValues, ChangedValues, OrphanRows, UnclearTimes
+from oxy_pg.migrate.check.changes import Changes, Found
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.limits import Limits
 from oxy_pg.migrate.check.orphans import OrphanSearch
@@ -24,15 +22,13 @@ from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unf
 from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import psycopg
 
-    from oxy_pg.migrate.convert.unfit import Value
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan, UniqueKey
     from oxy_pg.migrate.source.readers import Readers
-    from oxy_pg.report import Orphans
+    from oxy_pg.report import Orphans, UnclearTime, ValueChange
 
 _KEPT = 100_000  # problems listed one by one; all are counted
-_BATCH = 500
 
 
 class Preflight:
@@ -51,6 +47,7 @@ class Preflight:
         self.bad: list[BadValue] = []
         self.bad_total = 0
         self.orphans: list[Orphans] = []
+        self.changes = Changes(target)
         self.rows = RowSets(self._source)
         self._keys = Keys(self._source, plan.encoding)
 
@@ -71,9 +68,10 @@ class Preflight:
         for table in self.plan.tables:
             columns = tuple(self._values(table, column, thorough) for column in table.columns)
             tables.append(replace(table, columns=columns))
+            self.changes.note_rounded(self._source, table)
             self._nulls(table)
             self._duplicates(replace(table, columns=columns), exact=thorough)
-        self.plan = replace(self.plan, tables=tuple(tables))
+        self.plan = replace(self.plan, tables=tuple(map(self._with_changes, tables)))
         limits = Limits(self._readers, self._target, self.rows, self._too_large)
         self.plan = limits.run(self.plan)
         search = OrphanSearch(self._readers, self.plan, self.rows, self._keys)
@@ -82,26 +80,50 @@ class Preflight:
         for table in self.plan.tables:
             self.rows.forget_empty(table)
 
+    def _with_changes(self, table: TablePlan) -> TablePlan:
+        """Note in the plan which columns have values that PostgreSQL changes."""
+        changed = {
+            change.column for change in self.changes.every() if change.table == table.source.name
+        }
+        columns = (replace(c, changes=c.source in changed) for c in table.columns)
+        return replace(table, columns=tuple(columns))
+
     def raise_problems(self) -> None:
-        """Raise BadValues or OrphanRows for the problems that the options do not settle."""
+        """Raise UnclearTimes, BadValues, OrphanRows or ChangedValues where no option settles it."""
+        if self.unclear:
+            raise UnclearTimes(self.unclear)
         if self.bad_total:
             raise BadValues(tuple(self.bad), self.bad_total)
         if self.orphans:
             raise OrphanRows(tuple(self.orphans))
+        if self.stopping:
+            raise ChangedValues(self.stopping)
+
+    @property
+    def unclear(self) -> tuple[UnclearTime, ...]:
+        """The columns of times that cannot be read without a cast."""
+        found = (c.survey.unclear for table in self.plan.tables for c in table.columns)
+        return tuple(unclear for unclear in found if unclear is not None)
+
+    @property
+    def stopping(self) -> tuple[ValueChange, ...]:
+        """The changes that were not allowed."""
+        return self.changes.stop() if self.plan.options.on_change == "stop" else ()
 
     # --- values ---------------------------------------------------------------
 
     def _values(self, table: TablePlan, column: ColumnPlan, thorough: bool) -> ColumnPlan:  # noqa: FBT001
         survey = column.survey
-        if column.generated or (not survey.unfit and not thorough):
+        if column.generated or survey.unclear or (not survey.unfit and not thorough):
             return column
-        found = unfit_values(self._source, table.source, survey, everything=thorough)
+        every = unfit_values(self._source, table.source, survey, everything=thorough)
+        found = (Found(*one) for one in every)
         ask = survey.type.kind.is_judged_by_postgres
         empty = ask and self.plan.options.on_bad_value == "null" and not column.not_null
         # What Python knows to be unfit is emptied by the load; what PostgreSQL refuses, by its row.
         refused = self.rows.temporary(table) if empty else None
         bad = count = 0
-        for key, problem, by_postgres in self._checked(found, column, ask=ask):
+        for key, problem, by_postgres in self.changes.examine(table, column, found):
             bad += 1
             if by_postgres and refused is not None:
                 self.rows.keep(refused, key)
@@ -114,50 +136,6 @@ class Preflight:
             return column
         # The fast way lets some of them through, for PostgreSQL to refuse; the exact way does not.
         return replace(column, survey=replace(survey, fast=None))
-
-    def _checked(
-        self, found: Iterator[Any], column: ColumnPlan, *, ask: bool
-    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
-        batch: list[tuple[str, tuple[Any, ...], Value, str]] = []
-        for where, key, value, result in found:
-            if isinstance(result, BadValue):
-                yield key, result, False
-            elif ask:
-                batch.append((where, key, value, result))
-                if len(batch) >= _BATCH or len(result) > 100_000:
-                    yield from self._refused(batch, column)
-                    batch = []
-        yield from self._refused(batch, column)
-
-    def _refusals(self, texts: list[str], type_: str) -> list[tuple[int, str]]:
-        """Return which texts the type refuses; also those that are beyond a limit of the server."""
-        try:
-            return refusals(self._target, texts, type_)
-        except psycopg.Error as error:
-            # A limit of PostgreSQL's (class 54), such as JSON that is nested too deeply.
-            if not (error.sqlstate or "").startswith("54"):
-                raise
-            if len(texts) == 1:
-                return [(0, error.diag.message_primary or str(error))]
-        return [
-            (number, message)
-            for number, text in enumerate(texts)
-            for _, message in self._refusals([text], type_)
-        ]
-
-    def _refused(
-        self, batch: list[tuple[str, tuple[Any, ...], Value, str]], column: ColumnPlan
-    ) -> Iterator[tuple[tuple[Any, ...], BadValue, bool]]:
-        if not batch:
-            return
-        texts = [text for *_, text in batch]
-        for number, message in self._refusals(texts, column.type.sql):
-            where, key, value, _ = batch[number]
-            name = self._table_of(column)
-            yield key, BadValue(name, column.source, where, show(value), message), True
-
-    def _table_of(self, column: ColumnPlan) -> str:
-        return next(t.source.name for t in self.plan.tables if column in t.columns)
 
     def _decide(
         self, table: TablePlan, column: ColumnPlan, key: tuple[Any, ...], bad: BadValue

@@ -9,41 +9,30 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from oxy_pg.migrate.convert.epochs import instant_of, micros_since, size_of
 from oxy_pg.migrate.convert.unfit import Unfit
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.convert.unfit import Value
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_JULIAN_EPOCH = 2_440_587.5  # 1970-01-01 00:00
+MIXED = "a number, and the other times in this column are text"
+BEYOND = "in UTC it is not in the years 1 to 9999; --cast table.column=text keeps it as it is"
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_OFFSET = r"[+-]\d\d(?::?\d\d(?::?\d\d)?)?"
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
     r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?"
-    r"\s*(Z|z|UTC|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?\s*\Z",
+    rf"\s*(Z|z|UTC|GMT|{_OFFSET})?"
+    # After an offset: the name of the zone (Go's +0530 IST, Java's [Europe/Paris]), and what Go
+    # says of its monotonic clock.
+    rf"(?(8)(?:(?<=\d) (?:[A-Z]{{2,5}}|{_OFFSET})|\[[\w/+-]+\])?(?: m=[+-]\d+(?:\.\d+)?)?)"
+    r")?\s*\Z",
     re.ASCII,
 )
-
-
-def unit_of(least: float, greatest: float, *, reals: bool) -> str:
-    """
-    Guess the unit of the numbers in a time column.
-
-    Julian days of years 1 to 9999 are reals between 1.7 and 5.4 million; the
-    other units are told apart by size, so that each covers the years from
-    1970 to beyond 5000.
-    """
-    if reals and least >= 1_721_425.5 and greatest < 5_373_484.5:
-        return "julian"
-    size = max(abs(least), abs(greatest))
-    if size < 1e11:
-        return "s"
-    if size < 1e14:
-        return "ms"
-    return "us" if size < 1e17 else "ns"
+# In a text column, a number in digits. It is one only where the user says what it counts.
+_DIGITS = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*\Z", re.ASCII)
 
 
 def micros(digits: str | None) -> int:
@@ -55,7 +44,7 @@ def micros(digits: str | None) -> int:
 def _parse_offset(text: str | None) -> timezone | None:
     if text is None:
         return None
-    if text in {"Z", "z", "UTC"}:
+    if text in {"Z", "z", "UTC", "GMT"}:
         return UTC
     digits = text[1:].replace(":", "").ljust(6, "0")
     hours, minutes, seconds = (int(digits[i : i + 2]) for i in (0, 2, 4))
@@ -65,16 +54,58 @@ def _parse_offset(text: str | None) -> timezone | None:
     return timezone(-delta if text[0] == "-" else delta)
 
 
-def instant(value: Value, option: str | None) -> datetime:
-    """Return the point in time that a value means. Raises Unfit."""
-    if isinstance(value, bytes):
-        raise Unfit("bytes are not a time")
-    try:
+def number_in(value: Value, option: str | None) -> float | None:
+    """Return the number that a value is, also in digits where an ``option`` says what they are."""
+    if isinstance(value, int | float):
+        return value
+    if option is None or isinstance(value, bytes) or not (match := _DIGITS.match(value)):
+        return None
+    return float(value) if match[1] and len(match[0]) < 300 else int(value.partition(".")[0][:300])
+
+
+def instant(value: Value, option: str | None, name: str = "timestamptz") -> datetime:
+    """Return the point in time that a value means; ``name`` is its type's. Raises Unfit."""
+    number = number_in(value, option)
+    if number is None:
         if isinstance(value, str):
             return _from_text(value)
-        return _from_number(value, option)
-    except (OverflowError, OSError) as error:
-        raise Unfit("out of the range of years 1 to 9999") from error
+        raise Unfit("bytes are not a time")
+    if option is None:
+        raise Unfit(MIXED + _suggestion(number, name))
+    return instant_of(number, option)
+
+
+def _suggestion(number: float, name: str) -> str:
+    unit = size_of(number)
+    if unit is None:
+        return ""
+    moment = instant_of(number, unit).isoformat(" ").removesuffix("+00:00")
+    return f" (--cast table.column={name}:{unit} reads the numbers too; this one as {moment})"
+
+
+def fraction_digits(value: Value, option: str | None) -> int:
+    """
+    Return how many digits after the second an instant has, trailing zeros left off.
+
+    ``value`` is one that instant() reads. More than six stand for any number of
+    them where a number counts less than microseconds.
+    """
+    number = number_in(value, option)
+    if number is None:
+        match = _TIMESTAMP.match(str(value))
+        return len((match[7] or "").rstrip("0")) if match else 0
+    found, exact = micros_since(number, option or "")
+    return len(f"{found % 1_000_000:06}".rstrip("0")) if exact else 7
+
+
+def leads_beyond(value: Value) -> bool:
+    """Whether a time is so close to the year 10000 that its fraction leads there when rounded."""
+    if not isinstance(value, str) or not value.startswith("9999"):
+        return False
+    match = _TIMESTAMP.match(value)
+    if match is None or not match[7]:
+        return False
+    return micros(match[7]) == 1_000_000 and _from_text(value) >= _LAST
 
 
 def _from_text(text: str) -> datetime:
@@ -94,26 +125,14 @@ def _from_text(text: str) -> datetime:
         raise
     except ValueError as error:
         raise Unfit(f"not a time: {error}") from error
-    moment = whole.astimezone(UTC) + timedelta(microseconds=fraction)
-    return moment + timedelta(days=1) if midnight else moment
-
-
-def _from_number(value: float, option: str | None) -> datetime:
-    if option == "julian":
-        # Julian days as doubles are exact to some 40 µs; SQLite itself keeps milliseconds.
-        milliseconds = round((value - _JULIAN_EPOCH) * 86_400_000)
-        return _EPOCH + timedelta(milliseconds=milliseconds)
-    if option == "ns":
-        # Not as a double: it has too few digits for today's nanoseconds.
-        exact = Decimal(value) if isinstance(value, int) else value
-        return _EPOCH + timedelta(microseconds=round(exact / 1000))
-    if option not in _UNITS:
-        raise Unfit("a number, and the other times in this column are text")
-    if value in {float("inf"), float("-inf")}:
-        raise Unfit("infinite")
-    if isinstance(value, int):
-        return _EPOCH + timedelta(microseconds=value * _UNITS[option])
-    return _EPOCH + timedelta(microseconds=round(value * _UNITS[option]))
+    try:
+        moment = whole.astimezone(UTC)
+        if moment == _LAST:
+            fraction = min(fraction, 999_999)  # the last one there is: .NET's DateTime.MaxValue
+        moment += timedelta(microseconds=fraction)
+        return moment + timedelta(days=1) if midnight else moment
+    except OverflowError as error:
+        raise Unfit(BEYOND) from error
 
 
 def rounded(moment: datetime, digits: int | None) -> datetime:
@@ -121,9 +140,10 @@ def rounded(moment: datetime, digits: int | None) -> datetime:
     if digits is None or digits >= 6:
         return moment
     step = 10 ** (6 - digits)
-    return moment + timedelta(
-        microseconds=round(moment.microsecond / step) * step - moment.microsecond
-    )
+    to = round(moment.microsecond / step) * step
+    if to == 1_000_000 and moment >= _LAST:
+        to -= step  # down: there is no year 10000
+    return moment + timedelta(microseconds=to - moment.microsecond)
 
 
 def spelled(text: str) -> object:

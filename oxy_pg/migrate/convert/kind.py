@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from oxy_pg.migrate.convert.codec import Fast, in_encoding
 
 if TYPE_CHECKING:
+    from oxy_pg.migrate.convert.loss import Loss
     from oxy_pg.migrate.convert.unfit import Value
 
 
@@ -39,15 +40,16 @@ class PgType:
 
         ``encoding`` is that of the texts in the file. None where there is no fast way.
         """
-        if option is not None:
-            return None
         counts = {
             "integer": facts.integers,
             "real": facts.reals,
             "text": facts.texts,
             "blob": facts.blobs,
         }
-        found = self.kind.fast(self, max(counts, key=lambda name: counts[name]))
+        storage = max(counts, key=lambda name: counts[name])
+        if option is not None and (storage != "text" or option not in self.kind.numbers_only):
+            return None
+        found = self.kind.fast(self, storage)
         return None if found is None else in_encoding(found, encoding)
 
 
@@ -72,6 +74,9 @@ class Facts:
     bits: bool = True  # every integer is 0 or 1
     whole: bool = True  # every integer survives as a double
     decimals: int = 0  # the most fraction digits of any real, capped
+    plain_decimals: int = 0  # the same of reals rounded to 15 digits, without binary noise
+    sixteen: bool = True  # every blob has 16 bytes
+    fractions: int = 0  # reals that are no whole numbers
 
     @property
     def values(self) -> int:
@@ -116,6 +121,8 @@ class Kind:
     declarations: ClassVar[str] = ""
     # Names in OPTIONS (convert/options.py) that mean something for it.
     options: ClassVar[frozenset[str]] = frozenset()
+    # Those of them that say nothing about texts other than digits.
+    numbers_only: ClassVar[frozenset[str]] = frozenset()
 
     # Whether it has an order (a default btree operator class), so that it may be in a key or an
     # index.
@@ -128,6 +135,8 @@ class Kind:
     is_text: ClassVar[bool] = False
     # Whether numbers in such a column count time from an epoch.
     is_instant: ClassVar[bool] = False
+    # Whether numbers in such a column are lengths of time.
+    is_interval: ClassVar[bool] = False
     # Whether arithmetic in PostgreSQL gives what SQLite computes, so that it may compute a
     # generated column.
     computes_alike: ClassVar[bool] = False
@@ -143,6 +152,8 @@ class Kind:
     # Whether PostgreSQL may spell a value in another way than any that canonical() knows, so that
     # a comparison needs its cast. What that cast changes is not seen then.
     is_spelled_by_postgres: ClassVar[bool] = False
+    # Whether read() may change a value (loss()).
+    is_lossy: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.type = PgType(self, self.sql or self.name)
@@ -182,9 +193,21 @@ class Kind:
         """
         return None
 
-    def unit(self, facts: Facts) -> str | None:
-        """Guess which of ``options`` says what the numbers of a column count; None: nothing."""
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        """
+        Return what read() changes of a value that it accepts; None: nothing.
+
+        Only asked where ``is_lossy``, and not for values that fast() sends.
+        """
         return None
+
+    def same(self, sent: str, found: str, type_: PgType) -> bool:
+        """
+        Whether what PostgreSQL gives back as text means what was sent.
+
+        Asked where ``is_spelled_by_postgres``, and the texts differ.
+        """
+        return False
 
     def rounding(self, type_: PgType) -> Rounding | None:
         """Return which values sending changes, as read() is allowed to; None: none."""

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.migrate.convert.kind import Declaration, Facts, Kind, PgType
-from oxy_pg.migrate.convert.kinds import booleans, documents, numbers, strings, times, uuids
+from oxy_pg.migrate.convert.kinds import (
+    booleans,
+    documents,
+    intervals,
+    numbers,
+    strings,
+    times,
+    uuids,
+)
 from oxy_pg.migrate.convert.kinds.other import OTHER
 from oxy_pg.migrate.convert.options import OPTIONS
 
@@ -23,6 +31,7 @@ KINDS: tuple[Kind, ...] = (
     *strings.KINDS,
     *booleans.KINDS,
     *times.KINDS,
+    *intervals.KINDS,
     *uuids.KINDS,
     *documents.KINDS,
 )
@@ -46,13 +55,15 @@ def parse_declaration(declared: str) -> Declaration:
     return Declaration("_".join(words), size, scale)
 
 
-def choose(declared: str, facts: Facts) -> PgType:
+def choose(declared: str, facts: Facts, name: str = "") -> PgType:
     """
     Choose the type of a column that is to be created.
 
     The declared type wins wherever the content could have been meant that
     way; values that do not fit then are an error. Wider than declared is
-    chosen only where that keeps every value: a longer text, more digits.
+    chosen only where that keeps every value: a longer text, more digits. Where
+    no value at all is of the declared type, the values decide; ``name`` is the
+    column's.
     """
     read = parse_declaration(declared)
     kind = _DECLARED.get(f"{read.name}({read.size})") or _DECLARED.get(read.name)
@@ -64,7 +75,49 @@ def choose(declared: str, facts: Facts) -> PgType:
             return strings.BYTEA.type
         if facts.values == facts.texts and kind.is_binary:
             return strings.TEXT.type
-    return kind.choose(read, facts)
+    return _by_values(kind, facts, name) or kind.choose(read, facts)
+
+
+def _by_values(kind: Kind, facts: Facts, name: str) -> PgType | None:
+    """Choose by the values where the declaration is wrong about all of them; None: it is not."""
+    if not kind.is_number or not facts.values:
+        return None
+    if facts.values == facts.blobs:
+        is_uuid = facts.sixteen and re.search(r"(?:\A|_)[ug]uid\Z", name.lower())
+        return (uuids.UUID if is_uuid else strings.BYTEA).type
+    if not kind.is_integer:
+        return None
+    if facts.values == facts.texts:
+        return strings.TEXT.type
+    has_numbers_alone = facts.values == facts.integers + facts.reals
+    if facts.fractions and has_numbers_alone and _is_bigint(facts.least, facts.greatest):
+        return numbers.NUMERIC.type
+    return None
+
+
+def _is_bigint(*bounds: float) -> bool:
+    return all(-(2**63) <= bound < 2**63 for bound in bounds)
+
+
+def is_departure(declared: str, facts: Facts, type_: PgType) -> bool:
+    """Whether a column of numbers gets a type of another sort than it is declared with."""
+    read = parse_declaration(declared)
+    kind = _DECLARED.get(f"{read.name}({read.size})") or _DECLARED.get(read.name)
+    if kind is None or not kind.is_number or type_.kind is kind or not facts.values:
+        return False
+    return not type_.kind.is_number or (kind.is_integer and not type_.kind.is_integer)
+
+
+# Half of the range: keys grow, and seconds since 1970 leave it in 2038.
+_ROOMY = 2**30
+
+
+def narrowed(type_: PgType, declared: str, facts: Facts) -> PgType:
+    """Return integer instead of bigint, where the declaration allows it and the values fit well."""
+    if type_.kind is not numbers.BIGINT or re.search(r"big|int8|\A\s*\Z", declared.lower()):
+        return type_
+    fits = max(abs(facts.least), abs(facts.greatest)) < _ROOMY
+    return numbers.INTEGER.type if fits else type_
 
 
 def _by_content(facts: Facts) -> PgType:
@@ -92,6 +145,8 @@ def parse_type(spelled: str) -> PgType:
     """
     match = _PG_TYPE.match(spelled.lower())
     kind = _NAMED.get(match[1] + (match[4] or "")) if match else None
+    if spelled.lower().startswith("interval ") and kind is None:
+        return PgType(intervals.FIELDS, spelled)
     if match is None or kind is None:
         return PgType(OTHER, spelled)
     size = int(match[2]) if match[2] else None

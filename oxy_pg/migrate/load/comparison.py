@@ -172,8 +172,16 @@ def _with_spelling(
     columns: Sequence[ColumnPlan],
     rows: Iterator[Expected],
 ) -> Iterator[Spelled]:
-    """Let PostgreSQL spell the values of types without a kind, as it does in its output."""
-    others = [n for n, column in enumerate(columns) if column.type.kind.is_spelled_by_postgres]
+    """
+    Let PostgreSQL spell the values of types without a kind, as it does in its output.
+
+    So too where values change: what they become was listed and accepted.
+    """
+    others = [
+        n
+        for n, column in enumerate(columns)
+        if column.changes or column.type.kind.is_spelled_by_postgres
+    ]
     nothing = (None,) * len(columns)
     if not others:
         yield from ((key, row, nothing) for key, row in rows)

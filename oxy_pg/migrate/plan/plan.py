@@ -95,6 +95,7 @@ class ColumnPlan:
     survey: ColumnSurvey
     not_null: bool  # in the target
     generated: bool = False  # PostgreSQL computes it
+    changes: bool = False  # PostgreSQL changes some values, which was listed
 
     @property
     def group(self) -> str:

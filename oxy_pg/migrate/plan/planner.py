@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
+from oxy_pg.migrate.convert.options import EPOCHS
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
 from oxy_pg.migrate.plan.bookkeeping import shape_of
@@ -21,8 +22,9 @@ from oxy_pg.migrate.plan.existing import (
     existing_uniques,
     sequence_warnings,
 )
+from oxy_pg.migrate.plan.known import Known
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan
-from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
+from oxy_pg.migrate.plan.survey import TableSurvey, Wishes, survey_tables
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
 from oxy_pg.report import Skipped
 
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.target.set_aside import SetAside
 
 
-# A table, the types that its columns have in the target, and the casts that were asked for.
-Job: TypeAlias = "tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]"
+# A table, and what is wanted of its columns.
+Job: TypeAlias = "tuple[SourceTable, Wishes]"
 
 
 class _Notes:
@@ -76,7 +78,12 @@ def make_plan(
     found = _find_tables(chosen, target)
     names = _table_names(chosen, found, notes)
     existing = {t.name: _existing(t, found[t.name], target, options, notes) for t in chosen}
-    jobs: list[Job] = [(t, _wanted(t, existing[t.name]), _casts_of(t, casts)) for t in chosen]
+    known = Known(source)
+    wanted = {t.name: _wanted(t, existing[t.name]) for t in chosen}
+    _refuse_options(wanted, casts)
+    jobs = [
+        (t, Wishes(wanted[t.name], _casts_of(t, casts), known, options.integers)) for t in chosen
+    ]
     surveys = survey_tables(readers, jobs)
     tables = [
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
@@ -85,6 +92,7 @@ def make_plan(
     tables = _cast_for_references(readers, tables, jobs, notes)
     _warn_of_casts(tables, casts, notes)
     notes.warnings += sequence_warnings(tables, target)
+    _propose_epochs(tables, known, notes)
     if notes.problems:
         raise SchemaMismatch(tuple(notes.problems))
     comparisons = Comparisons(readers.connection)
@@ -171,6 +179,33 @@ def _casts(source: SourceSchema, options: Options) -> dict[tuple[str, str], Cast
     return casts
 
 
+def _refuse_options(
+    wanted: Mapping[str, Mapping[str, PgType]], casts: Mapping[tuple[str, str], Cast]
+) -> None:
+    """Refuse options that mean nothing for the type that the column has in the target."""
+    for (table, column), cast in casts.items():
+        type_ = wanted.get(table, {}).get(column)
+        if type_ is None or cast.option is None or cast.option in type_.kind.options:
+            continue
+        raise ConfigurationError(
+            f"The cast {table}.{column}={cast.type}:{cast.option} has the option {cast.option!r}, "
+            f"which means nothing here: the target has this column already, as {type_}."
+        )
+
+
+def _propose_epochs(tables: list[TablePlan], known: Known, notes: _Notes) -> None:
+    """Say which columns of numbers are times in files of programs that are known."""
+    plans = {table.source.name: table for table in tables}
+    sources = [table.source for table in tables]
+    for table, column, epoch, program in known.proposals(sources):
+        planned = plans[table].column(column)
+        if planned is not None and planned.type.kind.is_number:
+            notes.warnings.append(
+                f"{table}.{column}: {program} writes times into it, as {EPOCHS[epoch]}: "
+                f"--cast {table}.{column}=timestamptz:{epoch} makes them times"
+            )
+
+
 def _warn_of_casts(
     tables: list[TablePlan], casts: Mapping[tuple[str, str], Cast], notes: _Notes
 ) -> None:
@@ -188,7 +223,7 @@ def _cast_for_references(
     readers: Readers, tables: list[TablePlan], jobs: list[Job], notes: _Notes
 ) -> list[TablePlan]:
     """Give columns of texts that refer to whole numbers, or the reverse, the type of the other."""
-    fixed = {(table.name, column) for table, _, casts in jobs for column in casts}
+    fixed = {(table.name, column) for table, wishes in jobs for column in wishes.casts}
     # A column may refer to one that has got another type itself.
     for _ in tables:
         found = list(casts_for_references(readers.connection, tables, fixed))
@@ -199,10 +234,10 @@ def _cast_for_references(
                 continue
             fixed.add((name, column))
             notes.warnings.append(why)
-            place, (source, wanted, casts) = next(
+            place, (source, wishes) = next(
                 (n, job) for n, job in enumerate(jobs) if job[0].name == name
             )
-            jobs[place] = (source, wanted, {**casts, column: cast})
+            jobs[place] = (source, replace(wishes, casts={**wishes.casts, column: cast}))
             (survey,) = survey_tables(readers, [jobs[place]])
             planned = _new_columns(source, survey, _Notes())
             tables[place] = replace(tables[place], columns=planned)

@@ -15,10 +15,10 @@ from oxy_pg.migrate.convert import codec, values
 from oxy_pg.migrate.convert.instants import instant
 from oxy_pg.migrate.convert.kind import Facts
 from oxy_pg.migrate.convert.kinds.numbers import BIGINT
-from oxy_pg.migrate.convert.options import OPTIONS
-from oxy_pg.migrate.convert.types import choose
+from oxy_pg.migrate.convert.types import choose, is_departure, narrowed
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.plan import units
 from oxy_pg.migrate.source.functions import encoding_of
 from oxy_pg.migrate.source.readers import Question
 from oxy_pg.report import BadValue
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
     from oxy_pg.migrate.convert.unfit import Value
+    from oxy_pg.migrate.plan.known import Known
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceColumn, SourceTable
+    from oxy_pg.report import UnclearTime
 
 _SAMPLE = 500
 _PART = 10_000  # rowids that a reader is asked about at once, at least
@@ -43,12 +45,16 @@ _FACTS = """
     max(CASE WHEN typeof({x}) = 'text' THEN length({x}) END),
     min(CASE WHEN typeof({x}) IN ('integer', 'real') THEN {x} END),
     max(CASE WHEN typeof({x}) IN ('integer', 'real') THEN {x} END),
-    sum(typeof({x}) = 'text' AND length({x}) < 50 AND (substr({x}, 20) GLOB '*[-+Z]*'
+    sum(typeof({x}) = 'text' AND length({x}) < 80 AND (substr({x}, 20) GLOB '*[-+Z]*'
         OR {x} GLOB '????-??-??T??:??*[-+Z]*')),
     sum(typeof({x}) = 'integer' AND {x} NOT IN (0, 1)),
     sum(typeof({x}) = 'integer' AND {x} NOT BETWEEN -9007199254740992 AND 9007199254740992),
-    max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals({x}) END)
+    max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals({x}) END),
+    max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals(CAST(printf('%.15g', {x}) AS REAL)) END),
+    sum(typeof({x}) = 'blob' AND length({x}) <> 16),
+    sum(typeof({x}) = 'real' AND {x} <> round({x}))
 """
+_COUNT = 15  # of _FACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class ColumnSurvey:
     option: str | None  # one of the kind's options
     notes: tuple[str, ...] = ()
     rounded: int = 0  # values that are rounded (Kind.rounding)
+    unclear: UnclearTime | None = None  # why its numbers cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +99,25 @@ def exact(connection: sqlite3.Connection, name: str) -> str:
     return f"CASE WHEN {broken} THEN CAST(x'd8d8' AS TEXT) ELSE {name} END"
 
 
-def survey_tables(
-    readers: Readers,
-    tables: Sequence[tuple[SourceTable, Mapping[str, PgType], Mapping[str, Cast]]],
-) -> list[TableSurvey]:
+@dataclass(frozen=True, slots=True)
+class Wishes:
     """
-    Examine every value of these tables.
+    What is wanted of the columns of one table, by their names.
 
-    Each comes with the types of the columns that exist in the target (the
-    others are chosen), and with the casts, both by column name.
+    ``types`` are those of columns that exist in the target, ``casts`` the
+    user's; the other types are chosen, whole numbers as ``integers`` says.
     """
+
+    types: Mapping[str, PgType]
+    casts: Mapping[str, Cast]
+    known: Known
+    integers: str = "bigint"
+
+
+def survey_tables(
+    readers: Readers, tables: Sequence[tuple[SourceTable, Wishes]]
+) -> list[TableSurvey]:
+    """Examine every value of these tables."""
     connection = readers.connection
     proposals = [_propose_all(connection, *job) for job in tables]
     # All at once: the parts of a large table go to several readers.
@@ -161,10 +177,7 @@ def _parts(readers: Readers, table: SourceTable) -> list[tuple[int, int] | None]
 
 
 def _propose_all(
-    connection: sqlite3.Connection,
-    table: SourceTable,
-    wanted: Mapping[str, PgType],
-    casts: Mapping[str, Cast],
+    connection: sqlite3.Connection, table: SourceTable, wishes: Wishes
 ) -> list[ColumnSurvey]:
     """Guess from the first rows."""
     columns = [column for column in table.columns if not column.hidden]
@@ -173,17 +186,13 @@ def _propose_all(
     names = ", ".join(quoted(column.name) for column in columns)
     sample = f"(SELECT {names} FROM {quoted(table.name)} LIMIT {_SAMPLE})"
     return [
-        _propose(column, facts, wanted.get(column.name), casts.get(column.name), encoding=encoding)
+        _propose(column, facts, wishes, encoding=encoding)
         for column, facts in zip(columns, _all_facts(connection, sample, columns), strict=True)
     ]
 
 
 def _look_closely(
-    readers: Readers,
-    table: SourceTable,
-    wanted: Mapping[str, PgType],
-    casts: Mapping[str, Cast],
-    proposed: list[ColumnSurvey],
+    readers: Readers, table: SourceTable, wishes: Wishes, proposed: list[ColumnSurvey]
 ) -> TableSurvey:
     """Survey a table in which some values are not like those of the first rows."""
     connection = readers.connection
@@ -198,12 +207,9 @@ def _look_closely(
             found = replace(proposal, nulls=rows - present, unfit=0, rounded=rounded)
         else:
             (facts,) = _all_facts(connection, quoted(table.name), [column])
-            wish = (wanted.get(column.name), casts.get(column.name))
-            found = _propose(column, facts, *wish, encoding=encoding)
-            if found.type.kind.is_instant and facts.texts and facts.integers + facts.reals:
-                # Only texts that are times show that a number among them is not.
-                times = _count_times(connection, table, column)
-                found = _propose(column, facts, *wish, encoding=encoding, times=times)
+            found = _propose(column, facts, wishes, encoding=encoding)
+            if found.type.kind.is_instant and facts.integers + facts.reals:
+                found = _with_unit(connection, table, found, wishes, encoding=encoding)
             found = _recount(readers, table, replace(found, nulls=rows - present))
         surveyed.append(found)
     return TableSurvey(rows, tuple(surveyed))
@@ -218,7 +224,7 @@ def _all_facts(
         part = columns[start : start + 100]
         terms = ", ".join(_FACTS.replace("{x}", quoted(column.name)) for column in part)
         row = connection.execute(f"SELECT {terms} FROM {relation}").fetchone()
-        found.extend(_facts(row[12 * i : 12 * i + 12]) for i in range(len(part)))
+        found.extend(_facts(row[_COUNT * i : _COUNT * i + _COUNT]) for i in range(len(part)))
     return found
 
 
@@ -238,32 +244,72 @@ def _facts(row: tuple[float | None, ...]) -> Facts:
         bits=numbers[9] == 0,
         whole=numbers[10] == 0,
         decimals=int(numbers[11]),
+        plain_decimals=int(numbers[12]),
+        sixteen=numbers[13] == 0,
+        fractions=int(numbers[14]),
     )
 
 
-def _propose(
-    column: SourceColumn,
-    facts: Facts,
-    wanted: PgType | None,
-    cast_: Cast | None,
-    *,
-    encoding: str,
-    times: int | None = None,
-) -> ColumnSurvey:
-    notes: list[str] = []
-    type_ = wanted or (cast_.type if cast_ else choose(column.declared, facts))
-    if wanted is None and column.generated is None and column.key_position and _is_rowid(column):
-        type_ = cast_.type if cast_ else BIGINT.type
+def _propose(column: SourceColumn, facts: Facts, wishes: Wishes, *, encoding: str) -> ColumnSurvey:
+    wanted, cast_ = wishes.types.get(column.name), wishes.casts.get(column.name)
+    notes: tuple[str, ...] = ()
+    if wanted is not None:
+        type_ = wanted
+    elif cast_ is not None:
+        type_ = cast_.type
+    elif column.generated is None and column.key_position and _is_rowid(column):
+        type_ = _whole(BIGINT.type, column, facts, wishes)
+    else:
+        type_ = _whole(choose(column.declared, facts, column.name), column, facts, wishes)
+        notes = _departures(column, facts, type_)
     # The target may have another type than the cast, for which its option means nothing.
     option = cast_.option if cast_ and cast_.option in type_.kind.options else None
-    if option is None and type_.kind.is_instant:
-        numbers = facts.integers + facts.reals
-        # A stray text among numbers is a bad value; a stray number among texts is one too.
-        if numbers > (facts.texts if times is None else times):
-            option = type_.kind.unit(facts)
-            notes.append(f"{numbers:,} numbers are read as {OPTIONS[option or '']} (UTC)")
+    if option is None and facts.integers + facts.reals > facts.texts:
+        # What the numbers of a time are is decided when all of them have been looked at.
+        option = "s" if type_.kind.is_instant else wishes.known.interval_of(type_)
     fast = type_.fast(facts, option, encoding)
-    return ColumnSurvey(column.name, type_, facts.nulls, facts, fast, 0, option, tuple(notes))
+    return ColumnSurvey(column.name, type_, facts.nulls, facts, fast, 0, option, notes)
+
+
+def _whole(type_: PgType, column: SourceColumn, facts: Facts, wishes: Wishes) -> PgType:
+    """Return the type of whole numbers that was asked for."""
+    if wishes.integers != "auto" or column.generated is not None:
+        return type_
+    return narrowed(type_, column.declared, facts)
+
+
+def _departures(column: SourceColumn, facts: Facts, type_: PgType) -> tuple[str, ...]:
+    """Say where the values have another type than the declaration."""
+    if not is_departure(column.declared, facts, type_):
+        return ()
+    return (f"declared {column.declared}, and becomes {type_}, which its values are",)
+
+
+def _with_unit(
+    connection: sqlite3.Connection,
+    table: SourceTable,
+    found: ColumnSurvey,
+    wishes: Wishes,
+    *,
+    encoding: str,
+) -> ColumnSurvey:
+    """Decide what the numbers of a time column count, or describe what the user has decided."""
+    column, facts = table.column(found.name), found.facts
+    numbers = units.read_numbers(connection, table.name, found.name)
+    cast_ = wishes.casts.get(found.name)
+    if cast_ is not None and cast_.option is not None and cast_.option == found.option:
+        note = units.described(numbers, cast_.option)
+        return replace(found, notes=(*found.notes, note))
+    # A stray text among numbers is a bad value, and a stray number among texts too. Only texts
+    # that are times show that a number among them is not.
+    times = _count_times(connection, table, column) if facts.texts else 0
+    if facts.integers + facts.reals <= times:
+        return replace(found, option=None, fast=found.type.fast(facts, None, encoding))
+    place = (table.name, found.name)
+    reading = units.decide(numbers, place, found.type, wishes.known.epoch(*place))
+    notes = (*found.notes, reading.note) if reading.note else found.notes
+    fast = found.type.fast(facts, reading.option, encoding)
+    return replace(found, option=reading.option, fast=fast, notes=notes, unclear=reading.unclear)
 
 
 def _count_times(connection: sqlite3.Connection, table: SourceTable, column: SourceColumn) -> int:
@@ -383,16 +429,22 @@ def unfit_values(
     if column.fast is not None and not everything:
         # Not NOT: a function that cannot read a value returns NULL.
         query += f" AND ({column.fast.fits.replace('{x}', name)}) IS NOT TRUE"
+    # The name of a row with a rowid takes no time, and millions of rows may come.
+    rowid = f"{table.rowid_alias or 'rowid'} " if table.has_rowid else None
     with exact_text(connection):
         for *found, raw in connection.cursor().execute(query):
             key = tuple(found)
-            where = row_name(table, tuple(readable(part) for part in key))
+            if rowid is not None:
+                where = f"{rowid}{key[0]}"
+            else:
+                where = row_name(table, tuple(readable(part) for part in key))
             try:
                 value = values.decode(raw) if isinstance(raw, bytearray) else raw
                 yield where, key, value, values.to_text(value, column.type, column.option)
             except Unfit as reason:
                 shown = show(readable(raw))
-                yield where, key, raw, BadValue(table.name, column.name, where, shown, str(reason))
+                why = str(reason).replace("table.column", f"{table.name}.{column.name}")
+                yield where, key, raw, BadValue(table.name, column.name, where, shown, why)
 
 
 @contextmanager

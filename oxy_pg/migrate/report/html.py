@@ -249,8 +249,8 @@ def _skipped(report: Outcome) -> str:
 
 
 def _changes(report: Outcome) -> str:
-    rows = [(c.table, c.column, c.count, c.what) for c in report.changes]
-    heads = ("table", "column", "values", "what happened")
+    rows = [(c.table, c.column, c.count, c.what, c.example) for c in report.changes]
+    heads = ("table", "column", "values", "what happened", "example")
     return _section("Changed values", _grid(heads, rows)) if rows else ""
 
 

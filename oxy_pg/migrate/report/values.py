@@ -37,12 +37,13 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Values of one column that were changed."""
+    """Values of one column that were changed; ``example`` is the first, before → after."""
 
     table: str
     column: str
     count: int
     what: str
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def test_every_bad_value_is_named(move):
     Field note 10: text in an integer column, all of it.
     """
     with pytest.raises(BadValues) as caught:
-        move("CREATE TABLE t (n integer)", {"t": [(f"x{i}",) for i in range(50)]})
+        move("CREATE TABLE t (n integer)", {"t": [(1,), *((f"x{i}",) for i in range(50))]})
     assert 50 == caught.value.total == len(caught.value.values)
     assert "'x49'" in str(caught.value.values[49])
     assert "Failed to insert t into PostgreSQL" in str(caught.value)

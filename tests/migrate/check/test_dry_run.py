@@ -19,7 +19,7 @@ def test_a_dry_run_writes_nothing(move, pg, tmp_path):
     Field note 25: a dry run names every problem and changes nothing.
     """
     report = move(
-        FAMILY + "CREATE TABLE bad (n integer); INSERT INTO bad VALUES ('x')", dry_run=True
+        FAMILY + "CREATE TABLE bad (n integer); INSERT INTO bad VALUES (1), ('x')", dry_run=True
     )
     assert {"bad value", "orphans"} == {problem.kind for problem in report.problems}
     assert [] == pg("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")

@@ -12,7 +12,7 @@ NOTHING = Facts()
 INTEGERS = Facts(integers=9, greatest=7, bits=False)
 TEXTS = Facts(texts=9, longest=12)
 BLOBS = Facts(blobs=9)
-REALS = Facts(reals=9, greatest=1.25, decimals=2)
+REALS = Facts(reals=9, greatest=1.25, decimals=2, plain_decimals=2)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,15 @@ def test_declared_type_becomes(declared, expected):
         ("decimal(10,1)", REALS, "numeric"),  # would round
         ("decimal(2,2)", REALS, "numeric"),  # would not fit
         ("tinyint(1)", INTEGERS, "bigint"),
-        ("integer", TEXTS, "bigint"),  # and every text is a bad value
+        ("integer", TEXTS, "text"),  # no value is what was declared
         ("uuid_text", TEXTS, "uuid"),
+        ("integer", Facts(texts=8, integers=1), "bigint"),  # and every text is a bad value
+        ("integer", Facts(reals=1, integers=1, fractions=1), "numeric"),
+        ("integer", Facts(reals=2, fractions=1, greatest=1e300), "bigint"),
+        ("integer", Facts(reals=1, texts=1, fractions=1), "bigint"),
+        ("int8", BLOBS, "bytea"),
+        ("double", BLOBS, "bytea"),
+        ("decimal(5,2)", Facts(reals=1, decimals=17, plain_decimals=1), "numeric(5,2)"),
     ],
 )
 def test_content_decides(declared, facts, expected):
@@ -87,6 +94,23 @@ def test_content_decides(declared, facts, expected):
     What a column holds decides where the declaration does not, or is too narrow.
     """
     assert expected == str(choose(declared, facts))
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "expected"),
+    [
+        ("uuid", Facts(blobs=3), "uuid"),
+        ("user_guid", Facts(blobs=3), "uuid"),
+        ("uuid", Facts(blobs=3, sixteen=False), "bytea"),
+        ("uuid", Facts(blobs=3, integers=1), "numeric"),
+        ("hash", Facts(blobs=3), "bytea"),  # sixteen bytes, and the name says nothing
+    ],
+)
+def test_keys_of_bytes_in_a_column_of_numbers(name, facts, expected):
+    """
+    NUMERIC(16) of a column called uuid: its blobs alone, all of sixteen bytes, are uuids.
+    """
+    assert expected == str(choose("NUMERIC(16)", facts, name)).partition("(")[0]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +123,8 @@ def test_content_decides(declared, facts, expected):
         ("numeric(10,2)", "numeric", 10, 2),
         ("double precision", "double", None, None),
         ("integer[]", "other", None, None),
+        ("interval(3)", "interval", 3, None),
+        ("interval day to second(3)", "interval of fields", None, None),
         ("inet", "other", None, None),
         ('"Mood"', "other", None, None),
     ],

@@ -123,7 +123,7 @@ def test_an_index_that_has_all_columns_gives_no_other_order(move, pg):
 
 def test_columns_that_the_target_computes_are_compared_as_computed(move, pg):
     """
-    A double is rounded by the target's own arithmetic: that is listed, and no fault.
+    What a double's arithmetic and the target's own rounding make different is no fault.
     """
     pg(
         "CREATE TABLE o (id bigint PRIMARY KEY, price numeric(10,2), qty int, "
@@ -138,6 +138,5 @@ def test_columns_that_the_target_computes_are_compared_as_computed(move, pg):
         """
     )
 
-    (change,) = (c for c in report.changes if c.column == "total")
-    assert (2, True) == (change.count, "0.30000000000000004 became '0.30'" in change.what)
+    assert [] == [c for c in report.changes if c.column == "total"]
     assert [("0.30",), ("139.93",), ("4.00",)] == pg("SELECT total::text FROM o ORDER BY id")

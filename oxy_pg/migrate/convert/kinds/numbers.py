@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import struct
-from decimal import Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, ClassVar
 
 from oxy_pg.migrate.convert.codec import Fast, Field
 from oxy_pg.migrate.convert.kind import Kind, PgType
+from oxy_pg.migrate.convert.loss import Loss
 from oxy_pg.migrate.convert.unfit import Unfit
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _NUMBER = re.compile(
 _MOST_DIGITS = 131_072
 _MOST_SCALE = 16_383
 _MOST_PRECISION = 1_000
+_INFINITIES = {float("inf"), float("-inf")}
 
 
 def digits(text: str) -> Decimal:
@@ -131,8 +133,13 @@ class Double(Number):
     declarations = "real double double_precision float float4 float8 double_unsigned"
     computes_alike = True
 
+    is_lossy = True
+
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         return repr(_double(value, type_))
+
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        return _rounded_to(_double(value, type_), value, "the nearest double precision")
 
     def fast(self, type_: PgType, storage: str) -> Fast | None:
         # SQLite prints 15 digits of a double; only repr() gives back the same one.
@@ -146,14 +153,22 @@ class Double(Number):
 def _double(value: Value, type_: PgType) -> float:
     if isinstance(value, bytes):
         raise Unfit(f"bytes, and the column is {type_}")
-    if isinstance(value, str):
-        if not _NUMBER.match(value):
-            raise Unfit("not a number")
-        if Decimal(float(value)) != Decimal(value):
-            raise Unfit(f"{type_} cannot hold it exactly")
-    if isinstance(value, int) and int(float(value)) != value:
-        raise Unfit(f"{type_} cannot hold so many digits; --cast to numeric or bigint")
-    return float(value)
+    if isinstance(value, str) and not _NUMBER.match(value):
+        raise Unfit("not a number")
+    number = float(value)
+    if number in _INFINITIES and isinstance(value, str) and "inf" not in value.lower():
+        raise Unfit(f"out of the range of {type_}")
+    if number == 0 and isinstance(value, str) and Decimal(value):
+        raise Unfit(f"out of the range of {type_}")
+    return number
+
+
+def _rounded_to(kept: float, value: Value, what: str) -> Loss | None:
+    """Return the loss where a number is neither the one that is kept, nor its shortest text."""
+    number = Decimal(value) if isinstance(value, str) else value
+    if kept == number or (isinstance(value, str) and Decimal(repr(kept)) == number):
+        return None
+    return Loss(f"rounded to {what}")
 
 
 class Real(Number):
@@ -161,12 +176,24 @@ class Real(Number):
 
     name = "real"
     spellings = ("float4",)
+    is_lossy = True
 
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         number = _double(value, type_)
-        if number not in {float("inf"), float("-inf")}:
-            _refuse_what_a_real_rounds(number)
+        if number in _INFINITIES:
+            return repr(number)
+        kept = _single(number)
+        if kept == 0 != number:
+            raise Unfit("out of the range of real")
         return repr(number)
+
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        number = _double(value, type_)
+        kept = _single(number)
+        # A double that is the shortest text of a real is meant to be that real.
+        if number in {kept, float(f"{kept:.7g}"), float(f"{kept:.9g}")}:
+            return _rounded_to(number, value, "the nearest real")
+        return Loss("rounded to the nearest real, which has about 7 digits")
 
     def key(self, text: str) -> str:
         return str(digits(repr(_single(float(text)))))
@@ -175,19 +202,12 @@ class Real(Number):
         return _single(float(text)).hex()
 
 
-def _refuse_what_a_real_rounds(number: float) -> None:
+def _single(number: float) -> float:
+    """Return what a real keeps of a number. Raises Unfit."""
     try:
-        kept = _single(number)
+        (kept,) = struct.unpack("<f", struct.pack("<f", number))
     except OverflowError as error:
         raise Unfit("out of the range of real") from error
-    # A double that is the shortest text of a real is meant to be that real.
-    if kept != number and float(f"{kept:.7g}") != number and float(f"{kept:.9g}") != number:
-        raise Unfit("real would round it; the column needs double precision")
-
-
-def _single(number: float) -> float:
-    """Return what a real keeps of a number. Raises OverflowError."""
-    (kept,) = struct.unpack("f", struct.pack("f", number))
     return float(kept)
 
 
@@ -196,6 +216,7 @@ class Numeric(Number):
 
     name = "numeric"
     spellings = ("decimal",)
+    is_lossy = True
     declarations = "numeric decimal dec number money decimal_text real_money numeric_text"
 
     def parsed(self, spelled: str, size: int | None, scale: int | None) -> PgType:
@@ -205,7 +226,8 @@ class Numeric(Number):
         size, scale = declared.size, declared.scale or 0
         if size is None or not 0 < size <= _MOST_PRECISION or not 0 <= scale <= size:
             return self.type
-        if facts.texts or facts.decimals > scale:
+        # The noise of binary numbers does not count: 0.1 + 0.2 is 0.3 in a column of (10,2).
+        if facts.texts or facts.plain_decimals > scale:
             return self.type
         if max(abs(facts.least), abs(facts.greatest)) >= 10.0 ** (size - scale):
             return self.type
@@ -229,9 +251,19 @@ class Numeric(Number):
             number and number.adjusted() >= _MOST_DIGITS
         ):
             raise Unfit("more digits than numeric has")
-        if type_.size is not None:
-            _refuse_what_a_numeric_rounds(number, type_, type_.size, type_.scale or 0)
-        return text
+        return text if type_.size is None else _fixed(number, type_)
+
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        if type_.size is None or (isinstance(value, int) and (type_.scale or 0) >= 0):
+            return None
+        kept = Decimal(self.read(value, type_, option))
+        if kept == Decimal(repr(value) if isinstance(value, float) else str(value).strip()):
+            return None
+        if isinstance(value, float) and Decimal(f"{value:.15g}") == kept:
+            return Loss(
+                "stripped of the noise that a binary number has after 15 digits", is_noise=True
+            )
+        return Loss(f"rounded to {type_.scale or 0} digits after the point")
 
     def fast(self, type_: PgType, storage: str) -> Fast | None:
         if type_.size is not None or storage != "integer":
@@ -242,13 +274,15 @@ class Numeric(Number):
         return str(digits(text))
 
 
-def _refuse_what_a_numeric_rounds(number: Decimal, type_: PgType, size: int, scale: int) -> None:
-    parts = number.normalize(_EXACT).as_tuple()
-    exponent = int(parts.exponent)
-    if number and -exponent > scale:
-        raise Unfit(f"{type_} would round it")
-    if number and len(parts.digits) + exponent > size - scale:
+def _fixed(number: Decimal, type_: PgType) -> str:
+    """Round as PostgreSQL does, half away from zero. Raises Unfit beyond the column's range."""
+    size, scale = type_.size or 0, type_.scale or 0
+    if number and number.adjusted() > size - scale:
         raise Unfit(f"out of the range of {type_}")
+    kept = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, _EXACT)
+    if kept and kept.adjusted() >= size - scale:
+        raise Unfit(f"out of the range of {type_}")
+    return f"{kept:f}"
 
 
 SMALLINT, INTEGER, BIGINT = Smallint(), Integer(), Bigint()

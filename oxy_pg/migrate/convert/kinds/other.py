@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oxy_pg.migrate.convert.alike import alike
 from oxy_pg.migrate.convert.kind import Kind, PgType
 from oxy_pg.migrate.convert.options import NUL, UTF8
 from oxy_pg.migrate.convert.unfit import Unfit
@@ -25,6 +26,9 @@ class Other(Kind):
         if isinstance(value, bytes):
             raise Unfit(f"bytes, and the column is {type_}")
         return repr(value) if isinstance(value, float) else str(value)
+
+    def same(self, sent: str, found: str, type_: PgType) -> bool:
+        return alike(type_.sql, sent, found)
 
 
 OTHER = Other()

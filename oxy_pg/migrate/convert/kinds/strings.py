@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.convert.codec import QUOTED, Fast, Field
 from oxy_pg.migrate.convert.kind import UTC_NOW, Kind, PgType
+from oxy_pg.migrate.convert.loss import Loss
 from oxy_pg.migrate.convert.options import NUL, UTF8
 from oxy_pg.migrate.convert.unfit import Unfit
 
@@ -90,6 +91,13 @@ class Char(_Characters):
     sql = "bpchar"  # of any length; "char" is character(1)
     spellings = ("character",)
     is_judged_by_postgres = True
+
+    is_lossy = True
+
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        if isinstance(value, str) and value.endswith(" "):
+            return Loss("no longer with the blanks at its end, which char(n) does not keep")
+        return None
 
     def parsed(self, spelled: str, size: int | None, scale: int | None) -> PgType:
         return PgType(self, spelled, size or (None if spelled.lower() == self.sql else 1), scale)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, ClassVar
 
 from oxy_pg.migrate.convert import codec
 from oxy_pg.migrate.convert.codec import Fast, Field
-from oxy_pg.migrate.convert.instants import instant, micros, rounded, spelled, unit_of
+from oxy_pg.migrate.convert.epochs import instant_of
+from oxy_pg.migrate.convert.instants import (
+    fraction_digits,
+    instant,
+    leads_beyond,
+    micros,
+    number_in,
+    rounded,
+    spelled,
+)
 from oxy_pg.migrate.convert.kind import UTC_NOW, Kind, Rounding
+from oxy_pg.migrate.convert.loss import MICROSECONDS, Loss
 from oxy_pg.migrate.convert.options import EPOCHS
 from oxy_pg.migrate.convert.unfit import Unfit
 
@@ -70,6 +80,20 @@ _INSTANT = (
 _INSTANT_FIELD = Field(_INSTANT, "q")
 
 
+_FINEST = 6  # fraction digits of PostgreSQL's times
+
+
+def lost(digits: int, type_: PgType) -> Loss | None:
+    """Return what a column loses of so many digits after the second; None: nothing."""
+    held = _FINEST if type_.size is None else type_.size
+    if digits <= held:
+        return None
+    if held >= _FINEST:
+        return Loss(MICROSECONDS, is_least=True)
+    noun = "digit" if held == 1 else "digits"
+    return Loss(f"rounded to {held} fraction {noun}, which is all that {type_} holds")
+
+
 # --- the kinds ---------------------------------------------------------------------------
 
 
@@ -78,27 +102,41 @@ class _Instant(Kind):
 
     is_instant = True
     options = frozenset(EPOCHS)
-
-    def unit(self, facts: Facts) -> str | None:
-        return unit_of(facts.least, facts.greatest, reals=facts.reals > 0)
+    numbers_only = options
 
 
 class _Moment(_Instant):
     """A day and a time of day, to the microsecond or coarser."""
 
+    is_lossy = True
+
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         # As PostgreSQL writes it too, so that the verification finds equal texts.
-        moment = rounded(instant(value, option), type_.size).replace(tzinfo=None)
+        found = instant(value, option, self.name)
+        moment = rounded(found, type_.size).replace(tzinfo=None)
         text = moment.isoformat(" ")
         return text.rstrip("0") if moment.microsecond else text
 
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        if leads_beyond(value):
+            return Loss(
+                "cut after its last digit that fits, because it is too close to the year 10000 to "
+                "be rounded (--cast table.column=text keeps all digits)"
+            )
+        found = lost(fraction_digits(value, option), type_)
+        # Those of texts are counted by SQLite (rounding()).
+        return None if found and found.is_least and number_in(value, option) is None else found
+
     def rounding(self, type_: PgType) -> Rounding | None:
+        if type_.size is not None and type_.size < _FINEST:
+            return None
         # Hardly any time has a digit there, and to look at one takes less time.
         seventh = "substr({x}, 27, 1) BETWEEN '0' AND '9'"
         return Rounding(
-            f"CASE WHEN {seventh} THEN {{x}} GLOB '{_SHAPE}.{'[0-9]' * 7}*' END",
+            f"CASE WHEN {seventh} THEN {{x}} GLOB '{_SHAPE}.{'[0-9]' * 7}*' "
+            "AND {x} NOT GLOB '9999-12-31?23:59:59.999999[5-9]*' END",
             "times have more than six fraction digits and are rounded to microseconds",
-            "rounded to microseconds",
+            MICROSECONDS,
         )
 
     def has_plain_keys(self, facts: Facts) -> bool:
@@ -106,6 +144,14 @@ class _Moment(_Instant):
 
     def canonical(self, text: str) -> object:
         return spelled(text)
+
+
+def _short_enough(type_: PgType) -> str:
+    """Spell that a time has no more fraction digits than a column holds, or few of them."""
+    if type_.size is None or type_.size >= _FINEST:
+        return ""
+    # The digits of an offset may stand there too; then it is read the exact way.
+    return f" AND substr({{x}}, {21 + type_.size}, 1) NOT BETWEEN '0' AND '9'"
 
 
 class Timestamp(_Moment):
@@ -125,9 +171,9 @@ class Timestamp(_Moment):
         return TIMESTAMPTZ.type if is_instant else self.type
 
     def fast(self, type_: PgType, storage: str) -> Fast | None:
-        if storage != "text" or type_.size is not None:
+        if storage != "text":
             return None
-        fits = f"{_TIME} AND substr({{x}}, 20) NOT GLOB '*[-+Z]*'"
+        fits = f"{_TIME} AND substr({{x}}, 20) NOT GLOB '*[-+Z]*'{_short_enough(type_)}"
         return Fast(fits, _TIME_TEXT, _INSTANT_FIELD)
 
     def clock(self, shape: str) -> str | None:
@@ -149,9 +195,9 @@ class Timestamptz(_Moment):
         return f"{super().read(value, type_, option)}+00"
 
     def fast(self, type_: PgType, storage: str) -> Fast | None:
-        if storage != "text" or type_.size is not None:
+        if storage != "text":
             return None
-        return Fast(_TIME, _TIME_TEXT, _INSTANT_FIELD)
+        return Fast(f"{_TIME}{_short_enough(type_)}", _TIME_TEXT, _INSTANT_FIELD)
 
     def clock(self, shape: str) -> str | None:
         return "CURRENT_TIMESTAMP" if shape.startswith("YYYY-MM-DD") and "HH24" in shape else None
@@ -167,7 +213,7 @@ class Date(_Instant):
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         if isinstance(value, str) and re.search(r"[Zz]|\d[+-]\d\d:?\d\d\Z", value[10:]):
             raise Unfit("a time with an offset, and the column is date")
-        moment = instant(value, option)
+        moment = instant(value, option, self.name)
         if moment.time() != time(0):
             raise Unfit("has a time of day, and the column is date")
         return moment.date().isoformat()
@@ -194,25 +240,34 @@ class Time(Kind):
     declarations = "time time_text time_without_time_zone"
     family = "time"
     is_judged_by_postgres = True
+    is_lossy = True
+    # The digits of a date have no time of day.
+    options = frozenset(EPOCHS) - {"yyyymmdd"}
+    numbers_only: ClassVar[frozenset[str]] = options
 
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         match = _CLOCK.match(value) if isinstance(value, str) else None
         if match is None:
-            raise Unfit("not a time of day")
+            return _clock_of(_beside_a_day(value, option), type_)
         hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
         fraction = micros(match[4])
         # PostgreSQL knows 24:00, Python does not.
         if (hour, minute, second, fraction) == (24, 0, 0, 0):
             return "24:00:00"
         try:
-            whole = datetime(2000, 1, 1, hour, minute, second)  # noqa: DTZ001
+            whole = datetime(2000, 1, 1, hour, minute, second, tzinfo=UTC)
         except ValueError as error:
             raise Unfit(f"not a time of day: {error}") from error
-        moment = rounded(whole + timedelta(microseconds=fraction), type_.size)
-        return moment.time().isoformat() if moment.day == 1 else "24:00:00"
+        return _clock_of(whole + timedelta(microseconds=fraction), type_, whole)
+
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        match = _CLOCK.match(value) if isinstance(value, str) else None
+        if match is None:
+            return lost(fraction_digits(value, option), type_)
+        return lost(len((match[4] or "").rstrip("0")), type_)
 
     def fast(self, type_: PgType, storage: str) -> Fast | None:
-        if storage != "text" or type_.size is not None:
+        if storage != "text":
             return None
         return Fast(f"typeof({{x}}) = 'text' AND {{x}} GLOB '{_CLOCK_SQL}'", "{x}")
 
@@ -223,6 +278,37 @@ class Time(Kind):
         return f"({UTC_NOW})::time(0)" if shape.startswith("HH24") else None
 
 
+def _clock_of(moment: datetime, type_: PgType, day: datetime | None = None) -> str:
+    found = rounded(moment, type_.size)
+    return found.time().isoformat() if found.day == (day or moment).day else "24:00:00"
+
+
+def _beside_a_day(value: Value, option: str | None) -> datetime:
+    """Read a time of day that was stored with a day which means nothing (Rails: 2000-01-01)."""
+    number = number_in(value, option)
+    if number is not None and option is None:
+        raise Unfit("a number; --cast table.column=time:s, time:ms or another unit reads it")
+    try:
+        moment = instant(value, option)
+    except Unfit as error:
+        raise Unfit("not a time of day") from error
+    days = _NO_DAYS
+    if number is None and _OTHER_OFFSET.search(str(value)):
+        raise Unfit("a time with an offset, and the column is time")
+    if option in _DAYS_OF_ZERO and number is not None:
+        days = _NO_DAYS | {instant_of(0, option).date()}
+    if moment.date() not in days:
+        raise Unfit(f"a time of the day {moment.date()}, and the column is time")
+    return moment
+
+
+# Those that programs write where they have none: Rails and SQLite; Unix; pandas and SQL Server;
+# Go, Java and .NET; Excel and Delphi.
+_NO_DAYS = {
+    date(2000, 1, 1), date(1970, 1, 1), date(1900, 1, 1), date(1, 1, 1), date(1899, 12, 30)
+}  # fmt: skip
+_DAYS_OF_ZERO = ("webkit", "filetime", "mac", "ticks")
+_OTHER_OFFSET = re.compile(r"[+-](?!00(?::?00)?(?::?00)?\b)\d\d(?::?\d\d)?(?::?\d\d)?\s*\Z")
 _CLOCK = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\Z", re.ASCII)
 
 DATE, TIME, TIMESTAMP, TIMESTAMPTZ = Date(), Time(), Timestamp(), Timestamptz()
