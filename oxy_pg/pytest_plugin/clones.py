@@ -172,13 +172,17 @@ class Clones:
         statement = sql.SQL("DO $$ BEGIN RAISE LOG USING MESSAGE = {}; END $$").format(text)
         self.run(lambda connection: connection.execute(statement))
 
-    def close(self, *, drop: bool = True) -> None:
-        """Drop what was given back or created ahead (unless its server goes), and disconnect."""
+    def stop(self) -> None:
+        """End what goes on in the background."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads.values():
             thread.join(_TIMEOUT)
+
+    def close(self, *, drop: bool = True) -> None:
+        """Drop what was given back or created ahead (unless its server goes), and disconnect."""
+        self.stop()
         try:
             if drop:
                 for name in (*self._ready, *(name for name, _ in self._used)):
@@ -197,6 +201,8 @@ class Clones:
             if not self._connection.closed:
                 raise
         self._connection = self._reconnect()
+        for lock_class, key in self.locks:
+            share_lock(self._connection, lock_class, key)
         return action(self._connection)
 
     def _reconnect(self) -> Connection:
@@ -208,8 +214,7 @@ class Clones:
                 if not remaining:
                     raise
             else:
-                for lock_class, key in ((TEST_LOCK_CLASS, self._key), *self.locks):
-                    share_lock(connection, lock_class, key)
+                share_lock(connection, TEST_LOCK_CLASS, self._key)
                 return connection
         raise AssertionError  # the last attempt has returned or raised
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import psycopg
     import sqlalchemy
 
-    from oxy_pg.pytest_plugin.lent import Lent
+    from oxy_pg.pytest_plugin.hosted import Lent
 
 
 class Snapshot:

@@ -9,10 +9,12 @@ import pytest
 from oxy_pg.pytest_plugin import options, workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    import psycopg
+    from psycopg import AsyncConnection
 
     from oxy_pg.pytest_plugin.clones import Clones, Connection
-    from oxy_pg.pytest_plugin.lent import Lent
     from oxy_pg.pytest_plugin.templates.store import Template
     from oxy_pg.server.external import ExternalServer
     from oxy_pg.server.temporary import DisposableServer
@@ -95,11 +97,16 @@ class Hosted:
             found.watch = Watch(self.connected, found.database)
         return found
 
+    @property
+    def is_main_kept(self) -> bool:
+        """Whether the template of ``oxy_pg_template`` stays for later sessions."""
+        return self._key is not None
+
     def open_main(self) -> Template:
         """Return the template that ``oxy_pg_template`` fills."""
         if self.main is None:
             identity = repr(("main", self._key, sorted(self._extensions)))
-            self.main = self.open_template(identity, keep=self._key is not None)
+            self.main = self.open_template(identity, keep=self.is_main_kept)
         return self.main
 
     def use_main(self) -> None:
@@ -142,8 +149,6 @@ class Hosted:
 
     def lend(self, name: str, node: pytest.Item | pytest.Collector | None) -> Lent:
         """Lend a database to a test, a class, a module, …"""
-        from oxy_pg.pytest_plugin.lent import Lent
-
         lent = Lent(self, name, node)
         self.lent.append(lent)
         return lent
@@ -172,7 +177,9 @@ class Hosted:
         if self._looks_for == "off":
             then()
             return
-        found = self.clones.run(lambda connection: self.leaks.look(connection, lent, test, then))
+        found = self.clones.run(
+            lambda connection: self.leaks.look(connection, lent.name, lent.own_pids, test, then)
+        )
         if found and self._looks_for == "fail":
             left = self.clones.run(self.leaks.wait)
             if left:
@@ -200,31 +207,11 @@ class Hosted:
         try:
             self.clones.run(self.leaks.wait)
             self.settle()
+            self.clones.stop()
             if self._stays:
                 self.templates.close()
         finally:
             self.clones.close(drop=self._stays)
-
-    # --- what a report gets ---
-
-    def keep(self, lent: Lent, reason: str) -> str:
-        """Leave a test's database; return how to connect to it, and how to get rid of it."""
-        import shlex
-
-        from oxy_pg.server.external import ExternalServer
-        from oxy_pg.url import mask
-
-        self.clones.keep(lent.name, reason)
-        lent.is_kept = True
-        if isinstance(self.server, ExternalServer):
-            url = shlex.quote(mask(self.server.url(lent.name)))
-            return f"psql {url}\nIt stays until: DROP DATABASE {lent.name}"
-        self.server.keep()
-        url = shlex.quote(self.server.socket_url(lent.name))
-        return (
-            f"psql {url}\n"
-            f"Its server stays until: oxy-pg stop --state-dir {shlex.quote(self.server.state_dir)}"
-        )
 
     def log_position(self) -> dict[str, int]:
         """Return where the server's log ends now; nothing for an external server."""
@@ -232,56 +219,72 @@ class Hosted:
 
         return {} if isinstance(self.server, ExternalServer) else self.server.log_position()
 
-    def log_of(self, names: list[str], position: dict[str, int]) -> str:
-        """Return what the server has logged of these databases since then."""
-        import secrets
 
-        from oxy_pg.server.external import ExternalServer
-        from oxy_pg.system.deadline import Deadline
+class Lent:
+    """
+    A database that is lent to a ``node``: a test, a class, a module, …; None: to any of them.
 
-        if isinstance(self.server, ExternalServer):
-            return ""
-        mark = f"oxy_pg reads the log ({secrets.token_hex(4)})"
-        self.clones.log(mark)
-        text = ""
-        for _ in Deadline(2).attempts(0.002, 0.05):  # the log collector writes when it can
-            text = self.server.log_since(position)
-            if mark in text:
-                break
-        return "\n".join(_lines_of([f"@{name} " for name in names], text))
+    ``connections`` are the fixtures' own, and ``disposals`` end those of the
+    fixtures' engines. ``copies`` are its snapshots.
+    """
 
-    def crash_during(self, position: dict[str, int]) -> str:
-        """Return what the server has logged of a crash since then."""
-        from oxy_pg.server.external import ExternalServer
+    def __init__(
+        self, hosted: Hosted, name: str, node: pytest.Item | pytest.Collector | None
+    ) -> None:
+        self.hosted = hosted
+        self.name = name
+        self.node = node
+        self.log_position = hosted.log_position()
+        self.is_ours = True  # to be given back
+        self.is_kept = False
+        self.is_returned = False  # by its fixture
+        self.is_past = False  # the test that returned it has been reported
+        self.is_ended = False  # no one looks at it any more
+        self.connections: list[psycopg.Connection[Any] | AsyncConnection[Any]] = []
+        self.disposals: list[Callable[[], object]] = []
+        self.copies: list[str] = []
+        self.own_pids: set[int] = set()  # of the fixtures' sessions, also those that have ended
 
-        if isinstance(self.server, ExternalServer):
-            return ""
-        lines = self.server.log_since(position).splitlines()
-        found = [line for line in lines if any(words in line for words in _CRASHES)]
-        if any("terminated by signal 9" in line for line in found):
-            found.append(
-                "Signal 9 comes from `kill -9`, or from the system when memory runs out (dmesg "
-                "tells). PostgreSQL has restarted, and every session of that moment was lost."
-            )
-        return "\n".join(found)
+    def own(self, connection: psycopg.Connection[Any] | AsyncConnection[Any]) -> None:
+        """Remember a fixture's own connection."""
+        self.connections.append(connection)
+        self.own_pids.add(connection.info.backend_pid)
 
+    def end(self) -> None:
+        """Let it be given back."""
+        self.is_ended = True
 
-# What the postmaster logs when a server process dies (src/backend/postmaster/postmaster.c).
-_CRASHES = (
-    "was terminated by signal",
-    "terminating any other active server processes",
-    "all server processes terminated; reinitializing",
-)
+    def pause(self, why_committed: str) -> None:
+        """
+        End the sessions of the fixtures, until ``resume()``.
 
+        With ``why_committed``, ServerError where one is in a transaction.
+        """
+        from psycopg.pq import TransactionStatus
 
-def _lines_of(marks: list[str], log: str) -> Iterator[str]:
-    """Yield the log lines of some databases, with those that continue them."""
-    is_its = False
-    for line in log.splitlines():
-        if not line.startswith("\t"):
-            is_its = any(mark in line for mark in marks)
-        if is_its:
-            yield line
+        from oxy_pg.errors import ServerError
+
+        idle = {TransactionStatus.IDLE, TransactionStatus.UNKNOWN}
+        for connection in self.connections:
+            if why_committed and connection.pgconn.transaction_status not in idle:
+                raise ServerError(
+                    f"A connection of a fixture to {self.name!r} is in a transaction, and "
+                    f"{why_committed}: call its commit() or rollback() first."
+                )
+        for dispose in self.disposals:
+            dispose()
+        self.hosted.end_sessions(self.name, self.own_pids)
+
+    def resume(self) -> None:
+        """Connect the fixtures' connections again: they are the same objects."""
+        for connection in self.connections:
+            if connection._closed:  # noqa: SLF001 - by the test; `closed` says it of lost ones too
+                continue
+            connection.pgconn.reset()
+            connection.pgconn.nonblocking = 1
+            # The new session has none of the statements that the old one had prepared.
+            connection._prepared.clear()  # noqa: SLF001 - there is no public way
+            self.own_pids.add(connection.info.backend_pid)
 
 
 class Shared:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from oxy_pg.system.deadline import Deadline, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from oxy_pg.pytest_plugin.clones import Connection
-    from oxy_pg.pytest_plugin.lent import Lent
 
 _GRACE = 0.15  # seconds: the server ends a session a moment after its client has
 _LONGEST_GRACE = 0.5
@@ -52,20 +51,25 @@ class Leaks:
         self._suspects: list[_Suspect] = []
 
     def look(
-        self, connection: Connection, lent: Lent, test: str, then: Callable[[], object]
+        self,
+        connection: Connection,
+        database: str,
+        own: Iterable[int],
+        test: str,
+        then: Callable[[], object],
     ) -> bool:
         """
-        Look whether ``test`` has left sessions in its database, but for its fixtures' own.
+        Look whether ``test`` has left sessions in its database, but for its fixtures' ``own``.
 
         If so, it is looked at again when the next test ends, and must not be
         dropped before. ``then`` is called when it may be.
         """
-        names = [lent.name, *(suspect.database for suspect in self._suspects)]
-        rows = connection.execute(_SESSIONS, (names, list(lent.own_pids))).fetchall()
+        names = [database, *(suspect.database for suspect in self._suspects)]
+        rows = connection.execute(_SESSIONS, (names, list(own))).fetchall()
         self._judge(connection, rows, _GRACE)
-        sessions = [row for row in rows if row[0] == lent.name]
+        sessions = [row for row in rows if row[0] == database]
         if sessions:
-            self._suspects.append(_Suspect(test, lent.name, sessions, then))
+            self._suspects.append(_Suspect(test, database, sessions, then))
         else:
             then()
         return bool(sessions)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from oxy_pg.pytest_plugin import options, workers
+from oxy_pg.pytest_plugin import evidence, options, workers
 from oxy_pg.pytest_plugin.hosted import HOSTED, Hosted
 
 if TYPE_CHECKING:
@@ -66,16 +66,16 @@ def _of_databases(hosted: Hosted, item: pytest.Item) -> Iterator[tuple[str, str]
     if not used:
         return
     position = used[0].log_position
-    log = hosted.log_of([lent.name for lent in used], position)
+    log = evidence.log_of(hosted, [lent.name for lent in used], position)
     if log:
         yield "PostgreSQL log", log
-    crash = hosted.crash_during(position)
+    crash = evidence.crash_during(hosted, position)
     if crash:
         yield "PostgreSQL was restarted", crash
     if hosted.keeps:
         for lent in used:
             if lent.is_ours and not lent.is_kept:  # what is rolled back cannot be kept
-                yield _KEPT, hosted.keep(lent, item.nodeid)
+                yield _KEPT, evidence.keep(lent, item.nodeid)
 
 
 def _of_template(hosted: Hosted, call: pytest.CallInfo[None]) -> Iterator[tuple[str, str]]:
@@ -85,7 +85,7 @@ def _of_template(hosted: Hosted, call: pytest.CallInfo[None]) -> Iterator[tuple[
     if main is None or main.is_complete or not cached or cached[2] is None:
         return
     seen = main.unwatch()
-    log = hosted.log_of([main.database], main.log_position)
+    log = evidence.log_of(hosted, [main.database], main.log_position)
     found = [("PostgreSQL lock", seen), ("PostgreSQL log", log)]
     text = str(call.excinfo.getrepr(style="short")) if call.excinfo is not None else ""
     for title, words in found:
@@ -100,16 +100,18 @@ def _of_template(hosted: Hosted, call: pytest.CallInfo[None]) -> Iterator[tuple[
 _HINTS = (
     (
         r"permission denied to create extension \W*(\w[\w-]*)",
-        "The role of tests is not a superuser. Have the extension created in every test database: "
-        'pytest --oxy-pg-extension={0}, or oxy_pg_extensions = ["{0}"] under '
-        '[tool.pytest.ini_options], or extensions = ["{0}"] under [tool.oxy-pg].',
+        (
+            "The role of tests is not a superuser. Have the extension created in every test "
+            "database: pytest --oxy-pg-extension={0}, or oxy_pg_extensions = ['{0}'] under "
+            "[tool.pytest.ini_options], or extensions = ['{0}'] under [tool.oxy-pg]."
+        ),
     ),
     (
         r"(?:extension \W*|/extension/)(\w[\w-]*?)(?:\W* is not available|\.control)",
         (
-            "This PostgreSQL has no extension {0}, and --oxy-pg-extension={0} needs one that has it: "
-            "name its directory of programs with OXY_PG_BIN_DIR, or use a server that has it with "
-            "OXY_DATABASE_URL."
+            "This PostgreSQL has no extension {0}, and --oxy-pg-extension={0} needs one that has "
+            "it: name its directory of programs with OXY_PG_BIN_DIR, or use a server that has it "
+            "with OXY_DATABASE_URL."
         ),
     ),
     (
@@ -120,10 +122,10 @@ _HINTS = (
         ),
     ),
     (
-        "cannot execute .* in a read-only transaction",
+        r"cannot execute .* in a read-only transaction",
         (
-            "If this was another connection to the database of oxy_pg_transaction: tests share that "
-            "database, so others can only read it. Use oxy_pg_url for a database of its own."
+            "If this was another connection to the database of oxy_pg_transaction: tests share "
+            "that database, so others can only read it. Use oxy_pg_url for a database of its own."
         ),
     ),
     (
