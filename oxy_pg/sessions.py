@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 # server process ends a moment later. In seconds.
 GRACE = 0.5
 
-# {} is the database's name as SQL spells a text. Background workers are stopped by PostgreSQL.
+# Background workers are stopped by PostgreSQL. A role that is not a superuser's sees neither the
+# kind nor the state of others' sessions.
+CLIENTS = (
+    "usesysid IS NOT NULL AND COALESCE(backend_type, 'client backend') = 'client backend'"
+    " AND pid <> pg_backend_pid()"
+)
+# {} is the database's name as SQL spells a text.
 WHO = (
     "SELECT pid, usename, application_name, state, COALESCE(host(client_addr), 'the socket')"
     " FROM pg_catalog.pg_stat_activity"
-    " WHERE datname = {} AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    f" WHERE datname = {{}} AND {CLIENTS}"
     " ORDER BY backend_start"
 )
 _MOST_NAMED = 5
@@ -41,4 +47,4 @@ def _spoken(row: Sequence[object]) -> str:
     pid, user, program, state, place = row
     name = "".join(c if c.isprintable() else "?" for c in str(program or ""))[:40]
     whose = f"role {user or '?'}, program {name!r}" if name else f"role {user or '?'}"
-    return f"process {pid} ({whose}, {state or 'starting'}, from {place})"
+    return f"process {pid} ({whose}, {state or 'its state is hidden'}, from {place})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oxy_pg.sessions import CLIENTS
 from oxy_pg.system.deadline import Deadline, now
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 _GRACE = 0.15  # seconds: the server ends a session a moment after its client has
 _LONGEST_GRACE = 0.5
 
-_SESSIONS = """
-    SELECT datname, pid, backend_start FROM pg_stat_activity
-    WHERE datname = ANY(%s) AND backend_type = 'client backend' AND pid <> ALL(%s)
+_SESSIONS = f"""
+    SELECT datname, pid FROM pg_stat_activity
+    WHERE datname = ANY(%s) AND {CLIENTS} AND pid <> ALL(%s)
 """
 _DETAILS = """
     SELECT a.pid, a.application_name, a.state, a.query,
@@ -26,7 +27,7 @@ _DETAILS = """
               AND l.mode <> 'AccessShareLock'),
            (SELECT count(*) FROM pg_locks l
             WHERE l.pid = a.pid AND l.granted AND l.locktype = 'advisory')
-    FROM pg_stat_activity a WHERE (a.datname, a.pid, a.backend_start) = (%s, %s, %s)
+    FROM pg_stat_activity a WHERE (a.datname, a.pid) = (%s, %s)
 """
 
 
@@ -110,7 +111,7 @@ def _described(connection: Connection, session: tuple[Any, ...]) -> str:
     words = [f"a connection (process {pid}"]
     if program:
         words.append(f", program {redaction.printable(program)!r}")
-    words.append(f"), {state or 'busy'} for {max(0.0, seconds or 0.0):.1f} s")
+    words.append(f"), {state or 'its state is hidden'} for {max(0.0, seconds or 0.0):.1f} s")
     if locks:
         words.append(f", with locks ({', '.join(locks)})")
     if advisory:

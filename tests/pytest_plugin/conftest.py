@@ -40,7 +40,7 @@ def session(pytester):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """A cache directory of this test's own, for servers that are there again in the next session."""
+    """A cache directory of this test's own, for servers that are there in the next session."""
     monkeypatch.setenv("OXY_PG_CACHE_DIR", str(tmp_path / "cache"))
     yield tmp_path / "cache"
     # They stop when their last user has gone.
