@@ -304,6 +304,7 @@ class Shared:
     def discard(self) -> None:
         """Let the next test have another one."""
         if self.name:
+            self.hosted.clones.run(self.hosted.leaks.wait)  # before its sessions are ended
             self.hosted.clones.give_back(self.name)
         self.name = ""
 

@@ -50,6 +50,7 @@ class Leaks:
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
         self._suspects: list[_Suspect] = []
+        self._known: set[tuple[str, int]] = set()  # sessions that are another test's
 
     def look(
         self,
@@ -68,7 +69,8 @@ class Leaks:
         names = [database, *(suspect.database for suspect in self._suspects)]
         rows = connection.execute(_SESSIONS, (names, list(own))).fetchall()
         self._judge(connection, rows, _GRACE)
-        sessions = [row for row in rows if row[0] == database]
+        sessions = [row for row in rows if row[0] == database and row not in self._known]
+        self._known.update(sessions)
         if sessions:
             self._suspects.append(_Suspect(test, database, sessions, then))
         else:

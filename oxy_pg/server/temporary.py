@@ -14,7 +14,7 @@ import os
 import tempfile
 
 from oxy_pg import paths
-from oxy_pg.errors import ConfigurationError, StartFailed
+from oxy_pg.errors import ConfigurationError, ServerError, StartFailed
 from oxy_pg.facts import DATABASE, ROLE, SUPERUSER
 from oxy_pg.server.cluster import config, databases, directory, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
@@ -129,8 +129,10 @@ class CachedServer(DisposableServer):
         is_new = not directory.exists(self._state)
         try:
             super().start(deadline.remaining())
-        except StartFailed:
-            if is_new:
+        except ServerError as error:
+            if type(error) is ServerError:  # it runs, and lets nobody in
+                shutdown.stop(self._state, "immediate", deadline)
+            if is_new or not isinstance(error, StartFailed):
                 raise
             shutdown.destroy(self._state, deadline)
             super().start(deadline.remaining())
