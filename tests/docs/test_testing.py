@@ -21,7 +21,10 @@ def test_every_block_is_an_example():
     No block is skipped because its first line is spelled differently.
     """
     assert DOC.count("```") == 2 * (len(FILES) + len(COMMANDS))
-    assert {"psycopg", "sqlalchemy", "alembic", "django", "fastapi", "unittest"} == set(EXAMPLES)
+    assert {
+        *("psycopg", "scopes", "keys", "sqlalchemy", "alembic", "django", "fastapi"),
+        *("pytest-django", "unittest"),
+    } == set(EXAMPLES)
     assert set(COMMANDS) < set(EXAMPLES)
 
 
@@ -41,7 +44,11 @@ def test_example(example, tmp_path, state_dir):
     done = subprocess.run(
         [sys.executable, *command],
         cwd=tmp_path / example,
-        env={**os.environ, "OXY_STATE_DIR": str(state_dir)},
+        env={
+            **os.environ,
+            "OXY_STATE_DIR": str(state_dir),
+            "OXY_PG_CACHE_DIR": str(tmp_path / "cache"),
+        },
         capture_output=True,
         text=True,
         timeout=100,
