@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pytest_plugin.conftest import remove_cached_servers
+
 DOC = (Path(__file__).parents[2] / "docs/testing.md").read_text()
 FILES = dict(re.findall(r"^```python file=(\S+)\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL))
 COMMANDS = dict(re.findall(r"^```sh run=(\S+)\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL))
@@ -54,6 +56,8 @@ def test_example(example, tmp_path, state_dir):
         timeout=100,
         check=False,
     )
+
+    remove_cached_servers(tmp_path / "cache")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"[1-9]\d* passed|Ran [1-9]\d* tests? ", done.stdout + done.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import oxy_pg
 from tests.conftest import processes_below, wait_until
 
 OTHERS = ("asyncio", "anyio", "django", "postgresql", "socket")
@@ -45,6 +46,13 @@ def cache(tmp_path, monkeypatch):
     yield tmp_path / "cache"
     # They stop when their last user has gone.
     assert wait_until(lambda: not processes_below(tmp_path)), processes_below(tmp_path)
+    remove_cached_servers(tmp_path / "cache")
+
+
+def remove_cached_servers(cache):
+    """As root, their clusters are in another place."""
+    for directory in cache.glob("pytest/*"):
+        oxy_pg.Server(directory).destroy()
 
 
 def servers_left():

@@ -268,3 +268,79 @@ def test_old_templates_expire(session, pytester, external):
     left = comments(external)
     assert newest not in left
     assert oldest in left
+
+
+ALEMBIC = {
+    "migrations/env.py": """
+import sqlalchemy
+from alembic import context
+
+engine = sqlalchemy.create_engine(context.config.attributes["url"])
+with engine.connect() as connection:
+    context.configure(connection=connection, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()
+""",
+    "conftest.py": """
+import pathlib, time
+import pytest
+
+@pytest.fixture(scope="session")
+def oxy_pg_template_key():
+    return "migrations", "conftest.py"
+
+@pytest.fixture(scope="session")
+def oxy_pg_template(oxy_pg_template_url):
+    import alembic.command, alembic.config
+
+    config = alembic.config.Config()
+    config.set_main_option("script_location", "migrations")
+    config.attributes["url"] = oxy_pg_template_url
+    alembic.command.upgrade(config, "head")
+
+@pytest.fixture(scope="session")
+def begun(oxy_pg_server):
+    return time.monotonic()
+
+@pytest.fixture
+def seconds(begun, oxy_pg_url):
+    with open("seconds", "a") as file:
+        file.write(f"{time.monotonic() - begun}\\n")
+""",
+}
+MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{number:04}"
+down_revision = {before!r}
+
+def upgrade():
+    op.create_table("t{number}", sa.Column("id", sa.Integer, primary_key=True))
+    op.create_index("i{number}", "t{number}", ["id"])
+"""
+
+
+def test_forty_migrations_of_alembic(session, pytester, cache):
+    """
+    From the running server to the first database, the second session takes 0.2 of the first.
+    """
+    (pytester.path / "migrations/versions").mkdir(parents=True)
+    for number in range(1, 41):
+        before = f"{number - 1:04}" if number > 1 else None
+        text = MIGRATION.format(number=number, before=before)
+        (pytester.path / f"migrations/versions/{number:04}.py").write_text(text)
+    (pytester.path / "migrations/env.py").write_text(ALEMBIC["migrations/env.py"])
+    for _ in range(2):
+        session(
+            """
+            def test_it(seconds, oxy_pg_connection):
+                rows = oxy_pg_connection.execute("SELECT * FROM alembic_version").fetchall()
+                assert rows == [("0040",)]
+            """,
+            conftest=ALEMBIC["conftest.py"],
+        ).assert_outcomes(passed=1)
+
+    first, second = map(float, (pytester.path / "seconds").read_text().split())
+    assert second <= 0.2 * first, (first, second)
