@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # How long one may take to go that is about to: its client has closed the connection, and the
 # server process ends a moment later. In seconds.
-GRACE = 0.5
+GRACE = 1.5
 
 # Background workers are stopped by PostgreSQL. A role that is not a superuser's sees neither the
 # kind nor the state of others' sessions.

@@ -38,7 +38,19 @@ _UNUSED_AFTER = 14 * 24 * 3600.0  # seconds for a cached server
 
 
 class DisposableServer(Server):
-    """What servers for tests have in common: their log is read, and one can be kept running."""
+    """
+    What servers for tests have in common: their log is read, and one can be kept running.
+
+    ``extensions`` are created in every database that ``create_database()`` makes.
+    """
+
+    extensions: tuple[str, ...] = ()
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """Create a database, as ``Server.create_database()``, with the ``extensions``."""
+        super().create_database(name, template=template)
+        if self.extensions:
+            self.ensure_database(name, extensions=self.extensions)
 
     def keep(self) -> None:
         """Keep it running after its last user, until it is stopped."""

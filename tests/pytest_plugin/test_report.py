@@ -74,7 +74,12 @@ def test_the_project(session, pytester):
     """)
     session(
         """
-        def test_it(oxy_pg_connection):
+        import psycopg
+
+        def test_it(oxy_pg_connection, oxy_pg_server):
+            oxy_pg_server.create_database("another")
+            with psycopg.connect(oxy_pg_server.url("another")) as connection:
+                connection.execute("SELECT '[1]'::vector")
             assert oxy_pg_connection.execute("SHOW work_mem").fetchone() == ("7MB",)
             assert oxy_pg_connection.execute("SHOW maintenance_work_mem").fetchone() == ("33MB",)
             assert oxy_pg_connection.execute("SELECT '[1]'::vector").fetchone() == ("[1]",)
@@ -257,7 +262,7 @@ def test_what_tests_leave_is_named_after_them(session, workers):
     assert 4 == summary.count(" has left ")
     for test, words in {
         "idle": "idle for",
-        "transaction": "program 'leaky'.., idle in transaction .*AccessExclusiveLock.*LOCK TABLE",
+        "transaction": "program 'leaky'., idle in transaction .*AccessExclusiveLock.*LOCK TABLE",
         "advisory": "1 advisory lock",
         "factory": "idle for",
     }.items():
