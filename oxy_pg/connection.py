@@ -16,13 +16,14 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from oxy_pg import sessions
 from oxy_pg import url as urls
+from oxy_pg.errors import ServerError
 from oxy_pg.facts import DROP_DATABASE, OLDEST_MAJOR
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from oxy_pg.system.deadline import Deadline
 
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
@@ -174,6 +175,17 @@ def version(connection: psycopg.Connection[Any]) -> str:
 def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a database and end its sessions; one that does not exist is not an error."""
     connection.execute(sql.SQL(DROP_DATABASE).format(sql.Identifier(name)))
+
+
+def refuse_if_in_use(connection: psycopg.Connection[Any], database: str) -> None:
+    """Raise ServerError with those who are connected to a database that is to be copied."""
+    query = sql.SQL(sessions.WHO).format(sql.Literal(database))
+    rows: list[Any] = []
+    for _ in Deadline(sessions.GRACE).attempts(0.002, 0.1):
+        rows = connection.execute(query).fetchall()
+        if not rows:
+            return
+    raise ServerError(sessions.in_use(database, rows))
 
 
 # --- what a refusal means -----------------------------------------------------------

@@ -21,6 +21,7 @@ DROP_DATABASE = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
 SETUP_LOCK = 0x6F78795F7067  # "oxy_pg": creating the role, its password and a database
 COPY_LOCK = 0x6F78795F70757368  # "oxy_push": copying into a database
 TEST_LOCK_CLASS = 0x6F787970  # "oxyp", the first of two halves: a process with test databases
+TEMPLATE_LOCK_CLASS = 0x6F787974  # "oxyt": who fills a template of test databases, or uses it
 # The major version that is embedded.
 MAJOR = 16
 # The oldest major version that external servers may have: the oldest that was still maintained by

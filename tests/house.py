@@ -14,7 +14,7 @@ MOST_IN_A_ROOM = 14
 
 # From the ground up; what stands on one line may not import each other.
 FLOORS = (
-    ("facts", "system"),
+    ("facts", "sessions", "system"),
     ("report",),
     ("errors",),
     ("installations",),
@@ -115,7 +115,9 @@ def floor(name: str, floors: tuple[tuple[str, ...], ...]) -> int:
 
 PAGE = PACKAGE.parent / "docs/architecture.md"
 BEGIN, END = "<!-- drawn by python -m tests.house -->", "<!-- end of the drawing -->"
-FOUNDATION = "foundation: paths, url, errors, connection, installations, report, facts, system/"
+FOUNDATION = (
+    "foundation: paths, url, errors, connection, installations, report, facts, sessions, system/"
+)
 # Which part of the diagram a module of the foundation or above the wings belongs to.
 _ABOVE = {
     "": "api",

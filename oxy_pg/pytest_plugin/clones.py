@@ -10,7 +10,6 @@ lock, whose number is part of the names of its databases.
 from __future__ import annotations
 
 import collections
-import contextlib
 import functools
 import secrets
 import threading
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from oxy_pg.connection import drop_database
+from oxy_pg.connection import drop_database, refuse_if_in_use
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.facts import TEST_LOCK_CLASS
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -34,6 +33,7 @@ PREFIX = "oxy_pg_test_"
 
 _SPARES = 2  # databases created ahead
 _USED_BYTES = 512 * 1024 * 1024  # of used databases that are not dropped yet
+_FEWEST_USED = 2  # of them: with fewer there is nothing to gain
 _TIMEOUT = 60.0  # seconds; a server that takes longer to copy a database has died
 # What ends a session but not the server for good: it was restarted after a crash.
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -55,47 +55,74 @@ class Clones:
     never more used ones than ``_USED_BYTES`` hold: over that limit a drop
     comes before the next creation. Below it, databases are dropped while
     nothing has to be created, so that a short run does not wait for it.
+
+    Only copies of the template that ``use_template()`` has named are created
+    ahead; ``copy()`` makes one of another database when it is asked for.
     """
 
     def __init__(self, connect: Callable[[], Connection], *, ours: bool, sharers: int = 1) -> None:
         self._connect = connect
         self._ours = ours
-        self._sharers = sharers
         self._connection = connect()
         self._key = _lock_key(self._connection)
+        self.locks: set[tuple[int, int]] = set()  # taken again, shared, in a new session
         self._numbers = iter(range(1, 1 << 62))
         self._changed = threading.Condition()
         self._ready: collections.deque[str] = collections.deque()
-        self._used: collections.deque[str] = collections.deque()
+        self._used: collections.deque[tuple[str, int]] = collections.deque()
+        self._used_bytes = 0
+        self._limit = _USED_BYTES // sharers if ours else 0
         self._template = ""
-        self._most_used = 0
+        self._sizes: dict[str, int] = {}  # of databases that were copied, in bytes
+        self._copied: dict[str, str] = {}  # what each database is a copy of
         self._wanted = 0  # tests that wait for a database
         self._closed = False
         self._error: BaseException | None = None
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
 
     def create(self) -> str:
-        """Create an empty database, to become the template; ConfigurationError without CREATEDB."""
+        """Create an empty database; ConfigurationError without CREATEDB."""
         name = self._name()
-        self._run(lambda connection: _create(connection, name))
+        self.run(lambda connection: _create(connection, name))
         return name
 
     def use_template(self, name: str) -> None:
-        """
-        Copy this database from now on; no client can connect to it any more.
-
-        Sessions that are still connected are ended: PostgreSQL copies no
-        database that is in use.
-        """
-        size = self._run(lambda connection: _seal(connection, name))
+        """Create copies of this database ahead from now on; nobody may be connected to it."""
+        self._measure(name)
         self._template = name
-        self._most_used = max(2, _USED_BYTES // max(1, size) // self._sharers) if self._ours else 2
-        for work in (self._create_one, self._drop_one):
-            thread = threading.Thread(
-                target=self._work, args=(work,), name="oxy_pg test databases", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+        self._start(self._create_one)
+        self._start(self._drop_one)
+
+    def copy(self, source: str, name: str = "") -> str:
+        """
+        Create a copy of a database, which nobody may be connected to; return its name.
+
+        Raises ServerError, at once, with those who are connected to ``source``.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_over() or self._error, _TIMEOUT)
+        self._measure(source)
+        name = name or self._name()
+        self.run(lambda connection: self._create_from(connection, name, source))
+        return name
+
+    def replace(self, name: str, source: str) -> None:
+        """Make a database a copy of another one; the sessions of the first are ended."""
+        self.run(functools.partial(drop_database, name=name))
+        self.copy(source, name)
+
+    def _create_from(self, connection: Connection, name: str, source: str) -> None:
+        refuse_if_in_use(connection, source)
+        _create(connection, name, source, by_file=self._ours)
+        self._copied[name] = source
+
+    def _measure(self, source: str) -> None:
+        found = self.run(
+            lambda connection: connection.execute(
+                "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s", (source,)
+            ).fetchone()
+        )
+        self._sizes[source] = int(found[0]) if found is not None else 0
 
     def take(self) -> str:
         """
@@ -123,39 +150,50 @@ class Clones:
     def give_back(self, name: str) -> None:
         """Let a database be dropped, some time before the end; its sessions are ended."""
         with self._changed:
-            self._used.append(name)
+            size = self._sizes.get(self._copied.pop(name, self._template), 0)
+            self._used.append((name, size))
+            self._used_bytes += size
             self._changed.notify_all()
+        self._start(self._drop_one)
 
     def keep(self, name: str, reason: str) -> None:
         """Leave a database to be looked at: neither we nor a sweep will drop it."""
         comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
         statement = comment.format(sql.Identifier(name), f"kept: {reason}")
-        self._run(lambda connection: connection.execute(statement))
+        self.run(lambda connection: connection.execute(statement))
+
+    def make_read_only(self, name: str) -> None:
+        """Let new sessions in a database begin read-only transactions, unless they say so."""
+        statement = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+        self.run(lambda connection: connection.execute(statement.format(sql.Identifier(name))))
 
     def log(self, text: str) -> None:
         """Write a line to the server's log; what was logged before it is above it."""
         statement = sql.SQL("DO $$ BEGIN RAISE LOG USING MESSAGE = {}; END $$").format(text)
-        self._run(lambda connection: connection.execute(statement))
+        self.run(lambda connection: connection.execute(statement))
 
-    def close(self, *, drop: bool = True) -> None:
-        """Drop all databases that are left (unless their server goes anyway), and disconnect."""
+    def stop(self) -> None:
+        """End what goes on in the background."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join(_TIMEOUT)
+
+    def close(self, *, drop: bool = True) -> None:
+        """Drop what was given back or created ahead (unless its server goes), and disconnect."""
+        self.stop()
         try:
             if drop:
-                for name in (*self._ready, *self._used, self._template):
-                    if name:
-                        self._run(functools.partial(drop_database, name=name))
+                for name in (*self._ready, *(name for name, _ in self._used)):
+                    self.run(functools.partial(drop_database, name=name))
         finally:
             self._connection.close()
 
     def _name(self) -> str:
         return f"{PREFIX}{self._key:08x}_{next(self._numbers)}"
 
-    def _run(self, action: Callable[[Connection], T]) -> T:
+    def run(self, action: Callable[[Connection], T]) -> T:
         """Run something in the session of the test's thread; a lost one is replaced."""
         try:
             return action(self._connection)
@@ -163,6 +201,8 @@ class Clones:
             if not self._connection.closed:
                 raise
         self._connection = self._reconnect()
+        for lock_class, key in self.locks:
+            share_lock(self._connection, lock_class, key)
         return action(self._connection)
 
     def _reconnect(self) -> Connection:
@@ -174,11 +214,20 @@ class Clones:
                 if not remaining:
                     raise
             else:
-                _share_lock(connection, self._key)
+                share_lock(connection, TEST_LOCK_CLASS, self._key)
                 return connection
         raise AssertionError  # the last attempt has returned or raised
 
     # --- in the background ---
+
+    def _start(self, work: Callable[[Connection], bool]) -> None:
+        """Begin one kind of work, unless it was begun before."""
+        name = work.__name__
+        if name not in self._threads:
+            self._threads[name] = threading.Thread(
+                target=self._work, args=(work,), name="oxy_pg test databases", daemon=True
+            )
+            self._threads[name].start()
 
     def _work(self, work: Callable[[Connection], bool]) -> None:
         """Do one kind of work again and again; a session that is lost is replaced."""
@@ -205,10 +254,7 @@ class Clones:
         """Create a database as soon as one is wanted and there is room; False at the end."""
         with self._changed:
             self._changed.wait_for(
-                lambda: (
-                    self._closed
-                    or (len(self._ready) < _SPARES and len(self._used) <= self._most_used)
-                )
+                lambda: self._closed or (len(self._ready) < _SPARES and not self._is_over())
             )
             if self._closed:
                 return False
@@ -231,19 +277,23 @@ class Clones:
             )
             if self._closed:
                 return False
-            name = self._used[0]
+            name, size = self._used[0]
         drop_database(connection, name)
         with self._changed:
             # Counted until it is gone: the limit is one of the disk.
-            self._used.remove(name)
+            self._used.popleft()
+            self._used_bytes -= size
             self._changed.notify_all()
         return True
 
     def _is_full(self) -> bool:
-        return len(self._used) >= self._most_used
+        return len(self._used) >= _FEWEST_USED and self._used_bytes >= self._limit
+
+    def _is_over(self) -> bool:
+        return len(self._used) > _FEWEST_USED and self._used_bytes > self._limit
 
     def _is_idle(self) -> bool:
-        return len(self._ready) >= _SPARES and not self._wanted
+        return (len(self._ready) >= _SPARES or not self._template) and not self._wanted
 
 
 def _lock_key(connection: Connection) -> int:
@@ -252,13 +302,14 @@ def _lock_key(connection: Connection) -> int:
         key = secrets.randbits(31)
         row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (TEST_LOCK_CLASS, key))
         if row.fetchone() == (True,):
-            _share_lock(connection, key)
+            share_lock(connection, TEST_LOCK_CLASS, key)
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (TEST_LOCK_CLASS, key))
             return key
 
 
-def _share_lock(connection: Connection, key: int) -> None:
-    connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (TEST_LOCK_CLASS, key))
+def share_lock(connection: Connection, lock_class: int, key: int) -> None:
+    """Take an advisory lock that others may share, for as long as this connection lives."""
+    connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", (lock_class, key))
 
 
 def _create(
@@ -281,53 +332,15 @@ def _create(
         ) from error
 
 
-def _seal(connection: Connection, name: str) -> int:
-    """Close a database to all clients; return its size in bytes."""
+def seal(connection: Connection, name: str) -> None:
+    """
+    Close a database to all clients.
+
+    Sessions that are still connected are ended: PostgreSQL copies no database
+    that is in use.
+    """
     identifier = sql.Identifier(name)
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(identifier))
     connection.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
     )
-    found = connection.execute("SELECT pg_database_size(%s)", (name,)).fetchone()
-    return int(found[0]) if found is not None else 0
-
-
-def sweep(connection: Connection) -> list[str]:
-    """
-    Drop the databases that killed processes have left on this server; return their names.
-
-    Only those that are surely abandoned: named as ours are, belonging to our
-    role, not kept on purpose, without connections, and whose process has
-    lost its advisory lock.
-    """
-    return list(_swept(connection))
-
-
-def _swept(connection: Connection) -> Iterator[str]:
-    # A process takes its lock before it makes its first database, and pg_locks is read after the
-    # snapshot of pg_database was taken: a lock that is missing then is one that has ended.
-    rows = connection.execute(
-        """
-        SELECT datname FROM pg_database
-        WHERE datname ~ %(pattern)s
-          AND pg_get_userbyid(datdba) = current_user
-          AND shobj_description(oid, 'pg_database') IS NULL
-          AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datid = pg_database.oid)
-          AND NOT EXISTS (
-              SELECT FROM pg_locks
-              WHERE locktype = 'advisory' AND objsubid = 2 AND classid = %(class)s
-                AND lpad(to_hex(objid::bigint), 8, '0') = substr(datname, %(start)s, 8))
-        ORDER BY datname
-        """,
-        {
-            "pattern": f"^{PREFIX}[0-9a-f]{{8}}_[0-9]+$",
-            "class": TEST_LOCK_CLASS,
-            "start": len(PREFIX) + 1,
-        },
-    ).fetchall()
-    for (name,) in rows:
-        # In use, or gone already: then it was not abandoned, or another process sweeps too.
-        with contextlib.suppress(psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
-            # Without FORCE, which would end the sessions of a process that has just begun.
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-            yield name

@@ -1,12 +1,14 @@
-"""pytest-xdist: its workers share one server, and what killed ones leave is dropped."""
+"""pytest-xdist: its workers share one server, and what they find reaches the summary."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 
 _RUN = pytest.StashKey[str]()  # names the temporary server that all workers share
+_LEAKS = pytest.StashKey[list[tuple[str, str]]]()
 _KILLED = pytest.StashKey[bool]()  # a worker was
 
 
@@ -34,22 +36,49 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Remember that a worker was killed."""
+    """Remember what a worker has found, and that it was killed."""
     if error:
         node.config.stash[_KILLED] = True
+    output = getattr(node, "workeroutput", {})
+    remember_leaks(node.config, [(test, text) for test, text in output.get("oxy_pg_leaks", ())])
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Drop, when all workers have gone, what those that were killed could not."""
+def remember_leaks(config: pytest.Config, found: list[tuple[str, str]]) -> None:
+    """Remember what tests have left, for the summary; a worker tells it the controller."""
+    if found:
+        config.stash.setdefault(_LEAKS, []).extend(found)
+        if told(config):
+            vars(config).setdefault("workeroutput", {})["oxy_pg_leaks"] = leaks(config)
+
+
+def leaks(config: pytest.Config) -> list[tuple[str, str]]:
+    """Return what tests have left: (test, text)."""
+    return config.stash.get(_LEAKS, [])
+
+
+def current_test() -> str:
+    """Return the name of the test that is running; pytest sets it in the environment."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "a fixture").rpartition(" (")[0] or "a fixture"
+
+
+def clean_up(config: pytest.Config) -> None:
+    """Remove, when all workers have gone, what they shared and what killed ones have left."""
+    if _RUN not in config.stash or told(config):
+        return
+    from oxy_pg.pytest_plugin.templates import failures
+
+    failures.forget(config.stash[_RUN])
+    if not config.stash.get(_KILLED, False):
+        return
     from oxy_pg import _endpoint
 
     url = _endpoint.external_url()
-    if url is None or not config.stash.get(_KILLED, False):
+    if url is None:
         return
-    from oxy_pg.pytest_plugin import clones
+    from oxy_pg.pytest_plugin import sweeping
     from oxy_pg.server import external
     from oxy_pg.system.deadline import Deadline
     from oxy_pg.url import plain
 
     with external.connect(plain(url), Deadline(60)) as connection:
-        clones.sweep(connection)
+        sweeping.sweep(connection)

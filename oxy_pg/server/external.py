@@ -69,11 +69,16 @@ class ExternalServer:
         return self._url if database is None else urls.with_database(self._url, database)
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database, a copy of ``template`` if given; raises ConfigurationError."""
+        """
+        Create a database, a copy of ``template`` if given.
+
+        Raises ConfigurationError, and ServerError with those who are connected
+        to the template: PostgreSQL copies no database that is in use.
+        """
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
             statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
-        self._execute(statement)
+        self._execute(statement, "template1" if template is None else template)
 
     def drop_database(self, name: str) -> None:
         """Drop a database and end its sessions; one that does not exist is not an error."""
@@ -94,9 +99,11 @@ class ExternalServer:
             for name in names:
                 _ensure_extension(connection, name)
 
-    def _execute(self, statement: sql.Composed) -> None:
+    def _execute(self, statement: sql.Composed, copied: str | None = None) -> None:
         neutral = connections.NEUTRAL
         with connect(self._url, Deadline(self._timeout), settings=neutral) as connection:
+            if copied is not None:
+                connections.refuse_if_in_use(connection, copied)
             try:
                 connection.execute(statement)
             except psycopg.Error as error:

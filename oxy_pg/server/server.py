@@ -237,7 +237,8 @@ class Server:
 
         ``template`` is the database to copy; no client may be connected to it.
         Raises ConfigurationError when the name is taken or not possible or the
-        template does not exist, and ServerError.
+        template does not exist, and ServerError, at once, with those who are
+        connected to the template.
         """
         from oxy_pg.server.cluster import databases
 

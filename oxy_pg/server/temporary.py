@@ -1,17 +1,26 @@
-"""Temporary servers: each has a state directory of its own, which is removed with it."""
+"""
+Servers for tests: nothing on them has to survive a crash.
+
+A temporary one has a state directory of its own, which is removed with it. A
+cached one stays in the cache directory, for what takes long to make again.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import math
 import os
 import tempfile
 
 from oxy_pg import paths
-from oxy_pg.errors import ConfigurationError
-from oxy_pg.server.cluster import logs, postmaster
+from oxy_pg.errors import ConfigurationError, ServerError, StartFailed
+from oxy_pg.facts import DATABASE, ROLE, SUPERUSER
+from oxy_pg.server.cluster import config, databases, directory, logs, postmaster
+from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
 from oxy_pg.server.server import Server, in_use
 from oxy_pg.server.supervisor import lock, shutdown
-from oxy_pg.system import files, private
+from oxy_pg.system import files, machine, private
 from oxy_pg.system.deadline import Deadline, wall_clock
 
 TYPE_CHECKING = False
@@ -20,13 +29,45 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from oxy_pg.server.cluster.config import Settings
+    from oxy_pg.server.cluster.socket_connection import Connection
 
     T = TypeVar("T", bound="TemporaryServer")
 
 _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever started
+_UNUSED_AFTER = 14 * 24 * 3600.0  # seconds for a cached server
 
 
-class TemporaryServer(Server):
+class DisposableServer(Server):
+    """
+    What servers for tests have in common: their log is read, and one can be kept running.
+
+    ``extensions`` are created in every database that ``create_database()`` makes.
+    """
+
+    extensions: tuple[str, ...] = ()
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """Create a database, as ``Server.create_database()``, with the ``extensions``."""
+        super().create_database(name, template=template)
+        if self.extensions:
+            self.ensure_database(name, extensions=self.extensions)
+
+    def keep(self) -> None:
+        """Keep it running after its last user, until it is stopped."""
+        keeper = Server(self._state.root, keep_alive=math.inf)
+        keeper.start()
+        keeper.release()
+
+    def log_position(self) -> dict[str, int]:
+        """Return where the log ends now, for ``log_since()``."""
+        return logs.sizes(self._state.log_dir)
+
+    def log_since(self, position: dict[str, int], limit: int = 256 * 1024) -> str:
+        """Return what has been logged since then: its last ``limit`` bytes."""
+        return logs.since(self._state.log_dir, position, limit)
+
+
+class TemporaryServer(DisposableServer):
     """
     A server whose directory is removed when it stops; nothing on it survives a crash.
 
@@ -46,19 +87,118 @@ class TemporaryServer(Server):
             files.remove_tree(self._state.root)
             in_use.discard(self._state.root)
 
-    def keep(self) -> None:
-        """Keep it running after its last user, until it is stopped."""
-        keeper = Server(self._state.root, keep_alive=math.inf)
-        keeper.start()
-        keeper.release()
+    def forget(self) -> None:
+        """Remove its directory if nothing was ever started in it; never raises OSError."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._state.root)
 
-    def log_position(self) -> dict[str, int]:
-        """Return where the log ends now, for ``log_since()``."""
-        return logs.sizes(self._state.log_dir)
 
-    def log_since(self, position: dict[str, int], limit: int = 256 * 1024) -> str:
-        """Return what has been logged since then: its last ``limit`` bytes."""
-        return logs.since(self._state.log_dir, position, limit)
+class CachedServer(DisposableServer):
+    """
+    A server whose databases are there again in the next session, unless the machine has crashed.
+
+    There is one for each set of ``settings`` in the cache directory. Nothing
+    is synced to disk, so after a restart of the machine, which may have been a
+    crash, it begins anew; so does one that does not start. What sessions leave
+    on it is removed by the next one that has it alone, but for databases with a comment.
+    """
+
+    def __init__(self, *, settings: Settings) -> None:
+        from oxy_pg.server.cluster import binaries
+
+        wanted = {**config.NOT_DURABLE, **settings}
+        what = repr((binaries.find().version, sorted(wanted.items())))
+        root = f"{_cache()}/{paths.digest(what)}"
+        super().__init__(root, settings=wanted, keep_alive=0.0)
+        self._users = -1  # a descriptor: locked while this process uses the server
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Start it and remove what other sessions have left; as ``Server.start()``."""
+        deadline = Deadline(timeout)
+        directory.make_state_dir(self._state)
+        if self._users < 0:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._users = os.open(f"{self._state.root}/users", flags, 0o600)
+            if _locks(self._users, fcntl.LOCK_EX):
+                self._start_alone(deadline)
+            for _ in deadline.attempts(0.005, 0.05):
+                if _locks(self._users, fcntl.LOCK_SH):
+                    break
+        super().start(deadline.remaining())
+
+    def close(self) -> None:
+        """Release it, and let others have it alone."""
+        self.release()
+        if self._users >= 0:
+            os.utime(self._users)
+            os.close(self._users)
+            self._users = -1
+
+    def _start_alone(self, deadline: Deadline) -> None:
+        booted = f"{self._state.root}/booted"
+        if files.read_text(booted) != machine.boot():
+            shutdown.destroy(self._state, deadline)
+        is_new = not directory.exists(self._state)
+        try:
+            super().start(deadline.remaining())
+        except ServerError as error:
+            if type(error) is ServerError:  # it runs, and lets nobody in
+                shutdown.stop(self._state, "immediate", deadline)
+            if is_new or not isinstance(error, StartFailed):
+                raise
+            shutdown.destroy(self._state, deadline)
+            super().start(deadline.remaining())
+        files.write_text(booted, machine.boot(), sync=False)
+        if not is_new:
+            with self._connect(deadline) as connection:
+                _remove_leftovers(connection, deadline)
+
+
+def _remove_leftovers(connection: Connection, deadline: Deadline) -> None:
+    """Remove roles, and databases that nothing is said of, and create ``oxy`` again."""
+    rows = connection.query(
+        "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') IS NULL"
+    )
+    for (name,) in rows:
+        databases.drop(connection, str(name))
+    databases.create(connection, DATABASE, deadline)
+    rows = connection.query(
+        "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'"
+        f" AND rolname NOT IN ({literal(ROLE)}, {literal(SUPERUSER)})"
+    )
+    for (name,) in rows:
+        with contextlib.suppress(QueryError):  # a template needs it
+            connection.query(f"DROP ROLE {identifier(str(name))}")
+
+
+def _cache() -> str:
+    return f"{paths.cache_dir()}/pytest"
+
+
+def _locks(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def sweep_cache() -> None:
+    """Remove cached servers that no session has used for two weeks."""
+    try:
+        names = os.listdir(_cache())
+    except OSError:
+        return
+    for name in names:
+        state = paths.StateDir(f"{_cache()}/{name}")
+        with contextlib.suppress(OSError):
+            if os.stat(f"{state.root}/users").st_mtime > wall_clock() - _UNUSED_AFTER:
+                continue
+            with lock.attempt(state) as descriptor:
+                if descriptor is not None and not postmaster.running(state.data_dir):
+                    postmaster.remove_segment(state.data_dir)
+                    directory.destroy(state)
+                    files.remove_tree(state.root)
 
 
 def running(server: T, extensions: Iterable[str], timeout: float) -> Iterator[T]:
@@ -80,9 +220,9 @@ def _make_dir(name: str | None) -> str:
     # As root the server's own user has to pass; the names below cannot be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     path = f"{base}/{paths.TEMPORARY_PREFIX}{os.urandom(6).hex() if name is None else name}"
-    for directory in (base, path):
+    for place in (base, path):
         try:
-            descriptor = private.make_directory(directory)
+            descriptor = private.make_directory(place)
         except (OSError, private.NotPrivate) as error:
             raise ConfigurationError(
                 f"There is no place for a temporary server in {base}: {error}. Set TMPDIR to a "

@@ -99,3 +99,13 @@ def disk(path: str) -> str | None:
                 return SSD
             return None if os.path.basename(place).startswith(_VIRTUAL) else HDD
     return None
+
+
+def boot() -> str:
+    """Return what is another text after each start of the machine."""
+    found = files.read_text("/proc/sys/kernel/random/boot_id")
+    if found is not None:
+        return found.strip()
+    import psutil
+
+    return f"{psutil.boot_time():.0f}"

@@ -127,7 +127,9 @@ def test_a_second_template_is_not_passed_over(session, pytester):
     )
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*not currently accepting connections*"])
+    result.stdout.fnmatch_lines(
+        ["*There is one oxy_pg_template in a session*oxy_pg_database_factory*"]
+    )
 
 
 def test_transaction_is_rolled_back(session):

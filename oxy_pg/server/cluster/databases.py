@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 
+from oxy_pg import sessions
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.facts import DROP_DATABASE, ROLE, SETUP_LOCK
 from oxy_pg.server.cluster import roles
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
 from oxy_pg.system import files
+from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.socket_connection import Connection
-    from oxy_pg.system.deadline import Deadline
 
 _DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing for one name
 _UNDEFINED = "42704"
@@ -181,13 +183,14 @@ def create(
     """
     Create a database that belongs to the role, a copy of ``template`` if given.
 
-    Waits while a client is connected to the template. Raises ConfigurationError
-    when the name is taken or the template does not exist, and ServerError.
+    Raises ConfigurationError when the name is taken or the template does not
+    exist, and ServerError: with those who are connected to the template.
     """
     statement = f"CREATE DATABASE {identifier(check_name(name))} OWNER {identifier(ROLE)}"
     if template is not None:
         statement += f" TEMPLATE {identifier(check_name(template))}"
     for remaining in deadline.attempts(0.005, 0.1):
+        _refuse_if_in_use(connection, template or "template1")
         try:
             connection.query(statement)
         except QueryError as error:
@@ -199,6 +202,16 @@ def create(
                 continue
             raise ServerError(f"The database {name!r} could not be made: {error}") from error
         return
+
+
+def _refuse_if_in_use(connection: Connection, name: str) -> None:
+    # PostgreSQL itself waits five seconds, and does not say who it is.
+    rows: list[Any] = []
+    for _ in Deadline(sessions.GRACE).attempts(0.002, 0.1):
+        rows = connection.query(sessions.WHO.format(literal(name)))
+        if not rows:
+            return
+    raise ServerError(sessions.in_use(name, rows))
 
 
 def drop(connection: Connection, name: str) -> None:

@@ -146,8 +146,10 @@ def create(
         files.remove_tree(aside if home == state.root else home)
         raise
     if home != state.root:
-        os.symlink(place.path, f"{aside}.link")
-        os.rename(f"{aside}.link", state.data_dir)
+        # Made on the disk of the state directory: a rename does not lead from one to another.
+        link = f"{state.data_dir}.{os.getpid()}.link"
+        os.symlink(place.path, link)
+        os.rename(link, state.data_dir)
     return waiting
 
 
