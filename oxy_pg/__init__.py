@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
     from oxy_pg.errors import ForeignDataDirectory as ForeignDataDirectory
     from oxy_pg.errors import InitdbFailed as InitdbFailed
+    from oxy_pg.errors import KeysInUse as KeysInUse
     from oxy_pg.errors import LockTimeout as LockTimeout
     from oxy_pg.errors import MigrationError as MigrationError
     from oxy_pg.errors import NotABackup as NotABackup
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report.values import ColumnReport as ColumnReport
     from oxy_pg.migrate.report.values import Count as Count
     from oxy_pg.migrate.report.values import Problem as Problem
+    from oxy_pg.migrate.report.values import SeedReport as SeedReport
     from oxy_pg.migrate.report.values import SequenceReport as SequenceReport
     from oxy_pg.migrate.report.values import TableReport as TableReport
     from oxy_pg.migrate.report.values import Verification as Verification
@@ -107,6 +109,7 @@ _MODULES = {
     "ForeignDataDirectory": "errors",
     "InitdbFailed": "errors",
     "Installation": "server.monitor.status",
+    "KeysInUse": "errors",
     "LockTimeout": "errors",
     "Manifest": "transfer.backup.manifest",
     "MigrationError": "errors",
@@ -125,6 +128,7 @@ _MODULES = {
     "RestoreReport": "transfer.backup.restore",
     "RightsMissing": "errors",
     "SchemaMismatch": "errors",
+    "SeedReport": "migrate.report.values",
     "SequenceReport": "migrate.report.values",
     "Server": "_server",
     "ServerError": "errors",
@@ -182,6 +186,7 @@ __all__ = [
     "ForeignDataDirectory",
     "InitdbFailed",
     "Installation",
+    "KeysInUse",
     "LockTimeout",
     "Manifest",
     "MigrationError",
@@ -200,6 +205,7 @@ __all__ = [
     "RestoreReport",
     "RightsMissing",
     "SchemaMismatch",
+    "SeedReport",
     "SequenceReport",
     "Server",
     "ServerError",

@@ -198,6 +198,9 @@ def migrate_sqlite(
     on_orphan: Literal["error", "null", "skip"] = "error",
     if_not_empty: Literal["error", "append", "truncate"] = "error",
     prepare: Callable[[str], object] | str | None = None,
+    prepare_env: Mapping[str, str] | None = None,
+    seeds: Literal["keep", "replace", "error"] | None = None,
+    on_version_mismatch: Literal["error", "accept"] = "error",
     verify: Literal["counts", "full", "none"] = "counts",
     dry_run: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
@@ -219,16 +222,23 @@ def migrate_sqlite(
     ``on_bad_value`` and ``on_orphan``: what to do with values that do not fit
     and with rows whose parent is missing. ``if_not_empty``: what to do with
     rows that the target already has. ``prepare`` creates the target's schema
-    first: a callable that gets the URL, or a shell command. ``verify``:
-    compare counts, every value (``full``), or nothing, before the commit.
+    first: a callable that gets the URL, or a shell command with the environment
+    of ``oxy-pg run``, and ``prepare_env``, in which ``{url}``, ``{url:driver}``,
+    ``{host}``, ``{port}``, ``{user}``, ``{password}`` and ``{database}`` are
+    filled in. A dry run tries it in a temporary database. ``seeds``: what to do
+    with rows that it puts into empty tables; by default the source's rows
+    replace them, in tables for which the source has any. ``on_version_mismatch``:
+    what to do when it brings the target to another version than the source's.
+    ``verify``: compare counts, every value (``full``), or nothing, before the commit.
     ``dry_run`` writes nothing and reports every problem. ``on_progress`` is
     called on the way. ``jobs`` is how many processes read a source of more
     than 32 MB; ``timeout`` is how many seconds either side is waited for.
 
     Killed or cancelled at any moment it leaves the target as it was. Raises
     MigrationError (SourceUnreadable, TargetUnreachable, TargetNotEmpty,
-    SchemaMismatch, BadValues, OrphanRows, VerificationFailed, TargetRefused),
-    ConfigurationError, and for the embedded server what ``ensure()`` raises.
+    SchemaMismatch, BadValues, KeysInUse, OrphanRows, VerificationFailed,
+    TargetRefused, PreparationFailed), ConfigurationError, and for the embedded
+    server what ``ensure()`` raises.
     """
     from oxy_pg import _server as data
     from oxy_pg import paths
@@ -250,6 +260,9 @@ def migrate_sqlite(
         on_orphan=on_orphan,
         if_not_empty=if_not_empty,
         prepare=prepare,
+        prepare_env=prepare_env,
+        seeds=seeds,
+        on_version_mismatch=on_version_mismatch,
         verify=verify,
         dry_run=dry_run,
         on_progress=on_progress,

@@ -35,6 +35,16 @@ def _casts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
     return casts
 
 
+def _variables(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    variables = {}
+    for value in values:
+        name, found, template = value.partition("=")
+        if not found or not name.isidentifier():
+            raise click.BadParameter(f"{value!r} is not of the form NAME=VALUE")
+        variables[name] = template
+    return variables
+
+
 def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and os.path.splitext(value)[1].lower() not in {".json", ".html", ".htm"}:
         raise click.BadParameter("the file's name must end in .json or .html")
@@ -99,7 +109,30 @@ Examples:
 @click.option(
     "--prepare",
     metavar="CMD",
-    help="Run this command first, to create the tables; it gets the URL in OXY_DATABASE_URL.",
+    help="Run this command first, to create the tables; it gets the URL in OXY_DATABASE_URL, "
+    "DATABASE_URL and PGHOST, PGUSER, …. A dry run tries it in a temporary database.",
+)
+@click.option(
+    "--set",
+    "prepare_env",
+    multiple=True,
+    callback=_variables,
+    metavar="NAME=VALUE",
+    help="A variable for --prepare, with the URL filled in: "
+    "--set APP_DB={url:psycopg2}; {host} {port} {user} {password} {database} are its parts.",
+)
+@click.option(
+    "--seeds",
+    type=click.Choice(["keep", "replace", "error"]),
+    help="For rows that --prepare puts into empty tables: keep them, let the source's rows "
+    "replace them where it has any, or stop.  [default: replace; keep with --if-not-empty append]",
+)
+@click.option(
+    "--on-version-mismatch",
+    type=click.Choice(["error", "accept"]),
+    default="error",
+    show_default=True,
+    help="When --prepare brings the target to another version than the source's: stop, or go on.",
 )
 @click.option(
     "--cast",

@@ -23,14 +23,15 @@ from oxy_pg.errors import (
     TargetNotEmpty,
     TargetRefused,
 )
-from oxy_pg.migrate import preparation
+from oxy_pg.migrate import preparation, trial
 from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.diagnosis import diagnose, grant
-from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import outcome
-from oxy_pg.migrate.plan.planner import bookkeeping_warnings, make_plan
+from oxy_pg.migrate.plan.planner import BOOKKEEPING, make_plan
+from oxy_pg.migrate.plan.standing import Prepared, count_rows
+from oxy_pg.migrate.plan.versions import read_versions
 from oxy_pg.migrate.report.values import Problem
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.readers import Readers
@@ -41,11 +42,12 @@ from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from oxy_pg.migrate.plan.plan import Plan
     from oxy_pg.migrate.preparation import Prepare
     from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.migrate.trial import Scratch
 
 
 def migrate(
@@ -53,6 +55,8 @@ def migrate(
     target: str,
     *,
     prepare: Prepare | None = None,
+    prepare_env: Mapping[str, str] | None = None,
+    scratch: Scratch | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
     **options: Any,
@@ -68,6 +72,8 @@ def migrate(
         Options(**options),
         deadline=Deadline(timeout),
         prepare=prepare,
+        prepare_env=prepare_env,
+        scratch=scratch,
         on_progress=on_progress,
     )
 
@@ -79,6 +85,8 @@ def run(
     *,
     deadline: Deadline,
     prepare: Prepare | None = None,
+    prepare_env: Mapping[str, str] | None = None,
+    scratch: Scratch | None = None,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> MigrationReport:
     """
@@ -86,8 +94,11 @@ def run(
 
     ``source`` is a path or a ``sqlite://`` URL, opened read-only. ``prepare``
     brings the target's schema up first: a callable that gets the URL, or a
-    shell command that finds it in OXY_DATABASE_URL; the time that it takes does
-    not count. ``deadline`` is until when the source's locks and the target are
+    shell command that finds it in OXY_DATABASE_URL and its parts in libpq's
+    variables, besides those of ``prepare_env`` with the URL filled in; the time
+    that it takes does not count. A dry run tries it in a temporary database:
+    next to the target, or where the role may not, the one that ``scratch``
+    gives. ``deadline`` is until when the source's locks and the target are
     waited for.
 
     Blocks until the rows are committed. Killed or cancelled at any moment it
@@ -96,18 +107,41 @@ def run(
     """
     path = database.path_of(source)
     url = plain(target, "The target")
+    show = on_progress or _ignore
     with ExitStack() as stack:
         readers = stack.enter_context(Readers(path, deadline, options.jobs))
         if options.dry_run:
             database.check(readers.connection, path)
-        elif prepare is not None:
+        place, prepared, said = url, Prepared(), ""
+        if prepare is not None:
+            show(Progress("prepare"))
             left = deadline.remaining()
-            preparation.prepare(prepare, url)
+            tried = None
+            if options.dry_run:
+                tried = stack.enter_context(trial.database(url, deadline, scratch))
+                place, said = tried.url or url, _said(tried)
+            if tried is None or tried.url is not None:
+                deadline = Deadline(left)
+                prepared = preparation.prepare(
+                    prepare, place, deadline, environment=prepare_env, on_progress=on_progress
+                )
+                prepared = replace(prepared, rows={} if tried is None else tried.rows)
             deadline = Deadline(left)
-        (on_progress or _ignore)(Progress("connect"))
-        server = stack.enter_context(closing(session.connect(url, deadline)))
+        show(Progress("connect"))
+        server = stack.enter_context(closing(session.connect(place, deadline)))
         readers.begin(deadline)
-        return _Run(readers, server, path, url, options, on_progress or _ignore).guarded()
+        run = _Run(readers, server, path, url, options, show, prepared, said)
+        return run.guarded()
+
+
+def _said(tried: trial.Trial) -> str:
+    """Say what the dry run judges."""
+    if tried.url is not None:
+        return f"--prepare was tried in {tried.where}, which is dropped at the end"
+    return (
+        f"--prepare was NOT tried: no temporary database, {tried.where}. What follows judges the "
+        "target as it is now; the move may find another schema"
+    )
 
 
 def _ignore(_: Progress) -> None:
@@ -125,6 +159,8 @@ class _Run:
         url: str,
         options: Options,
         on_progress: Callable[[Progress], object],
+        prepared: Prepared,
+        said: str,
     ) -> None:
         self.readers = readers
         self.lite = readers.connection
@@ -133,6 +169,8 @@ class _Run:
         self.url = url
         self.options = options
         self.on_progress = on_progress
+        self.prepared = prepared
+        self.said = said
         self.began = time.perf_counter()
         self.transaction: Transaction | None = None
         self.role = server.info.user
@@ -208,12 +246,22 @@ class _Run:
         with session.transaction(self.server):
             target = catalog.read_target(self.server)
             self.schema = target.name
-            warnings = bookkeeping_warnings(self.lite, self.server, schema, target)
-        if not schema.tables:
-            warnings.append("the source has no tables")
-        shown = mask(self.url)
-        plan = make_plan(self.readers, schema, target, shown, self.options, compute=compute)
-        return replace(plan, warnings=(*plan.warnings, *warnings))
+            versions = read_versions(self.lite, self.server, schema, target, BOOKKEEPING)
+            # In a dry run, tables of the target itself may have rows that a trial does not.
+            rows = count_rows(self.server, target) | dict(self.prepared.rows)
+        seeds = self.prepared.seeds - self.prepared.rows.keys()
+        plan = make_plan(
+            self.readers,
+            schema,
+            target,
+            mask(self.url),
+            self.options,
+            compute=compute,
+            prepared=replace(self.prepared, rows=rows, seeds=seeds),
+            versions=versions,
+        )
+        warnings = [] if schema.tables else ["the source has no tables"]
+        return replace(plan, warnings=(*plan.warnings, *warnings), preparation=self.said)
 
     def _checked(self, plan: Plan, *, thorough: bool) -> Preflight:
         preflight = Preflight(self.readers, self.server, plan)
@@ -228,15 +276,13 @@ class _Run:
         return replace(found, problems=found.problems + problems)
 
     def _refuse_rows(self, plan: Plan) -> None:
-        if self.options.if_not_empty != "error":
-            return
         full = tuple(
-            (table.target, verify.count(self.server, plan.schema, table.target))
+            (table.target, table.standing.rows)
             for table in plan.tables
-            if table.existing is not None and table.existing.has_rows
+            if table.standing is not None and table.standing.fate == "refuse"
         )
         if full:
-            raise TargetNotEmpty(full)
+            raise TargetNotEmpty(full, seeds=_seeds_among(plan, full))
 
     def _refuse_rights(self, plan: Plan) -> None:
         """Refuse at once what PostgreSQL would refuse after the whole source has been examined."""
@@ -279,6 +325,16 @@ class _Run:
             value = diag.message_detail or ""
             bad = BadValue(diag.table_name or "", where, "a row", value, diag.message_primary or "")
             raise BadValues((bad,)) from error
+
+
+def _seeds_among(plan: Plan, full: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """Return which of these tables have only rows that ``prepare`` has made."""
+    names = {name for name, _ in full}
+    return tuple(
+        table.target
+        for table in plan.tables
+        if table.target in names and table.standing is not None and table.standing.seeds
+    )
 
 
 def _computes(plan: Plan) -> bool:

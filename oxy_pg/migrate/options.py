@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SchemaMode: TypeAlias = Literal["auto", "create", "existing"]
 Policy: TypeAlias = Literal["error", "null", "skip"]
 IfNotEmpty: TypeAlias = Literal["error", "append", "truncate"]
+Seeds: TypeAlias = Literal["keep", "replace", "error"]
 Verify: TypeAlias = Literal["counts", "full", "none"]
 
 # A field that is one of some words has them here too, for callers without a type checker.
@@ -21,6 +22,8 @@ _CHOICES: dict[str, object] = {
     "on_bad_value": Policy,
     "on_orphan": Policy,
     "if_not_empty": IfNotEmpty,
+    "seeds": Seeds,
+    "on_version_mismatch": Literal["error", "accept"],
     "verify": Verify,
 }
 
@@ -37,6 +40,10 @@ class Options:
     - ``on_bad_value`` and ``on_orphan``: for values that do not fit, and for rows whose parent is
       missing: stop, store NULL, or skip the row.
     - ``if_not_empty``: for rows that the target has already: stop, keep them, or delete them.
+    - ``seeds``: for rows that ``prepare`` has put into empty tables: keep them, replace them by the
+      source's rows where it has any, or stop. None: as ``if_not_empty`` says, else replace.
+    - ``on_version_mismatch``: when ``prepare`` has brought the target to another version than the
+      source's: stop, or go on.
     - ``verify``: what is compared before the commit.
     - ``dry_run``: write nothing, and report every problem.
     - ``jobs``: how many processes read a large source.
@@ -51,6 +58,8 @@ class Options:
     on_bad_value: Policy = "error"
     on_orphan: Policy = "error"
     if_not_empty: IfNotEmpty = "error"
+    seeds: Seeds | None = None
+    on_version_mismatch: Literal["error", "accept"] = "error"
     verify: Verify = "counts"
     dry_run: bool = False
     jobs: int = 2
@@ -58,6 +67,6 @@ class Options:
     def __post_init__(self) -> None:
         for name, choice in _CHOICES.items():
             value, allowed = getattr(self, name), get_args(choice)
-            if value not in allowed:
-                choices = ", ".join(allowed)
+            if value not in allowed and (name, value) != ("seeds", None):
+                choices = ", ".join(word for word in allowed if word is not None)
                 raise ConfigurationError(f"{name} is {value!r}; choose one of {choices}.")

@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.load.load import Loaded
 from oxy_pg.migrate.report.report import MigrationReport
-from oxy_pg.migrate.report.values import Change, ColumnReport, Problem, TableReport, Verification
+from oxy_pg.migrate.report.values import (
+    Change,
+    ColumnReport,
+    Problem,
+    SeedReport,
+    TableReport,
+    Verification,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.transaction import Transaction
     from oxy_pg.migrate.plan.plan import Plan, TablePlan
@@ -20,6 +29,7 @@ def outcome(
 ) -> MigrationReport:
     """Report; without a ``transaction`` it was a dry run."""
     problems = [Problem("bad value", str(bad)) for bad in preflight.bad]
+    problems += [Problem("key in use", str(taken)) for taken in preflight.taken]
     problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
     nothing = Verification("none", 0, 0, 0)
     return MigrationReport(
@@ -35,7 +45,21 @@ def outcome(
         verification=transaction.verified if transaction else nothing,
         problems=tuple(problems),
         statements=tuple(s.sql for s in (*plan.pre_data, *plan.post_data)),
+        seeds=tuple(_seeds(plan, preflight)),
+        preparation=plan.preparation,
     )
+
+
+def _seeds(plan: Plan, preflight: Preflight) -> Iterator[SeedReport]:
+    """Say what becomes of the rows that ``prepare`` has made."""
+    words = {"replace": "replaced", "keep": "kept", "refuse": "in the way"}
+    for table in plan.tables:
+        found = table.standing
+        if found is not None and found.seeds:
+            left = preflight.rows.count(table) if found.fate == "keep" else 0
+            yield SeedReport(table.target, found.rows, words[found.fate], table.rows - left)
+    for name, rows in plan.kept_seeds:
+        yield SeedReport(name, rows, "kept", 0)
 
 
 def _table(table: TablePlan, preflight: Preflight, transaction: Transaction | None) -> TableReport:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 def show(report: MigrationReport) -> None:
     """Print the report, or in a dry run the plan: as a table on a terminal, else as text."""
+    if report.preparation:
+        click.echo(report.preparation)
     if report.dry_run:
         _show_plan(report)
     elif sys.stdout.isatty():
@@ -31,6 +33,8 @@ def show(report: MigrationReport) -> None:
         Console(file=text, width=10_000, color_system=None).print(_counts(report, None))
         for line in text.getvalue().splitlines():
             click.echo(line.rstrip())
+    for seed in report.seeds:
+        click.echo(f"seeds: {seed}")
     for skipped in report.skipped:
         click.echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:

@@ -11,7 +11,8 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.errors import BadValues, OrphanRows
+from oxy_pg.errors import BadValues, KeysInUse, OrphanRows
+from oxy_pg.migrate.check.clashes import Clashes
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
@@ -49,6 +50,7 @@ class Preflight:
         self.plan = plan
         self.bad: list[BadValue] = []
         self.bad_total = 0
+        self.taken: list[BadValue] = []
         self.orphans: list[Orphans] = []
         self.rows = RowSets(self._source)
         self._keys = Keys(self._source, plan.encoding)
@@ -73,6 +75,9 @@ class Preflight:
             self._nulls(table)
             self._duplicates(replace(table, columns=columns), exact=thorough)
         self.plan = replace(self.plan, tables=tuple(tables))
+        clashes = Clashes(self._source, self._target, self.plan, self.rows)
+        clashes.run()
+        self.taken = clashes.found
         search = OrphanSearch(self._readers, self.plan, self.rows, self._keys)
         search.run(exact=thorough)
         self.orphans = search.found
@@ -83,6 +88,8 @@ class Preflight:
         """Raise BadValues or OrphanRows for the problems that the options do not settle."""
         if self.bad_total:
             raise BadValues(tuple(self.bad), self.bad_total)
+        if self.taken:
+            raise KeysInUse(tuple(self.taken[:_KEPT]), len(self.taken))
         if self.orphans:
             raise OrphanRows(tuple(self.orphans))
 

@@ -18,6 +18,7 @@ from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
+from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
 from oxy_pg.migrate.target import session
 from oxy_pg.migrate.target.spelling import ident
@@ -77,8 +78,7 @@ class Transaction:
         for statement in self.plan.pre_data:
             self._execute(statement.sql)
         aside = self._put_aside()
-        if self.plan.options.if_not_empty == "truncate":
-            self._truncate()
+        self._truncate()
         self._load()
         self._post_data(aside)
         self.doing = "set the sequences of"
@@ -99,9 +99,11 @@ class Transaction:
             mode = "ACCESS EXCLUSIVE" if table.existing.owned else "ROW EXCLUSIVE"
             self._execute(f"LOCK TABLE {ident(self.plan.schema, table.target)} IN {mode} MODE")
             rows = verify.count(self.server, self.plan.schema, table.target)
-            if rows and self.plan.options.if_not_empty == "error":
+            becomes = fate(table, self.plan.options)
+            seeds = table.standing.rows if table.standing and table.standing.seeds else rows
+            if rows and (becomes == "refuse" or rows != seeds):
                 full.append((table.target, rows))
-            kept = rows if self.plan.options.if_not_empty == "append" else 0
+            kept = rows if becomes == "keep" else 0
             sum_ = (
                 verify.digests_arrived(self.server, self.plan.schema, table)
                 if kept and self.plan.options.verify == "full"
@@ -129,7 +131,9 @@ class Transaction:
     def _truncate(self) -> None:
         self.doing = "empty the tables of"
         names = [
-            ident(self.plan.schema, t.target) for t in self.plan.tables if t.existing is not None
+            ident(self.plan.schema, table.target)
+            for table in self.plan.tables
+            if table.existing is not None and fate(table, self.plan.options) == "replace"
         ]
         if names:
             self._execute(f"TRUNCATE {', '.join(names)}")
@@ -139,9 +143,10 @@ class Transaction:
             return True
         if not (table.existing.owned and table.existing.ordinary):
             return False
-        if self.plan.options.if_not_empty == "truncate":
+        becomes = fate(table, self.plan.options)
+        if becomes == "replace":
             return True
-        if self.plan.options.if_not_empty == "append" and table.existing.has_rows:
+        if becomes == "keep" and table.existing.has_rows:
             return False
         try:
             # It is empty, and gets a new file that needs no write-ahead log until the commit.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from oxy_pg.migrate.names import folded
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Stands among the tables of ``Statement.after`` for the keys of existing tables, which are removed
 # for the load and restored after it; no table has this name.
 KEYS_RESTORED = "\0"
+
+Fate: TypeAlias = Literal["refuse", "keep", "replace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,15 @@ class ColumnPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """The rows that one table of the target has: how many, whether they are seeds, their fate."""
+
+    rows: int
+    seeds: bool  # `prepare` has made them (standing.py)
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
 class TablePlan:
     """What happens to one table."""
 
@@ -90,6 +101,7 @@ class TablePlan:
     columns: tuple[ColumnPlan, ...]
     existing: TargetTable | None = None
     uniques: tuple[UniqueKey, ...] = ()
+    standing: Standing | None = None  # rows that the target has in it
 
     @property
     def loaded(self) -> tuple[ColumnPlan, ...]:
@@ -121,6 +133,8 @@ class Plan:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     options: Options
+    kept_seeds: tuple[tuple[str, int], ...] = ()  # of tables that the source does not have
+    preparation: str = ""  # where a dry run has tried ``prepare``, or why not
 
     @property
     def rows(self) -> int:

@@ -6,29 +6,29 @@ Making a plan reads both sides and changes neither.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.types import parse_cast
-from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
+from oxy_pg.migrate.names import LONGEST, folded, shorten
 from oxy_pg.migrate.plan import ddl
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan, UniqueKey
+from oxy_pg.migrate.plan.standing import Prepared, standing
 from oxy_pg.migrate.plan.survey import TableSurvey, survey_tables
+from oxy_pg.migrate.plan.versions import older_side, stamped_problems
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
-from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
-
-    import psycopg
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
     from oxy_pg.migrate.options import Options
+    from oxy_pg.migrate.plan.versions import Versions
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
@@ -72,11 +72,15 @@ def make_plan(
     options: Options,
     *,
     compute: bool = True,
+    prepared: Prepared | None = None,
+    versions: Sequence[Versions] = (),
 ) -> Plan:
     """
     Make the plan.
 
     Without ``compute``, generated columns become ordinary ones, with their values.
+    ``prepared`` has the rows that stand in the target, and which of them are seeds;
+    ``versions`` are those of the migration tools on both sides.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
     and ConfigurationError for options that name tables or columns that do not exist.
@@ -94,8 +98,14 @@ def make_plan(
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)
     ]
+    prepared = prepared or Prepared()
+    tables = [_with_standing(table, prepared, options, notes) for table in tables]
     _warn_of_casts(tables, casts, notes)
+    _compare_versions(tables, versions, prepared, options, notes)
     if notes.problems:
+        older = older_side(versions, source, target)
+        if older and not any(older in problem for problem in notes.problems):
+            notes.problems.append(older)
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
     return Plan(
@@ -111,6 +121,45 @@ def make_plan(
         skipped=tuple(notes.skipped),
         warnings=tuple(notes.warnings),
         options=options,
+        kept_seeds=_seeds_elsewhere(tables, prepared),
+    )
+
+
+def _with_standing(
+    table: TablePlan, prepared: Prepared, options: Options, notes: _Notes
+) -> TablePlan:
+    """Decide what becomes of the rows that the target has in a table."""
+    if table.existing is None:
+        return table
+    found = standing(table.target, prepared, options, table.rows)
+    if found is not None and found.fate == "replace" and not table.rows:
+        notes.warnings.append(
+            f"{table.target}: its {found.rows:,} rows in the target are deleted (--if-not-empty "
+            "truncate), and the source has none for it"
+        )
+    return replace(table, standing=found)
+
+
+def _compare_versions(
+    tables: list[TablePlan],
+    versions: Sequence[Versions],
+    prepared: Prepared,
+    options: Options,
+    notes: _Notes,
+) -> None:
+    created = [table.source.name for table in tables if table.action == "create"]
+    filled = [table.source.name for table in tables if table.action == "fill"]
+    notes.problems += stamped_problems(versions, prepared, options, created, filled)
+    notes.warnings += [said for one in versions for said in one.lacking()]
+
+
+def _seeds_elsewhere(tables: list[TablePlan], prepared: Prepared) -> tuple[tuple[str, int], ...]:
+    """Return the seeds of tables that the migration does not touch, with their rows."""
+    planned = {table.target for table in tables}
+    return tuple(
+        (name, prepared.rows[name])
+        for name in sorted(prepared.seeds - planned)
+        if name not in BOOKKEEPING
     )
 
 
@@ -405,34 +454,3 @@ def _all_set_aside(tables: list[TablePlan]) -> tuple[SetAside, ...]:
 
 def _phase(aside: SetAside) -> int:
     return aside.phase
-
-
-def bookkeeping_warnings(
-    lite: sqlite3.Connection,
-    server: psycopg.Connection[Any],
-    source: SourceSchema,
-    target: TargetSchema,
-) -> list[str]:
-    """Compare the versions that the migration tools have recorded on both sides."""
-    warnings = []
-    for table in source.tables:
-        existing = target.table(table.name)
-        column = BOOKKEEPING.get(table.name)
-        if column is None or existing is None or existing.column(column) is None:
-            continue
-        names = {folded(c.name) for c in table.columns}
-        if folded(column) not in names:
-            continue
-        query = f"SELECT {ident(column)} FROM {ident(target.name, existing.name)}"
-        theirs = {str(row[0]) for row in server.execute(query)}
-        ours = {
-            str(row[0])
-            for row in lite.execute(f"SELECT {quoted(column)} FROM {quoted(table.name)}")
-        }
-        for missing, where in ((ours - theirs, "target"), (theirs - ours, "source")):
-            if missing:
-                listed = ", ".join(sorted(missing)[:5]) + (", …" if len(missing) > 5 else "")
-                warnings.append(
-                    f"{table.name}: the {where} lacks {len(missing)} versions: {listed}"
-                )
-    return warnings
