@@ -23,14 +23,14 @@ from oxy_pg.errors import (
     TargetNotEmpty,
     TargetRefused,
 )
-from oxy_pg.migrate import preparation, trial
+from oxy_pg.migrate import preparation
 from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import outcome
 from oxy_pg.migrate.plan.planner import BOOKKEEPING, make_plan
-from oxy_pg.migrate.plan.standing import Prepared, count_rows
+from oxy_pg.migrate.plan.standing import count_rows
 from oxy_pg.migrate.plan.versions import read_versions
 from oxy_pg.migrate.report.values import Problem
 from oxy_pg.migrate.source import database
@@ -112,36 +112,26 @@ def run(
         readers = stack.enter_context(Readers(path, deadline, options.jobs))
         if options.dry_run:
             database.check(readers.connection, path)
-        place, prepared, said = url, Prepared(), ""
+        place = preparation.Stage(url)
         if prepare is not None:
             show(Progress("prepare"))
             left = deadline.remaining()
-            tried = None
-            if options.dry_run:
-                tried = stack.enter_context(trial.database(url, deadline, scratch))
-                place, said = tried.url or url, _said(tried)
-            if tried is None or tried.url is not None:
-                deadline = Deadline(left)
-                prepared = preparation.prepare(
-                    prepare, place, deadline, environment=prepare_env, on_progress=on_progress
-                )
-                prepared = replace(prepared, rows={} if tried is None else tried.rows)
+            place = preparation.stage(
+                prepare,
+                url,
+                dry_run=options.dry_run,
+                looks_back=options.if_not_empty == "error",
+                deadline=deadline,
+                stack=stack,
+                environment=prepare_env,
+                scratch=scratch,
+                on_progress=on_progress,
+            )
             deadline = Deadline(left)
         show(Progress("connect"))
-        server = stack.enter_context(closing(session.connect(place, deadline)))
+        server = stack.enter_context(closing(session.connect(place.url, deadline)))
         readers.begin(deadline)
-        run = _Run(readers, server, path, url, options, show, prepared, said)
-        return run.guarded()
-
-
-def _said(tried: trial.Trial) -> str:
-    """Say what the dry run judges."""
-    if tried.url is not None:
-        return f"--prepare was tried in {tried.where}, which is dropped at the end"
-    return (
-        f"--prepare was NOT tried: no temporary database, {tried.where}. What follows judges the "
-        "target as it is now; the move may find another schema"
-    )
+        return _Run(readers, server, path, url, options, show, place).guarded()
 
 
 def _ignore(_: Progress) -> None:
@@ -159,8 +149,7 @@ class _Run:
         url: str,
         options: Options,
         on_progress: Callable[[Progress], object],
-        prepared: Prepared,
-        said: str,
+        place: preparation.Stage,
     ) -> None:
         self.readers = readers
         self.lite = readers.connection
@@ -169,8 +158,8 @@ class _Run:
         self.url = url
         self.options = options
         self.on_progress = on_progress
-        self.prepared = prepared
-        self.said = said
+        self.prepared = place.prepared
+        self.said = place.said
         self.began = time.perf_counter()
         self.transaction: Transaction | None = None
         self.role = server.info.user
@@ -249,7 +238,6 @@ class _Run:
             versions = read_versions(self.lite, self.server, schema, target, BOOKKEEPING)
             # In a dry run, tables of the target itself may have rows that a trial does not.
             rows = count_rows(self.server, target) | dict(self.prepared.rows)
-        seeds = self.prepared.seeds - self.prepared.rows.keys()
         plan = make_plan(
             self.readers,
             schema,
@@ -257,7 +245,7 @@ class _Run:
             mask(self.url),
             self.options,
             compute=compute,
-            prepared=replace(self.prepared, rows=rows, seeds=seeds),
+            prepared=replace(self.prepared, rows=rows),
             versions=versions,
         )
         warnings = [] if schema.tables else ["the source has no tables"]
@@ -322,7 +310,7 @@ class _Run:
         if isinstance(error, pg.IntegrityError):
             diag = error.diag
             where = diag.constraint_name or diag.column_name or ""
-            value = diag.message_detail or ""
+            value = (diag.message_detail or "").rstrip(".")
             bad = BadValue(diag.table_name or "", where, "a row", value, diag.message_primary or "")
             raise BadValues((bad,)) from error
 

@@ -30,6 +30,7 @@ def outcome(
     """Report; without a ``transaction`` it was a dry run."""
     problems = [Problem("bad value", str(bad)) for bad in preflight.bad]
     problems += [Problem("key in use", str(taken)) for taken in preflight.taken]
+    problems += [Problem("seeds", said) for said in preflight.dangling]
     problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
     nothing = Verification("none", 0, 0, 0)
     return MigrationReport(

@@ -118,6 +118,14 @@ class Clashes:
                 parts = zip(row, columns, strict=True)
                 yield tuple(repr(column.type.kind.canonical(text)) for text, column in parts)
 
+    def collect(self, table: TablePlan, columns: list[ColumnPlan], into: str) -> None:
+        """Collect the keys of the source's rows that are moved in a temporary table."""
+        terms = ", ".join(self._term(column) for column in columns)
+        self._source.execute(
+            f"INSERT OR IGNORE INTO temp.{into} SELECT {terms} "
+            f"FROM {quoted(table.source.name)} AS t WHERE {self._rows.moving(table, 't')}"
+        )
+
     def _term(self, column: ColumnPlan) -> str:
         self._columns.append(column)
         name = f"t.{quoted(column.source)}"

@@ -11,8 +11,9 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.errors import BadValues, KeysInUse, OrphanRows
+from oxy_pg.errors import BadValues, KeysInUse, OrphanRows, TargetRefused
 from oxy_pg.migrate.check.clashes import Clashes
+from oxy_pg.migrate.check.dangling import dangling
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
@@ -51,6 +52,7 @@ class Preflight:
         self.bad: list[BadValue] = []
         self.bad_total = 0
         self.taken: list[BadValue] = []
+        self.dangling: tuple[str, ...] = ()
         self.orphans: list[Orphans] = []
         self.rows = RowSets(self._source)
         self._keys = Keys(self._source, plan.encoding)
@@ -78,6 +80,7 @@ class Preflight:
         clashes = Clashes(self._source, self._target, self.plan, self.rows)
         clashes.run()
         self.taken = clashes.found
+        self.dangling = tuple(dangling(self._source, self._target, self.plan, clashes))
         search = OrphanSearch(self._readers, self.plan, self.rows, self._keys)
         search.run(exact=thorough)
         self.orphans = search.found
@@ -90,6 +93,12 @@ class Preflight:
             raise BadValues(tuple(self.bad), self.bad_total)
         if self.taken:
             raise KeysInUse(tuple(self.taken[:_KEPT]), len(self.taken))
+        if self.dangling:
+            remedy = (
+                "--seeds keep keeps all rows that --prepare has made, and adds the source's "
+                "others; --if-not-empty truncate deletes all of them."
+            )
+            raise TargetRefused("replace the rows of", "\n".join(self.dangling), remedy)
         if self.orphans:
             raise OrphanRows(tuple(self.orphans))
 

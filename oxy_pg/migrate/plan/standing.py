@@ -30,12 +30,14 @@ class Prepared:
     What ``prepare`` has done to the target.
 
     ``rows`` are those of all tables that have any, by table; ``seeds`` names the
-    tables whose rows it has made, ``created`` the tables that it has created.
+    tables whose rows it has made, ``others`` those that had other rows before,
+    ``created`` the tables that it has created.
     ``ran`` is False where there was no ``prepare``.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
     seeds: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
     created: frozenset[str] = frozenset()
     ran: bool = False
 
