@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
-from oxy_pg.migrate.plan.expressions import Uncertain, translate, translate_default
+from oxy_pg.migrate.plan.defaults import translate_default
+from oxy_pg.migrate.plan.expressions import Uncertain, translate
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED, ForeignKey, Statement, UniqueKey
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.spelling import ident
