@@ -17,6 +17,7 @@ from psycopg import sql
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import sequences, verify
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
+from oxy_pg.migrate.load.proof import Unproven, prove
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.report.values import Count, SequenceReport, Verification
@@ -227,14 +228,21 @@ class Transaction:
         try:
             with self.server.transaction():
                 self._execute(statement.sql)
+                if statement.proof is not None:
+                    prove(self.lite, self.server, self.plan, statement.proof)
+        except Unproven as unproven:
+            self._leave(statement, str(unproven))
         except psycopg.Error as error:
             # A limit of PostgreSQL's (class 54) is about this object, the others about the server.
             limit = (error.sqlstate or "").startswith("54")
             if isinstance(error, psycopg.OperationalError) and not limit:
                 raise
-            reason = f"PostgreSQL refuses it: {error.diag.message_primary}"
-            made = statement.source_sql
-            self.skipped.append(Skipped(statement.what, statement.name, reason, made))
+            self._leave(statement, f"PostgreSQL refuses it: {error.diag.message_primary}")
+
+    def _leave(self, statement: Statement, reason: str) -> None:
+        """Leave an object behind, with what was tried."""
+        made = statement.source_sql
+        self.skipped.append(Skipped(statement.what, statement.name, reason, made, statement.sql))
 
     def _verify(self, before: dict[str, tuple[int, int]]) -> None:
         self.doing = "verify the rows of"

@@ -14,6 +14,7 @@ from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan.defaults import translate_default
 from oxy_pg.migrate.plan.expressions import Uncertain, translate
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED, ForeignKey, Statement, UniqueKey
+from oxy_pg.migrate.plan.predicates import predicate
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
@@ -235,9 +236,10 @@ def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
         else:
             terms.append(f"({_index_term(table, index, position)})")
         terms[-1] += " DESC" if index.descending[position] else ""
-    where = ""
+    where, proof = "", None
     if index.predicate is not None:
-        where = f" WHERE {translate(index.predicate, _names(table))}"
+        condition, proof = predicate(index.predicate, table, _names(table), writer.target.name)
+        where = f" WHERE {condition}"
     name = shorten(index.name, writer.taken)
     if name != index.name:
         writer.warnings.append(f"index {index.name} is called {name}")
@@ -248,7 +250,13 @@ def _index(table: TablePlan, index: SourceIndex, writer: _Writer) -> Statement:
     on = f"{writer.table_name(table)} ({', '.join(terms)})"
     sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
     return Statement(
-        "index", index.name, sql, _after(table), optional=not index.unique, source_sql=index.sql
+        "index",
+        index.name,
+        sql,
+        _after(table),
+        optional=not index.unique or proof is not None,
+        source_sql=index.sql,
+        proof=proof,
     )
 
 

@@ -32,7 +32,8 @@ class Statement:
     ``after`` are the tables, by their names in the target, that are filled
     before it. When PostgreSQL rejects an ``optional`` one, the object is
     skipped with that reason; any other rejection ends the migration.
-    ``source_sql`` is what made the object in SQLite, where it is known.
+    ``source_sql`` is what made the object in SQLite, where it is known. One with a
+    ``proof`` is kept only if that holds.
     """
 
     what: str
@@ -41,6 +42,21 @@ class Statement:
     after: frozenset[str] = frozenset()
     optional: bool = False
     source_sql: str | None = None
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """
+    What has to be the same on both sides: the rows of a view, or a number.
+
+    ``source`` is a query; ``target`` the quoted name of the view, or the query
+    of the number.
+    """
+
+    source: str
+    target: str
+    is_count: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
     from oxy_pg.migrate.options import Options
+    from oxy_pg.migrate.plan.plan import Statement
     from oxy_pg.migrate.plan.versions import Versions
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
@@ -108,6 +109,7 @@ def make_plan(
             notes.problems.append(older)
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
+    planned.post_data += _views(readers, planned.tables, target, notes)
     return Plan(
         source=source.path,
         target=url,
@@ -123,6 +125,20 @@ def make_plan(
         options=options,
         kept_seeds=_seeds_elsewhere(tables, prepared),
     )
+
+
+def _views(
+    readers: Readers, tables: list[TablePlan], target: TargetSchema, notes: _Notes
+) -> list[Statement]:
+    """Return the statements that create views; the others stay among what is skipped."""
+    listed = [skipped for skipped in notes.skipped if skipped.kind == "view"]
+    if not listed:
+        return []
+    from oxy_pg.migrate.plan.views import plan_views
+
+    statements, left = plan_views(readers.connection, listed, tables, target)
+    notes.skipped[:] = [skipped for skipped in notes.skipped if skipped.kind != "view"] + left
+    return statements
 
 
 def _with_standing(

@@ -411,10 +411,10 @@ def _strftime(arguments: list[Term]) -> Term:
         seconds = _unixepoch(arguments[1:])
         return replace(_as_text(seconds), whole=seconds.sql, epoch=seconds.epoch)
     now, _ = _now(arguments[1:])
-    return Term("text", "", clock=(now, _pattern(shape)))
+    return Term("text", "", clock=(now, pattern(shape)))
 
 
-def _pattern(shape: str) -> str:
+def pattern(shape: str) -> str:
     """Turn a format of strftime() into one of to_char()."""
     parts: list[str] = []
     for code, other in re.findall(r"%(.)|([^%]+)", shape):
