@@ -53,6 +53,14 @@ def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> st
     return value
 
 
+def _sql_file(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.lower().endswith(".sql"):
+        raise click.BadParameter("the file's name must end in .sql")
+    if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
+        raise click.BadParameter(f"the directory {os.path.dirname(value)} does not exist")
+    return value
+
+
 _POLICY = click.Choice(["error", "null", "skip"])
 _EXAMPLES = """
 \b
@@ -186,6 +194,13 @@ Examples:
     callback=_report_file,
     help="Write the report to this file, as JSON or as an HTML page.",
 )
+@click.option(
+    "--left-behind",
+    metavar="FILE.sql",
+    callback=_sql_file,
+    help="Write what was left behind (views, triggers, defaults, …) to this file, each with the "
+    "reason, its SQL in SQLite, and a suggestion for PostgreSQL.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
@@ -210,6 +225,7 @@ def migrate_sqlite(
     target: str | None,
     backup: str | None,
     report_file: str | None,
+    left_behind: str | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -242,6 +258,8 @@ def migrate_sqlite(
     if report_file:
         is_json = report_file.lower().endswith(".json")
         _write(report_file, report.to_json() if is_json else report.to_html())
+    if left_behind:
+        _write(left_behind, report.to_left_behind())
     if as_json:
         _print_json(report.to_json())
     else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.transaction import Transaction
     from oxy_pg.migrate.plan.plan import Plan, TablePlan
+    from oxy_pg.report import Skipped
 
 
 def outcome(
@@ -40,7 +41,7 @@ def outcome(
         seconds=seconds,
         tables=tuple(_table(table, preflight, transaction) for table in plan.tables),
         changes=tuple(_changes(plan, preflight, transaction)),
-        skipped=(*plan.skipped, *(transaction.skipped if transaction else ())),
+        skipped=_skipped(plan, (*plan.skipped, *(transaction.skipped if transaction else ()))),
         sequences=transaction.sequences if transaction else (),
         warnings=plan.warnings,
         verification=transaction.verified if transaction else nothing,
@@ -49,6 +50,15 @@ def outcome(
         seeds=tuple(_seeds(plan, preflight)),
         preparation=plan.preparation,
     )
+
+
+def _skipped(plan: Plan, skipped: tuple[Skipped, ...]) -> tuple[Skipped, ...]:
+    """Return what is left behind, with suggestions."""
+    if all(left.suggestion or not left.sql for left in skipped):
+        return skipped
+    from oxy_pg.migrate.plan.suggestions import suggested
+
+    return suggested(plan, skipped)
 
 
 def _seeds(plan: Plan, preflight: Preflight) -> Iterator[SeedReport]:

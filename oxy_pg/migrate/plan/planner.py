@@ -109,6 +109,7 @@ def make_plan(
             notes.problems.append(older)
         raise SchemaMismatch(tuple(notes.problems))
     planned = ddl.write(tables, target, notes.skipped, notes.warnings, options, compute=compute)
+    notes.skipped[:] = [left for left in notes.skipped if not _is_theirs(left, tables)]
     planned.post_data += _views(readers, planned.tables, target, notes)
     return Plan(
         source=source.path,
@@ -125,6 +126,16 @@ def make_plan(
         options=options,
         kept_seeds=_seeds_elsewhere(tables, prepared),
     )
+
+
+def _is_theirs(left: Skipped, tables: list[TablePlan]) -> bool:
+    """Whether it is a trigger on a table that the target's own migrations have made."""
+    if left.kind != "trigger":
+        return False
+    filled = {folded(table.source.name) for table in tables if table.action == "fill"}
+    found = tokens.tokenize(left.sql or "")
+    names = [found[n + 1].value for n, token in enumerate(found[:-1]) if token.is_word("ON")]
+    return bool(names) and folded(names[0]) in filled
 
 
 def _views(

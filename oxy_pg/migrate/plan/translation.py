@@ -30,6 +30,8 @@ _ARITHMETIC = (exp.Sum, exp.Avg, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Min, ex
 _COMPUTED = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Sum, exp.Avg)
 _COMPARED = (exp.EQ, exp.NEQ, exp.Is, exp.NullSafeEQ, exp.NullSafeNEQ)
 _CONDITIONS = (exp.Where, exp.Having, exp.And, exp.Or, exp.Not)
+# A statement that is nested too deep, or odd in a way that sqlglot did not expect, too.
+_FAILURES = (SqlglotError, RecursionError, AttributeError, ValueError, LookupError, TypeError)
 _ROWIDS = {"rowid", "_rowid_", "oid"}
 
 
@@ -37,7 +39,7 @@ def parse(text: str) -> exp.Expr:
     """Parse a query or an expression of SQLite. Raises Uncertain."""
     try:
         return sqlglot.parse_one(text, read="sqlite")
-    except SqlglotError as error:
+    except _FAILURES as error:
         raise Uncertain(f"sqlglot cannot read it: {_first_line(error)}") from error
 
 
@@ -46,7 +48,7 @@ def spell(tree: exp.Expr, *, strict: bool = True) -> str:
     level = ErrorLevel.RAISE if strict else ErrorLevel.IGNORE
     try:
         return tree.sql(dialect="postgres", unsupported_level=level)
-    except SqlglotError as error:
+    except _FAILURES as error:
         raise Uncertain(f"sqlglot cannot translate it: {_first_line(error)}") from error
 
 
