@@ -61,7 +61,12 @@ class _Writer:
     # --- each kind ---
 
     def _index(self, left: Skipped) -> str:
-        return self._spelled(parse(left.sql or ""))
+        tree = parse(left.sql or "")
+        for term in tree.find_all(exp.Ordered):
+            if not isinstance(term.this, exp.Column | exp.Paren):
+                term.set("this", exp.Paren(this=term.this.copy()))
+            term.set("nulls_first", None)
+        return self._spelled(tree)
 
     def _check(self, left: Skipped) -> str | None:
         table = self._checked(left.name)
