@@ -13,6 +13,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.convert.kind import UTC_NOW
+from oxy_pg.migrate.convert.kinds.times import DATE, TIME
+from oxy_pg.migrate.convert.kinds.uuids import UUID
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.convert.values import to_text
 from oxy_pg.migrate.plan.expressions import Uncertain
@@ -42,41 +44,41 @@ def _spell(term: Term, type_: PgType) -> str:
     """Spell a term as the default of a type."""
     kind = type_.kind
     found = None
-    if kind.is_instant or kind.name == "time":
+    if kind.is_instant or kind is TIME:
         found = _moment(term, type_)
-    elif kind.name == "uuid":
+    elif kind is UUID:
         found = _uuid(term)
     elif kind.is_text:
         found = _text(term, type_)
     elif kind.is_number:
         found = _number(term, type_)
-    elif kind.is_binary and term.kind == "blob":
+    elif kind.is_binary and term.storage == "blob":
         found = term.sql
     if found is None:
-        raise Uncertain(f"{_NAMES[term.kind]} in a column of type {type_}")
+        raise Uncertain(f"{_NAMES[term.storage]} in a column of type {type_}")
     return found
 
 
 def _uuid(term: Term) -> str | None:
     # Sixteen random bytes, as bytes or as digits.
-    if term.random == 16 and (term.kind == "blob" or term.sql.startswith("encode(")):
+    if term.random == 16 and (term.storage == "blob" or term.sql.startswith("encode(")):
         return "gen_random_uuid()"
-    return f"({term.sql})::uuid" if term.kind == "text" and term.clock is None else None
+    return f"({term.sql})::uuid" if term.storage == "text" and term.clock is None else None
 
 
 def _text(term: Term, type_: PgType) -> str | None:
     if term.clock is not None:
         return _clock(term, type_)
-    if term.kind == "integer":
+    if term.storage == "integer":
         return f"({term.sql})::text"
-    return term.sql if term.kind == "text" else None
+    return term.sql if term.storage == "text" else None
 
 
 _NAMES = {"text": "a text", "integer": "a number", "real": "a number", "blob": "bytes"}
 
 
 def _number(term: Term, type_: PgType) -> str | None:
-    whole = term.whole or (term.sql if term.kind == "integer" else None)
+    whole = term.whole or (term.sql if term.storage == "integer" else None)
     if type_.kind.is_integer:
         if whole is None:
             raise Uncertain(f"a number with a fraction in a column of type {type_}")
@@ -85,7 +87,7 @@ def _number(term: Term, type_: PgType) -> str | None:
         return whole
     if whole is not None:
         return whole
-    return term.sql if term.kind == "real" else None
+    return term.sql if term.storage == "real" else None
 
 
 def _moment(term: Term, type_: PgType) -> str:
@@ -93,7 +95,7 @@ def _moment(term: Term, type_: PgType) -> str:
         return _clock(term, type_)
     if term.epoch is not None and type_.kind.is_instant:
         # Which moment it counts to does not depend on what it counts.
-        found = type_.kind.clock("YYYY-MM-DD" if type_.kind.name == "date" else MOMENT)
+        found = type_.kind.clock("YYYY-MM-DD" if type_.kind is DATE else MOMENT)
         if found is not None and term.epoch in _UNITS:
             return found
     raise Uncertain(f"it is not a time, and the column is {type_}")

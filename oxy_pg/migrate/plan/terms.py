@@ -38,7 +38,7 @@ class Term:
     integer is never below.
     """
 
-    kind: Literal["text", "integer", "real", "blob"]
+    storage: Literal["text", "integer", "real", "blob"]
     sql: str
     constant: Value | None = None
     clock: tuple[str, str] | None = None
@@ -148,9 +148,9 @@ class Parser:
         if to in {"INTEGER", "INT", "BIGINT"}:
             number = _as_number(inner)
             sql = number.whole or (
-                number.sql if number.kind == "integer" else f"trunc({number.sql})::bigint"
+                number.sql if number.storage == "integer" else f"trunc({number.sql})::bigint"
             )
-            return replace(number, kind="integer", sql=sql, whole=None, constant=None)
+            return replace(number, storage="integer", sql=sql, whole=None, constant=None)
         if to == "TEXT":
             return _as_text(inner)
         raise Uncertain(f"a CAST to {to}")
@@ -176,18 +176,18 @@ def _as_text(term: Term) -> Term:
     if term.clock is not None:
         now, shape = term.clock
         return Term("text", f"to_char({now}, '{shape}')")
-    if term.kind == "integer":
+    if term.storage == "integer":
         return Term("text", f"({term.sql})::text", random=None)
-    if term.kind != "text":
+    if term.storage != "text":
         raise Uncertain("a text of something else")
     return term
 
 
 def _as_number(term: Term) -> Term:
-    if term.kind in {"integer", "real"}:
+    if term.storage in {"integer", "real"}:
         return term
     if term.whole is not None:  # the digits of a number
-        return replace(term, kind="integer", sql=term.whole, whole=None)
+        return replace(term, storage="integer", sql=term.whole, whole=None)
     raise Uncertain("a number made of a text")
 
 
@@ -199,18 +199,18 @@ def _added(left: Term, operator: str, right: Term) -> Term:
     least = None
     if operator == "+" and left.least is not None and right.least is not None:
         least = left.least + right.least
-    kind = _kind(left, right)
+    storage = _storage(left, right)
     sql = f"({left.sql} {operator} {right.sql})"
-    return Term(kind, sql, epoch=epoch, random=_either(left, right), least=least)
+    return Term(storage, sql, epoch=epoch, random=_either(left, right), least=least)
 
 
 def _multiplied(left: Term, operator: str, right: Term) -> Term:
     left, right = _as_number(left), _as_number(right)
-    kind = _kind(left, right)
+    storage = _storage(left, right)
     factor = right.constant
     if operator != "*" and (not isinstance(factor, int | float) or not factor):
         raise Uncertain("a division by what may be 0")
-    if operator == "%" and kind != "integer":
+    if operator == "%" and storage != "integer":
         raise Uncertain("a remainder of fractions")
     epoch: Fraction | None = None
     if isinstance(left.epoch, Fraction) and isinstance(factor, int | float):
@@ -218,11 +218,11 @@ def _multiplied(left: Term, operator: str, right: Term) -> Term:
         epoch = {"*": left.epoch * by, "/": left.epoch / by}.get(operator)
     least = 0 if operator == "%" and left.least is not None and left.least >= 0 else None
     sql = f"({left.sql} {operator} {right.sql})"
-    return Term(kind, sql, epoch=epoch, random=_either(left, right), least=least)
+    return Term(storage, sql, epoch=epoch, random=_either(left, right), least=least)
 
 
-def _kind(left: Term, right: Term) -> Literal["integer", "real"]:
-    return "integer" if left.kind == right.kind == "integer" else "real"
+def _storage(left: Term, right: Term) -> Literal["integer", "real"]:
+    return "integer" if left.storage == right.storage == "integer" else "real"
 
 
 def _either(left: Term, right: Term) -> int | None:
@@ -269,7 +269,7 @@ def _random(arguments: list[Term]) -> Term:
 
 def _hex(arguments: list[Term]) -> Term:
     of = _only(arguments)
-    if of.kind != "blob":
+    if of.storage != "blob":
         raise Uncertain("hex() of something else than bytes")
     return Term("text", f"upper(encode({of.sql}, 'hex'))", random=of.random)
 
@@ -290,7 +290,7 @@ def _folded(function: str) -> Callable[[list[Term]], Term]:
 
 def _abs(arguments: list[Term]) -> Term:
     of = _as_number(_only(arguments))
-    return Term(of.kind, f"abs({of.sql})", random=of.random, least=0)
+    return Term(of.storage, f"abs({of.sql})", random=of.random, least=0)
 
 
 def _substr(arguments: list[Term]) -> Term:

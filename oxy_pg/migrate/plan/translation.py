@@ -17,6 +17,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 
+from oxy_pg.migrate.convert.kinds.times import TIMESTAMPTZ
 from oxy_pg.migrate.names import folded
 from oxy_pg.migrate.plan.expressions import Uncertain
 
@@ -251,7 +252,7 @@ class Translation:
                 exp.Collate(this=column.copy(), expression=exp.Identifier(this="C", quoted=True))
             )
         elif kind.is_instant:
-            _time_function(column, kind.name)
+            _time_function(column, zoned=kind is TIMESTAMPTZ)
 
     def _collation(self, planned: ColumnPlan) -> str:
         for table in self._owners.values():
@@ -281,7 +282,7 @@ def _boolean(column: exp.Column) -> None:
 _FUNCTIONS = {"date": "YYYY-MM-DD", "datetime": "YYYY-MM-DD HH24:MI:SS", "time": "HH24:MI:SS"}
 
 
-def _time_function(column: exp.Column, kind: str) -> None:
+def _time_function(column: exp.Column, *, zoned: bool) -> None:
     """Turn date(), datetime(), time() and strftime() of one time column into to_char()."""
     call = column.parent
     while isinstance(call, exp.TsOrDsToTimestamp | exp.TsOrDsToDate | exp.Cast):
@@ -302,7 +303,7 @@ def _time_function(column: exp.Column, kind: str) -> None:
     if shape is None or call is None:
         return
     moment: exp.Expr = column.copy()
-    if kind == "timestamptz":
+    if zoned:
         # Not in the session's time zone.
         moment = exp.AtTimeZone(this=moment, zone=exp.Literal.string("UTC"))
     call.replace(exp.Anonymous(this="TO_CHAR", expressions=[moment, exp.Literal.string(shape)]))
