@@ -352,10 +352,10 @@ class KeysInUse(BadValues):
         lines = "\n".join(f"  - {value}" for value in self.values[: self.shown])
         left = self.total - min(len(self.values), self.shown)
         more = f"\n  … and {left:,} more (--report FILE.json lists them)" if left else ""
-        noun = "row has a key" if self.total == 1 else "rows have keys"
+        noun = "key is" if self.total == 1 else "keys are"
         return (
-            f"Failed to add to the rows of PostgreSQL: {self.total:,} {noun} of a row that is "
-            f"there already:\n{lines}{more}\n"
+            f"Failed to add to the rows of PostgreSQL: {self.total:,} {noun} in use there "
+            f"already:\n{lines}{more}\n"
             "Nothing was written. --if-not-empty truncate (for rows that --prepare has made, "
             "--seeds replace) replaces the target's rows by the source's; --on-bad-value skip "
             "keeps the target's row and leaves out the source's."
