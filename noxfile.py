@@ -139,6 +139,21 @@ def transfer(session: nox.Session) -> None:
     session.run("pytest", "--long", "-s", "tests/transfer", env=environment)
 
 
+@nox.session
+def applications(session: nox.Session) -> None:
+    """Applications of PyPI, moved from SQLite to PostgreSQL and used there."""
+    install(session)
+    place = Path(session.create_tmp()).resolve() / "applications"
+    session.run("python", "-m", "venv", str(place))
+    python = str(place / "bin/python")
+    session.run(
+        python, "-m", "pip", "install", "--quiet", "optuna", "wagtail", "psycopg[binary]",
+        external=True,
+    )  # fmt: skip
+    environment = {"OXY_PG_APPLICATIONS": python}
+    session.run("pytest", "--long", "tests/applications", *session.posargs, env=environment)
+
+
 # What oxy_pg is compared with; pgloader comes from the system.
 RIVALS = (
     "pgserver",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
     from oxy_pg.errors import ForeignDataDirectory as ForeignDataDirectory
     from oxy_pg.errors import InitdbFailed as InitdbFailed
+    from oxy_pg.errors import KeysInUse as KeysInUse
     from oxy_pg.errors import LockTimeout as LockTimeout
     from oxy_pg.errors import MigrationError as MigrationError
     from oxy_pg.errors import NotABackup as NotABackup
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.report.values import Compared as Compared
     from oxy_pg.migrate.report.values import Count as Count
     from oxy_pg.migrate.report.values import Problem as Problem
+    from oxy_pg.migrate.report.values import SeedReport as SeedReport
     from oxy_pg.migrate.report.values import SequenceReport as SequenceReport
     from oxy_pg.migrate.report.values import TableReport as TableReport
     from oxy_pg.migrate.report.values import Unexamined as Unexamined
@@ -116,6 +118,7 @@ _MODULES = {
     "ForeignDataDirectory": "errors",
     "InitdbFailed": "errors",
     "Installation": "server.monitor.status",
+    "KeysInUse": "errors",
     "LockTimeout": "errors",
     "Manifest": "transfer.backup.manifest",
     "MigrationError": "errors",
@@ -135,6 +138,7 @@ _MODULES = {
     "RestoreReport": "transfer.backup.restore",
     "RightsMissing": "errors",
     "SchemaMismatch": "errors",
+    "SeedReport": "migrate.report.values",
     "SequenceReport": "migrate.report.values",
     "Server": "_server",
     "ServerError": "errors",
@@ -198,6 +202,7 @@ __all__ = [
     "ForeignDataDirectory",
     "InitdbFailed",
     "Installation",
+    "KeysInUse",
     "LockTimeout",
     "Manifest",
     "MigrationError",
@@ -217,6 +222,7 @@ __all__ = [
     "RestoreReport",
     "RightsMissing",
     "SchemaMismatch",
+    "SeedReport",
     "SequenceReport",
     "Server",
     "ServerError",

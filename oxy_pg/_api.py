@@ -200,6 +200,9 @@ def migrate_sqlite(
     integers: Literal["bigint", "auto"] = "bigint",
     if_not_empty: Literal["error", "append", "truncate"] = "error",
     prepare: Callable[[str], object] | str | None = None,
+    prepare_env: Mapping[str, str] | None = None,
+    seeds: Literal["keep", "replace", "error"] | None = None,
+    on_version_mismatch: Literal["error", "accept"] = "error",
     verify: Literal["counts", "full", "none"] = "full",
     dry_run: bool = False,
     rehearse: bool = False,
@@ -225,8 +228,14 @@ def migrate_sqlite(
     columns of new tables become, ``bigint``, or ``integer`` where all their
     values fit (``auto``). ``if_not_empty``: what to do with rows that the
     target already has. ``prepare`` creates the target's schema
-    first: a callable that gets the URL, or a shell command. ``verify``:
-    compare everything, row counts alone, or nothing, before the commit.
+    first: a callable that gets the URL, or a shell command with the environment
+    of ``oxy-pg run``, and ``prepare_env``, in which ``{url}``, ``{url:driver}``,
+    ``{host}``, ``{port}``, ``{user}``, ``{password}`` and ``{database}`` are
+    filled in. A dry run tries it in a temporary database. ``seeds``: what to do
+    with rows that it puts into empty tables; by default the source's rows
+    replace them, in tables for which the source has any. ``on_version_mismatch``:
+    what to do when it brings the target to another version than the source's.
+    ``verify``: compare everything, row counts alone, or nothing, before the commit.
     ``dry_run`` writes nothing and reports every problem; ``rehearse`` does
     everything, verifies it and rolls it back, so that the target is as it was.
     ``on_progress`` is called on the way. ``jobs`` is how many processes read a source of more
@@ -234,8 +243,8 @@ def migrate_sqlite(
 
     Killed or cancelled at any moment it leaves the target as it was. Raises
     MigrationError (SourceUnreadable, TargetUnreachable, TargetNotEmpty,
-    SchemaMismatch, UnclearTimes, BadValues, OrphanRows, ChangedValues,
-    VerificationFailed, TargetRefused),
+    SchemaMismatch, UnclearTimes, BadValues, KeysInUse, OrphanRows, ChangedValues,
+    VerificationFailed, TargetRefused, PreparationFailed),
     ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
     from oxy_pg import _server as data
@@ -260,6 +269,9 @@ def migrate_sqlite(
         integers=integers,
         if_not_empty=if_not_empty,
         prepare=prepare,
+        prepare_env=prepare_env,
+        seeds=seeds,
+        on_version_mismatch=on_version_mismatch,
         verify=verify,
         dry_run=dry_run,
         rehearse=rehearse,

@@ -82,6 +82,9 @@ if TYPE_CHECKING:
         integers: Literal["bigint", "auto"]
         if_not_empty: Literal["error", "append", "truncate"]
         prepare: Callable[[str], object] | str | None
+        prepare_env: Mapping[str, str] | None
+        seeds: Literal["keep", "replace", "error"] | None
+        on_version_mismatch: Literal["error", "accept"]
         verify: Literal["counts", "full", "none"]
         dry_run: bool
         rehearse: bool
@@ -272,10 +275,19 @@ def migrate_sqlite(
 
     path = os.fspath(source)
     if isinstance(server, str):
-        return migrate(path, server, dry_run=dry_run, rehearse=rehearse, **options)
+        return migrate(
+            path, server, dry_run=dry_run, rehearse=rehearse, scratch=_scratch, **options
+        )
     with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
         url = chosen.ensure_database(database)
         return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """Give an empty database of a temporary server."""
+    with contextlib.contextmanager(running)(TemporaryHandle(), (), 60.0) as server:
+        yield server.ensure_database(DATABASE)
 
 
 @contextlib.contextmanager

@@ -172,6 +172,51 @@ def version(connection: psycopg.Connection[Any]) -> str:
     return f"{number // 10000}.{number % 10000}"
 
 
+def variables(url: str, outer: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return the environment of a program that is to use this server: ``outer``, changed.
+
+    It has the URL in OXY_DATABASE_URL and DATABASE_URL, and its parts in libpq's
+    variables (PGHOST, PGUSER, …); those of ``outer`` name another server and
+    are left out. On a command line all users could see the password.
+    """
+    return libpq_variables(url, outer) | {"OXY_DATABASE_URL": url, "DATABASE_URL": url}
+
+
+def libpq_variables(url: str, outer: Mapping[str, str]) -> dict[str, str]:
+    """Return ``outer`` with libpq's variables for a URL, and no others of libpq's."""
+    names = {
+        option.keyword.decode(): option.envvar.decode()
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if option.envvar
+    }
+    parts = conninfo_to_dict(url)
+    kept = {name: value for name, value in outer.items() if name not in names.values()}
+    return kept | {names[part]: str(value) for part, value in parts.items() if part in names}
+
+
+_PLACE = re.compile(r"\{(url|host|port|user|password|database)(?::([a-z0-9_]+))?\}")
+
+
+def filled(template: str, url: str) -> str:
+    """
+    Fill a URL, or its parts, into a template.
+
+    ``{url}`` is the URL, ``{url:psycopg2}`` the one for that driver of
+    SQLAlchemy; ``{host} {port} {user} {password} {database}`` are its parts.
+    """
+    parts = conninfo_to_dict(url)
+    parts["database"] = parts.get("dbname", "")
+
+    def part(found: re.Match[str]) -> str:
+        name, driver = found.groups()
+        if name != "url":
+            return str(parts.get(name, ""))
+        return url if driver is None else f"postgresql+{driver}://{url.partition('://')[2]}"
+
+    return _PLACE.sub(part, template)
+
+
 def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a database and end its sessions; one that does not exist is not an error."""
     connection.execute(sql.SQL(DROP_DATABASE).format(sql.Identifier(name)))

@@ -311,16 +311,26 @@ class PreparationFailed(TargetRefused):
 class TargetNotEmpty(MigrationError):
     """Tables to be filled already have rows; nothing was written."""
 
-    def __init__(self, tables: tuple[tuple[str, int], ...]) -> None:
-        super().__init__(tables)
+    def __init__(self, tables: tuple[tuple[str, int], ...], seeds: tuple[str, ...] = ()) -> None:
+        super().__init__(tables, seeds)
         self.tables = tables  # name and number of rows
+        self.seeds = seeds  # those whose rows `prepare` has just made
 
     def __str__(self) -> str:
-        names = "\n".join(f"  - {name}: {rows:,} rows" for name, rows in self.tables)
+        names = "\n".join(
+            f"  - {name}: {rows:,} rows" + (" (made by --prepare)" if name in self.seeds else "")
+            for name, rows in self.tables
+        )
+        told = (
+            " Rows that --prepare has made (seeds) are replaced by the source's with --seeds "
+            "replace, and kept with --seeds keep."
+            if self.seeds
+            else ""
+        )
         return (
             f"The target is not empty:\n{names}\n"
             "Nothing was written. Choose what to do with these rows with --if-not-empty "
-            "(if_not_empty=): `truncate` deletes them first, `append` adds to them."
+            "(if_not_empty=): `truncate` deletes them first, `append` adds to them." + told
         )
 
 
@@ -370,6 +380,23 @@ class BadValues(MigrationError):
             "Nothing was written. Correct the rows in SQLite, choose another type "
             "(--cast table.column=type), or decide with --on-bad-value: `null` stores NULL "
             "where the column may be NULL, `skip` skips the row."
+        )
+
+
+class KeysInUse(BadValues):
+    """Keys of the source that rows of the target have already; nothing was written."""
+
+    def __str__(self) -> str:
+        lines = "\n".join(f"  - {value}" for value in self.values[: self.shown])
+        left = self.total - min(len(self.values), self.shown)
+        more = f"\n  … and {left:,} more (--report FILE.json lists them)" if left else ""
+        noun = "key is" if self.total == 1 else "keys are"
+        return (
+            f"Failed to add to the rows of PostgreSQL: {self.total:,} {noun} in use there "
+            f"already:\n{lines}{more}\n"
+            "Nothing was written. --if-not-empty truncate (for rows that --prepare has made, "
+            "--seeds replace) replaces the target's rows by the source's; --on-bad-value skip "
+            "keeps the target's row and leaves out the source's."
         )
 
 

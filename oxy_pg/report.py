@@ -159,6 +159,8 @@ class Progress:
     ``phase`` is what is being done:
 
     - "connect": the servers are connected to, and waited for;
+    - "prepare": the ``prepare`` of a migration runs; ``output`` is what its command
+      has written, once it has run for two seconds;
     - "plan": what is there is read, and what to do decided;
     - "check": the values of a migration are checked;
     - "count": rows are counted, by a backup or the dry run of a push or pull;
@@ -189,3 +191,4 @@ class Progress:
     rows: int = 0
     of_rows: int = 0
     bytes: int = 0
+    output: str = ""

@@ -47,7 +47,8 @@ ROOMS = {
         ("check",),
         ("report",),
         ("load",),
-        ("diagnosis", "outcome", "preparation"),
+        ("diagnosis", "outcome", "command", "trial"),
+        ("preparation",),
         ("migration",),
     ),
     "transfer": (

@@ -36,9 +36,27 @@ def _casts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
     return casts
 
 
+def _variables(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    variables = {}
+    for value in values:
+        name, found, template = value.partition("=")
+        if not found or not name.isidentifier():
+            raise click.BadParameter(f"{value!r} is not of the form NAME=VALUE")
+        variables[name] = template
+    return variables
+
+
 def _report_file(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and os.path.splitext(value)[1].lower() not in {".json", ".html", ".htm"}:
         raise click.BadParameter("the file's name must end in .json or .html")
+    if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
+        raise click.BadParameter(f"the directory {os.path.dirname(value)} does not exist")
+    return value
+
+
+def _sql_file(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.lower().endswith(".sql"):
+        raise click.BadParameter("the file's name must end in .sql")
     if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
         raise click.BadParameter(f"the directory {os.path.dirname(value)} does not exist")
     return value
@@ -105,7 +123,30 @@ Examples:
 @click.option(
     "--prepare",
     metavar="CMD",
-    help="Run this command first, to create the tables; it gets the URL in OXY_DATABASE_URL.",
+    help="Run this command first, to create the tables; it gets the URL in OXY_DATABASE_URL, "
+    "DATABASE_URL and PGHOST, PGUSER, …. A dry run tries it in a temporary database.",
+)
+@click.option(
+    "--set",
+    "prepare_env",
+    multiple=True,
+    callback=_variables,
+    metavar="NAME=VALUE",
+    help="A variable for --prepare, with the URL filled in: "
+    "--set APP_DB={url:psycopg2}; {host} {port} {user} {password} {database} are its parts.",
+)
+@click.option(
+    "--seeds",
+    type=click.Choice(["keep", "replace", "error"]),
+    help="For rows that --prepare puts into empty tables: keep them, let the source's rows "
+    "replace them where it has any, or stop.  [default: replace; keep with --if-not-empty append]",
+)
+@click.option(
+    "--on-version-mismatch",
+    type=click.Choice(["error", "accept"]),
+    default="error",
+    show_default=True,
+    help="When --prepare brings the target to another version than the source's: stop, or go on.",
 )
 @click.option(
     "--cast",
@@ -174,6 +215,13 @@ Examples:
     callback=_report_file,
     help="Write the report to this file, as JSON or as an HTML page.",
 )
+@click.option(
+    "--left-behind",
+    metavar="FILE.sql",
+    callback=_sql_file,
+    help="Write what was left behind (views, triggers, defaults, …) to this file, each with the "
+    "reason, its SQL in SQLite, and a suggestion for PostgreSQL.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
@@ -198,6 +246,7 @@ def migrate_sqlite(
     target: str | None,
     backup: str | None,
     report_file: str | None,
+    left_behind: str | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -230,6 +279,8 @@ def migrate_sqlite(
     if report_file:
         is_json = report_file.lower().endswith(".json")
         _write(report_file, report.to_json() if is_json else report.to_html())
+    if left_behind:
+        _write(left_behind, report.to_left_behind())
     if as_json:
         _print_json(report.to_json())
     else:

@@ -235,17 +235,10 @@ def run(database: str, timeout: float, command: tuple[str, ...]) -> None:
 
 
 def _environment(address: str) -> dict[str, str]:
-    """Return libpq's variables for a URL; on a command line all users could see the password."""
-    from psycopg import conninfo, pq
+    """Return the environment with libpq's variables for a URL."""
+    from oxy_pg import connection
 
-    names = {
-        option.keyword.decode(): option.envvar.decode()
-        for option in pq.Conninfo.get_defaults()
-        if option.envvar
-    }
-    parts = conninfo.conninfo_to_dict(address)
-    kept = {name: value for name, value in os.environ.items() if name not in names.values()}
-    return kept | {names[part]: str(value) for part, value in parts.items() if part in names}
+    return connection.libpq_variables(address, os.environ)
 
 
 def _exec(program: str, arguments: list[str], environment: dict[str, str]) -> NoReturn:

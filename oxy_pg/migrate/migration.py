@@ -29,12 +29,12 @@ from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.check.unexamined import unexamined
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.diagnosis import diagnose, grant
-from oxy_pg.migrate.load import verify
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import Done, done, outcome
-from oxy_pg.migrate.plan.bookkeeping import bookkeeping_warnings
 from oxy_pg.migrate.plan.planner import make_plan
+from oxy_pg.migrate.plan.standing import count_rows
+from oxy_pg.migrate.plan.versions import read_versions
 from oxy_pg.migrate.report.values import Problem, Unexamined
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.catalog import read_schema
@@ -45,11 +45,12 @@ from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from oxy_pg.migrate.plan.plan import Plan
     from oxy_pg.migrate.preparation import Prepare
     from oxy_pg.migrate.report.report import MigrationReport
+    from oxy_pg.migrate.trial import Scratch
 
 
 def migrate(
@@ -57,6 +58,8 @@ def migrate(
     target: str,
     *,
     prepare: Prepare | None = None,
+    prepare_env: Mapping[str, str] | None = None,
+    scratch: Scratch | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
     **options: Any,
@@ -72,6 +75,8 @@ def migrate(
         Options(**options),
         deadline=Deadline(timeout),
         prepare=prepare,
+        prepare_env=prepare_env,
+        scratch=scratch,
         on_progress=on_progress,
     )
 
@@ -83,6 +88,8 @@ def run(
     *,
     deadline: Deadline,
     prepare: Prepare | None = None,
+    prepare_env: Mapping[str, str] | None = None,
+    scratch: Scratch | None = None,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> MigrationReport:
     """
@@ -90,8 +97,11 @@ def run(
 
     ``source`` is a path or a ``sqlite://`` URL, opened read-only. ``prepare``
     brings the target's schema up first: a callable that gets the URL, or a
-    shell command that finds it in OXY_DATABASE_URL; the time that it takes does
-    not count. ``deadline`` is until when the source's locks and the target are
+    shell command that finds it in OXY_DATABASE_URL and its parts in libpq's
+    variables, besides those of ``prepare_env`` with the URL filled in; the time
+    that it takes does not count. A dry run tries it in a temporary database:
+    next to the target, or where the role may not, the one that ``scratch``
+    gives. ``deadline`` is until when the source's locks and the target are
     waited for.
 
     Blocks until the rows are committed. Killed or cancelled at any moment it
@@ -100,23 +110,36 @@ def run(
     """
     path = database.path_of(source)
     url = plain(target, "The target")
+    show = on_progress or _ignore
     with ExitStack() as stack:
         readers = stack.enter_context(Readers(path, deadline, options.jobs))
         if options.dry_run:
             database.check(readers.connection, path)
-        elif prepare is not None and options.rehearse:
+        if prepare is not None and options.rehearse:
             raise ConfigurationError(
                 "A rehearsal cannot roll back what the preparation does. Run it first on a copy "
                 "of the target, or on the target, and rehearse without --prepare."
             )
-        elif prepare is not None:
+        place = preparation.Stage(url)
+        if prepare is not None:
+            show(Progress("prepare"))
             left = deadline.remaining()
-            preparation.prepare(prepare, url)
+            place = preparation.stage(
+                prepare,
+                url,
+                dry_run=options.dry_run,
+                looks_back=options.if_not_empty == "error",
+                deadline=deadline,
+                stack=stack,
+                environment=prepare_env,
+                scratch=scratch,
+                on_progress=on_progress,
+            )
             deadline = Deadline(left)
-        (on_progress or _ignore)(Progress("connect"))
-        server = stack.enter_context(closing(session.connect(url, deadline)))
+        show(Progress("connect"))
+        server = stack.enter_context(closing(session.connect(place.url, deadline)))
         readers.begin(deadline)
-        return _Run(readers, server, path, url, options, on_progress or _ignore).guarded()
+        return _Run(readers, server, path, url, options, show, place).guarded()
 
 
 def _ignore(_: Progress) -> None:
@@ -134,6 +157,7 @@ class _Run:
         url: str,
         options: Options,
         on_progress: Callable[[Progress], object],
+        place: preparation.Stage,
     ) -> None:
         self.readers = readers
         self.lite = readers.connection
@@ -142,6 +166,8 @@ class _Run:
         self.url = url
         self.options = options
         self.on_progress = on_progress
+        self.prepared = place.prepared
+        self.said = place.said
         self.began = time.perf_counter()
         self.transaction: Transaction | None = None
         self.role = server.info.user
@@ -223,12 +249,21 @@ class _Run:
             target = catalog.read_target(self.server)
             self.schema = target.name
             self._refuse_unknown_types()
-            warnings = bookkeeping_warnings(self.lite, self.server, schema, target)
-        if not schema.tables:
-            warnings.append("the source has no tables")
-        shown = mask(self.url)
-        plan = make_plan(self.readers, schema, target, shown, self.options, compute=compute)
-        return replace(plan, warnings=(*plan.warnings, *warnings))
+            versions = read_versions(self.lite, self.server, schema, target)
+            # In a dry run, tables of the target itself may have rows that a trial does not.
+            rows = count_rows(self.server, target) | dict(self.prepared.rows)
+        plan = make_plan(
+            self.readers,
+            schema,
+            target,
+            mask(self.url),
+            self.options,
+            compute=compute,
+            prepared=replace(self.prepared, rows=rows),
+            versions=versions,
+        )
+        warnings = [] if schema.tables else ["the source has no tables"]
+        return replace(plan, warnings=(*plan.warnings, *warnings), preparation=self.said)
 
     def _refuse_unknown_types(self) -> None:
         casts = {
@@ -279,15 +314,13 @@ class _Run:
         return ()
 
     def _refuse_rows(self, plan: Plan) -> None:
-        if self.options.if_not_empty != "error":
-            return
         full = tuple(
-            (table.target, verify.count(self.server, plan.schema, table.target))
+            (table.target, table.standing.rows)
             for table in plan.tables
-            if table.existing is not None and table.existing.has_rows
+            if table.standing is not None and table.standing.fate == "refuse"
         )
         if full:
-            raise TargetNotEmpty(full)
+            raise TargetNotEmpty(full, seeds=_seeds_among(plan, full))
 
     def _refuse_rights(self, plan: Plan) -> None:
         """Refuse at once what PostgreSQL would refuse after the whole source has been examined."""
@@ -327,7 +360,7 @@ class _Run:
         if isinstance(error, pg.IntegrityError):
             diag = error.diag
             where = diag.constraint_name or diag.column_name or ""
-            value = diag.message_detail or ""
+            value = (diag.message_detail or "").rstrip(".")
             bad = BadValue(diag.table_name or "", where, "a row", value, diag.message_primary or "")
             raise BadValues((bad,)) from error
 
@@ -341,6 +374,16 @@ def _doubtful(trial: Transaction) -> Iterator[Unexamined]:
         owners = sorted(tables & statement.after)
         if statement.optional and owners and (statement.what, statement.name) not in left:
             yield Unexamined(statement.what, owners[0], statement.name, statement.sql)
+
+
+def _seeds_among(plan: Plan, full: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """Return which of these tables have only rows that ``prepare`` has made."""
+    names = {name for name, _ in full}
+    return tuple(
+        table.target
+        for table in plan.tables
+        if table.target in names and table.standing is not None and table.standing.seeds
+    )
 
 
 def _computes(plan: Plan) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SchemaMode: TypeAlias = Literal["auto", "create", "existing"]
 Policy: TypeAlias = Literal["error", "null", "skip"]
 IfNotEmpty: TypeAlias = Literal["error", "append", "truncate"]
+Seeds: TypeAlias = Literal["keep", "replace", "error"]
 Verify: TypeAlias = Literal["counts", "full", "none"]
 OnChange: TypeAlias = Literal["stop", "accept"]
 Integers: TypeAlias = Literal["bigint", "auto"]
@@ -25,6 +26,8 @@ _CHOICES: dict[str, object] = {
     "on_change": OnChange,
     "integers": Integers,
     "if_not_empty": IfNotEmpty,
+    "seeds": Seeds,
+    "on_version_mismatch": Literal["error", "accept"],
     "verify": Verify,
 }
 
@@ -45,6 +48,10 @@ class Options:
     - ``integers``: what INTEGER columns of new tables become: bigint, or integer where all their
       values fit well ("auto").
     - ``if_not_empty``: for rows that the target has already: stop, keep them, or delete them.
+    - ``seeds``: for rows that ``prepare`` has put into empty tables: keep them, replace them by the
+      source's rows where it has any, or stop. None: as ``if_not_empty`` says, else replace.
+    - ``on_version_mismatch``: when ``prepare`` has brought the target to another version than the
+      source's: stop, or go on.
     - ``verify``: what is compared before the commit.
     - ``dry_run``: write nothing, and report every problem.
     - ``rehearse``: do everything, verify it, and roll it back.
@@ -63,6 +70,8 @@ class Options:
     on_change: OnChange = "stop"
     integers: Integers = "bigint"
     if_not_empty: IfNotEmpty = "error"
+    seeds: Seeds | None = None
+    on_version_mismatch: Literal["error", "accept"] = "error"
     verify: Verify = "full"
     dry_run: bool = False
     rehearse: bool = False
@@ -71,8 +80,8 @@ class Options:
     def __post_init__(self) -> None:
         for name, choice in _CHOICES.items():
             value, allowed = getattr(self, name), get_args(choice)
-            if value not in allowed:
-                choices = ", ".join(allowed)
+            if value not in allowed and (name, value) != ("seeds", None):
+                choices = ", ".join(word for word in allowed if word is not None)
                 raise ConfigurationError(f"{name} is {value!r}; choose one of {choices}.")
         if self.dry_run and self.rehearse:
             raise ConfigurationError(

@@ -12,12 +12,15 @@ from oxy_pg.migrate.report.values import (
     Change,
     ColumnReport,
     Problem,
+    SeedReport,
     TableReport,
     Unexamined,
     Verification,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.transaction import Transaction
     from oxy_pg.migrate.plan.plan import Plan, TablePlan
@@ -54,6 +57,8 @@ def outcome(plan: Plan, preflight: Preflight, found: Done, seconds: float) -> Mi
     """Report; without a transaction it was a dry run."""
     problems = [Problem("unclear times", str(unclear)) for unclear in preflight.unclear]
     problems += [_bad_value(bad) for bad in preflight.bad]
+    problems += [Problem("key in use", str(taken)) for taken in preflight.taken]
+    problems += [Problem("seeds", said) for said in preflight.dangling]
     problems += [Problem("orphans", str(orphan)) for orphan in preflight.orphans]
     problems += [Problem("changed values", str(change)) for change in preflight.stopping]
     transaction = found.transaction
@@ -65,7 +70,7 @@ def outcome(plan: Plan, preflight: Preflight, found: Done, seconds: float) -> Mi
         seconds=seconds,
         tables=tuple(_table(table, preflight, found) for table in plan.tables),
         changes=tuple(_changes(preflight, found)),
-        skipped=(*plan.skipped, *found.skipped),
+        skipped=_skipped(plan, (*plan.skipped, *found.skipped)),
         sequences=transaction.sequences if transaction else (),
         warnings=(*plan.warnings, *(transaction.warnings if transaction else ())),
         verification=transaction.verified if transaction else nothing,
@@ -73,7 +78,30 @@ def outcome(plan: Plan, preflight: Preflight, found: Done, seconds: float) -> Mi
         statements=tuple(s.sql for s in (*plan.pre_data, *plan.post_data)),
         rehearsal=transaction is not None and plan.options.rehearse,
         unexamined=found.unexamined,
+        seeds=tuple(_seeds(plan, preflight)),
+        preparation=plan.preparation,
     )
+
+
+def _skipped(plan: Plan, skipped: tuple[Skipped, ...]) -> tuple[Skipped, ...]:
+    """Return what is left behind, with suggestions."""
+    if all(left.suggestion or not left.sql for left in skipped):
+        return skipped
+    from oxy_pg.migrate.plan.suggestions import suggested
+
+    return suggested(plan, skipped)
+
+
+def _seeds(plan: Plan, preflight: Preflight) -> Iterator[SeedReport]:
+    """Say what becomes of the rows that ``prepare`` has made."""
+    words = {"replace": "replaced", "keep": "kept", "refuse": "in the way"}
+    for table in plan.tables:
+        found = table.standing
+        if found is not None and found.seeds:
+            left = preflight.rows.count(table) if found.fate == "keep" else 0
+            yield SeedReport(table.target, found.rows, words[found.fate], table.rows - left)
+    for name, rows in plan.kept_seeds:
+        yield SeedReport(name, rows, "kept", 0)
 
 
 def _bad_value(bad: BadValue) -> Problem:

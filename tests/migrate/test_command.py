@@ -539,7 +539,7 @@ def test_bad_values_of_a_dry_run_are_grouped(run):
     """
     The first five of each column and reason, and how many there are.
     """
-    rows = {"t": [(f"x{i}", "" if i % 2 else "y") for i in range(30)]}
+    rows = {"t": [(f"x{i}", "" if i % 2 else "y") for i in range(30)] + [(1, None)]}
     done = run("--dry-run", script="CREATE TABLE t (n INTEGER, d DATE)", rows=rows)
     assert 1 == done.returncode
     assert 5 == done.stdout.count("problem: bad value: t.n, rowid")

@@ -115,6 +115,7 @@ def _amount(progress: report.Progress, unit: str) -> str:
 
 
 _WAITS = {
+    "prepare": "running --prepare",
     "connect": "connecting",
     "plan": "analysing source",
     "check": "checking",
@@ -147,6 +148,7 @@ class TableBars(_Bars):
         super().__init__(self._bars)
         self._total = self._bars.add_task(_WAITS["plan"], total=None, is_total=True)
         self._table: TaskID | None = None
+        self._left = False  # the terminal is a command's
         self._rows = 0
         self._done = 0  # rows of finished tables, as the source has them
         self._began = 0.0
@@ -168,6 +170,20 @@ class TableBars(_Bars):
             self._replace_total("all tables", self._rows)
             took = time.monotonic() - self._began
             self._bars.update(self._total, completed=self._rows, took=took)
+
+    def show(self, progress: report.Progress) -> None:
+        """Draw the bars again where a command has had the terminal."""
+        if self._left and not progress.output:
+            self._left = False
+            self._bars.start()
+        super().show(progress)
+
+    def write(self, text: str) -> None:
+        """Leave the terminal to the command."""
+        if not self._left:
+            self._left = True
+            self._bars.stop()
+        super().write(text)
 
     def _end(self, *, failed: bool) -> None:
         if failed:

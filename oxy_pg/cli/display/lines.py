@@ -41,8 +41,16 @@ class Display:
 
     def show(self, progress: Progress) -> None:
         """Take note of how far it is; pass it to ``on_progress=``."""
+        if progress.output:
+            # Also where nothing else is shown: it may be a question.
+            self.write(progress.output)
+            return
         self.draw(progress)
         self.phase = progress.phase
+
+    def write(self, text: str) -> None:
+        """Write what a command has written."""
+        echo(text, err=True, nl=False)
 
     def draw(self, progress: Progress) -> None:
         """Draw it; ``phase`` is still the one before."""

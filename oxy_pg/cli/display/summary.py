@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def show(report: MigrationReport) -> None:
     """Print the report, or in a dry run the plan: as a table on a terminal, else as text."""
+    if report.preparation:
+        echo(report.preparation)
     if report.dry_run:
         _show_plan(report)
     elif sys.stdout.isatty():
@@ -33,6 +35,8 @@ def show(report: MigrationReport) -> None:
         terminal.console(file=text, width=10_000, color_system=None).print(_counts(report, None))
         for line in text.getvalue().splitlines():
             echo(line.rstrip())
+    for seed in report.seeds:
+        echo(f"seeds: {seed}")
     for skipped in report.skipped:
         echo(f"skipped: {skipped.kind} {skipped.name}: {skipped.reason}")
     for change in report.changes:
@@ -64,7 +68,6 @@ def _show_plan(report: MigrationReport) -> None:
     width = max([len(table.name) for table in report.tables], default=0)
     for table in report.tables:
         verb = "create" if table.action == "create" else "fill  "
-        echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows")
         skipped = f", {table.rows_skipped:,} of them skipped" if table.rows_skipped else ""
         echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows{skipped}")
         for column in table.columns:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oxy_pg.migrate.check.descendants import Reference, skip_descendants
 from oxy_pg.migrate.check.keys import Keys, comparable, is_plain
 from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.plan.survey import row_name
 from oxy_pg.migrate.source.readers import Question
 from oxy_pg.migrate.source.stand_ins import is_unknown_collation
@@ -54,7 +55,7 @@ class OrphanSearch:
             table, parent = self.plan.table(key.table), self.plan.table(key.parent)
             if table is None or parent is None:
                 continue
-            if parent.existing is not None and self.plan.options.if_not_empty == "append":
+            if parent.existing is not None and fate(parent, self.plan.options) == "keep":
                 continue  # the parent may be in the target already; PostgreSQL checks it
             if self._alike(table, parent, key):
                 query = self._orphan_query(table, parent, key)

@@ -11,8 +11,17 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from oxy_pg.errors import BadValues, ChangedValues, OrphanRows, UnclearTimes
+from oxy_pg.errors import (
+    BadValues,
+    ChangedValues,
+    KeysInUse,
+    OrphanRows,
+    TargetRefused,
+    UnclearTimes,
+)
 from oxy_pg.migrate.check.changes import Changes, Found
+from oxy_pg.migrate.check.clashes import Clashes
+from oxy_pg.migrate.check.dangling import dangling
 from oxy_pg.migrate.check.keys import Keys, is_plain
 from oxy_pg.migrate.check.limits import Limits
 from oxy_pg.migrate.check.orphans import OrphanSearch
@@ -46,6 +55,8 @@ class Preflight:
         self.plan = plan
         self.bad: list[BadValue] = []
         self.bad_total = 0
+        self.taken: list[BadValue] = []
+        self.dangling: tuple[str, ...] = ()
         self.orphans: list[Orphans] = []
         self.changes = Changes(target)
         self.rows = RowSets(self._source)
@@ -74,6 +85,10 @@ class Preflight:
         self.plan = replace(self.plan, tables=tuple(map(self._with_changes, tables)))
         limits = Limits(self._readers, self._target, self.rows, self._too_large)
         self.plan = limits.run(self.plan)
+        clashes = Clashes(self._source, self._target, self.plan, self.rows)
+        clashes.run()
+        self.taken = clashes.found
+        self.dangling = tuple(dangling(self._source, self._target, self.plan, clashes))
         search = OrphanSearch(self._readers, self.plan, self.rows, self._keys)
         search.run(exact=thorough)
         self.orphans = search.found
@@ -94,6 +109,14 @@ class Preflight:
             raise UnclearTimes(self.unclear)
         if self.bad_total:
             raise BadValues(tuple(self.bad), self.bad_total)
+        if self.taken:
+            raise KeysInUse(tuple(self.taken[:_KEPT]), len(self.taken))
+        if self.dangling:
+            remedy = (
+                "--seeds keep keeps all rows that --prepare has made, and adds the source's "
+                "others; --if-not-empty truncate deletes all of them."
+            )
+            raise TargetRefused("replace the rows of", "\n".join(self.dangling), remedy)
         if self.orphans:
             raise OrphanRows(tuple(self.orphans))
         if self.stopping:

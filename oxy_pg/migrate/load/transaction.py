@@ -18,7 +18,9 @@ from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import computed, rehearsal, sequences, verify
 from oxy_pg.migrate.load.comparison import Comparison
 from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
+from oxy_pg.migrate.load.proof import Unproven, prove
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
+from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.report.values import Change, Count, SequenceReport, Verification
 from oxy_pg.migrate.target import session
 from oxy_pg.migrate.target.spelling import ident
@@ -103,8 +105,7 @@ class Transaction:
         for statement in self.plan.pre_data:
             self._execute(statement.sql)
         aside = self._put_aside()
-        if self.plan.options.if_not_empty == "truncate":
-            self._truncate()
+        self._truncate()
         self._load()
         self._post_data(aside)
         self.doing = "set the sequences of"
@@ -127,9 +128,11 @@ class Transaction:
             mode = "ACCESS EXCLUSIVE" if table.existing.owned else "ROW EXCLUSIVE"
             self._execute(f"LOCK TABLE {ident(self.plan.schema, table.target)} IN {mode} MODE")
             rows = verify.count(self.server, self.plan.schema, table.target)
-            if rows and self.plan.options.if_not_empty == "error":
+            becomes = fate(table, self.plan.options)
+            seeds = table.standing.rows if table.standing and table.standing.seeds else rows
+            if rows and (becomes == "refuse" or rows != seeds):
                 full.append((table.target, rows))
-            kept = rows if self.plan.options.if_not_empty == "append" else 0
+            kept = rows if becomes == "keep" else 0
             before[table.target] = kept
         if full:
             raise TargetNotEmpty(tuple(full))
@@ -152,7 +155,9 @@ class Transaction:
     def _truncate(self) -> None:
         self.doing = "empty the tables of"
         names = [
-            ident(self.plan.schema, t.target) for t in self.plan.tables if t.existing is not None
+            ident(self.plan.schema, table.target)
+            for table in self.plan.tables
+            if table.existing is not None and fate(table, self.plan.options) == "replace"
         ]
         if names:
             self._execute(f"TRUNCATE {', '.join(names)}")
@@ -162,12 +167,13 @@ class Transaction:
             return True
         if not (table.existing.owned and table.existing.ordinary):
             return False
-        return not (self.plan.options.if_not_empty == "append" and table.existing.has_rows)
+        becomes = fate(table, self.plan.options)
+        return not (becomes == "keep" and table.existing.has_rows)
 
     def _is_fresh(self, table: TablePlan) -> bool:
         if table.existing is None or not self._may_be_fresh(table):
             return table.existing is None
-        if self.plan.options.if_not_empty == "truncate":
+        if fate(table, self.plan.options) == "replace":
             return True
         try:
             # It is empty, and gets a new file that needs no write-ahead log until the commit.
@@ -248,14 +254,21 @@ class Transaction:
         try:
             with self.server.transaction():
                 self._execute(statement.sql)
+                if statement.proof is not None:
+                    prove(self.lite, self.server, self.plan, statement.proof)
+        except Unproven as unproven:
+            self._leave(statement, str(unproven))
         except psycopg.Error as error:
             # A limit of PostgreSQL's (class 54) is about this object, the others about the server.
             limit = (error.sqlstate or "").startswith("54")
             if isinstance(error, psycopg.OperationalError) and not limit:
                 raise
-            reason = f"PostgreSQL refuses it: {error.diag.message_primary}"
-            made = statement.source_sql
-            self.skipped.append(Skipped(statement.what, statement.name, reason, made))
+            self._leave(statement, f"PostgreSQL refuses it: {error.diag.message_primary}")
+
+    def _leave(self, statement: Statement, reason: str) -> None:
+        """Leave an object behind, with what was tried."""
+        made = statement.source_sql
+        self.skipped.append(Skipped(statement.what, statement.name, reason, made, statement.sql))
 
     def _verify(self, before: dict[str, int]) -> None:
         self.doing = "verify the rows of"

@@ -7,19 +7,14 @@ An application's own table may have the name of one; then it is a table like any
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from oxy_pg.migrate.names import folded, quoted
-from oxy_pg.migrate.target.spelling import ident
+from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
 
-    import psycopg
-
-    from oxy_pg.migrate.source.schema import SourceSchema
-    from oxy_pg.migrate.target.catalog import TargetSchema
+    from oxy_pg.migrate.target.catalog import TargetTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +26,17 @@ class Shape:
     version: str | None = None
     further: frozenset[str] = frozenset()
 
-    def fits(self, columns: Iterable[str]) -> bool:
-        """Whether a table with these columns is the tool's."""
+    def fits(self, columns: Iterable[str], *, is_own_name: bool) -> bool:
+        """
+        Whether a table with these columns is the tool's.
+
+        Under a name that no one else gives a table, old versions of the tool may
+        have made it with fewer columns.
+        """
         names = {folded(name) for name in columns}
-        return self.columns <= names <= self.columns | self.further
+        if not names <= self.columns | self.further:
+            return False
+        return self.columns <= names or (is_own_name and self.version in names)
 
 
 # The table, the tool, and its columns; "*" marks the one with the version, "?" those that may lack.
@@ -114,40 +116,21 @@ def _read(known: str) -> dict[str, list[Shape]]:
 
 
 _SHAPES = _read(_KNOWN)
+# Names that an application may give a table of its own.
+_COMMON = {
+    *("aerich", "migratehistory", "migration_log", "migrations", "migrations_lock", "phinxlog"),
+    *("schema_info", "schema_migrations", "sequelizedata", "sequelizemeta", "typeorm_metadata"),
+}
 
 
 def shape_of(table: str, columns: Iterable[str]) -> Shape | None:
     """Return the shape of a migration tool's table; None for any other table."""
     names = list(columns)
-    return next((s for s in _SHAPES.get(folded(table), ()) if s.fits(names)), None)
+    name = folded(table)
+    found = (s for s in _SHAPES.get(name, ()) if s.fits(names, is_own_name=name not in _COMMON))
+    return next(found, None)
 
 
-def bookkeeping_warnings(
-    lite: sqlite3.Connection,
-    server: psycopg.Connection[Any],
-    source: SourceSchema,
-    target: TargetSchema,
-) -> list[str]:
-    """Compare the versions that the migration tools have recorded on both sides."""
-    warnings = []
-    for table in source.tables:
-        shape = shape_of(table.name, (column.name for column in table.columns))
-        existing = target.table(table.name)
-        if shape is None or shape.version is None or existing is None:
-            continue
-        column = existing.column(shape.version)
-        if column is None:
-            continue
-        query = f"SELECT {ident(column.name)} FROM {ident(target.name, existing.name)}"
-        theirs = {str(row[0]) for row in server.execute(query)}
-        ours = {
-            str(row[0])
-            for row in lite.execute(f"SELECT {quoted(shape.version)} FROM {quoted(table.name)}")
-        }
-        for missing, where in ((ours - theirs, "target"), (theirs - ours, "source")):
-            if missing:
-                listed = ", ".join(sorted(missing)[:5]) + (", …" if len(missing) > 5 else "")
-                warnings.append(
-                    f"{table.name}: the {where} lacks {len(missing)} versions: {listed}"
-                )
-    return warnings
+def is_bookkeeping(table: TargetTable | None) -> bool:
+    """Whether a table of the target is a migration tool's."""
+    return table is not None and shape_of(table.name, (c.name for c in table.columns)) is not None

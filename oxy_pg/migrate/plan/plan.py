@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from oxy_pg.migrate.names import folded
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # for the load and restored after it; no table has this name.
 KEYS_RESTORED = "\0"
 
+Fate: TypeAlias = Literal["refuse", "keep", "replace"]
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -30,7 +32,8 @@ class Statement:
     ``after`` are the tables, by their names in the target, that are filled
     before it. When PostgreSQL rejects an ``optional`` one, the object is
     skipped with that reason; any other rejection ends the migration.
-    ``source_sql`` is what made the object in SQLite, where it is known.
+    ``source_sql`` is what made the object in SQLite, where it is known. One with a
+    ``proof`` is kept only if that holds.
     """
 
     what: str
@@ -39,6 +42,21 @@ class Statement:
     after: frozenset[str] = frozenset()
     optional: bool = False
     source_sql: str | None = None
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """
+    What has to be the same on both sides: the rows of a view, or a number.
+
+    ``source`` is a query; ``target`` the quoted name of the view, or the query
+    of the number.
+    """
+
+    source: str
+    target: str
+    is_count: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +122,15 @@ class ColumnPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """The rows that one table of the target has: how many, whether they are seeds, their fate."""
+
+    rows: int
+    seeds: bool  # `prepare` has made them (standing.py)
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
 class TablePlan:
     """What happens to one table."""
 
@@ -114,6 +141,7 @@ class TablePlan:
     columns: tuple[ColumnPlan, ...]
     existing: TargetTable | None = None
     uniques: tuple[UniqueKey, ...] = ()
+    standing: Standing | None = None  # rows that the target has in it
 
     @property
     def loaded(self) -> tuple[ColumnPlan, ...]:
@@ -151,6 +179,8 @@ class Plan:
     warnings: tuple[str, ...]
     options: Options
     index_keys: tuple[IndexKey, ...] = ()
+    kept_seeds: tuple[tuple[str, int], ...] = ()  # of tables that the source does not have
+    preparation: str = ""  # where a dry run has tried ``prepare``, or why not
 
     @property
     def rows(self) -> int:

@@ -14,7 +14,7 @@ from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.options import EPOCHS
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
-from oxy_pg.migrate.plan.bookkeeping import shape_of
+from oxy_pg.migrate.plan.bookkeeping import is_bookkeeping, shape_of
 from oxy_pg.migrate.plan.ddl import statements
 from oxy_pg.migrate.plan.ddl.comparisons import Comparisons, casts_for_references
 from oxy_pg.migrate.plan.existing import (
@@ -24,17 +24,22 @@ from oxy_pg.migrate.plan.existing import (
 )
 from oxy_pg.migrate.plan.known import Known
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan
+from oxy_pg.migrate.plan.standing import Prepared, standing
 from oxy_pg.migrate.plan.survey import TableSurvey, Wishes, survey_tables
+from oxy_pg.migrate.plan.versions import older_side, stamped_problems
+from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
     from oxy_pg.migrate.options import Options
+    from oxy_pg.migrate.plan.plan import Statement
+    from oxy_pg.migrate.plan.versions import Versions
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target.catalog import TargetColumn, TargetSchema, TargetTable
@@ -62,11 +67,15 @@ def make_plan(
     options: Options,
     *,
     compute: bool = True,
+    prepared: Prepared | None = None,
+    versions: Sequence[Versions] = (),
 ) -> Plan:
     """
     Make the plan.
 
     Without ``compute``, generated columns become ordinary ones, with their values.
+    ``prepared`` has the rows that stand in the target, and which of them are seeds;
+    ``versions`` are those of the migration tools on both sides.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
     and ConfigurationError for options that name tables or columns that do not exist.
@@ -90,15 +99,23 @@ def make_plan(
         for table, survey in zip(chosen, surveys, strict=True)
     ]
     tables = _cast_for_references(readers, tables, jobs, notes)
+    prepared = prepared or Prepared()
+    tables = [_with_standing(table, prepared, options, notes) for table in tables]
     _warn_of_casts(tables, casts, notes)
+    _compare_versions(tables, versions, prepared, options, notes)
     notes.warnings += sequence_warnings(tables, target)
     _propose_epochs(tables, known, notes)
     if notes.problems:
+        older = older_side(versions, source, target)
+        if older and not any(older in problem for problem in notes.problems):
+            notes.problems.append(older)
         raise SchemaMismatch(tuple(notes.problems))
     comparisons = Comparisons(readers.connection)
     planned = statements.write(
         tables, target, notes.skipped, notes.warnings, options, comparisons, compute=compute
     )
+    notes.skipped[:] = [left for left in notes.skipped if not _is_theirs(left, tables)]
+    planned.post_data += _views(readers, planned.tables, target, notes)
     return Plan(
         source=source.path,
         target=url,
@@ -113,6 +130,71 @@ def make_plan(
         warnings=tuple(notes.warnings),
         options=options,
         index_keys=(*planned.index_keys, *existing_index_keys(tables)),
+        kept_seeds=_seeds_elsewhere(tables, prepared, target),
+    )
+
+
+def _is_theirs(left: Skipped, tables: list[TablePlan]) -> bool:
+    """Whether it is a trigger on a table that the target's own migrations have made."""
+    if left.kind != "trigger":
+        return False
+    filled = {folded(table.source.name) for table in tables if table.action == "fill"}
+    found = tokens.tokenize(left.sql or "")
+    names = [found[n + 1].value for n, token in enumerate(found[:-1]) if token.is_word("ON")]
+    return bool(names) and folded(names[0]) in filled
+
+
+def _views(
+    readers: Readers, tables: list[TablePlan], target: TargetSchema, notes: _Notes
+) -> list[Statement]:
+    """Return the statements that create views; the others stay among what is skipped."""
+    listed = [skipped for skipped in notes.skipped if skipped.kind == "view"]
+    if not listed:
+        return []
+    from oxy_pg.migrate.plan.views import plan_views
+
+    statements, left = plan_views(readers.connection, listed, tables, target)
+    notes.skipped[:] = [skipped for skipped in notes.skipped if skipped.kind != "view"] + left
+    return statements
+
+
+def _with_standing(
+    table: TablePlan, prepared: Prepared, options: Options, notes: _Notes
+) -> TablePlan:
+    """Decide what becomes of the rows that the target has in a table."""
+    if table.existing is None:
+        return table
+    found = standing(table.target, prepared, options, table.rows)
+    if found is not None and found.fate == "replace" and not table.rows:
+        notes.warnings.append(
+            f"{table.target}: its {found.rows:,} rows in the target are deleted (--if-not-empty "
+            "truncate), and the source has none for it"
+        )
+    return replace(table, standing=found)
+
+
+def _compare_versions(
+    tables: list[TablePlan],
+    versions: Sequence[Versions],
+    prepared: Prepared,
+    options: Options,
+    notes: _Notes,
+) -> None:
+    created = [table.source.name for table in tables if table.action == "create"]
+    filled = [table.source.name for table in tables if table.action == "fill"]
+    notes.problems += stamped_problems(versions, prepared, options, created, filled)
+    notes.warnings += [said for one in versions for said in one.lacking()]
+
+
+def _seeds_elsewhere(
+    tables: list[TablePlan], prepared: Prepared, target: TargetSchema
+) -> tuple[tuple[str, int], ...]:
+    """Return the seeds of tables that the migration does not touch, with their rows."""
+    planned = {table.target for table in tables}
+    return tuple(
+        (name, prepared.rows[name])
+        for name in sorted(prepared.seeds - planned)
+        if not is_bookkeeping(target.table(name))
     )
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oxy_pg.migrate.report.values import Outcome, TableReport
+    from oxy_pg.report import Skipped
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --soft: #66788a; --line: #d8e0e8;
@@ -243,9 +244,21 @@ def _types(report: Outcome) -> str:
 
 
 def _skipped(report: Outcome) -> str:
-    rows = [(s.kind, s.name, s.reason, s.suggestion or "") for s in report.skipped]
-    heads = ("what", "name", "why", "in its place")
-    return _section("Skipped", _grid(heads, rows)) if rows else ""
+    rows = [(s.kind, s.name, s.reason) for s in report.skipped]
+    if not rows:
+        return ""
+    details = "".join(_definition(one) for one in report.skipped if one.sql or one.suggestion)
+    return _section("Skipped", _grid(("what", "name", "why"), rows) + details)
+
+
+def _definition(left: Skipped) -> str:
+    """Show the SQL of what was left behind, and what may serve in its place."""
+    parts = [("SQLite", left.sql), ("Suggested for PostgreSQL, to be checked", left.suggestion)]
+    shown = "".join(
+        f"<p>{name}:</p><pre><code>{escape(text)}</code></pre>" for name, text in parts if text
+    )
+    name = escape(f"{left.kind} {left.name}")
+    return f"<details><summary>{name}</summary>{shown}</details>"
 
 
 def _changes(report: Outcome) -> str:

@@ -21,3 +21,9 @@ class MigrationReport(Outcome, Report):
         from oxy_pg.migrate.report import html
 
         return html.page(self)
+
+    def to_left_behind(self) -> str:
+        """Return what was left behind as a SQL script, with reasons and suggestions."""
+        from oxy_pg.migrate.report import left_behind
+
+        return left_behind.script(self)

@@ -55,6 +55,31 @@ class SequenceReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SeedReport:
+    """
+    Rows of one table that ``prepare`` has made, and what becomes of them.
+
+    ``action`` is "replaced" (by the source's ``by`` rows), "kept" (and ``by`` rows of
+    the source are added), or "in the way".
+    """
+
+    table: str
+    rows: int
+    action: str
+    by: int
+
+    def __str__(self) -> str:
+        noun = "row" if self.rows == 1 else "rows"
+        ends = {
+            "replaced": f"replaced by the source's {self.by:,}",
+            "kept": f"kept; {self.by:,} of the source added" if self.by else "kept",
+        }
+        return (
+            f"{self.table}: {self.rows:,} {noun} of --prepare {ends.get(self.action, self.action)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """
     One table's rows on both sides, as they were counted before the commit.
@@ -157,6 +182,8 @@ class Outcome:
     statements: tuple[str, ...] = ()
     rehearsal: bool = False
     unexamined: tuple[Unexamined, ...] = ()
+    seeds: tuple[SeedReport, ...] = ()
+    preparation: str = ""
 
     @property
     def rows(self) -> int:

@@ -117,13 +117,20 @@ def _unpack(template: str, target: str, account: Account) -> bool:
             raise
         import logging
 
-        logging.getLogger("oxy_pg").warning(
+        # One that another machine or home directory has made is nothing to warn of.
+        level = logging.INFO if isinstance(error, _Unknown) else logging.WARNING
+        logging.getLogger("oxy_pg").log(
+            level,
             "the template %s is not used, and a new cluster is made without it: %s",
             template,
             error,
         )
         return False
     return True
+
+
+class _Unknown(archive.Damaged):
+    """A template that was made on another machine, or under another home directory."""
 
 
 def _open(template: str) -> int:
@@ -172,7 +179,7 @@ def _compare(descriptor: int, name: str) -> None:
             finally:
                 os.close(directory)
     if not known:
-        raise archive.Damaged("its checksum is not known to this user")
+        raise _Unknown("its checksum is not known to this user")
     if _checksum(descriptor) not in known:
         raise archive.Damaged("its checksum is not the one that was kept")
 

@@ -89,7 +89,8 @@ def test_bookkeeping_is_compared_and_left_alone(move, pg):
     pg("INSERT INTO alembic_version VALUES ('b2')")
     report = move(
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL); CREATE TABLE t (v);"
-        "INSERT INTO alembic_version VALUES ('a1')"
+        "INSERT INTO alembic_version VALUES ('a1')",
+        schema="create",
     )
     assert [("b2",)] == pg("SELECT * FROM alembic_version")
     assert any("the target lacks 1 versions: a1" in w for w in report.warnings)

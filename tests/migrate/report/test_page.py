@@ -23,7 +23,7 @@ FLAGS = [
 SCRIPT = """
 CREATE TABLE "<i>threads</i>" (id INTEGER PRIMARY KEY, title VARCHAR(20) NOT NULL);
 CREATE TABLE empty (id INTEGER PRIMARY KEY);
-CREATE VIEW titles AS SELECT 1;
+CREATE VIEW titles AS SELECT typeof(1);
 """
 ROWS = {"<i>threads</i>": [(1, "a"), (2, "<script>document.title = 'bad'</script>")]}
 

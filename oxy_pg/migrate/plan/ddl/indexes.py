@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded
-from oxy_pg.migrate.plan.ddl.conditions import translate, translate_condition
+from oxy_pg.migrate.plan.ddl.conditions import translate
+from oxy_pg.migrate.plan.ddl.predicates import predicate
 from oxy_pg.migrate.plan.ddl.writer import after, named
 from oxy_pg.migrate.plan.expressions import Uncertain
 from oxy_pg.migrate.plan.plan import Statement
@@ -40,9 +41,10 @@ def _index(table: TablePlan, index: SourceIndex, writer: Writer) -> Statement:
         else:
             terms.append(f"({_index_term(table, index, position)})")
         terms[-1] += " DESC" if index.descending[position] else ""
-    where = ""
+    where, proof = "", None
     if index.predicate is not None:
-        where = f" WHERE {translate_condition(index.predicate, named(table))}"
+        condition, proof = predicate(index.predicate, table, writer.target.name)
+        where = f" WHERE {condition}"
     name = writer.relation(index.name, "index")
     if index.unique:
         writer.note_unique(table, index)
@@ -54,7 +56,13 @@ def _index(table: TablePlan, index: SourceIndex, writer: Writer) -> Statement:
     on = f"{writer.table_name(table)} ({', '.join(terms)})"
     sql = f"CREATE {unique}INDEX {ident(name)} ON {on}{where}"
     return Statement(
-        "index", index.name, sql, after(table), optional=not index.unique, source_sql=index.sql
+        "index",
+        index.name,
+        sql,
+        after(table),
+        optional=not index.unique or proof is not None,
+        source_sql=index.sql,
+        proof=proof,
     )
 
 

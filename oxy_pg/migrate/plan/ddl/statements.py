@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.names import folded, shorten
 from oxy_pg.migrate.plan.ddl.conditions import translate_value
+from oxy_pg.migrate.plan.ddl.defaults import translate_default
 from oxy_pg.migrate.plan.ddl.indexes import write_indexes
 from oxy_pg.migrate.plan.ddl.keys import write_checks, write_keys
 from oxy_pg.migrate.plan.ddl.references import existing_foreign_keys, write_foreign_keys
 from oxy_pg.migrate.plan.ddl.writer import Writer, named
-from oxy_pg.migrate.plan.expressions import Uncertain, translate_default
+from oxy_pg.migrate.plan.expressions import Uncertain
 from oxy_pg.migrate.plan.plan import ForeignKey, IndexKey, Statement
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.spelling import ident

@@ -1,0 +1,128 @@
+"""
+A temporary database in which a dry run tries ``prepare``, so that it judges the real schema.
+
+It is made next to the target, with the target's encoding and locale, where
+the role may create databases; else on an embedded server of the same major
+version. It is dropped at the end.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from oxy_pg import connection as connections
+from oxy_pg import url as urls
+from oxy_pg.migrate.plan.standing import count_rows
+from oxy_pg.migrate.target import catalog, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from oxy_pg.system.deadline import Deadline
+
+    # Starts an embedded server; gives the URL of an empty database on it.
+    Scratch = Callable[[], AbstractContextManager[str]]
+
+PREFIX = "oxy_pg_trial_"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """
+    Where ``prepare`` is tried: the URL of a database, and in words.
+
+    ``url`` is None where no database could be made, ``where`` says why.
+    ``rows`` are those of the tables of the target itself.
+    """
+
+    url: str | None
+    where: str
+    rows: Mapping[str, int]
+
+
+@contextmanager
+def database(url: str, deadline: Deadline, scratch: Scratch | None) -> Iterator[Trial]:
+    """Give a temporary database like the one that a URL names. Raises TargetUnreachable."""
+    with closing(session.connect(url, deadline)) as server:
+        with session.transaction(server):
+            rows = _rows(server)
+        name = f"{PREFIX}{secrets.token_hex(6)}"
+        refused = _create(server, name)
+        if refused is None:
+            try:
+                trial = urls.with_database(url, name)
+                _make_alike(server, name, trial, deadline)
+                yield Trial(trial, "a temporary database next to the target", rows)
+            finally:
+                connections.drop_database(server, name)
+            return
+        version = server.info.server_version // 10000
+    if scratch is None:
+        yield Trial(None, refused, rows)
+        return
+    with scratch() as trial:
+        with closing(session.connect(trial, deadline)) as embedded:
+            own = embedded.info.server_version // 10000
+        if own == version:
+            yield Trial(trial, "a temporary embedded server", rows)
+        else:
+            other = f"the target is PostgreSQL {version}, the embedded server {own}"
+            yield Trial(None, f"{refused}, and {other}", rows)
+
+
+def _rows(server: psycopg.Connection[Any]) -> dict[str, int]:
+    if server.execute("SELECT current_schema()").fetchone() == (None,):
+        return {}
+    return count_rows(server, catalog.read_target(server))
+
+
+def _create(server: psycopg.Connection[Any], name: str) -> str | None:
+    """Create a database with the encoding and locale of this one; return why it is impossible."""
+    row = server.execute(
+        "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
+        "WHERE datname = current_database()"
+    ).fetchone()
+    try:
+        server.execute(
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}"
+            ).format(sql.Identifier(name), *map(sql.Literal, row or ()))
+        )
+    except psycopg.Error as error:
+        return f"the role may not create one ({error.diag.message_primary or error})"
+    return None
+
+
+def _make_alike(server: psycopg.Connection[Any], name: str, trial: str, deadline: Deadline) -> None:
+    """Create the schema and the extensions of the target in a new database, where possible."""
+    schema = server.execute("SELECT current_schema(), current_setting('search_path')").fetchone()
+    extensions = server.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")
+    statements = [
+        sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(extension))
+        for (extension,) in extensions.fetchall()
+    ]
+    if schema is not None and schema[0] not in {None, "public"}:
+        statements.append(
+            sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema[0]))
+        )
+        statements.append(
+            sql.SQL("ALTER DATABASE {} SET search_path = {}").format(
+                sql.Identifier(name),
+                sql.SQL(str(schema[1])),
+            )
+        )
+    if not statements:
+        return
+    with closing(session.connect(trial, deadline)) as made:
+        for statement in statements:
+            try:
+                made.execute(statement)
+            except psycopg.Error:
+                continue  # what is missing, the preparation says

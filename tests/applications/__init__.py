@@ -1,0 +1,1 @@
+"""Real applications, moved to PostgreSQL and used there: ``nox -s applications``."""

@@ -1,0 +1,122 @@
+"""
+Applications of PyPI: made on SQLite, moved, compared, and used on PostgreSQL.
+
+OXY_PG_APPLICATIONS is the Python that has them (``nox -s applications`` makes it).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import oxy_pg
+from oxy_pg import connection
+from tests.migrate.compare import differences
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+HERE = Path(__file__).parent
+PYTHON = os.environ.get("OXY_PG_APPLICATIONS", sys.executable)
+
+
+def run(*words, folder=None, url=None):
+    """Run a program of the applications, on SQLite or on the server of a URL."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env=clean if url is None else connection.variables(url, clean),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def server(base_dir):
+    with oxy_pg.temporary() as running:
+        yield running
+
+
+@pytest.mark.parametrize("way", ["create", "prepare"])
+def test_optuna(server, tmp_path, way):
+    """
+    Its own first start creates the schema, and seeds a version.
+    """
+    path, url = str(tmp_path / "optuna.db"), server.ensure_database(f"optuna_{way}")
+    script = str(HERE / "optuna_app.py")
+    run(PYTHON, script, "make", f"sqlite:///{path}")
+    options = {}
+    if way == "prepare":
+        start = "import os, optuna; optuna.storages.RDBStorage(os.environ['STORAGE'])"
+        options = {
+            "prepare": f"{shlex.quote(PYTHON)} -c {shlex.quote(start)}",
+            "prepare_env": {"STORAGE": "{url:psycopg}"},
+        }
+        tried = oxy_pg.migrate_sqlite(path, url, dry_run=True, **options)
+        assert () == tried.problems
+    report = oxy_pg.migrate_sqlite(path, url, verify="full", **options)
+    assert [] == differences(path, url)
+    if way == "prepare":
+        assert [("version_info", "replaced")] == [(one.table, one.action) for one in report.seeds]
+        assert tried.seeds == report.seeds
+    copy = shutil.copy(path, tmp_path / "copy.db")
+    there = url.replace("postgresql://", "postgresql+psycopg://")
+    here = run(PYTHON, script, "use", f"sqlite:///{copy}")
+    assert here == run(PYTHON, script, "use", there)
+    upgrade = str(Path(PYTHON).parent / "optuna")
+    assert "up-to-date" in run(upgrade, "storage", "upgrade", "--storage", there)
+
+
+SETTINGS = """
+import os
+if os.environ.get("PGHOST"):
+    DATABASES = {"default": {
+        "ENGINE": "django.db.backends.postgresql", "NAME": os.environ["PGDATABASE"],
+        "USER": os.environ["PGUSER"], "PASSWORD": os.environ["PGPASSWORD"],
+        "HOST": os.environ["PGHOST"], "PORT": os.environ["PGPORT"],
+    }}
+"""
+
+
+def test_wagtail(server, tmp_path):
+    """
+    Django's content types and permissions, Wagtail's root page and site are seeds.
+
+    Its search index has other columns in PostgreSQL; it is built anew by its own command.
+    """
+    folder, url = tmp_path / "site", server.ensure_database("wagtail")
+    folder.mkdir()
+    run(str(Path(PYTHON).parent / "wagtail"), "start", "mysite", str(folder))
+    with open(folder / "mysite/settings/base.py", "a") as settings:
+        settings.write(SETTINGS)
+    manage = (PYTHON, str(folder / "manage.py"))
+    script = (PYTHON, str(HERE / "wagtail_app.py"))
+    run(*manage, "migrate", folder=folder)
+    run(*script, "make", folder=folder)
+    path = str(folder / "db.sqlite3")
+    index = ["wagtailsearch_indexentry"]
+    options = {"prepare": shlex.join([*manage, "migrate"]), "exclude": index}
+    with pytest.raises(oxy_pg.SchemaMismatch, match=r"wagtailsearch_indexentry\.title_text"):
+        oxy_pg.migrate_sqlite(path, url, prepare=options["prepare"], dry_run=True)
+    tried = oxy_pg.migrate_sqlite(path, url, dry_run=True, **options)
+    assert () == tried.problems
+    report = oxy_pg.migrate_sqlite(path, url, verify="full", **options)
+    assert {"auth_permission", "django_content_type", "wagtailcore_page"} < {
+        one.table for one in report.seeds if one.action == "replaced"
+    }
+    assert tried.seeds == report.seeds
+    moved = [table.name for table in report.tables]
+    assert [] == differences(path, url, tables=moved)
+    assert "No migrations to apply" in run(*manage, "migrate", folder=folder, url=url)
+    run(*manage, "update_index", folder=folder, url=url)
+    there = run(*script, "use", folder=folder, url=url)
+    assert there == run(*script, "use", folder=folder)
