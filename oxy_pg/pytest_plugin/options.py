@@ -143,7 +143,7 @@ def hide_external(config: pytest.Config) -> None:
 def show_external(config: pytest.Config) -> None:
     """Put it back, when the session is over."""
     if _HIDDEN in config.stash:
-        os.environ[VARIABLE] = config.stash[_HIDDEN]
+        os.environ.update({VARIABLE: config.stash[_HIDDEN]})
 
 
 def external_url(config: pytest.Config) -> str | None:
