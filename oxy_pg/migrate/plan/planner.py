@@ -14,7 +14,7 @@ from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.options import EPOCHS
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
-from oxy_pg.migrate.plan.bookkeeping import is_bookkeeping, shape_of
+from oxy_pg.migrate.plan.bookkeeping import shape_of
 from oxy_pg.migrate.plan.ddl import statements
 from oxy_pg.migrate.plan.ddl.comparisons import Comparisons, casts_for_references
 from oxy_pg.migrate.plan.existing import (
@@ -24,9 +24,9 @@ from oxy_pg.migrate.plan.existing import (
 )
 from oxy_pg.migrate.plan.known import Known
 from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, Plan, TablePlan
-from oxy_pg.migrate.plan.standing import Prepared, standing
+from oxy_pg.migrate.plan.standing import Prepared, seeds_elsewhere, with_standing
 from oxy_pg.migrate.plan.survey import TableSurvey, Wishes, survey_tables
-from oxy_pg.migrate.plan.versions import older_side, stamped_problems
+from oxy_pg.migrate.plan.versions import compare_versions, older_side
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
 from oxy_pg.report import Skipped
@@ -100,9 +100,9 @@ def make_plan(
     ]
     tables = _cast_for_references(readers, tables, jobs, notes)
     prepared = prepared or Prepared()
-    tables = [_with_standing(table, prepared, options, notes) for table in tables]
+    tables = [with_standing(table, prepared, options, notes.warnings) for table in tables]
     _warn_of_casts(tables, casts, notes)
-    _compare_versions(tables, versions, prepared, options, notes)
+    notes.problems += compare_versions(tables, versions, prepared, options, notes.warnings)
     notes.warnings += sequence_warnings(tables, target)
     _propose_epochs(tables, known, notes)
     if notes.problems:
@@ -130,7 +130,7 @@ def make_plan(
         warnings=tuple(notes.warnings),
         options=options,
         index_keys=(*planned.index_keys, *existing_index_keys(tables)),
-        kept_seeds=_seeds_elsewhere(tables, prepared, target),
+        kept_seeds=seeds_elsewhere(tables, prepared, target),
     )
 
 
@@ -156,46 +156,6 @@ def _views(
     statements, left = plan_views(readers.connection, listed, tables, target)
     notes.skipped[:] = [skipped for skipped in notes.skipped if skipped.kind != "view"] + left
     return statements
-
-
-def _with_standing(
-    table: TablePlan, prepared: Prepared, options: Options, notes: _Notes
-) -> TablePlan:
-    """Decide what becomes of the rows that the target has in a table."""
-    if table.existing is None:
-        return table
-    found = standing(table.target, prepared, options, table.rows)
-    if found is not None and found.fate == "replace" and not table.rows:
-        notes.warnings.append(
-            f"{table.target}: its {found.rows:,} rows in the target are deleted (--if-not-empty "
-            "truncate), and the source has none for it"
-        )
-    return replace(table, standing=found)
-
-
-def _compare_versions(
-    tables: list[TablePlan],
-    versions: Sequence[Versions],
-    prepared: Prepared,
-    options: Options,
-    notes: _Notes,
-) -> None:
-    created = [table.source.name for table in tables if table.action == "create"]
-    filled = [table.source.name for table in tables if table.action == "fill"]
-    notes.problems += stamped_problems(versions, prepared, options, created, filled)
-    notes.warnings += [said for one in versions for said in one.lacking()]
-
-
-def _seeds_elsewhere(
-    tables: list[TablePlan], prepared: Prepared, target: TargetSchema
-) -> tuple[tuple[str, int], ...]:
-    """Return the seeds of tables that the migration does not touch, with their rows."""
-    planned = {table.target for table in tables}
-    return tuple(
-        (name, prepared.rows[name])
-        for name in sorted(prepared.seeds - planned)
-        if not is_bookkeeping(target.table(name))
-    )
 
 
 def _choose_tables(

@@ -8,9 +8,10 @@ types, settings. Other rows are somebody's data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from oxy_pg.migrate.plan.bookkeeping import is_bookkeeping
 from oxy_pg.migrate.plan.plan import Standing
 from oxy_pg.migrate.target.spelling import ident
 
@@ -83,3 +84,30 @@ def count_rows(connection: psycopg.Connection[Any], target: TargetSchema) -> dic
             row = connection.execute(query).fetchone()
             found[name] = int(row[0]) if row else 0
     return found
+
+
+def with_standing(
+    table: TablePlan, prepared: Prepared, options: Options, warnings: list[str]
+) -> TablePlan:
+    """Decide what becomes of the rows that the target has in a table."""
+    if table.existing is None:
+        return table
+    found = standing(table.target, prepared, options, table.rows)
+    if found is not None and found.fate == "replace" and not table.rows:
+        warnings.append(
+            f"{table.target}: its {found.rows:,} rows in the target are deleted (--if-not-empty "
+            "truncate), and the source has none for it"
+        )
+    return replace(table, standing=found)
+
+
+def seeds_elsewhere(
+    tables: list[TablePlan], prepared: Prepared, target: TargetSchema
+) -> tuple[tuple[str, int], ...]:
+    """Return the seeds of tables that the migration does not touch, with their rows."""
+    planned = {table.target for table in tables}
+    return tuple(
+        (name, prepared.rows[name])
+        for name in sorted(prepared.seeds - planned)
+        if not is_bookkeeping(target.table(name))
+    )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oxy_pg.migrate.options import Options
+    from oxy_pg.migrate.plan.plan import TablePlan
     from oxy_pg.migrate.plan.standing import Prepared
     from oxy_pg.migrate.source.schema import SourceSchema, SourceTable
     from oxy_pg.migrate.target.catalog import TargetSchema, TargetTable
@@ -191,3 +192,17 @@ def _by_shape(source: SourceSchema, target: TargetSchema) -> str:
         return "neither side has more columns than the other"
     side, count = ("source", more) if more > less else ("target", less)
     return f"the {side} lacks {count} columns of the other side: it is probably the older one"
+
+
+def compare_versions(
+    tables: list[TablePlan],
+    versions: Sequence[Versions],
+    prepared: Prepared,
+    options: Options,
+    warnings: list[str],
+) -> Iterator[str]:
+    """Return why the versions stop the move; what each side lacks becomes a warning."""
+    created = [table.source.name for table in tables if table.action == "create"]
+    filled = [table.source.name for table in tables if table.action == "fill"]
+    warnings += [said for one in versions for said in one.lacking()]
+    return stamped_problems(versions, prepared, options, created, filled)
