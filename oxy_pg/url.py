@@ -203,7 +203,7 @@ def _unquote(text: str) -> str:
 
 def mask(url: str) -> str:
     """
-    Return a URL for a message: every password in it, and whatever may be one, is ``***``.
+    Return a URL for a message: every password in it, and what may be one, is ``***``.
 
     Of one that is not well-formed the scheme is shown and nothing else: nobody
     can tell where its password begins. For texts there is ``mask_text()``.
@@ -368,7 +368,7 @@ def check(url: str, name: str = "OXY_DATABASE_URL") -> None:
 
 
 def _not_for_libpq(url: str) -> str:
-    """Return what libpq says against a URL, or ""; it has left when somebody raises that."""
+    """Return what libpq says against a URL, or ""; it has left when a caller raises that."""
     import psycopg
 
     try:

@@ -3,7 +3,7 @@ Rows that the target's tables have before the move, and what becomes of them.
 
 *Seeds* are the rows that ``prepare`` has put into tables that were empty a
 moment before: the application's own migrations insert permissions, content
-types, settings. Other rows are somebody's data.
+types, settings. Other rows are a user's data.
 """
 
 from __future__ import annotations

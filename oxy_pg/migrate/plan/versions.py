@@ -2,7 +2,7 @@
 The versions that migration tools have recorded in their bookkeeping tables, on both sides.
 
 A schema that is *stamped* is the work of its application's migrations: what
-they have not made there is not made by us unless somebody asks for it.
+they have not made there is not made by us unless an option asks for it.
 """
 
 from __future__ import annotations

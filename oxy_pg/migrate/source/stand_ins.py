@@ -35,7 +35,7 @@ _HAS_EXPRESSIONS = re.compile(r"\b(?:AS|CHECK)\b", re.IGNORECASE)
 
 def install(connection: sqlite3.Connection) -> None:
     """
-    Let SQLite read every table of the schema, whatever its collations and functions.
+    Let SQLite read every table of the schema, with any collations and functions.
 
     Raises sqlite3.Error.
     """

@@ -107,7 +107,7 @@ def unpack(
     # From the inside out, when nothing more is to be created: the new owner could put links in
     # the way of root.
     for path in reversed(directories):
-        os.chmod(path, 0o700)  # whatever the umask is
+        os.chmod(path, 0o700)  # with any umask
         account.own(path)
 
 

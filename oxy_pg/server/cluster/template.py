@@ -44,7 +44,7 @@ _OPTIONS = (
     "--auth-host=reject",  # until cluster.configure() has written pg_hba.conf
     "--wal-segsize=4",
     "--no-instructions",
-    "--no-sync",  # whoever has it made for keeps does that
+    "--no-sync",  # the caller does that for a cluster that is kept
     # For initdb itself: quicker than 128 MB, and no segments for later that would be copied.
     "--set=shared_buffers=4MB",
     "--set=wal_recycle=off",
