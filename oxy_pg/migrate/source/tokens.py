@@ -225,7 +225,7 @@ def _columns(inner: list[Token]) -> tuple[str, ...]:
 
 
 def _deferrable(item: list[Token], position: int) -> str:
-    """Spell a clause for PostgreSQL. In SQLite, NOT DEFERRABLE means the same with either word after it."""
+    """Spell a clause for PostgreSQL. In SQLite, no word after NOT DEFERRABLE has a meaning."""
     if position and item[position - 1].is_word("NOT"):
         return ""
     words = [token.text.upper() for token in item[position + 1 : position + 3]]
