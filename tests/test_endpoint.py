@@ -173,7 +173,7 @@ def test_a_server_that_has_stopped_is_not_at_work(ours, tmp_path):
 
 def test_the_environment_is_read_in_one_place():
     """
-    OXY_DATABASE_URL is looked up in ``_endpoint`` alone; elsewhere it is only named.
+    OXY_DATABASE_URL is looked up in ``_endpoint`` alone, and for the plugin's header line.
     """
     command = [
         "grep",
@@ -183,7 +183,8 @@ def test_the_environment_is_read_in_one_place():
     ]
     found = subprocess.run([*command, str(PACKAGE)], capture_output=True, text=True, check=True)
 
-    assert [str(PACKAGE / "_endpoint.py")] == found.stdout.split()
+    readers = [str(PACKAGE / name) for name in ("_endpoint.py", "pytest_plugin/options.py")]
+    assert readers == sorted(found.stdout.split())
 
 
 def test_only_the_plugin_writes_the_environment():

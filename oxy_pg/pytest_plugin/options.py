@@ -172,9 +172,7 @@ def external_url(config: pytest.Config) -> str | None:
 
 def server_line(config: pytest.Config) -> str:
     """Return the header line: which server the tests run on, without asking it anything."""
-    from oxy_pg._endpoint import external_url
-
-    url = external_url()
+    url = os.environ.get(VARIABLE)  # _endpoint.py would import more than a line is worth
     if url and not config.getoption("oxy_pg_embedded"):
         from oxy_pg.url import mask
 
