@@ -118,6 +118,7 @@ class Bench:
         target.write_files(path, str(home))
         account_for(StateDir(str(self._base / "state"))).own(str(home))
         with psycopg.connect(self._server.superuser_url()) as connection:
+            connection.execute("SET LOCAL search_path = public")  # its own has no place for tables
             target.write_binary_files(connection, str(home))
         return str(home)
 
