@@ -24,7 +24,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 # The inode of the namespace that all others are in (PROC_PID_INIT_INO, linux/proc_ns.h).
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
-_closed_in_children: set[int] = set()
+# By who holds them: another thread may open a descriptor under the number of one just closed.
+_closed_in_children: dict[ClosedInChildren, int] = {}
 
 
 def environment() -> dict[str, str]:
@@ -105,21 +106,24 @@ class ClosedInChildren:
         self._descriptor = descriptor
 
     def __enter__(self) -> Self:
-        _closed_in_children.add(self._descriptor)
+        _closed_in_children[self] = self._descriptor
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _closed_in_children.discard(self._descriptor)
+        _closed_in_children.pop(self, None)
 
     @property
     def is_open(self) -> bool:
         """False in a child that was forked meanwhile: there the number may mean something else."""
-        return self._descriptor in _closed_in_children
+        return self in _closed_in_children
 
 
 def _close_in_child() -> None:
-    for descriptor in _closed_in_children:
-        os.close(descriptor)
+    for descriptor in {*_closed_in_children.values()}:
+        try:
+            os.close(descriptor)
+        except OSError:  # noqa: SIM105 - no contextlib here; another thread had just closed it
+            pass
     _closed_in_children.clear()
 
 
