@@ -120,9 +120,9 @@ class ClosedInChildren:
 
 def _close_in_child() -> None:
     for descriptor in {*_closed_in_children.values()}:
-        try:
+        try:  # noqa: SIM105 - contextlib takes 2 ms to import
             os.close(descriptor)
-        except OSError:  # noqa: SIM105 - no contextlib here; another thread had just closed it
+        except OSError:  # another thread had just closed it
             pass
     _closed_in_children.clear()
 
