@@ -119,7 +119,7 @@ def _open_with(
     if not settings:
         return _open(address, seconds)
     given = str(conninfo_to_dict(address).get("options") or "")
-    options = " ".join((given, *(f"-c {name}={_escaped(settings[name])}" for name in settings)))
+    options = f"{given} {urls.session_options(settings)}"
     try:
         return _open(make_conninfo(address, options=options.strip()), seconds)
     except psycopg.OperationalError as error:
@@ -130,10 +130,6 @@ def _open_with(
     for name, value in settings.items() if through_pooler else ():
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
     return connection
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _open(address: str, seconds: int) -> psycopg.Connection[Any]:

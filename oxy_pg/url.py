@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from oxy_pg.errors import ConfigurationError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # What may stand in a URL without quoting (RFC 3986, "unreserved"). Asking this first spares the
 # usual caller the import of urllib, which costs more than attaching to a running server.
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -61,6 +65,14 @@ def socket_url(
     """Spell the URL of a server's Unix socket; ``options`` are what its sessions begin with."""
     url = f"postgresql://{_quote(user)}@/{_quote(database)}?host={_quote(socket_dir)}&port={port}"
     return url if options is None else f"{url}&options={_quote(options)}"
+
+
+def session_options(settings: Mapping[str, str]) -> str:
+    """Spell settings as libpq's parameter ``options``, or the variable PGOPTIONS."""
+    escaped = (
+        (name, value.replace("\\", "\\\\").replace(" ", "\\ ")) for name, value in settings.items()
+    )
+    return " ".join(f"-c {name}={value}" for name, value in escaped)
 
 
 def with_user(url: str, user: str) -> str:

@@ -61,9 +61,6 @@ def parameters(user: str, *, any_version: bool = False) -> dict[str, str]:
 
 def options(user: str, *, any_version: bool = False) -> str:
     """Return the same as libpq's parameter ``options``, or the variable PGOPTIONS."""
-    found = parameters(user, any_version=any_version).items()
-    return " ".join(f"-c {name}={_escaped(value)}" for name, value in found)
+    from oxy_pg.url import session_options  # not on the way of a process that attaches
 
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+    return session_options(parameters(user, any_version=any_version))
