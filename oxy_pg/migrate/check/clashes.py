@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oxy_pg.migrate.check.keys import sent, typed
 from oxy_pg.migrate.check.rowsets import NUMBERS
 from oxy_pg.migrate.convert.unfit import Unfit
-from oxy_pg.migrate.convert.values import decode, to_text
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show
@@ -128,17 +128,14 @@ class Clashes:
 
     def _term(self, column: ColumnPlan) -> str:
         self._columns.append(column)
-        name = f"t.{quoted(column.source)}"
-        raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
-        return f"oxy_meant({len(self._columns) - 1}, typeof({name}), {raw})"
+        return f"oxy_meant({len(self._columns) - 1}, {typed(f't.{quoted(column.source)}')})"
 
     def _meant(self, number: int, storage: str, raw: Any) -> str | None:
         if raw is None:
             return None
         column = self._columns[number]
         try:
-            value = decode(raw, self._plan.encoding) if storage == "text" else raw
-            text = to_text(value, column.type, column.survey.option)
+            text = sent(column, storage, raw, self._plan.encoding)
         except Unfit:
             return None  # a bad value: listed elsewhere
         return repr(column.type.kind.canonical(text))

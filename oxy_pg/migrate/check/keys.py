@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.plan.plan import ColumnPlan, ForeignKey, TablePlan, UniqueKey
 
 
+def typed(name: str) -> str:
+    """Spell a column of SQLite as two arguments of a function: its storage class, its bytes."""
+    return (
+        f"typeof({name}), CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+    )
+
+
+def sent(column: ColumnPlan, storage: str, raw: Any, encoding: str) -> str:
+    """Return the text that a value, given by ``typed()``, becomes. Raises Unfit."""
+    value = decode(raw, encoding) if storage == "text" else raw
+    return to_text(value, column.type, column.survey.option)
+
+
 def comparable(table: TablePlan, parent: TablePlan, key: ForeignKey) -> bool:
     """Whether this module knows how PostgreSQL compares the columns of a foreign key."""
     for name, wanted in zip(key.columns, key.parent_columns, strict=True):
@@ -131,16 +144,13 @@ class Keys:
         if planned is None:
             raise KeyError(column)  # comparable() has checked it
         self._columns.append(planned)
-        name = f"{alias}.{quoted(planned.source)}"
-        raw = f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
-        return f"oxy_key({len(self._columns) - 1}, typeof({name}), {raw})"
+        return f"oxy_key({len(self._columns) - 1}, {typed(f'{alias}.{quoted(planned.source)}')})"
 
     def _convert(self, number: int, storage: str, raw: Any) -> str | None:
         if raw is None:
             return None
         column = self._columns[number]
         try:
-            value = decode(raw, self._encoding) if storage == "text" else raw
-            return column.type.kind.key(to_text(value, column.type, column.survey.option))
+            return column.type.kind.key(sent(column, storage, raw, self._encoding))
         except Unfit:
             return None  # a bad value: listed elsewhere, emptied, or its row is skipped
