@@ -196,10 +196,9 @@ def run(
     arguments: Sequence[str] = (),
     *,
     url: str | None = None,
-    stdin: int | IO[Any] = subprocess.DEVNULL,
 ) -> bytes:
     """Run a program to its end and return its standard output; raises ToolFailed."""
-    with Running(tools, name, arguments, url=url, stdin=stdin, stdout=subprocess.PIPE) as program:
+    with Running(tools, name, arguments, url=url, stdout=subprocess.PIPE) as program:
         return program.stdout.read()
 
 
