@@ -8,15 +8,19 @@ answers are described in ``loop.py``.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import socket
 
 from oxy_pg.errors import LockTimeout, ServerError, StartFailed, StartTimeout
+from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from oxy_pg.paths import StateDir
-    from oxy_pg.system.deadline import Deadline
+
+_NOTICED_WITHIN = 2.0  # seconds for the supervisor to speak of a postmaster that has ended
 
 
 class SupervisorGone(Exception):
@@ -131,7 +135,7 @@ class Lease:
     was last known to be ready; ``check()`` brings them up to date.
     """
 
-    __slots__ = ("_line", "_state", "owner_pid", "port", "postmaster_pid", "socket_dir")
+    __slots__ = ("_line", "_pidfd", "_state", "owner_pid", "port", "postmaster_pid", "socket_dir")
 
     def __init__(self, state: StateDir, keep_alive: float | None, deadline: Deadline) -> None:
         """
@@ -146,13 +150,14 @@ class Lease:
         self.port = 0
         self.postmaster_pid = 0
         self.socket_dir = ""
+        self._pidfd = -1
         self._line = Line(state, deadline)
         try:
             wanted = "-" if keep_alive is None else repr(float(keep_alive))
             self._line.send(f"lease {self.owner_pid} {wanted}")
             self._wait_until_ready(deadline)
         except BaseException:
-            self._line.close()
+            self.release()
             raise
 
     def _wait_until_ready(self, deadline: Deadline, *, answered: bool = False) -> None:
@@ -176,7 +181,27 @@ class Lease:
             return False
         self.port, self.postmaster_pid = int(fields[0]), int(fields[1])
         self.socket_dir = fields[2]
+        self._watch()
         return True
+
+    def _watch(self) -> None:
+        """Learn of the postmaster's end from the kernel too (pidfd_open(2), Linux)."""
+        self._unwatch()
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self._pidfd = os.pidfd_open(self.postmaster_pid)
+
+    def _unwatch(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _has_ended(self) -> bool:
+        if self._pidfd < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _timeout(self, deadline: Deadline, *, answered: bool) -> ServerError:
         from oxy_pg.server.cluster import logs
@@ -191,12 +216,24 @@ class Lease:
         """
         Return when the server is ready; at once if it never ceased to be.
 
-        Costs one system call unless something has happened. Waits while a
+        Costs a few system calls unless something has happened. Waits while a
         crashed server is brought back. Raises what the constructor raises.
         """
         while (line := self._line.poll()) is not None:
             if not self._is_ready(line):
                 self._wait_until_ready(deadline, answered=True)
+        if self._has_ended():
+            self._wait_for_word(deadline)
+
+    def _wait_for_word(self, deadline: Deadline) -> None:
+        """The postmaster has ended, and the supervisor is about to learn of it, and to say so."""
+        self._unwatch()
+        try:
+            line = self._line.receive(Deadline(min(deadline.remaining(), _NOTICED_WITHIN)))
+        except TimeoutError:
+            return  # the number is another process's, outside of the server's pid namespace
+        if not self._is_ready(line):
+            self._wait_until_ready(deadline, answered=True)
 
     def keep_through_exec(self) -> None:
         """Leave the connection open in a program that takes this process's place."""
@@ -204,4 +241,9 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back."""
+        self._unwatch()
         self._line.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pidfd"):
+            self._unwatch()

@@ -81,3 +81,22 @@ def test_a_directory_that_goes_meanwhile_is_stopped(state_dir):
         oxy_pg.Server(state_dir).stop()
         thread.join()
         shutil.rmtree(state_dir, ignore_errors=True)  # where a lock was made just before
+
+
+def test_a_server_that_has_just_died_is_not_handed_out(server):
+    """
+    The client sees the postmaster's end as early as the supervisor, and waits for it to speak.
+    """
+    server.ensure_database()
+    watching, postmaster = supervisor(server), psutil.Process(server.status().pid)
+    watching.suspend()  # it has not learnt of the end yet, as on a busy machine
+    try:
+        postmaster.kill()
+        assert wait_until(lambda: psutil.STATUS_ZOMBIE == postmaster.status())
+        threading.Timer(0.3, watching.resume).start()
+        url = server.ensure_database()
+    finally:
+        watching.resume()
+
+    with psycopg.connect(url) as connection:
+        assert (1,) == connection.execute("SELECT 1").fetchone()
