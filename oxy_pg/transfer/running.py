@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from psycopg import conninfo
 
 from oxy_pg.errors import ConfigurationError, ToolFailed
+from oxy_pg.system import process
 from oxy_pg.transfer.tools import environment
 from oxy_pg.url import check, plain
 
@@ -79,7 +80,7 @@ class Running:
                 variables["PGPASSWORD"] = self._password
         if sys.platform == "linux":
             ours = str(os.getpid())
-            words = [sys.executable, "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
+            words = [process.python(), "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
         self.process = subprocess.Popen(
             words,
             stdin=stdin,
