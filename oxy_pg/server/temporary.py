@@ -227,7 +227,7 @@ def _make_dir(name: str | None) -> str:
                 f"There is no place for a temporary server in {base}: {error}. Set TMPDIR to a "
                 "directory that this user can write."
             ) from error
-        os.fchmod(descriptor, mode)
+        files.set_mode(descriptor, mode, place)
         os.close(descriptor)
     return path
 

@@ -185,7 +185,7 @@ def shared_base(private_dir: str, account: Account) -> str:
             f"As root, PostgreSQL's files have to be in {base}, and that cannot be used: {error}. "
             "Correct its owner or mode."
         ) from error
-    os.fchmod(descriptor, 0o711)  # it can be passed, not listed
+    files.set_mode(descriptor, 0o711, base)  # it can be passed, not listed
     os.close(descriptor)
     if not account.can_enter(f"{base}/x"):
         raise ConfigurationError(
