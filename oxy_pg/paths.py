@@ -255,6 +255,11 @@ class StateDir:
         return f"{self.root}/password"
 
     @property
+    def verifier(self) -> str:
+        """What the server stores for that password, as it was seen last."""
+        return f"{self.password}.verifier"
+
+    @property
     def port(self) -> str:
         """The port of last time."""
         return f"{self.root}/port"
@@ -300,6 +305,16 @@ class StateDir:
     def socket_dir(self) -> str:
         """PostgreSQL's socket directory."""
         return f"{self.run_dir}/s"
+
+    @property
+    def socket_links(self) -> list[str]:
+        """Second names of PostgreSQL's socket, of which the first that is possible is made."""
+        return [f"{self.root}/socket", f"{self.run_dir}.socket"]
+
+    @property
+    def earlier_settings(self) -> str:
+        """The settings before those that wait for a restart."""
+        return f"{self.settings}.earlier"
 
     @property
     def longest_socket(self) -> str:

@@ -11,7 +11,7 @@ from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
-from oxy_pg.server.cluster import config, logs, template
+from oxy_pg.server.cluster import config, logs, postmaster, template
 from oxy_pg.system import files, private
 
 TYPE_CHECKING = False
@@ -66,7 +66,8 @@ def version_in(data_dir: str) -> str | None:
 def exists(state: StateDir) -> bool:
     """Whether there is anything where the cluster belongs."""
     try:
-        return bool(os.listdir(state.data_dir))
+        # What mkfs makes at the top of a volume is no data.
+        return bool(set(os.listdir(state.data_dir)) - {"lost+found"})
     except FileNotFoundError:
         return False
     except OSError:
@@ -142,8 +143,17 @@ def create(
         waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
         mark(aside, account, unsynced=durable)
         os.rename(aside, place.path)
+    except OSError as error:
+        _remove_unfinished(aside if home == state.root else home)
+        if os.path.ismount(place.path):
+            raise ConfigurationError(
+                f"The data directory {place.path} is a mount point, and a new cluster, which is "
+                f"renamed into its place, cannot be put there ({error.strerror}). Mount the volume "
+                f"as {state.root}, the state directory."
+            ) from error
+        raise
     except BaseException:
-        files.remove_tree(aside if home == state.root else home)
+        _remove_unfinished(aside if home == state.root else home)
         raise
     if home != state.root:
         # Made on the disk of the state directory: a rename does not lead from one to another.
@@ -151,6 +161,11 @@ def create(
         os.symlink(place.path, link)
         os.rename(link, state.data_dir)
     return waiting
+
+
+def _remove_unfinished(place: str) -> None:
+    postmaster.remove_segment(place)
+    files.remove_tree(place)
 
 
 def mark(data_dir: str, account: Account, *, unsynced: bool = False) -> None:
@@ -187,6 +202,7 @@ def _home_for(state: StateDir, account: Account) -> str:
 
 def _remove_leftovers(home: str) -> None:
     for path in DataDir(paths.cluster_in(home)).all_aside():
+        postmaster.remove_segment(path)  # of an initdb that was killed
         files.remove_tree(path)
 
 
@@ -255,7 +271,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
                 f"The directory {state.socket_dir} for the sockets belongs to the user "
                 f"{accounts.user_name(owner)}. Remove it."
             )
-        os.fchmod(descriptor, 0o700)
+        files.set_mode(descriptor, 0o700, state.socket_dir)
         if account.demoted:
             os.fchown(descriptor, account.uid, account.gid)
     finally:
@@ -264,7 +280,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
 
 def _make_private(path: str, mode: int) -> None:
     descriptor = private.make_directory(path)
-    os.fchmod(descriptor, mode)
+    files.set_mode(descriptor, mode, path)
     os.close(descriptor)
 
 
@@ -298,6 +314,7 @@ def destroy(state: StateDir) -> None:
         files.remove_tree(home)
     for path in DataDir(state.data_dir).of_upgrades():
         files.remove_tree(path)
-    for path in (state.password, state.port, state.settings):
+    files_of_ours = (state.password, state.verifier, state.port, state.settings)
+    for path in (*files_of_ours, state.earlier_settings, *state.socket_links):
         if os.path.lexists(path):
             os.unlink(path)
