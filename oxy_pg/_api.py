@@ -8,7 +8,7 @@ import os
 from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server as _Handle
-from oxy_pg.server.server import in_use
+from oxy_pg.server.server import checked_timeout, in_use
 from oxy_pg.system import environment
 
 TYPE_CHECKING = False
@@ -84,6 +84,7 @@ def ensure(
     BinariesNotFound, VersionMismatch, ForeignDataDirectory, PortTaken,
     ExternalServerUnavailable, UnsupportedServer) or ConfigurationError.
     """
+    timeout = checked_timeout(timeout)
     ours = project.of_working_directory()
     name = _defaults.database(database, ours)
     external_url = _endpoint.external_url(name)
@@ -290,7 +291,7 @@ def migrate_sqlite(
         rehearse=rehearse,
         on_progress=on_progress,
         jobs=jobs,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -354,7 +355,7 @@ def backup(
         plain=plain,
         force=force,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -411,7 +412,7 @@ def restore(
         jobs=jobs,
         confirm=confirm,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -486,7 +487,7 @@ def push(
         jobs=jobs,
         dry_run=dry_run,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -530,7 +531,7 @@ def pull(
         jobs=jobs,
         dry_run=dry_run,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -582,7 +583,7 @@ def upgrade(
     began = time.monotonic()
     state = paths.StateDir(paths.state_dir(state_dir))
     given = None if old_bin_dir is None else os.fspath(old_bin_dir)
-    with upgrades.begin(state, given, timeout) as work:
+    with upgrades.begin(state, given, checked_timeout(timeout)) as work:
         report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
     if discard_old:
         discarded = swap.discard_old(state)
