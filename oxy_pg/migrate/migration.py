@@ -25,6 +25,7 @@ from oxy_pg.errors import (
     TargetRefused,
 )
 from oxy_pg.migrate import preparation
+from oxy_pg.migrate.check.overflow import overflows
 from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.check.unexamined import unexamined
 from oxy_pg.migrate.convert.types import parse_cast
@@ -212,6 +213,8 @@ class _Run:
         """
         self.transaction = None
         plan = self._plan(compute=compute)
+        if compute and overflows(self.lite, plan):
+            plan = self._plan(compute=False)
         self.on_progress(Progress("check", of=len(plan.tables), of_rows=plan.rows))
         if self.options.dry_run:
             return self._dry_run(plan)
