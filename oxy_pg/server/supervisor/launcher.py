@@ -225,7 +225,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         # time, and an upgrade would not get it.
         directory.check(state, user)
     with spawn.daemon(state, lock_fd) as supervisor:
-        programs = binaries.reachable(binaries.find(), user)
+        programs = binaries.reachable(binaries.find(deadline), user)
         if is_there:
             adopt = _survivor(state, deadline)
         # While no other process can make one; and before a new cluster is written, because

@@ -40,6 +40,8 @@ def attempt(state: StateDir) -> Iterator[int | None]:
             except OSError as error:
                 words = f"its file system has no locks (flock: {error.strerror})"
                 raise OSError(error.errno, words, state.lock) from error
+            if os.getpid() == 1:
+                _collect(named(state))
             with contextlib.suppress(OSError):  # a full disk: only a message would have named us
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()} starter\n".encode(), 0)
@@ -47,6 +49,24 @@ def attempt(state: StateDir) -> Iterator[int | None]:
         finally:
             if held.is_open:
                 os.close(descriptor)
+
+
+def named(state: StateDir) -> int:
+    """Return the pid that the lock's text names, or 0; it may be that of one who held it before."""
+    words = (files.read_text(state.lock) or "").split()
+    return int(words[0]) if words and words[0].isdigit() else 0
+
+
+def _collect(pid: int) -> None:
+    """
+    Collect the supervisor that held the lock before, a zombie.
+
+    In a container whose first process we are, processes without a parent are
+    our children, and nobody else waits for them.
+    """
+    if pid > 1 and not process.is_alive(pid):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def is_held(state: StateDir) -> bool:

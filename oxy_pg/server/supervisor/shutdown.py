@@ -40,8 +40,20 @@ def stop(state: StateDir, mode: str, deadline: Deadline) -> None:
         except _Silent:
             unreachable.end()
         else:
+            _collect(state, deadline)
             return
     raise LockTimeout(state.lock, lock.holder(state), deadline.timeout)
+
+
+def _collect(state: StateDir, deadline: Deadline) -> None:
+    """Leave no zombie where we are the first process of a container: who takes the lock does it."""
+    if os.getpid() == 1 and os.path.isdir(state.root):
+        pid = lock.named(state)
+        for _ in Deadline(min(1.0, deadline.remaining())).attempts(0.01, 0.1):
+            if not process.is_alive(pid):
+                break
+        with lock.attempt(state):
+            pass
 
 
 def restart(state: StateDir, deadline: Deadline) -> None:
