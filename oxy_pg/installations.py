@@ -110,20 +110,28 @@ def version_of(bin_dir: str, patience: float = _PATIENCE) -> str | None:
 
 def told_version(program: str, patience: float = _PATIENCE) -> str | None:
     """Return what a program of PostgreSQL answers to ``--version``; None when it does not run."""
+    import signal
     import subprocess
 
     try:
-        answer = subprocess.run(
+        # In a group of its own: the program may be a script, whose children hang with it.
+        asked = subprocess.Popen(
             [program, "--version"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=min(patience, _PATIENCE),
-        ).stdout
-    except (OSError, ValueError, subprocess.SubprocessError):
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    except (OSError, ValueError):
         return None
-    words = answer.split()
-    return words[2] if len(words) > 2 else None
+    with asked:
+        try:
+            answer, _ = asked.communicate(timeout=min(patience, _PATIENCE))
+        except subprocess.TimeoutExpired:
+            os.killpg(asked.pid, signal.SIGKILL)
+            return None
+    words = answer.decode(errors="replace").split()
+    return words[2] if asked.returncode == 0 and len(words) > 2 else None
 
 
 def major_of(version: str) -> int:

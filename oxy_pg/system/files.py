@@ -63,12 +63,12 @@ def write_text(
         sync_file(os.path.dirname(path))
 
 
-def set_mode(descriptor: int, mode: int, path: str) -> None:
-    """Give an open file or directory this mode, if it has another; an OSError names ``path``."""
-    if stat.S_IMODE(os.fstat(descriptor).st_mode) == mode:
+def set_mode(target: int | str, mode: int, path: str) -> None:
+    """Give what a descriptor or a path stands for this mode; an OSError names ``path``."""
+    if stat.S_IMODE(os.stat(target).st_mode) == mode:
         return  # some file systems refuse even that
     try:
-        os.fchmod(descriptor, mode)
+        os.chmod(target, mode)
     except OSError as error:
         words = f"its mode cannot be set to {mode:04o} (chmod: {error.strerror})"
         raise OSError(error.errno, words, path) from error

@@ -279,7 +279,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
 
 
 def _make_private(path: str, mode: int) -> None:
-    descriptor = private.make_directory(path)
+    descriptor = private.make_directory(path, mode)
     files.set_mode(descriptor, mode, path)
     os.close(descriptor)
 

@@ -81,7 +81,7 @@ class Sockets:
         order = self._order
         parent = os.path.dirname(order.run_dir)
         for path in (parent, order.run_dir) if is_private_temp_dir(parent) else (order.run_dir,):
-            descriptor = private.make_directory(path)
+            descriptor = private.make_directory(path, self._mode)
             files.set_mode(descriptor, self._mode, path)
             os.close(descriptor)
         # In that one no other user can put a link in its place.
