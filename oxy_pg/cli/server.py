@@ -176,9 +176,7 @@ def psql(database: str, superuser: bool, timeout: float, arguments: tuple[str, .
     from oxy_pg.server.cluster import binaries
 
     # The bundled psql has no TLS, which an external server may require.
-    program = (external_url() and shutil.which("psql")) or f"{binaries.find().bin_dir}/psql"
-    if not os.access(program, os.X_OK):
-        program = shutil.which("psql") or binaries.find().program("psql")
+    program = (external_url() and shutil.which("psql")) or binaries.client("psql")
     if external_url() is not None:
         environment = _environment(oxy_pg.ensure(timeout=timeout))
     else:
