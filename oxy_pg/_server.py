@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from oxy_pg import _defaults, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
 from oxy_pg.server.server import Server as Handle
@@ -114,6 +115,25 @@ class Server(Handle):
     It is safe to use from any number of threads, and after a fork. Raises
     ConfigurationError for an invalid setting, path or time.
     """
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """
+        Create a database that belongs to the role ``oxy``, with the project's extensions.
+
+        They are those of OXY_PG_EXTENSIONS or ``[tool.oxy-pg]`` in
+        pyproject.toml. ``template`` is the database to copy; no client may be
+        connected to it. Raises ConfigurationError when the name is taken or not
+        possible, the template does not exist or an extension is not available,
+        and ServerError, at once, with those who are connected to the template.
+        """
+        extensions = _defaults.extensions((), project.of_working_directory())
+        super().create_database(name, template=template)
+        if extensions:
+            try:
+                self.ensure_database(name, extensions=extensions)
+            except BaseException:
+                self.drop_database(name)
+                raise
 
     def backup(self, path: str | PathLike[str], **options: Unpack[BackupOptions]) -> BackupReport:
         """Back up a database of this server; otherwise as ``oxy_pg.backup()``."""
