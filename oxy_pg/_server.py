@@ -126,7 +126,7 @@ class Server(Handle):
         possible, the template does not exist or an extension is not available,
         and ServerError, at once, with those who are connected to the template.
         """
-        extensions = _defaults.extensions((), project.of_working_directory())
+        extensions = _project_extensions()
         super().create_database(name, template=template)
         if extensions:
             try:
@@ -162,6 +162,11 @@ class Server(Handle):
 
 class TemporaryServer(Server, TemporaryHandle):
     """The server of ``temporary()``; nothing of it remains."""
+
+
+def _project_extensions() -> tuple[str, ...]:
+    """Return the extensions that every database of the project has."""
+    return _defaults.extensions((), project.of_working_directory())
 
 
 def existing(server: Handle, what: str) -> Handle:
@@ -299,7 +304,8 @@ def migrate_sqlite(
             path, server, dry_run=dry_run, rehearse=rehearse, scratch=_scratch, **options
         )
     with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
-        url = chosen.ensure_database(database)
+        # A command that prepares the target (`alembic upgrade head`) may ask for them.
+        url = chosen.ensure_database(database, extensions=_project_extensions())
         return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
 
 
