@@ -37,6 +37,7 @@ ROOMS = {
         ("monitor",),
         ("server", "upgrade"),
         ("temporary", "doctor"),
+        ("binaries",),
     ),
     "migrate": (
         ("names", "options"),

@@ -107,7 +107,10 @@ class CachedServer(DisposableServer):
         from oxy_pg.server.cluster import binaries
 
         wanted = {**config.NOT_DURABLE, **settings}
-        what = repr((binaries.find().version, sorted(wanted.items())))
+        found = binaries.find()
+        # Databases that are kept there may use its extensions.
+        build = (found.version, sorted(found.extensions()))
+        what = repr((build, sorted(wanted.items())))
         root = f"{_cache()}/{paths.digest(what)}"
         super().__init__(root, settings=wanted, keep_alive=0.0)
         self._users = -1  # a descriptor: locked while this process uses the server
