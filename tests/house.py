@@ -37,6 +37,7 @@ ROOMS = {
         ("monitor",),
         ("server", "upgrade"),
         ("temporary", "doctor"),
+        ("uninstall",),
     ),
     "migrate": (
         ("names", "options"),

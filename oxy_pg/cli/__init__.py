@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import click
 
-from oxy_pg.cli import backup, doctor, migrate, programs, server, status, transfer, tune
+from oxy_pg.cli import backup, doctor, migrate, programs, removal, server, status, transfer, tune
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
@@ -32,6 +32,7 @@ class Sections(click.Group):
             doctor.doctor,
             tune.tune,
             transfer.upgrade,
+            *removal.COMMANDS,
         ),
         "Data": (
             migrate.migrate_sqlite,

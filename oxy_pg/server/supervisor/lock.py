@@ -26,14 +26,24 @@ def attempt(state: StateDir) -> Iterator[int | None]:
     """
     Try to take the lock; gives its descriptor, or None when another process has it.
 
-    On leaving, our hold ends; a supervisor that has inherited it keeps it.
+    On leaving, our hold ends; a supervisor that has inherited it keeps it. None,
+    too, when the file or its directory is removed at this moment (`oxy-pg reset`).
     """
-    descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(
+            state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+    except FileNotFoundError:
+        yield None
+        return
     with process.ClosedInChildren(descriptor) as held:
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                yield None
+                return
+            if not _is_there(state, descriptor):
                 yield None
                 return
             with contextlib.suppress(OSError):  # a full disk: only a message would have named us
@@ -43,6 +53,14 @@ def attempt(state: StateDir) -> Iterator[int | None]:
         finally:
             if held.is_open:
                 os.close(descriptor)
+
+
+def _is_there(state: StateDir, descriptor: int) -> bool:
+    """Whether the file that was locked still has its name: another process may have a new one."""
+    try:
+        return os.path.samestat(os.stat(state.lock), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def is_held(state: StateDir) -> bool:
