@@ -38,6 +38,7 @@ ROOMS = {
         ("server", "upgrade"),
         ("temporary", "doctor"),
         ("binaries",),
+        ("uninstall",),
     ),
     "migrate": (
         ("names", "options"),
