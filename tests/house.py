@@ -52,7 +52,7 @@ ROOMS = {
         ("migration",),
     ),
     "transfer": (
-        ("contents", "report", "tools", "workspace"),
+        ("contents", "refusals", "report", "tools", "workspace"),
         ("running",),
         ("database", "properties"),
         ("locks",),
