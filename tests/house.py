@@ -37,6 +37,8 @@ ROOMS = {
         ("monitor",),
         ("server", "upgrade"),
         ("temporary", "doctor"),
+        ("binaries",),
+        ("uninstall",),
     ),
     "migrate": (
         ("names", "options"),
@@ -52,7 +54,7 @@ ROOMS = {
         ("migration",),
     ),
     "transfer": (
-        ("contents", "report", "tools", "workspace"),
+        ("contents", "refusals", "report", "tools", "workspace"),
         ("running",),
         ("database", "properties"),
         ("locks",),

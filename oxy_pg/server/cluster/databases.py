@@ -280,14 +280,17 @@ def ensure_extensions(connection: Connection, names: Iterable[str]) -> None:
             where = "" if _has_own_schema(connection, name) else "SCHEMA public "
             connection.query(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} {where}CASCADE")
         except QueryError as error:
+            from oxy_pg.server.cluster import binaries
+
             rows = connection.query(
                 "SELECT name FROM pg_catalog.pg_available_extensions ORDER BY name"
             )
-            known = ", ".join(str(row[0]) for row in rows)
-            raise ConfigurationError(
-                f"The extension {name!r} cannot be used: {error.message}\n"
-                f"This PostgreSQL has: {known}. One that has more can be named with OXY_PG_BIN_DIR."
-            ) from error
+            known = [str(row[0]) for row in rows]
+            said = f"The extension {name!r} cannot be used: {error.message}"
+            if name not in known:
+                said += f"\nThis PostgreSQL has: {', '.join(known)}."
+                said += f"\n{binaries.with_extension(name)}"
+            raise ConfigurationError(said) from error
 
 
 def _has_own_schema(connection: Connection, name: str) -> bool:
