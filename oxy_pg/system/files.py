@@ -97,7 +97,7 @@ def open_or_create(path: str, flags: int, *, dir_fd: int | None = None) -> int:
     """Open a file of ours and no link, created if need be, with any umask; raises OSError."""
     flags |= os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600, dir_fd=dir_fd)
-    if not os.fstat(descriptor).st_mode & 0o400:
+    if os.fstat(descriptor).st_mode & 0o600 != 0o600:
         set_mode(descriptor, 0o600, path)
     return descriptor
 
