@@ -37,6 +37,9 @@ class Sockets:
         self._port = port
         for name in self._order.socket_links:
             with contextlib.suppress(OSError):  # another file system
+                # Closed to others, as the first name's directory is: the socket itself is open to
+                # all, and as root the directory above can be passed.
+                os.mkdir(os.path.dirname(name), 0o700)
                 os.link(self._server_socket, name)
                 return
 
@@ -45,6 +48,8 @@ class Sockets:
         for name in self._order.socket_links:
             with contextlib.suppress(OSError):
                 os.unlink(name)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(name))
 
     @property
     def _server_socket(self) -> str:
