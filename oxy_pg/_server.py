@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal, TypedDict, Unpack
 
+    from oxy_pg.export.report import ExportReport
     from oxy_pg.migrate.report.report import MigrationReport
     from oxy_pg.report import Progress
     from oxy_pg.transfer.backup.backup import BackupReport
@@ -49,6 +50,20 @@ if TYPE_CHECKING:
         clean: bool
         jobs: int | None
         confirm: Callable[[str], bool] | None
+        on_progress: Callable[[Progress], object] | None
+        timeout: float
+
+    class ExportOptions(TypedDict, total=False):
+        """The options of ``export_sqlite()``."""
+
+        database: str
+        tables: Sequence[str] | None
+        exclude: Sequence[str]
+        schemas: Sequence[str] | None
+        like: str | PathLike[str] | None
+        on_bad_value: Literal["error", "null"]
+        force: bool
+        dry_run: bool
         on_progress: Callable[[Progress], object] | None
         timeout: float
 
@@ -101,8 +116,8 @@ class Server(Handle):
     ``stop()``, or until ``keep_alive`` seconds after its last user has gone.
     Users are all processes that hold it, and all clients that are connected.
     As a context manager it starts the server, and releases it at the end.
-    ``backup()``, ``restore()``, ``push()``, ``pull()`` and ``migrate_sqlite()``
-    mean this server, also with OXY_DATABASE_URL set.
+    ``backup()``, ``restore()``, ``push()``, ``pull()``, ``migrate_sqlite()`` and
+    ``export_sqlite()`` mean this server, also with OXY_DATABASE_URL set.
 
     ``state_dir``: where the data is; default OXY_STATE_DIR, or the user's data
     directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
@@ -138,6 +153,12 @@ class Server(Handle):
     ) -> MigrationReport:
         """Migrate a SQLite database to this server; otherwise as ``oxy_pg.migrate_sqlite()``."""
         return migrate_sqlite(self, source, **options)
+
+    def export_sqlite(
+        self, path: str | PathLike[str], **options: Unpack[ExportOptions]
+    ) -> ExportReport:
+        """Export a database of this server to a file; otherwise as ``oxy_pg.export_sqlite()``."""
+        return export_sqlite(existing(self, "export"), path, **options)
 
 
 class TemporaryServer(Server, TemporaryHandle):
@@ -281,6 +302,29 @@ def migrate_sqlite(
     with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
         url = chosen.ensure_database(database)
         return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
+
+
+def export_sqlite(
+    server: Handle | str,
+    path: str | PathLike[str],
+    *,
+    database: str = DATABASE,
+    like: str | PathLike[str] | None = None,
+    on_progress: Any = None,
+    **options: Any,
+) -> ExportReport:
+    """Export a database of the embedded server, or the one that a URL names, to SQLite."""
+    from oxy_pg.export.export import Order, export
+
+    # Not as superuser: functions in the database run with the rights of the role that reads.
+    url = server if isinstance(server, str) else server.reader_url(database)
+    order = Order(
+        os.path.abspath(os.path.expanduser(os.fspath(path))),
+        url,
+        like=None if like is None else os.path.abspath(os.path.expanduser(os.fspath(like))),
+        **options,
+    )
+    return export(order, on_progress)
 
 
 @contextlib.contextmanager

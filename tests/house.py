@@ -21,7 +21,7 @@ FLOORS = (
     ("project",),
     ("paths", "url"),
     ("connection",),
-    ("server", "migrate", "transfer"),
+    ("server", "migrate", "transfer", "export"),
     ("_defaults", "_endpoint"),
     ("pytest_plugin", "_server"),
     ("_api",),
@@ -58,6 +58,14 @@ ROOMS = {
         ("locks",),
         ("swap", "parts"),
         ("backup", "copy"),
+    ),
+    "export": (
+        ("names", "expressions", "catalog", "report"),
+        ("columns",),
+        ("shapes", "ddl"),
+        ("plan",),
+        ("original", "check", "load"),
+        ("export",),
     ),
 }
 

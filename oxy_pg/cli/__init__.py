@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import click
 
-from oxy_pg.cli import backup, doctor, migrate, server, status, transfer, tune
+from oxy_pg.cli import backup, doctor, export, migrate, server, status, transfer, tune
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
@@ -35,6 +35,7 @@ class Sections(click.Group):
         ),
         "Data": (
             migrate.migrate_sqlite,
+            export.export_sqlite,
             backup.backup,
             backup.restore,
             transfer.push,
