@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.report import MovedTable as MovedTable
     from oxy_pg.transfer.report import TransferReport as TransferReport
     from oxy_pg.transfer.report import UpgradeReport as UpgradeReport
+    from oxy_pg.transfer.snapshots import Snapshot as Snapshot
 
 # Where each public name is defined.
 _MODULES = {
@@ -159,6 +160,7 @@ _MODULES = {
     "ServerError": "errors",
     "Settings": "server.cluster.config",
     "Skipped": "report",
+    "Snapshot": "transfer.snapshots",
     "SourceUnreadable": "errors",
     "StartFailed": "errors",
     "StartTimeout": "errors",
@@ -251,6 +253,7 @@ __all__ = [
     "ServerError",
     "Settings",
     "Skipped",
+    "Snapshot",
     "SourceUnreadable",
     "StartFailed",
     "StartTimeout",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.restore import RestoreReport
     from oxy_pg.transfer.report import TransferReport
+    from oxy_pg.transfer.snapshots import Snapshot
 
     # What each option means stands with the function of the same name in ``_api``.
 
@@ -159,6 +160,75 @@ class Server(Handle):
     ) -> ExportReport:
         """Export a database of this server to a file; otherwise as ``oxy_pg.export_sqlite()``."""
         return export_sqlite(existing(self, "export"), path, **options)
+
+    # --- snapshots ---
+
+    def snapshot(
+        self, name: str | None = None, *, database: str = DATABASE, force: bool = False
+    ) -> Snapshot:
+        """
+        Make a snapshot of a database: a copy on this server, to which ``rewind()`` goes back.
+
+        ``name`` is by default the git branch of the working directory, or else the
+        database, and the time in UTC: ``main-20260131-235959``. PostgreSQL copies no
+        database that somebody is connected to: sessions that are idle are ended;
+        those at work are an error, or with ``force`` are ended too. New ones wait
+        until the copy is made. Killed at any moment, the snapshot is there or not.
+
+        Raises ConfigurationError for a name that is taken, TransferRefused, and what
+        ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        chosen = name
+        if chosen is None:
+            from oxy_pg.system import git
+
+            chosen = snapshots.default_name(database, git.branch(os.getcwd()))
+        snapshots.check_name(chosen)
+        url = existing(self, "make a snapshot").superuser_url()
+        return snapshots.make(url, database, chosen, force=force)
+
+    def snapshots(self, database: str | None = None) -> tuple[Snapshot, ...]:
+        """
+        Return the snapshots of a database, by default of all, the newest first.
+
+        They are not among ``databases()``. Raises TransferRefused, and what
+        ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        return snapshots.listed(existing(self, "list snapshots").superuser_url(), database)
+
+    def rewind(self, name: str, *, database: str = DATABASE, keep: bool = True) -> Snapshot:
+        """
+        Put a database back to what it was in a snapshot; the snapshot stays, and is returned.
+
+        A copy of the snapshot takes the name of the database, whose sessions are
+        ended. With ``keep`` what the database was is a snapshot afterwards, called
+        ``before-rewind``, so that a rewind can be undone; else it is dropped. Settings
+        and privileges of the database itself stay as they are. Killed at any moment,
+        the database is the old one or the new one.
+
+        Raises ConfigurationError for a snapshot that does not exist, TransferRefused,
+        and what ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        url = existing(self, "rewind").superuser_url()
+        return snapshots.rewind(url, database, name, keep=keep)
+
+    def delete_snapshot(self, name: str, *, database: str = DATABASE) -> None:
+        """
+        Delete a snapshot of a database.
+
+        Raises ConfigurationError for one that does not exist, TransferRefused, and
+        what ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        url = existing(self, "delete a snapshot").superuser_url()
+        snapshots.delete(url, database, name)
 
 
 class TemporaryServer(Server, TemporaryHandle):

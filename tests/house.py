@@ -57,7 +57,7 @@ ROOMS = {
         ("database", "properties"),
         ("locks",),
         ("swap", "parts"),
-        ("backup", "copy"),
+        ("backup", "copy", "snapshots"),
     ),
     "export": (
         ("names", "expressions", "catalog", "report"),

@@ -14,7 +14,17 @@ from typing import ClassVar
 
 import click
 
-from oxy_pg.cli import backup, doctor, export, migrate, server, status, transfer, tune
+from oxy_pg.cli import (
+    backup,
+    doctor,
+    export,
+    migrate,
+    server,
+    snapshot,
+    status,
+    transfer,
+    tune,
+)
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
@@ -34,6 +44,9 @@ class Sections(click.Group):
             transfer.upgrade,
         ),
         "Data": (
+            snapshot.snapshot,
+            snapshot.snapshots,
+            snapshot.rewind,
             migrate.migrate_sqlite,
             export.export_sqlite,
             backup.backup,

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONGEST = 63  # bytes of a name in PostgreSQL
+# What every table of PostgreSQL has.
+_SYSTEM = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -48,21 +50,23 @@ def check(kind: str, names: Iterable[tuple[str, str]]) -> None:
             )
 
 
-def shortened(names: Iterable[str]) -> dict[str, str]:
+def shortened(names: Iterable[str], *, are_columns: bool) -> dict[str, str]:
     """
-    Return what PostgreSQL calls each of SQLite's names, as a migration has chosen it.
+    Return SQLite's name for each that a migration has chosen in PostgreSQL.
 
     A name of more than 63 bytes is cut, and has a number at its end where that is taken.
     """
+    taken = set(_SYSTEM if are_columns else ())
     found: dict[str, str] = {}
     for name in names:
         # In SQLite a name may be empty.
         short = name.encode()[:LONGEST].decode(errors="ignore") or "_"
         number = 1
-        while short in found:
+        while short in taken:
             end = f"_{number}"
             short = name.encode()[: LONGEST - len(end)].decode(errors="ignore") + end
             number += 1
+        taken.add(short)
         found[short] = name
     return found
 

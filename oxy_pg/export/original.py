@@ -66,15 +66,16 @@ class _Original:
     def __init__(self, lite: sqlite3.Connection) -> None:
         self.lite = lite
         self.skipped: list[Skipped] = []
-        self.tables = {
+        kinds = {
             name: (kind, bool(without_rowid))
             for _, name, kind, _, without_rowid, _ in lite.execute("PRAGMA main.table_list")
-            if not name.startswith("sqlite_") and kind != "view"
         }
         self.statements = lite.execute(
             "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL "
             "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
         ).fetchall()
+        # In the order in which they were created, as a migration reads them.
+        self.tables = {name: kinds[name] for kind, name, _, _ in self.statements if kind == "table"}
 
     def plan(self, tables: Sequence[Table], others: Sequence[Skipped]) -> ExportPlan:
         virtual = {name for name, (kind, _) in self.tables.items() if kind != "table"}
@@ -127,7 +128,7 @@ class _Original:
         }
         stored = []
         for column in table.columns:
-            name = _match(column.name, known)
+            name = _match(column.name, known, are_columns=True)
             if name is None:
                 own = form(column)
                 before.append(
@@ -176,9 +177,9 @@ class _Original:
         return shape(column, declared, [value for (value,) in rows])
 
 
-def _match(name: str, among: dict[str, Any]) -> str | None:
+def _match(name: str, among: dict[str, Any], *, are_columns: bool = False) -> str | None:
     """Find a name: exactly, as a migration has shortened it, or in another case."""
-    known = names.shortened(among)
+    known = names.shortened(among, are_columns=are_columns)
     if name in known:
         return known[name]
     found = [other for other in among if names.folded(other) == names.folded(name)]
