@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 # What one batch of rows may take, in bytes as PostgreSQL stores them; it may have compressed them.
 _BATCH = 8_000_000
-_MOST_ROWS = 1_000
+_MOST_ROWS = 5_000
 _HAS_LONG_VALUES = "SELECT pg_relation_size(reltoastrelid) > 0 FROM pg_class WHERE oid = %s"
 
 

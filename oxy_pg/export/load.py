@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from oxy_pg.errors import ExportDiffers, ExportRefused
-from oxy_pg.export.expressions import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -155,8 +154,8 @@ def _go_on(connection: psycopg.Connection[Any], lite: sqlite3.Connection, plan: 
     last, is_called = connection.execute(query).fetchone() or (0, False)
     last = last if is_called else last - 1
     lite.execute("DELETE FROM sqlite_sequence WHERE name = ?", (plan.target,))
-    greatest = lite.execute(f"SELECT max(rowid) FROM {quoted(plan.target)}").fetchone()[0] or 0
-    lite.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (plan.target, max(last, greatest)))
+    # SQLite goes on after the greatest key if that is greater.
+    lite.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (plan.target, last))
 
 
 def compare(

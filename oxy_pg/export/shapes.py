@@ -30,7 +30,8 @@ _HEX = re.compile(r"[0-9a-fA-F]{32}\Z")
 _AS_DOUBLE = "CASE typeof({x}) WHEN 'integer' THEN CAST({x} AS REAL) ELSE {x} END"
 # A text that looks like a number has become one; others, and bytes, are as they were.
 _TEXT_BACK = "CASE WHEN typeof({x}) IN ('integer', 'real') THEN CAST({x} AS TEXT) ELSE {x} END"
-_EXACT = "{x}::float8::numeric IS DISTINCT FROM {x}::numeric AND {x}::text <> 'NaN'"
+# The cast from double to numeric keeps 15 digits; the text has all that the double was meant to be.
+_INEXACT = "{x}::float8::text::numeric IS DISTINCT FROM {x}::numeric"
 _NO_DOUBLE = "the file has doubles in this column, and none is exactly this number"
 
 
@@ -169,7 +170,7 @@ def _number(own: Form, storage: str, values: Sequence[Value]) -> Form:  # noqa: 
     return dataclasses.replace(
         own,
         read="{x}::float8",
-        unfit=f"{{x}}::text = 'NaN' OR ({_EXACT})",
+        unfit=f"{{x}} = 'NaN' OR {_INEXACT}",
         reason=_NO_DOUBLE,
         found=_AS_DOUBLE,
     )

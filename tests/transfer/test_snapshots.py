@@ -135,17 +135,17 @@ def test_clients_that_come_back_at_once_get_the_new_database(embedded, database,
     just been renamed"; the next attempt finds the new one.
     """
     client = start_python(
-        "import psycopg, sys\n"
+        "import psycopg\n"
         "print('ready')\n"
         "while True:\n"
         "    try:\n"
-        "        with psycopg.connect(sys.argv[1] if sys.argv[1:] else URL, autocommit=True) as c:\n"
+        "        with psycopg.connect(URL, autocommit=True) as c:\n"
         "            for _ in range(50): c.execute('SELECT x FROM t')\n"
         "    except psycopg.OperationalError as error:\n"
         "        text = str(error)\n"
         "        if 'does not exist' in text and 'just been' not in text: print(error); break\n"
         "    except psycopg.Error as error: print(error); break\n".replace(
-            "sys.argv[1] if sys.argv[1:] else URL", repr(embedded.url(database))
+            "URL", repr(embedded.url(database))
         )
     )
     assert "ready\n" == client.stdout.readline()
