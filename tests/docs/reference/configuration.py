@@ -106,28 +106,23 @@ def page() -> str:
 
 def _keys() -> str:
     arguments = inspect.signature(oxy_pg.ensure).parameters
-    rows = []
+    rows, meanings = [], []
     for key in sorted(_defaults.VARIABLES, key=list(KEYS).index):
         meaning, default = KEYS[key]
         argument = key.replace("-", "_")
         assert argument in arguments
         option = _option_of(key)
-        rows.append(
-            (
-                f"`{key}`",
-                f"`{_defaults.VARIABLES[key]}`",
-                f"`{argument}=`" + (f", `{option}`" if option else ""),
-                meaning,
-                default,
-                SPELLED[key],
-            )
-        )
+        names = f"`{argument}=`" + (f", `{option}`" if option else "")
+        rows.append((f"`{key}`", f"`{_defaults.VARIABLES[key]}`", names, default))
+        meanings.append((f"`{key}`", meaning, SPELLED[key]))
     assert {row[0].strip("`") for row in rows} == set(project.KEYS)
-    head = ("key of `[tool.oxy-pg]`", "variable", "argument, option", "meaning", "default", "value")
     return f"""## Keys and their variables
 
-{table(head, rows)}
-```toml title="pyproject.toml"
+{table(("key of `[tool.oxy-pg]`", "variable", "argument, option", "default"), rows)}
+{table(("key", "meaning", "value"), meanings)}
+**`pyproject.toml`**
+
+```toml file=pyproject.toml
 [tool.oxy-pg]
 database = "shop"
 extensions = ["vector"]
