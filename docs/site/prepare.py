@@ -20,8 +20,11 @@ REPOSITORY = "https://github.com/oxy-hq/oxy-pg"
 PAGES = {"CHANGELOG.md": "changelog.md"}
 
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
-NAMED = re.compile(r"^\*\*`?([^*`\n]+)`?\*\*\n\n(?=```\w+ file=)", re.MULTILINE)
-FENCE = re.compile(r"^( *```\w+) ([^\n]+)$", re.MULTILINE)
+# The first line of a code block, with the name of a file in bold above it if there is one.
+FENCE = re.compile(
+    r"^(?:\*\*`(?P<name>[^`\n]+)`\*\*[^\n]*\n\n)?(?P<start> *```\w+)(?: (?P<options>[^\n]+))?$",
+    re.MULTILINE,
+)
 
 
 def main(to: Path) -> None:
@@ -39,7 +42,7 @@ def main(to: Path) -> None:
 def page(text: str, source: str, name: str) -> str:
     """Return a page of the repository as a page of the site."""
     text = LINK.sub(lambda link: target(link[1], source, name), text)
-    return FENCE.sub(fence, NAMED.sub("", text))
+    return FENCE.sub(fence, text)
 
 
 def target(link: str, source: str, name: str) -> str:
@@ -55,8 +58,14 @@ def target(link: str, source: str, name: str) -> str:
 
 def fence(line: re.Match[str]) -> str:
     """Return the first line of a code block: of its options only a file's name is shown."""
-    file = re.search(r"\bfile=(\S+)", line[2])
-    return f'{line[1]} title="{file[1]}"' if file else line[1]
+    name = line["name"]
+    if name is None:
+        file = re.search(r"\bfile=(\S+)", line["options"] or "")
+        if file is None:
+            return line["start"]
+        # In docs/testing.md the first directory is that of the example.
+        name = file[1].partition("/")[2] or file[1]
+    return f'{line["start"]} title="{name}"'
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """
-A recipe: its page, its files, and how its commands are run.
+A recipe, of docs/recipes or docs/applications, or docs/start.md: its page, its files, its commands.
 
 A page has these code blocks; what stands after the language says what a test does with it:
 
@@ -91,10 +91,11 @@ class Recipe:
         return CELLS.sub(with_cells, FILE.sub(with_file, self.page.read_text()))
 
 
+DOCS = ROOT / "docs"
 RECIPES = [
     Recipe(page)
-    for folder in ("recipes", "applications")
-    for page in sorted((ROOT / "docs" / folder).glob("*.md"))
+    for pattern in ("start.md", "recipes/*.md", "applications/*.md")
+    for page in sorted(DOCS.glob(pattern))
     if page.stem != "index"
 ]
 
