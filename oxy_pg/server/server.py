@@ -93,7 +93,9 @@ class Server:
         or ConfigurationError. A server that is still starting at the end of
         the time is left to it.
         """
-        deadline = Deadline(timeout)
+        self._start(Deadline(checked_timeout(timeout)))
+
+    def _start(self, deadline: Deadline) -> None:
         with self._exclusive(deadline):
             self._hold(deadline)
 
@@ -137,7 +139,7 @@ class Server:
         from oxy_pg.server.supervisor import shutdown
 
         with self._lock:
-            deadline = Deadline(timeout + _STOP_TIMEOUT)
+            deadline = Deadline(checked_timeout(timeout) + _STOP_TIMEOUT)
             shutdown.restart(self._state, deadline)
             self._hold(deadline)
 
@@ -221,7 +223,7 @@ class Server:
         created in it by the superuser. Raises what ``start()`` raises, and
         ConfigurationError for a name or an extension that PostgreSQL refuses.
         """
-        deadline = Deadline(timeout)
+        deadline = Deadline(checked_timeout(timeout))
         with self._exclusive(deadline):
             lease = self._hold(deadline, name)
             if extensions:
@@ -398,6 +400,16 @@ def _checked_port(port: int | None) -> int | None:
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise ConfigurationError(f"port is {port!r}; it is a number from 1 to 65535.")
     return port
+
+
+def checked_timeout(timeout: float) -> float:
+    """Return a caller's ``timeout``; ConfigurationError for what is not a time to wait."""
+    if isinstance(timeout, (int, float)) and timeout > 0:  # not nan, either
+        return timeout
+    raise ConfigurationError(
+        f"timeout is {timeout!r}; it is a number of seconds, more than 0, or math.inf to wait as "
+        "long as it takes."
+    )
 
 
 def _checked_keep_alive(keep_alive: float | None) -> float | None:

@@ -44,7 +44,9 @@ def write_text(
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # with any umask
-            if owner is not None:
+            found = os.fstat(descriptor)
+            # In a user namespace not even to oneself.
+            if owner is not None and owner != (found.st_uid, found.st_gid):
                 os.fchown(descriptor, *owner)
             file.write(text.encode())
             file.flush()
@@ -57,6 +59,33 @@ def write_text(
         raise
     if sync:
         sync_file(os.path.dirname(path))
+
+
+def make_directory(path: str, mode: int, *, dir_fd: int | None = None) -> None:
+    """Make a directory that has this mode with any umask; raises OSError."""
+    os.mkdir(path, mode, dir_fd=dir_fd)
+    os.chmod(path, mode, dir_fd=dir_fd)
+
+
+def make_directories(path: str, mode: int) -> None:
+    """Make a directory and the missing ones above it, if need be; raises OSError."""
+    if os.path.isdir(path):
+        return
+    make_directories(os.path.dirname(path), mode)
+    try:
+        make_directory(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):  # another process was faster
+            raise
+
+
+def open_or_create(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+    """Open a file of ours and no link, created if need be, with any umask; raises OSError."""
+    flags |= os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600, dir_fd=dir_fd)
+    if not os.fstat(descriptor).st_mode & 0o400:
+        os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def sync_file(path: str) -> None:

@@ -138,7 +138,8 @@ def command(module: str, call: str, *arguments: str) -> list[str]:
     environment, and no site-packages: 3 ms and 3 MB less.
     """
     name = call.partition("(")[0]
-    main = f"import sys; sys.path.insert(0, sys.argv[1]); from {module} import {name}; {call}"
+    # After the standard library: the packages beside ours may have names of its modules (enum34).
+    main = f"import sys; sys.path.append(sys.argv[1]); from {module} import {name}; {call}"
     return [sys.executable, "-I", "-S", "-c", main, _ROOT, *arguments]
 
 

@@ -33,7 +33,7 @@ def make_state_dir(state: StateDir) -> None:
     """Make the state directory if need be; ConfigurationError when it cannot be used."""
     try:
         # As root the server's own user has to pass; it sees no more than the names it knows.
-        os.makedirs(state.root, mode=0o700 if os.geteuid() else 0o711, exist_ok=True)
+        files.make_directories(state.root, 0o700 if os.geteuid() else 0o711)
     except FileExistsError:
         raise ConfigurationError(
             f"The state directory {state.root} is a file. Choose a directory with OXY_STATE_DIR."
@@ -165,7 +165,7 @@ def make_log_dir(data_dir: str, account: Account) -> str:
     """Make the directory of the server's logs if need be; return its path."""
     log_dir = DataDir(data_dir).log_dir
     if not os.path.isdir(log_dir):
-        os.mkdir(log_dir, 0o700)
+        files.make_directory(log_dir, 0o700)
         account.own(log_dir)
     return log_dir
 
@@ -180,8 +180,7 @@ def _home_for(state: StateDir, account: Account) -> str:
 
     base = accounts.shared_base(state.root, account)
     home = f"{base}/{paths.HOME_PREFIX}{paths.digest(state.root)[:8]}-{secrets.token_hex(4)}"
-    os.mkdir(home, 0o711)
-    os.chmod(home, 0o711)  # noqa: S103 - it can be passed, not listed
+    files.make_directory(home, 0o711)  # it can be passed, not listed
     files.write_text(paths.owner_of_home(home), f"{state.root}\n")
     return home
 
@@ -243,7 +242,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
         _make_private(run_dir, mode)
         # In that one nobody but us can put a link in the place of the other.
         with contextlib.suppress(FileExistsError):
-            os.mkdir(state.socket_dir, 0o700)
+            files.make_directory(state.socket_dir, 0o700)
         descriptor = os.open(state.socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except (private.NotPrivate, NotADirectoryError) as error:
         raise ServerError(

@@ -298,7 +298,7 @@ def _publish(directory: int, waiting: str, template: str) -> None:
 
 def initdb(target: str, binaries: Installation, account: Account, deadline: Deadline) -> None:
     """Make ``target`` what initdb makes of it; raises InitdbFailed or OSError."""
-    os.mkdir(target, 0o700)
+    files.make_directory(target, 0o700)
     account.own(target)
     output: str | None = ""
     for locale in _LOCALES:
@@ -311,7 +311,7 @@ def initdb(target: str, binaries: Installation, account: Account, deadline: Dead
         files.remove_tree(target)
         if "invalid locale" not in output:
             break
-        os.mkdir(target, 0o700)
+        files.make_directory(target, 0o700)
         account.own(target)
     raise InitdbFailed(target, (output or "").strip() or "(nothing)")
 

@@ -28,7 +28,7 @@ def attempt(state: StateDir) -> Iterator[int | None]:
 
     On leaving, our hold ends; a supervisor that has inherited it keeps it.
     """
-    descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = files.open_or_create(state.lock, os.O_RDWR)
     with process.ClosedInChildren(descriptor) as held:
         try:
             try:
