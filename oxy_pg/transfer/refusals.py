@@ -63,8 +63,8 @@ _REMEDIES = (
     (
         "server closed the connection|terminating connection due to|connection to server .* failed",
         (
-            "The connection was lost: the server has stopped, or another one takes its place. Run it "
-            "again once the server is back."
+            "The connection was lost: the server has stopped, or another one takes its place. Run "
+            "it again once the server is back."
         ),
     ),
 )
