@@ -171,6 +171,8 @@ _USED_MEMBERS = f"""
                            AND u.refobjid = m.objid AND u.deptype = 'n' AND NOT EXISTS (
         SELECT FROM pg_depend x WHERE x.classid = u.classid AND x.objid = u.objid
         AND x.deptype = 'e')
+      AND NOT EXISTS (SELECT FROM pg_type y WHERE u.classid = 'pg_type'::regclass  -- its arrays
+                      AND y.oid = u.objid AND y.typcategory = 'A')
       AND u.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass,
         'pg_proc'::regclass, 'pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_type'::regclass))
 """
