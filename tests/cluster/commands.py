@@ -73,10 +73,7 @@ class Commands:
             Command(
                 "migrate-sqlite",
                 lambda _: [
-                    *ours,
-                    "migrate-sqlite",
-                    sqlite,
-                    url("migrated"),
+                    *(*ours, "migrate-sqlite", "--from", sqlite, "--to", url("migrated")),
                     *("--if-not-empty", "truncate"),
                 ],
                 lambda run: make_sqlite(sqlite, run),

@@ -27,7 +27,8 @@ KINDS = ("killed", "switched", "cut off")
 UNKNOWN = "not known whether"
 
 pytestmark = pytest.mark.long
-_nets = itertools.count(71)
+# Loopback addresses 127.0.n.x, others for each run on this machine.
+_nets = itertools.count(72 + os.getpid() % 150)
 
 
 @pytest.fixture(params=[True], ids=["synchronous"])
