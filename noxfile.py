@@ -172,7 +172,8 @@ def applications(session: nox.Session) -> None:
     session.run("python", "-m", "venv", str(place))
     python = str(place / "bin/python")
     session.run(
-        python, "-m", "pip", "install", "--quiet", "optuna", "wagtail", "psycopg[binary]",
+        python, "-m", "pip", "install", "--quiet",
+        "optuna", "wagtail", "mlflow", "jupyterhub", "psycopg[binary]",
         external=True,
     )  # fmt: skip
     environment = {"OXY_PG_APPLICATIONS": python}
