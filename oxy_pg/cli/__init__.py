@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import click
 
-from oxy_pg.cli import backup, binaries, doctor, migrate, server, status, transfer, tune
+from oxy_pg.cli import backup, binaries, doctor, migrate, programs, server, status, transfer, tune
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
@@ -25,9 +25,9 @@ class Sections(click.Group):
     """A group whose help lists the commands by purpose."""
 
     sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
-        "Run": server.RUN,
+        "Run": programs.COMMANDS,
         "The server": (
-            *server.LIFE,
+            *server.COMMANDS,
             status.status,
             doctor.doctor,
             tune.tune,

@@ -25,6 +25,7 @@ from oxy_pg.errors import (
     TargetRefused,
 )
 from oxy_pg.migrate import preparation
+from oxy_pg.migrate.check.overflow import overflows
 from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.check.unexamined import unexamined
 from oxy_pg.migrate.convert.types import parse_cast
@@ -32,6 +33,7 @@ from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import Done, done, outcome
+from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.plan.planner import make_plan
 from oxy_pg.migrate.plan.standing import count_rows
 from oxy_pg.migrate.plan.versions import read_versions
@@ -211,6 +213,8 @@ class _Run:
         """
         self.transaction = None
         plan = self._plan(compute=compute)
+        if compute and overflows(self.lite, plan):
+            plan = self._plan(compute=False)
         self.on_progress(Progress("check", of=len(plan.tables), of_rows=plan.rows))
         if self.options.dry_run:
             return self._dry_run(plan)
@@ -366,14 +370,20 @@ class _Run:
 
 
 def _doubtful(trial: Transaction) -> Iterator[Unexamined]:
-    """Yield the checks and indexes that values which are emptied or changed may not satisfy."""
+    """
+    Yield what only the rows in PostgreSQL decide: whether it is created.
+
+    Checks and indexes which values that are emptied or changed may not satisfy; views and
+    conditions that are kept only if they give the same rows on both sides.
+    """
     changed = {table for table, *_ in trial.preflight.rows.emptied + trial.loader.changes}
     tables = {t.target for t in trial.plan.tables if t.source.name in changed}
     left = {(skipped.kind, skipped.name) for skipped in trial.skipped}
     for statement in trial.plan.post_data:
-        owners = sorted(tables & statement.after)
-        if statement.optional and owners and (statement.what, statement.name) not in left:
-            yield Unexamined(statement.what, owners[0], statement.name, statement.sql)
+        doubtful = tables & statement.after or statement.proof is not None
+        if statement.optional and doubtful and (statement.what, statement.name) not in left:
+            owner = "" if statement.what == "view" else min(statement.after - {KEYS_RESTORED})
+            yield Unexamined(statement.what, owner, statement.name, statement.sql)
 
 
 def _seeds_among(plan: Plan, full: tuple[tuple[str, int], ...]) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ class Transaction:
         self.loaded: dict[str, Loaded] = {}
         self._filled: set[str] = set()  # tables, by their names in the target
         self._waiting = list(plan.post_data)
+        self._proves = True  # without rows in the target there is nothing to compare
         self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
         self.skipped: list[Skipped] = []
         self.sequences: tuple[SequenceReport, ...] = ()
@@ -96,6 +97,7 @@ class Transaction:
             for statement in self.plan.pre_data:
                 self._execute(statement.sql)
             self._filled = {t.target for t in self.plan.tables if t.existing is None}
+            self._proves = False
             self._post_statements()
             raise psycopg.Rollback
 
@@ -254,7 +256,7 @@ class Transaction:
         try:
             with self.server.transaction():
                 self._execute(statement.sql)
-                if statement.proof is not None:
+                if statement.proof is not None and self._proves:
                     prove(self.lite, self.server, self.plan, statement.proof)
         except Unproven as unproven:
             self._leave(statement, str(unproven))

@@ -19,6 +19,7 @@ from oxy_pg.installations import (
     version_of,
 )
 from oxy_pg.system import files
+from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
     from oxy_pg.server.cluster.account import Account
 
+_PATIENCE = 60.0  # seconds, where there is no deadline
 _SYSTEM_DIRS = tuple(place.format(MAJOR) for place in SYSTEM_DIRS)
 
 
-def find() -> Installation:
+def find(deadline: Deadline | None = None) -> Installation:
     """
     Return the newest PostgreSQL 16 that is installed.
 
@@ -38,15 +40,17 @@ def find() -> Installation:
     the system's own. An added one stays in use as long as a newer one lacks
     some of its extensions: databases may use them. Provider packages are found
     by their files and never imported: importing pgserver costs 40 ms and
-    creates directories.
+    creates directories. A program that has to be asked is waited for until the
+    deadline.
 
     Raises BinariesNotFound, which lists the places, or ConfigurationError
     when OXY_PG_BIN_DIR holds something else.
     """
+    deadline = deadline or Deadline(_PATIENCE)
     given = os.environ.get("OXY_PG_BIN_DIR")
     if given:
-        return _given(os.path.abspath(os.path.expanduser(given)))
-    found = installed()
+        return _given(os.path.abspath(os.path.expanduser(given)), deadline)
+    found = installed(deadline)
     if not found:
         raise BinariesNotFound(
             (
@@ -112,18 +116,20 @@ def of_major(major: int, given: str | None = None) -> Installation:
     return max(found, key=lambda one: one.minor)
 
 
-def installed() -> list[Installation]:
+def installed(deadline: Deadline | None = None) -> list[Installation]:
     """Return every PostgreSQL 16: added ones, those of the provider packages, and the system's."""
+    deadline = deadline or Deadline(_PATIENCE)
     added = [one for one in installations.added(paths.binaries_dir()) if one.major == MAJOR]
     return added + [
         Installation(provider, version, bin_dir)
         for provider, bin_dir in _candidates()
-        if (version := version_of(bin_dir)) and major_of(version) == MAJOR
+        if (version := version_of(bin_dir, deadline.remaining())) and major_of(version) == MAJOR
     ]
 
 
-def _given(bin_dir: str) -> Installation:
-    version = version_of(bin_dir) if os.access(f"{bin_dir}/postgres", os.X_OK) else None
+def _given(bin_dir: str, deadline: Deadline) -> Installation:
+    is_there = os.access(f"{bin_dir}/postgres", os.X_OK)
+    version = version_of(bin_dir, deadline.remaining()) if is_there else None
     if version is None:
         raise BinariesNotFound((f"OXY_PG_BIN_DIR={_not_working(bin_dir)}",))
     if major_of(version) != MAJOR:
