@@ -35,6 +35,17 @@ HOME_PREFIX = "cluster-"
 # Below private_temp_dir(): the state directory of a temporary server.
 TEMPORARY_PREFIX = "temporary-"
 _CLUSTER = "postgres_data"
+# What oxy_pg puts into a state directory, and into those of the plugin's servers.
+_FILES = (
+    *("password", "password.verifier", "port", "lock", "settings.json", "settings.json.earlier"),
+    *("supervisor.log", "run", "socket"),
+)
+_PLUGINS_FILES = ("users", "booted")
+# What is in a directory that is as good as empty: a disk's own, and what keeps one in Git.
+_NOTHING = ("lost+found", ".gitignore", ".gitkeep", ".keep", ".DS_Store")
+# An application's database of SQLite, which it keeps in the same directory until it is migrated.
+SQLITE = "db.sqlite"
+_EXPECTED = frozenset([*_PLUGINS_FILES, *_NOTHING])
 
 
 def state_dir(given: str | PathLike[str] | None = None) -> str:
@@ -186,10 +197,6 @@ class DataDir:
         """Return every old cluster that an upgrade has kept."""
         return self._alongside(".old-")
 
-    def of_upgrades(self) -> list[str]:
-        """Return everything that upgrades have put alongside."""
-        return self._alongside(".upgrad", ".dump", ".old-")
-
     def _alongside(self, *suffixes: str) -> list[str]:
         home, name = os.path.split(self.path)
         prefixes = tuple(name + suffix for suffix in suffixes)
@@ -239,6 +246,28 @@ class StateDir:
                 f"who could replace the server in it. Close it: chmod go-w {_shell(self.root)}. "
                 "If others may have used it meanwhile, choose a new place with OXY_STATE_DIR."
             )
+
+    def own(self) -> list[str]:
+        """Return the paths of what oxy_pg has put into the directory."""
+        return [f"{self.root}/{name}" for name in sorted(os.listdir(self.root)) if _is_own(name)]
+
+    def strangers(self) -> list[str]:
+        """
+        Return the names in a directory that is not for oxy_pg; none where it is.
+
+        It is one that does not exist or is empty, the user's data directory
+        for ``oxy``, one in which a server was started before, and one in which
+        an application has put the SQLite database that is to be migrated.
+        """
+        try:
+            names = os.listdir(self.root)
+        except OSError:
+            return []
+        if {"lock", "supervisor.log"}.issubset(names) or SQLITE in names:
+            return []
+        if self.root == os.path.realpath(_default_state_dir()):
+            return []
+        return sorted(name for name in names if not (_is_own(name) or name in _EXPECTED))
 
     @property
     def data_dir(self) -> str:
@@ -341,6 +370,18 @@ class StateDir:
     def longest_socket(self) -> str:
         """The longest path that a socket of PostgreSQL may get here."""
         return f"{self.socket_dir}/{_LONGEST_SOCKET_NAME}"
+
+
+def _is_own(name: str) -> bool:
+    """Whether oxy_pg gives this name to a file in a state directory."""
+    if name in {_CLUSTER, *_FILES}:
+        return True
+    first, dot, rest = name.partition(".")
+    if first == _CLUSTER and dot:  # not each: somebody may keep a copy here
+        return rest.startswith(("new-", "upgrad", "dump", "old-")) or rest.endswith(".link")
+    if name.startswith("settings.json."):
+        return rest.startswith(("json.old-", "json.lock")) or rest.endswith(".new")
+    return first in {"password", "port"} and rest.endswith(".new")
 
 
 def _foreign(root: str, owner: int) -> str:

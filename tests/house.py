@@ -38,6 +38,7 @@ ROOMS = {
         ("server", "upgrade"),
         ("temporary", "doctor"),
         ("binaries",),
+        ("uninstall",),
     ),
     "migrate": (
         ("names", "options"),
@@ -53,7 +54,7 @@ ROOMS = {
         ("migration",),
     ),
     "transfer": (
-        ("contents", "report", "tools", "workspace"),
+        ("contents", "refusals", "report", "tools", "workspace"),
         ("running",),
         ("database", "properties"),
         ("locks",),

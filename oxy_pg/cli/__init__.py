@@ -14,7 +14,18 @@ from typing import ClassVar
 
 import click
 
-from oxy_pg.cli import backup, binaries, doctor, migrate, programs, server, status, transfer, tune
+from oxy_pg.cli import (
+    backup,
+    binaries,
+    doctor,
+    migrate,
+    programs,
+    removal,
+    server,
+    status,
+    transfer,
+    tune,
+)
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
@@ -33,6 +44,7 @@ class Sections(click.Group):
             tune.tune,
             binaries.binaries,
             transfer.upgrade,
+            *removal.COMMANDS,
         ),
         "Data": (
             migrate.migrate_sqlite,

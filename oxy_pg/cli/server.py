@@ -1,15 +1,13 @@
-"""The commands that control the server: start stop restart logs reset."""
+"""The commands that control the server: start stop restart logs."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import NoReturn
 
 import click
 
-from oxy_pg.cli.display import figures
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
     need_embedded,
@@ -137,38 +135,4 @@ def _follow(log_dir: str) -> NoReturn:
                 continue
 
 
-# --- remove ---
-
-
-@click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@state_dir_option
-def reset(yes: bool) -> None:  # noqa: FBT001
-    """Delete the data directory with all its databases."""
-    need_embedded("reset")
-    server = _server()
-    found = server.status()
-    if found.state == "uninitialized":
-        note("Nothing was deleted: there is no data directory.")
-        return
-    note(f"This deletes {found.data_dir} with all its databases.")
-    for one in found.databases:
-        note(f"  {one.name}: {figures.size(one.size_bytes)}")
-    for path in _kept_by_upgrades():
-        note(f"Also {path}, which an upgrade kept.")
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("Not a terminal; pass --yes to delete it.")
-    if not yes:
-        click.confirm("Delete it?", abort=True, err=True)
-    with spinner("Deleting …"):
-        server.destroy()
-    note("Deleted. The next start creates a new, empty one.")
-
-
-def _kept_by_upgrades() -> list[str]:
-    from oxy_pg import paths
-
-    return paths.StateDir(paths.state_dir(state_dir())).cluster.kept()
-
-
-COMMANDS = (start, stop, restart, password, logs, reset)
+COMMANDS = (start, stop, restart, password, logs)

@@ -185,14 +185,17 @@ def _locks(descriptor: int, how: int) -> bool:
     return True
 
 
+def cached() -> list[paths.StateDir]:
+    """Return the state directories of all cached servers."""
+    try:
+        return [paths.StateDir(f"{_cache()}/{name}") for name in os.listdir(_cache())]
+    except OSError:
+        return []
+
+
 def sweep_cache() -> None:
     """Remove cached servers that no session has used for two weeks."""
-    try:
-        names = os.listdir(_cache())
-    except OSError:
-        return
-    for name in names:
-        state = paths.StateDir(f"{_cache()}/{name}")
+    for state in cached():
         with contextlib.suppress(OSError):
             if os.stat(f"{state.root}/users").st_mtime > wall_clock() - _UNUSED_AFTER:
                 continue

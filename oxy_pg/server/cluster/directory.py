@@ -50,6 +50,20 @@ def make_state_dir(state: StateDir) -> None:
             f"{accounts.user_name(os.geteuid())}. Correct its owner or mode, or choose another "
             "place with OXY_STATE_DIR."
         )
+    _check_content(state)
+
+
+def _check_content(state: StateDir) -> None:
+    """Make sure, before the first file is written, that nothing else is kept in the directory."""
+    if strangers := state.strangers():
+        shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
+        raise ConfigurationError(
+            f"The state directory {state.root} holds other files ({shown}) and no server of "
+            "oxy_pg. Nothing was written there. Choose a new or an empty directory "
+            f"(OXY_STATE_DIR, state_dir= or --state-dir), such as {state.root}/postgres."
+        )
+    if not os.path.lexists(state.lock) and exists(state):
+        check_mark(state)
 
 
 def version(state: StateDir) -> str | None:
@@ -299,7 +313,7 @@ def settle(state: StateDir) -> None:
 
 def destroy(state: StateDir) -> None:
     """Remove the cluster and what belongs to it; only for the holder of the lock."""
-    home = state.home
+    home, run_dir = state.home, state.run_dir
     place = DataDir(paths.cluster_in(home))
     doomed = place.aside("removed")
     files.remove_tree(doomed)
@@ -309,12 +323,22 @@ def destroy(state: StateDir) -> None:
         pass
     else:
         files.remove_tree(doomed)
+    files.remove_tree(run_dir)
     if home != state.root:
         os.unlink(state.data_dir)
         files.remove_tree(home)
-    for path in DataDir(state.data_dir).of_upgrades():
+    for path in state.socket_links:
+        remove(path)
+    # The lock goes last: while it is there and held, no other process uses the directory.
+    for path in (*(path for path in state.own() if path != state.lock), state.lock):
+        remove(path)
+    with contextlib.suppress(OSError):  # it holds other files, or is a mount point
+        os.rmdir(state.root)
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link, or a directory with everything in it; raises OSError."""
+    if os.path.isdir(path) and not os.path.islink(path):
         files.remove_tree(path)
-    files_of_ours = (state.password, state.verifier, state.port, state.settings)
-    for path in (*files_of_ours, state.earlier_settings, *state.socket_links):
-        if os.path.lexists(path):
-            os.unlink(path)
+    elif os.path.lexists(path):
+        os.unlink(path)

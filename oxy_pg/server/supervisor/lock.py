@@ -27,9 +27,14 @@ def attempt(state: StateDir) -> Iterator[int | None]:
     """
     Try to take the lock; gives its descriptor, or None when another process has it.
 
-    On leaving, our hold ends; a supervisor that has inherited it keeps it.
+    On leaving, our hold ends; a supervisor that has inherited it keeps it. None,
+    too, when the file or its directory is removed at this moment (`oxy-pg reset`).
     """
-    descriptor = files.open_or_create(state.lock, os.O_RDWR)
+    try:
+        descriptor = files.open_or_create(state.lock, os.O_RDWR)
+    except FileNotFoundError:
+        yield None
+        return
     with process.ClosedInChildren(descriptor) as held:
         try:
             try:
@@ -40,6 +45,9 @@ def attempt(state: StateDir) -> Iterator[int | None]:
             except OSError as error:
                 words = f"its file system has no locks (flock: {error.strerror})"
                 raise OSError(error.errno, words, state.lock) from error
+            if not _is_there(state, descriptor):
+                yield None
+                return
             if os.getpid() == 1:
                 _collect(named(state))
             with contextlib.suppress(OSError):  # a full disk: only a message would have named us
@@ -67,6 +75,14 @@ def _collect(pid: int) -> None:
     if pid > 1 and not process.is_alive(pid):
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+def _is_there(state: StateDir, descriptor: int) -> bool:
+    """Whether the file that was locked still has its name: another process may have a new one."""
+    try:
+        return os.path.samestat(os.stat(state.lock), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def is_held(state: StateDir) -> bool:

@@ -72,11 +72,15 @@ def destroy(state: StateDir, deadline: Deadline) -> None:
     state.check_private()
     if directory.exists(state):
         directory.check_mark(state)
+    elif state.strangers():
+        return
     for _ in deadline.attempts(0.01, 0.1):
         stop(state, "fast", deadline)
         with lock.attempt(state) as descriptor:
             if descriptor is not None:
                 directory.destroy(state)
+                return
+            if not os.path.isdir(state.root):  # another process was faster
                 return
     raise LockTimeout(state.lock, lock.holder(state), deadline.timeout)
 
@@ -152,12 +156,10 @@ class _Unreachable:
 
 def _stop_without_supervisor(state: StateDir, mode: str, deadline: Deadline) -> bool:
     """Stop a postmaster without a supervisor; False when another process is starting one."""
-    try:
-        return _stop_holding_the_lock(state, mode, deadline)
-    except FileNotFoundError:
-        if os.path.isdir(state.root):
-            raise
-        return True  # the supervisor of a temporary server has just removed the directory
+    if state.strangers():
+        return True  # not even a lock is put there
+    # The supervisor of a temporary server may just have removed the directory.
+    return _stop_holding_the_lock(state, mode, deadline) or not os.path.isdir(state.root)
 
 
 def _stop_holding_the_lock(state: StateDir, mode: str, deadline: Deadline) -> bool:
