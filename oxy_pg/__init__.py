@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oxy_pg._api import backup as backup
     from oxy_pg._api import check_backup as check_backup
     from oxy_pg._api import ensure as ensure
+    from oxy_pg._api import export_sqlite as export_sqlite
     from oxy_pg._api import migrate_sqlite as migrate_sqlite
     from oxy_pg._api import pull as pull
     from oxy_pg._api import push as push
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import BackupDamaged as BackupDamaged
     from oxy_pg.errors import BackupExists as BackupExists
     from oxy_pg.errors import BackupTooNew as BackupTooNew
+    from oxy_pg.errors import BadExportValues as BadExportValues
     from oxy_pg.errors import BadValues as BadValues
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
     from oxy_pg.errors import BinariesRefused as BinariesRefused
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from oxy_pg.errors import ConfigurationError as ConfigurationError
     from oxy_pg.errors import CountsDiffer as CountsDiffer
     from oxy_pg.errors import DatabaseNotEmpty as DatabaseNotEmpty
+    from oxy_pg.errors import ExportDiffers as ExportDiffers
+    from oxy_pg.errors import ExportError as ExportError
+    from oxy_pg.errors import ExportRefused as ExportRefused
     from oxy_pg.errors import ExtensionsMissing as ExtensionsMissing
     from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
     from oxy_pg.errors import ForeignDataDirectory as ForeignDataDirectory
@@ -63,6 +68,9 @@ if TYPE_CHECKING:
     from oxy_pg.errors import UpgradeFailed as UpgradeFailed
     from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
+    from oxy_pg.export.report import ExportedColumn as ExportedColumn
+    from oxy_pg.export.report import ExportedTable as ExportedTable
+    from oxy_pg.export.report import ExportReport as ExportReport
     from oxy_pg.migrate.report.report import MigrationReport as MigrationReport
     from oxy_pg.migrate.report.values import Change as Change
     from oxy_pg.migrate.report.values import ColumnReport as ColumnReport
@@ -94,6 +102,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.report import MovedTable as MovedTable
     from oxy_pg.transfer.report import TransferReport as TransferReport
     from oxy_pg.transfer.report import UpgradeReport as UpgradeReport
+    from oxy_pg.transfer.snapshots import Snapshot as Snapshot
 
 # Where each public name is defined.
 _MODULES = {
@@ -101,6 +110,7 @@ _MODULES = {
     "BackupExists": "errors",
     "BackupReport": "transfer.backup.backup",
     "BackupTooNew": "errors",
+    "BadExportValues": "errors",
     "BadValue": "report",
     "BadValues": "errors",
     "BinariesNotFound": "errors",
@@ -114,6 +124,12 @@ _MODULES = {
     "CountsDiffer": "errors",
     "Database": "server.monitor.status",
     "DatabaseNotEmpty": "errors",
+    "ExportDiffers": "errors",
+    "ExportError": "errors",
+    "ExportRefused": "errors",
+    "ExportReport": "export.report",
+    "ExportedColumn": "export.report",
+    "ExportedTable": "export.report",
     "Extension": "transfer.contents",
     "ExtensionsMissing": "errors",
     "ExternalServerUnavailable": "errors",
@@ -146,6 +162,7 @@ _MODULES = {
     "ServerError": "errors",
     "Settings": "server.cluster.config",
     "Skipped": "report",
+    "Snapshot": "transfer.snapshots",
     "SourceUnreadable": "errors",
     "StartFailed": "errors",
     "StartTimeout": "errors",
@@ -173,6 +190,7 @@ _MODULES = {
     "backup": "_api",
     "check_backup": "_api",
     "ensure": "_api",
+    "export_sqlite": "_api",
     "migrate_sqlite": "_api",
     "pull": "_api",
     "push": "_api",
@@ -186,6 +204,7 @@ __all__ = [
     "BackupExists",
     "BackupReport",
     "BackupTooNew",
+    "BadExportValues",
     "BadValue",
     "BadValues",
     "BinariesNotFound",
@@ -199,6 +218,12 @@ __all__ = [
     "CountsDiffer",
     "Database",
     "DatabaseNotEmpty",
+    "ExportDiffers",
+    "ExportError",
+    "ExportRefused",
+    "ExportReport",
+    "ExportedColumn",
+    "ExportedTable",
     "Extension",
     "ExtensionsMissing",
     "ExternalServerUnavailable",
@@ -231,6 +256,7 @@ __all__ = [
     "ServerError",
     "Settings",
     "Skipped",
+    "Snapshot",
     "SourceUnreadable",
     "StartFailed",
     "StartTimeout",
@@ -258,6 +284,7 @@ __all__ = [
     "backup",
     "check_backup",
     "ensure",
+    "export_sqlite",
     "migrate_sqlite",
     "pull",
     "push",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from oxy_pg._endpoint import Endpoint
     from oxy_pg._server import Server
+    from oxy_pg.export.report import ExportReport
     from oxy_pg.migrate.report.report import MigrationReport
     from oxy_pg.project import Project
     from oxy_pg.report import Progress
@@ -301,6 +302,75 @@ def _data_server(endpoint: Endpoint) -> _Handle | str:
         endpoint.url
         if endpoint.url is not None
         else _server(endpoint.state_dir, project.of_working_directory())
+    )
+
+
+# --- export to SQLite ---------------------------------------------------------------
+
+
+def export_sqlite(
+    path: str | PathLike[str],
+    url: str | None = None,
+    *,
+    state_dir: str | PathLike[str] | None = None,
+    database: str | None = None,
+    tables: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    schemas: Sequence[str] | None = None,
+    like: str | PathLike[str] | None = None,
+    on_bad_value: Literal["error", "null"] = "error",
+    force: bool = False,
+    dry_run: bool = False,
+    on_progress: Callable[[Progress], object] | None = None,
+    timeout: float = 30.0,
+) -> ExportReport:
+    """
+    Export a database to one SQLite file, as of one moment, while it is in use.
+
+    The way back from ``migrate_sqlite()``. ``path`` is the file, which must not
+    exist unless ``force``; it appears complete or not at all, readable by its
+    owner alone. ``url`` is the database; or ``state_dir`` names an embedded
+    server, and ``database`` one of its databases. By default it is
+    OXY_DATABASE_URL, or else the default embedded server. A process that has
+    used another embedded server than that has to say which one it means.
+
+    ``like`` is a SQLite file, which is only read: the one that was migrated. The
+    new one then has its tables, indexes, triggers and views, and values in the
+    form that they have there (UUIDs as bytes, times as text or numbers).
+    Otherwise the schema is PostgreSQL's, with declared types that
+    ``migrate_sqlite()`` reads back as the same types: keys, foreign keys, unique
+    constraints, indexes, defaults and CHECKs, where SQLite has them. Tables of
+    other schemas than public are called ``schema.table``.
+
+    ``tables`` and ``exclude`` are names or patterns (``log_*``), ``schemas`` are
+    those whose tables are exported, by default all. What SQLite has no place for
+    is in the report's ``skipped``. Values that it cannot hold (NaN, times before
+    the year 1 or after 9999) are looked for before the first write;
+    ``on_bad_value`` says whether they stop the export or become NULL. ``dry_run``
+    writes nothing and reports both. ``on_progress`` is called on the way;
+    ``timeout`` is how many seconds the server is waited for at the beginning.
+
+    Every value in the file is compared with what was read before it gets its
+    name. Killed at any moment it leaves what was there. Raises ExportError
+    (ExportRefused, BadExportValues, ExportDiffers), ConfigurationError, and for
+    the embedded server what ``ensure()`` raises.
+    """
+    from oxy_pg import _server as data
+
+    found = _data_server(_endpoint.resolve_for("export_sqlite", url, state_dir, _used))
+    return data.export_sqlite(
+        found if isinstance(found, str) else data.existing(found, "export"),
+        path,
+        database=_defaults.database(database, project.of_working_directory()),
+        tables=tables,
+        exclude=exclude,
+        schemas=schemas,
+        like=like,
+        on_bad_value=on_bad_value,
+        force=force,
+        dry_run=dry_run,
+        on_progress=on_progress,
+        timeout=timeout,
     )
 
 

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal, TypedDict, Unpack
 
+    from oxy_pg.export.report import ExportReport
     from oxy_pg.migrate.report.report import MigrationReport
     from oxy_pg.report import Progress
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.restore import RestoreReport
     from oxy_pg.transfer.report import TransferReport
+    from oxy_pg.transfer.snapshots import Snapshot
 
     # What each option means stands with the function of the same name in ``_api``.
 
@@ -54,6 +56,20 @@ if TYPE_CHECKING:
         jobs: int | None
         search_path: str | None
         confirm: Callable[[str], bool] | None
+        on_progress: Callable[[Progress], object] | None
+        timeout: float
+
+    class ExportOptions(TypedDict, total=False):
+        """The options of ``export_sqlite()``."""
+
+        database: str
+        tables: Sequence[str] | None
+        exclude: Sequence[str]
+        schemas: Sequence[str] | None
+        like: str | PathLike[str] | None
+        on_bad_value: Literal["error", "null"]
+        force: bool
+        dry_run: bool
         on_progress: Callable[[Progress], object] | None
         timeout: float
 
@@ -107,8 +123,8 @@ class Server(Handle):
     ``stop()``, or until ``keep_alive`` seconds after its last user has gone.
     Users are all processes that hold it, and all clients that are connected.
     As a context manager it starts the server, and releases it at the end.
-    ``backup()``, ``restore()``, ``push()``, ``pull()`` and ``migrate_sqlite()``
-    mean this server, also with OXY_DATABASE_URL set.
+    ``backup()``, ``restore()``, ``push()``, ``pull()``, ``migrate_sqlite()`` and
+    ``export_sqlite()`` mean this server, also with OXY_DATABASE_URL set.
 
     ``state_dir``: where the data is; default OXY_STATE_DIR, or the user's data
     directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
@@ -163,6 +179,81 @@ class Server(Handle):
     ) -> MigrationReport:
         """Migrate a SQLite database to this server; otherwise as ``oxy_pg.migrate_sqlite()``."""
         return migrate_sqlite(self, source, **options)
+
+    def export_sqlite(
+        self, path: str | PathLike[str], **options: Unpack[ExportOptions]
+    ) -> ExportReport:
+        """Export a database of this server to a file; otherwise as ``oxy_pg.export_sqlite()``."""
+        return export_sqlite(existing(self, "export"), path, **options)
+
+    # --- snapshots ---
+
+    def snapshot(
+        self, name: str | None = None, *, database: str = DATABASE, force: bool = False
+    ) -> Snapshot:
+        """
+        Make a snapshot of a database: a copy on this server, to which ``rewind()`` goes back.
+
+        ``name`` is by default the git branch of the working directory, or else the
+        database, and the time in UTC: ``main-20260131-235959``. PostgreSQL copies no
+        database that somebody is connected to: sessions that are idle are ended;
+        those at work are an error, or with ``force`` are ended too. New ones wait
+        until the copy is made. Killed at any moment, the snapshot is there or not.
+
+        Raises ConfigurationError for a name that is taken, TransferRefused, and what
+        ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        chosen = name
+        if chosen is None:
+            from oxy_pg.system import git
+
+            chosen = snapshots.default_name(database, git.branch(os.getcwd()))
+        snapshots.check_name(chosen)
+        url = existing(self, "make a snapshot").superuser_url()
+        return snapshots.make(url, database, chosen, force=force)
+
+    def snapshots(self, database: str | None = None) -> tuple[Snapshot, ...]:
+        """
+        Return the snapshots of a database, by default of all, the newest first.
+
+        They are not among ``databases()``. Raises TransferRefused, and what
+        ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        return snapshots.listed(existing(self, "list snapshots").superuser_url(), database)
+
+    def rewind(self, name: str, *, database: str = DATABASE, keep: bool = True) -> Snapshot:
+        """
+        Put a database back to what it was in a snapshot; the snapshot stays, and is returned.
+
+        A copy of the snapshot takes the name of the database, whose sessions are
+        ended. With ``keep`` what the database was is a snapshot afterwards, called
+        ``before-rewind``, so that a rewind can be undone; else it is dropped. Settings
+        and privileges of the database itself stay as they are. Killed at any moment,
+        the database is the old one or the new one.
+
+        Raises ConfigurationError for a snapshot that does not exist, TransferRefused,
+        and what ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        url = existing(self, "rewind").superuser_url()
+        return snapshots.rewind(url, database, name, keep=keep)
+
+    def delete_snapshot(self, name: str, *, database: str = DATABASE) -> None:
+        """
+        Delete a snapshot of a database.
+
+        Raises ConfigurationError for one that does not exist, TransferRefused, and
+        what ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        url = existing(self, "delete a snapshot").superuser_url()
+        snapshots.delete(url, database, name)
 
 
 class TemporaryServer(Server, TemporaryHandle):
@@ -328,6 +419,29 @@ def migrate_sqlite(
         # A command that prepares the target (`alembic upgrade head`) may ask for them.
         url = chosen.ensure_database(database, extensions=_project_extensions())
         return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
+
+
+def export_sqlite(
+    server: Handle | str,
+    path: str | PathLike[str],
+    *,
+    database: str = DATABASE,
+    like: str | PathLike[str] | None = None,
+    on_progress: Any = None,
+    **options: Any,
+) -> ExportReport:
+    """Export a database of the embedded server, or the one that a URL names, to SQLite."""
+    from oxy_pg.export.export import Order, export
+
+    # Not as superuser: functions in the database run with the rights of the role that reads.
+    url = server if isinstance(server, str) else server.reader_url(database)
+    order = Order(
+        os.path.abspath(os.path.expanduser(os.fspath(path))),
+        url,
+        like=None if like is None else os.path.abspath(os.path.expanduser(os.fspath(like))),
+        **options,
+    )
+    return export(order, on_progress)
 
 
 @contextlib.contextmanager

@@ -499,6 +499,62 @@ class VerificationFailed(MigrationError):
         )
 
 
+# --- back to SQLite -----------------------------------------------------------
+
+
+class ExportError(OxyPgError):
+    """An export to SQLite failed; no file was written, and one that was there is as it was."""
+
+
+class ExportRefused(ExportError):
+    """The server or the disk refused, or something has no place in a SQLite file."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(what, reason, remedy)
+        self.what = what  # "connect to postgresql://…", "write app.db"
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"Failed to {self.what}: {self.reason}\n{self.remedy}"
+
+
+class BadExportValues(ExportError):
+    """Values that SQLite cannot hold; nothing was written."""
+
+    def __init__(self, values: tuple[BadValue, ...]) -> None:
+        super().__init__(values)
+        self.values = values
+
+    def __str__(self) -> str:
+        from oxy_pg.report import grouped
+
+        lines = "\n".join(f"  - {line}" for line in grouped(self.values))
+        return (
+            f"SQLite cannot hold these values:\n{lines}\n"
+            "Correct them, store NULL instead with --on-bad-value null (on_bad_value='null') where "
+            "a column allows it, or leave the table out with --exclude. Nothing was written."
+        )
+
+
+class ExportDiffers(ExportError):
+    """What was read back from the SQLite file is not what was written; the file was removed."""
+
+    def __init__(self, table: str, first: int, rows: int) -> None:
+        super().__init__(table, first, rows)
+        self.table = table
+        self.first = first  # the number of the first row that was compared, from 1
+        self.rows = rows
+
+    def __str__(self) -> str:
+        return (
+            f"The table {self.table!r} in the SQLite file is not PostgreSQL's: one of the "
+            f"{self.rows:,} rows from row {self.first:,} on. With --like, a column of that file "
+            "may have a type in which SQLite changes values; else please report this. No file was "
+            "written."
+        )
+
+
 # --- moving PostgreSQL data --------------------------------------------------
 
 

@@ -21,7 +21,7 @@ FLOORS = (
     ("project",),
     ("paths", "url"),
     ("connection",),
-    ("server", "migrate", "transfer"),
+    ("server", "migrate", "transfer", "export"),
     ("_defaults", "_endpoint"),
     ("pytest_plugin", "_server"),
     ("_api",),
@@ -59,7 +59,15 @@ ROOMS = {
         ("database", "properties"),
         ("locks",),
         ("swap", "parts"),
-        ("backup", "copy"),
+        ("backup", "copy", "snapshots"),
+    ),
+    "export": (
+        ("names", "expressions", "catalog", "report"),
+        ("columns",),
+        ("shapes", "ddl"),
+        ("plan",),
+        ("original", "check", "load"),
+        ("export",),
     ),
 }
 

@@ -291,7 +291,7 @@ def swap(
     deadline = Deadline(_SESSIONS_END)
     while True:
         try:
-            with _without_sessions(other, [name, new]), connection.transaction():
+            with without_sessions(other, [name, new]), connection.transaction():
                 if replaces:
                     connection.execute(rename.format(sql.Identifier(name), sql.Identifier(away)))
                 connection.execute(rename.format(sql.Identifier(new), sql.Identifier(name)))
@@ -305,7 +305,7 @@ def swap(
 
 
 @contextlib.contextmanager
-def _without_sessions(other: psycopg.Connection[Any], names: list[str]) -> Iterator[None]:
+def without_sessions(other: psycopg.Connection[Any], names: list[str]) -> Iterator[None]:
     """
     End the sessions of these databases, repeatedly, for the length of the block.
 

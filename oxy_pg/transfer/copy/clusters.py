@@ -19,6 +19,7 @@ from psycopg import sql
 
 from oxy_pg import installations
 from oxy_pg.errors import TransferRefused
+from oxy_pg.facts import SNAPSHOT
 from oxy_pg.report import Progress, Skipped
 from oxy_pg.transfer import database, properties, tools
 from oxy_pg.transfer.parts import (
@@ -77,7 +78,8 @@ _ICU = """
 """
 _DATABASES = """
     SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), to_jsonb(d)
-    FROM pg_database d WHERE datname <> 'template0' ORDER BY pg_database_size(oid) DESC
+    FROM pg_database d WHERE datname <> 'template0' AND NOT starts_with(datname, %s)
+    ORDER BY pg_database_size(oid) DESC
 """
 
 
@@ -130,13 +132,19 @@ def plan(
         tablespaces = connection.execute(
             "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"
         ).fetchall()
-        found = connection.execute(_DATABASES).fetchall()
+        found = connection.execute(_DATABASES, [SNAPSHOT]).fetchall()
+        snapshots = database.one(
+            connection, "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s)", SNAPSHOT
+        )
     reason = "what was in it is in the data directory now"
+    left = [Skipped("tablespace", name, reason) for (name,) in tablespaces]
+    if snapshots:
+        left.append(Skipped("snapshots", str(snapshots), "they stay in the old cluster"))
     return ClusterPlan(
         source=source,
         programs=programs,
         databases=tuple(_database(source, *row) for row in found),
-        skipped=tuple(Skipped("tablespace", name, reason) for (name,) in tablespaces),
+        skipped=tuple(left),
     )
 
 
