@@ -255,11 +255,3 @@ def clients() -> Installation:
     used = find()
     others = sorted(installed(), key=lambda one: one.minor, reverse=True)
     return next((one for one in (used, *others) if one.has("psql")), used)
-
-
-def client(name: str) -> str:
-    """Return the path of a client program: one of ``clients()``, or PATH's; BinariesNotFound."""
-    import shutil
-
-    found = clients()
-    return found.program(name) if found.has(name) else shutil.which(name) or found.program(name)
