@@ -16,6 +16,7 @@ from oxy_pg.cli.options import (
     timeout_option,
 )
 from oxy_pg.cli.programs import ensured, started
+from oxy_pg.paths import StateDir
 from oxy_pg.server.server import Server
 
 
@@ -52,15 +53,17 @@ def start(timeout: float) -> None:
 @state_dir_option
 def stop(mode: str) -> None:
     """Stop the server, for all processes that use it."""
+    from oxy_pg.server.cluster import postmaster
+    from oxy_pg.server.supervisor import lock
+
     need_embedded("stop")
     server = _server()
-    was = server.status().state
+    # Not its status: the supervisor may have gone, or the data directory.
+    state = StateDir(server.state_dir)
+    was_running = lock.is_held(state) or bool(postmaster.serving(state.data_dir))
     with spinner("Stopping PostgreSQL …"):
         server.stop(mode)
-    note("PostgreSQL was not running." if was in _NOT_RUNNING else "PostgreSQL has stopped.")
-
-
-_NOT_RUNNING = {"stopped", "uninitialized"}
+    note("PostgreSQL has stopped." if was_running else "PostgreSQL was not running.")
 
 
 @click.command()

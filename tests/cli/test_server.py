@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -334,3 +335,61 @@ def test_a_closed_pipe_is_no_error(state_dir, server):
     )
 
     assert "" == done.stderr
+
+
+def test_stop_says_what_it_has_stopped(oxy, state_dir, server):
+    """
+    A server whose data directory, or whose supervisor, has gone was running all the same.
+    """
+    oxy("start")
+    shutil.rmtree(state_dir / "postgres_data")
+
+    assert "PostgreSQL has stopped." in oxy("stop").stderr
+    assert "PostgreSQL was not running." in oxy("stop").stderr
+
+
+def test_data_that_was_removed_is_not_called_untouched(oxy, state_dir):
+    """
+    What has happened is said, and what to do about it.
+    """
+    oxy("start")
+    place = state_dir / "postgres_data"
+    shutil.rmtree(place)
+
+    said = oxy("url", "-d", "new", code=1).stderr
+
+    assert f"has removed or renamed {place} while the server was running" in said
+    assert "untouched" not in said
+
+
+def test_what_has_become_of_the_data_is_looked_at(tmp_path):
+    """
+    By the error of a server that does not start, too.
+    """
+    place = tmp_path / "postgres_data"
+    error = oxy_pg.StartFailed(str(place), "FATAL: no")
+    assert f"removed or renamed {place}" in str(error)
+    place.mkdir()
+    assert f"removed files from {place}" in str(error)
+    (place / "PG_VERSION").write_text("16")
+    assert "Your data is untouched." in str(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("push", "--to", "foo"), "--to is not a URL of PostgreSQL"),
+        (("push", "--to", "sqlite:///x"), "--to is a sqlite URL"),
+        (("push", "--to", " "), "--to is set but empty"),
+        (("pull", "--from", "mysql://h/d"), "--from is a mysql URL"),
+    ],
+)
+def test_a_url_that_is_needed_has_no_embedded_server_in_its_place(oxy, arguments, words):
+    """
+    The URL is looked at first, and nothing advises to leave it out.
+    """
+    said = oxy(*arguments, code=1).stderr
+
+    assert words in said
+    assert "embedded" not in said
+    assert "no server has been started" not in said
