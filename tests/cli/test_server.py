@@ -393,3 +393,48 @@ def test_a_url_that_is_needed_has_no_embedded_server_in_its_place(oxy, arguments
     assert words in said
     assert "embedded" not in said
     assert "no server has been started" not in said
+
+
+def test_interrupted_while_it_is_imported(state_dir):
+    """
+    Ctrl-C in the first moment is a word and an exit code, as later.
+    """
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "import runpy; runpy.run_module('oxy_pg', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (130, "Interrupted.\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "start", "reset", "uninstall", "logs"])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_directory_that_is_not_ours_to_use(base_dir, command):
+    """
+    Closed, or below a closed one: a typed error names it, by every command.
+    """
+    closed = base_dir / f"closed-{command}"
+    closed.mkdir(mode=0o700)
+    code = (
+        "import os, sys, oxy_pg.cli, oxy_pg.server.uninstall, oxy_pg.server.monitor.embedded\n"
+        "import platformdirs.unix, oxy_pg.server.supervisor.shutdown\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "oxy_pg.cli.main()\n"
+    )
+    for place in (closed, closed / "below"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--state-dir", place, command],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        if command != "logs":
+            assert 1 == done.returncode
+            assert f"The state directory {place}" in done.stderr
