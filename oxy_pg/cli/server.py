@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from oxy_pg._endpoint import refuse_embedded
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
     need_embedded,
@@ -72,6 +73,7 @@ def stop(mode: str) -> None:
 def restart(timeout: float) -> None:
     """Restart the server, which applies all its settings."""
     need_embedded("restart")
+    refuse_embedded()  # one that does not run is started
     server = _server(math.inf)
     with spinner("Restarting PostgreSQL …"):
         server.restart(timeout)
