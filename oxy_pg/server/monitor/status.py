@@ -86,6 +86,7 @@ class Status:
 
 def of_embedded(state: StateDir) -> Status:
     """Return the status of a state directory's server; starts nothing and changes nothing."""
+    directory.check_access(state, writes=False)
     known: dict[str, Any] = {"binaries": _installation()}
     if not directory.exists(state):
         return Status("uninitialized", **known)
