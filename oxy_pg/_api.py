@@ -8,7 +8,7 @@ import os
 from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server as _Handle
-from oxy_pg.server.server import in_use
+from oxy_pg.server.server import checked_timeout, in_use
 from oxy_pg.system import environment
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.backup.manifest import Manifest
     from oxy_pg.transfer.backup.restore import RestoreReport
     from oxy_pg.transfer.report import TransferReport, UpgradeReport
+    from oxy_pg.url import Driver
 
 if os.name != "posix":
     raise ConfigurationError(
@@ -48,6 +49,7 @@ def ensure(
     extensions: Iterable[str] = (),
     keep_alive: float | None = None,
     port: int | None = None,
+    driver: Driver | None = None,
     timeout: float = 60.0,
 ) -> str:
     """
@@ -74,24 +76,36 @@ def ensure(
     created in the database. ``keep_alive`` is how many seconds the server
     stays up after its last user has gone (default OXY_PG_KEEP_ALIVE or 5;
     ``math.inf``: until stopped). ``port`` is the port on 127.0.0.1; by default
-    any, and the same as last time if it is free. ``timeout`` is in seconds, for everything
-    together.
+    any, and the same as last time if it is free. ``driver`` spells the URL for
+    SQLAlchemy with that driver (``asyncpg``: ``postgresql+asyncpg://…``), or for
+    Java (``jdbc``); by default it is ``postgresql://…``, which libpq and most
+    drivers take. ``timeout`` is in seconds, for everything together.
 
     Raises ServerError (StartFailed, StartTimeout, LockTimeout, InitdbFailed,
     BinariesNotFound, VersionMismatch, ForeignDataDirectory, PortTaken,
     ExternalServerUnavailable, UnsupportedServer) or ConfigurationError.
     """
+    timeout = checked_timeout(timeout)
     ours = project.of_working_directory()
     name = _defaults.database(database, ours)
     external_url = _endpoint.external_url(name)
     names = _defaults.extensions(extensions, ours)
     if external_url is not None:
-        return _ensure_external(external_url, database, name, settings, names, timeout)
-    server = _server(state_dir, ours, settings, keep_alive, port)
-    url = server.ensure_database(name, extensions=names, timeout=timeout)
-    if state_dir is not None:
-        _used.ensured.add(server.state_dir)
-    return url
+        url = _ensure_external(external_url, database, name, settings, names, timeout)
+    else:
+        server = _server(state_dir, ours, settings, keep_alive, port)
+        url = server.ensure_database(name, extensions=names, timeout=timeout)
+        if state_dir is not None:
+            _used.ensured.add(server.state_dir)
+    return url if driver is None else _for_driver(url, driver)
+
+
+def _for_driver(url: str, driver: Driver) -> str:
+    from oxy_pg import url as urls
+
+    # A server of ours asks for scram-sha-256, and what asks for the password in clear is another.
+    ours = _endpoint.embedded_state_dir(url, in_use) is not None
+    return urls.for_driver(url, driver, require_auth=ours)
 
 
 def _ensure_external(
@@ -278,7 +292,7 @@ def migrate_sqlite(
         rehearse=rehearse,
         on_progress=on_progress,
         jobs=jobs,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -411,7 +425,7 @@ def backup(
         plain=plain,
         force=force,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -468,7 +482,7 @@ def restore(
         jobs=jobs,
         confirm=confirm,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -543,7 +557,7 @@ def push(
         jobs=jobs,
         dry_run=dry_run,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -587,7 +601,7 @@ def pull(
         jobs=jobs,
         dry_run=dry_run,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -639,7 +653,7 @@ def upgrade(
     began = time.monotonic()
     state = paths.StateDir(paths.state_dir(state_dir))
     given = None if old_bin_dir is None else os.fspath(old_bin_dir)
-    with upgrades.begin(state, given, timeout) as work:
+    with upgrades.begin(state, given, checked_timeout(timeout)) as work:
         report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
     if discard_old:
         discarded = swap.discard_old(state)

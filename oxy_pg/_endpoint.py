@@ -85,15 +85,16 @@ def refuse_embedded() -> None:
             f"OXY_PG_EMBEDDED is {said!r}. Write never, which forbids an embedded server, or unset "
             "it."
         )
-    seen = " DATABASE_URL is set, but oxy_pg does not read it." if _database_url() else ""
+    missing = "names one" if environment.get(VARIABLE) else "is not set"
+    seen = " DATABASE_URL is set, but oxy_pg does not read it." if _database_url_alone() else ""
     raise ConfigurationError(
-        f"OXY_PG_EMBEDDED=never forbids an embedded server, and {VARIABLE} is not set.{seen} Set "
+        f"OXY_PG_EMBEDDED=never forbids an embedded server, and {VARIABLE} {missing}.{seen} Set "
         f"{VARIABLE} to the URL of the server to use: postgresql://user:password@host/database."
     )
 
 
-def _database_url() -> bool:
-    return bool(environment.get("DATABASE_URL"))
+def _database_url_alone() -> bool:
+    return bool(environment.get("DATABASE_URL")) and not environment.get(VARIABLE)
 
 
 _warned = False
@@ -102,7 +103,7 @@ _warned = False
 def warn_of_database_url() -> None:
     """Warn once where DATABASE_URL is set alone: an embedded server may not be what is meant."""
     global _warned  # noqa: PLW0603 - once in a process
-    if _warned or not _database_url():
+    if _warned or not _database_url_alone():
         return
     _warned = True
     import logging

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from oxy_pg import _defaults, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
 from oxy_pg.server.server import Server as Handle
@@ -131,6 +132,25 @@ class Server(Handle):
     ConfigurationError for an invalid setting, path or time.
     """
 
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """
+        Create a database that belongs to the role ``oxy``, with the project's extensions.
+
+        They are those of OXY_PG_EXTENSIONS or ``[tool.oxy-pg]`` in
+        pyproject.toml. ``template`` is the database to copy; no client may be
+        connected to it. Raises ConfigurationError when the name is taken or not
+        possible, the template does not exist or an extension is not available,
+        and ServerError, at once, with those who are connected to the template.
+        """
+        extensions = _project_extensions()
+        super().create_database(name, template=template)
+        if extensions:
+            try:
+                self.ensure_database(name, extensions=extensions)
+            except BaseException:
+                self.drop_database(name)
+                raise
+
     def backup(self, path: str | PathLike[str], **options: Unpack[BackupOptions]) -> BackupReport:
         """Back up a database of this server; otherwise as ``oxy_pg.backup()``."""
         return backup(existing(self, "back up"), path, **options)
@@ -233,6 +253,11 @@ class Server(Handle):
 
 class TemporaryServer(Server, TemporaryHandle):
     """The server of ``temporary()``; nothing of it remains."""
+
+
+def _project_extensions() -> tuple[str, ...]:
+    """Return the extensions that every database of the project has."""
+    return _defaults.extensions((), project.of_working_directory())
 
 
 def existing(server: Handle, what: str) -> Handle:
@@ -370,7 +395,8 @@ def migrate_sqlite(
             path, server, dry_run=dry_run, rehearse=rehearse, scratch=_scratch, **options
         )
     with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
-        url = chosen.ensure_database(database)
+        # A command that prepares the target (`alembic upgrade head`) may ask for them.
+        url = chosen.ensure_database(database, extensions=_project_extensions())
         return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
 
 

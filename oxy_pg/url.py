@@ -14,6 +14,9 @@ from oxy_pg.errors import ConfigurationError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
+
+    Driver = Literal["asyncpg", "jdbc", "pg8000", "psycopg", "psycopg2", "psycopg_async"]
 
 # What may stand in a URL without quoting (RFC 3986, "unreserved"). Asking this first spares the
 # usual caller the import of urllib, which costs more than attaching to a running server.
@@ -56,15 +59,31 @@ def _quote(text: str) -> str:
 def tcp_url(user: str, password: str, port: int, database: str) -> str:
     """Spell the URL of the embedded server on the loopback interface."""
     # Never "localhost": it may resolve to ::1, where the server does not listen.
-    return f"postgresql://{_quote(user)}:{_quote(password)}@127.0.0.1:{port}/{_quote(database)}"
+    authority = f"{_quote(user)}:{_quote(password)}@127.0.0.1:{port}"
+    _embedded.add(authority)
+    return f"postgresql://{authority}/{_quote(database)}"
 
 
 def socket_url(
     user: str, socket_dir: str, port: int, database: str, options: str | None = None
 ) -> str:
     """Spell the URL of a server's Unix socket; ``options`` are what its sessions begin with."""
-    url = f"postgresql://{_quote(user)}@/{_quote(database)}?host={_quote(socket_dir)}&port={port}"
+    place = f"host={_quote(socket_dir)}&port={port}"
+    _embedded.add(place)
+    url = f"postgresql://{_quote(user)}@/{_quote(database)}?{place}"
     return url if options is None else f"{url}&options={_quote(options)}"
+
+
+# Where the servers are whose URLs this process has spelled.
+_embedded: set[str] = set()
+
+
+def is_embedded(url: str) -> bool:
+    """Whether a URL is that of an embedded server, spelled by this process."""
+    place, _, query = url.partition("://")[2].partition("?")
+    parameters = dict(part.partition("=")[::2] for part in query.split("&"))
+    socket = f"host={parameters.get('host')}&port={parameters.get('port')}"
+    return place.partition("/")[0] in _embedded or socket in _embedded
 
 
 def session_options(settings: Mapping[str, str]) -> str:
@@ -208,6 +227,111 @@ def _unquote(text: str) -> str:
     from urllib.parse import unquote
 
     return unquote(text)
+
+
+# --- spell for a driver -------------------------------------------------------------
+
+DRIVERS = ("asyncpg", "jdbc", "pg8000", "psycopg", "psycopg2", "psycopg_async")
+
+# What the drivers without libpq call those of its parameters that they take from a URL (asyncpg
+# and pg8000 get them from SQLAlchemy, as text).
+_PARAMETERS = {
+    "asyncpg": {
+        "gsslib": "gsslib",
+        "host": "host",
+        "krbsrvname": "krbsrvname",
+        "passfile": "passfile",
+        "port": "port",
+        "service": "service",
+        "sslmode": "ssl",
+        "target_session_attrs": "target_session_attrs",
+    },
+    "jdbc": {
+        "application_name": "ApplicationName",
+        "connect_timeout": "connectTimeout",
+        "options": "options",
+        "sslcert": "sslcert",
+        "sslkey": "sslkey",
+        "sslmode": "sslmode",
+        "sslpassword": "sslpassword",
+        "sslrootcert": "sslrootcert",
+    },
+    "pg8000": {"application_name": "application_name"},
+}
+_KNOWS_REQUIRE_AUTH = 160000  # the first libpq that does (PQlibVersion())
+
+
+def for_driver(url: str, driver: str, *, require_auth: bool = False) -> str:
+    """
+    Spell ``url`` (as ``plain()`` gives it) for a driver of SQLAlchemy, or for Java (``jdbc``).
+
+    Parameters get the names that the driver has for them. With ``require_auth``
+    it is told never to show the password, where it is one of this Python with
+    a libpq that can do that: a stranger may listen on the port of a server
+    that is down. Raises ConfigurationError for another driver, and for a
+    parameter that it would not take.
+    """
+    if driver not in DRIVERS:
+        raise ConfigurationError(f"The driver {driver!r} is not one of {', '.join(DRIVERS)}.")
+    parts, problem = _read(url)
+    if parts is None:
+        raise ConfigurationError(f"The URL is not valid ({mask(url)}): {problem}.")
+    parameters = [(_parameter(name, driver, url), value) for name, value in parts.parameters]
+    place = "" if parts.database is None else f"/{parts.database}"
+    if driver == "jdbc":
+        login = [("user", parts.user), ("password", parts.password)]
+        return f"jdbc:postgresql://{parts.hosts}{place}" + _query([*login, *parameters])
+    hosts, moved = _hosts_for_sqlalchemy(parts.hosts)
+    if require_auth and driver not in _PARAMETERS and _libpq(driver) >= _KNOWS_REQUIRE_AUTH:
+        parameters.append(("require_auth", "scram-sha-256"))
+    user = "" if parts.user is None else parts.user
+    password = "" if parts.password is None else f":{parts.password}"
+    at = "" if parts.user is None else "@"
+    return f"postgresql+{driver}://{user}{password}{at}{hosts}{place}" + _query(
+        [*moved, *parameters]
+    )
+
+
+def _parameter(name: str, driver: str, url: str) -> str:
+    """Return what a driver calls one of libpq's parameters."""
+    known = _PARAMETERS.get(driver)
+    if known is None:
+        return name
+    if name not in known:
+        raise ConfigurationError(
+            f"{driver} takes no {name if _is_word(name) else HIDDEN} from a URL ({mask(url)}). "
+            "Leave it out of the URL, and give it to the driver in your program."
+        )
+    return known[name]
+
+
+def _hosts_for_sqlalchemy(hosts: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return the host, and as parameters those that SQLAlchemy does not read in its place."""
+    if "," in hosts:
+        return "", [("host", one) for one in hosts.split(",")]
+    if hosts.startswith("%"):  # the path of a socket's directory
+        host, colon, port = hosts.partition(":")
+        return "", [("host", host), *([("port", port)] if colon else [])]
+    return hosts, []
+
+
+def _query(parameters: list[tuple[str, str | None]] | list[tuple[str, str]]) -> str:
+    # SQLAlchemy and Java read "+" as a space, and libpq does not: %2B is the same for all.
+    spelled = [f"{name}={_quote(_unquote(value))}" for name, value in parameters if value]
+    return "?" + "&".join(spelled) if spelled else ""
+
+
+def _libpq(driver: str) -> int:
+    """Return the version of the libpq that a driver uses here; 0 where it is not installed."""
+    try:
+        if driver == "psycopg2":
+            from psycopg2.extensions import libpq_version
+
+            return int(libpq_version())
+        import psycopg
+    except ImportError:
+        return 0
+    return psycopg.pq.version()
 
 
 # --- mask ---------------------------------------------------------------------------

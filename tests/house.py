@@ -37,6 +37,8 @@ ROOMS = {
         ("monitor",),
         ("server", "upgrade"),
         ("temporary", "doctor"),
+        ("binaries",),
+        ("uninstall",),
     ),
     "migrate": (
         ("names", "options"),

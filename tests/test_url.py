@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 import oxy_pg
 from oxy_pg import url as urls
@@ -356,3 +357,75 @@ def test_no_command_shows_a_password(words, place, cli):
         assert not any(piece in shown for piece in PIECES), shown
         if "--json" in words and done.stdout:
             json.loads(done.stdout)
+
+
+# --- spelled for a driver -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "spelled"),
+    [
+        ("postgresql://u:p@h:1/d", "asyncpg", "postgresql+asyncpg://u:p@h:1/d"),
+        ("postgresql://u:p@h:1/d", "psycopg2", "postgresql+psycopg2://u:p@h:1/d"),
+        ("postgresql://u:p@h:1/d", "jdbc", "jdbc:postgresql://h:1/d?user=u&password=p"),
+        ("postgresql://h/d", "jdbc", "jdbc:postgresql://h/d"),
+        ("postgresql://", "psycopg", "postgresql+psycopg://"),
+        # The same parameter, under the driver's own name.
+        ("postgresql://u:p@h/d?sslmode=require", "asyncpg", "postgresql+asyncpg://u:p@h/d?ssl=require"),
+        ("postgresql://u:p@h/d?sslmode=require", "psycopg", "postgresql+psycopg://u:p@h/d?sslmode=require"),
+        ("postgresql://h/d?application_name=a", "pg8000", "postgresql+pg8000://h/d?application_name=a"),
+        ("postgresql://h/d?application_name=a", "jdbc", "jdbc:postgresql://h/d?ApplicationName=a"),
+        # SQLAlchemy and Java take "+" for a space, where libpq does not.
+        ("postgresql://h/d?options=-ca%20b+c", "psycopg", "postgresql+psycopg://h/d?options=-ca%20b%2Bc"),
+        ("postgresql://u:p+q@h/d", "jdbc", "jdbc:postgresql://h/d?user=u&password=p%2Bq"),
+        # Hosts that SQLAlchemy does not read where libpq does.
+        ("postgresql://u@h1:1,h2:2/d", "psycopg", "postgresql+psycopg://u@/d?host=h1%3A1&host=h2%3A2"),
+        ("postgresql://u@%2Frun%2Fpg:5/d", "psycopg2", "postgresql+psycopg2://u@/d?host=%2Frun%2Fpg&port=5"),
+        ("postgresql://u@h1:1,h2:2/d", "jdbc", "jdbc:postgresql://h1:1,h2:2/d?user=u"),
+        ("postgresql://u@[::1]:5/d", "asyncpg", "postgresql+asyncpg://u@[::1]:5/d"),
+    ],
+)  # fmt: skip
+def test_a_url_is_spelled_for_a_driver(url, driver, spelled):
+    assert spelled == urls.for_driver(url, driver)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "query"),
+    [
+        ("postgresql://u:p%2B%40@h1:1,h2:2/d?a=b+c", None, {"host": ("h1:1", "h2:2"), "a": "b+c"}),
+        ("postgresql://u:p%2B%40@%2Frun/d", None, {"host": "/run"}),
+        ("postgresql://u:p%2B%40@[::1]:5/d", "::1", {}),
+    ],
+)  # fmt: skip
+def test_sqlalchemy_reads_the_same_in_it(url, host, query):
+    """
+    SQLAlchemy's own parser finds what libpq's finds in the plain URL.
+    """
+    found = make_url(urls.for_driver(url, "psycopg"))
+
+    assert (host, query, "u", "p+@", "d") == (
+        found.host,
+        dict(found.query),
+        found.username,
+        found.password,
+        found.database,
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "words"),
+    [
+        ("postgresql://h/d", "psycopg3", "'psycopg3' is not one of asyncpg, jdbc"),
+        ("postgresql://h/d", "", "'' is not one of"),
+        ("postgresql://u:s3cret@h/d?sslrootcert=/c", "asyncpg", "asyncpg takes no sslrootcert"),
+        ("postgresql://u:s3cret@h/d?sslmode=require", "pg8000", "pg8000 takes no sslmode from"),
+        ("postgresql://oxy@/d?host=%2Frun", "jdbc", "jdbc takes no host from"),
+        ("postgresql://h/d?s3cRET=1", "asyncpg", "asyncpg takes no *** from"),
+    ],
+)  # fmt: skip
+def test_what_a_driver_would_refuse_is_named(url, driver, words):
+    with pytest.raises(oxy_pg.ConfigurationError) as caught:
+        urls.for_driver(url, driver)
+
+    assert words in str(caught.value)
+    assert "s3c" not in str(caught.value)

@@ -16,9 +16,12 @@ import click
 
 from oxy_pg.cli import (
     backup,
+    binaries,
     doctor,
     export,
     migrate,
+    programs,
+    removal,
     server,
     snapshot,
     status,
@@ -35,13 +38,15 @@ class Sections(click.Group):
     """A group whose help lists the commands by purpose."""
 
     sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
-        "Run": server.RUN,
+        "Run": programs.COMMANDS,
         "The server": (
-            *server.LIFE,
+            *server.COMMANDS,
             status.status,
             doctor.doctor,
             tune.tune,
+            binaries.binaries,
             transfer.upgrade,
+            *removal.COMMANDS,
         ),
         "Data": (
             snapshot.snapshot,

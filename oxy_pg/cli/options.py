@@ -39,7 +39,7 @@ def state_dir() -> str | None:
 
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -47,15 +47,10 @@ timeout_option = click.option(
 )
 
 
-def _database(_: click.Context, __: click.Parameter, value: str | None) -> str:
-    return _defaults.database(value, project.of_working_directory())
-
-
 database_option = click.option(
     "-d",
     "--database",
     metavar="NAME",
-    callback=_database,
     help="The database; created if it does not exist (default: OXY_PG_DATABASE, the project's, or "
     "oxy).",
 )
@@ -63,9 +58,13 @@ database_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def external_url() -> str | None:
-    """Return OXY_DATABASE_URL; None where the embedded server is meant, as with --state-dir."""
-    return _endpoint.resolve(state_dir=state_dir()).url
+def external_url(database: str | None = None) -> str | None:
+    """
+    Return OXY_DATABASE_URL; None where the embedded server is meant, as with --state-dir.
+
+    For a ``database``, OXY_DATABASE_URL_NAME comes first.
+    """
+    return None if state_dir() is not None else _endpoint.external_url(database)
 
 
 def embedded_server(keep_alive: float | None = None) -> Server:

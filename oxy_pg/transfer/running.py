@@ -12,6 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 from psycopg import conninfo
 
 from oxy_pg.errors import ConfigurationError, ToolFailed
+from oxy_pg.system import process
+from oxy_pg.transfer.tools import environment
 from oxy_pg.url import check, plain
 
 if TYPE_CHECKING:
@@ -70,21 +72,21 @@ class Running:
         self._on_line = on_line
         self._password = ""
         words = [tools.program(name), *arguments]
-        environment = {**os.environ, "LC_ALL": "C"}
+        variables = {**environment(url), "LC_ALL": "C"}
         if url is not None:
             address, self._password = _address(url, application)
             words += ["--no-password", f"--dbname={address}"]
             if self._password:
-                environment["PGPASSWORD"] = self._password
+                variables["PGPASSWORD"] = self._password
         if sys.platform == "linux":
             ours = str(os.getpid())
-            words = [sys.executable, "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
+            words = [process.python(), "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
         self.process = subprocess.Popen(
             words,
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=variables,
             # Ctrl-C is for us to pass on: else it might fail before we know why.
             process_group=0,
         )

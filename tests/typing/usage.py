@@ -20,6 +20,7 @@ assert_type(
         settings={"work_mem": "64MB", "max_connections": 20, "jit": False},
         extensions=["vector"],
         keep_alive=math.inf,
+        driver="asyncpg",
         timeout=5,
     ),
     str,

@@ -139,7 +139,13 @@ class Upgrade:
         owner = (self.account.uid, self.account.gid)
         files.write_text(filling.new, "", owner=owner)
         for name, value in settings.load(self.state).items():
-            refused = settings.refusal(filling.path, {name: value}, self.new_binaries, self.account)
+            refused = settings.refusal(
+                filling.path,
+                {name: value},
+                self.new_binaries,
+                self.account,
+                Deadline(self._timeout),
+            )
             (self._kept if refused is None else self._unsupported)[name] = value
         directory.write_configuration(filling.path, self.account, self._kept)
         os.mkdir(self.cluster.dump, 0o700)
