@@ -36,8 +36,10 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    workflow = ".github/workflows/ci.yml"
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+    workflows = (".github/workflows/ci.yml", "examples/github_actions/.github/workflows/tests.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    compose = ("examples/compose/compose.yaml", "examples/compose/compose.server.yaml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *compose)
     session.run("zizmor", "--offline", "--quiet", ".github")
 
 
@@ -206,6 +208,21 @@ def guard(session: nox.Session) -> None:
     install(session)
     session.install("pytest-postgresql")
     session.run("python", "-m", "benchmarks", "--guard")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in build/site: every link leads somewhere."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.run("python", "docs/site/prepare.py")
+    session.run("zensical", "build", "--clean", "--strict")
+
+
+@nox.session
+def recipes(session: nox.Session) -> None:
+    """Every recipe as pasted: its own virtual environment, its commands, its output."""
+    install(session)
+    session.run("pytest", "--long", "tests/examples", *session.posargs)
 
 
 @nox.session

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
         keep: int | None
         plain: bool
         force: bool
+        schemas: Sequence[str] | None
+        exclude_schemas: Sequence[str]
+        verify: Callable[[str], object] | None
         on_progress: Callable[[Progress], object] | None
         timeout: float
 
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         in_place: bool
         clean: bool
         jobs: int | None
+        search_path: str | None
         confirm: Callable[[str], bool] | None
         on_progress: Callable[[Progress], object] | None
         timeout: float
@@ -76,6 +80,7 @@ if TYPE_CHECKING:
         schemas: Sequence[str] | None
         if_not_empty: Literal["error", "replace"]
         jobs: int
+        search_path: str | None
         dry_run: bool
         on_progress: Callable[[Progress], object] | None
         timeout: float
@@ -288,6 +293,18 @@ def backup(
     )
 
 
+def try_out(path: str, search_path: str | None, on_progress: Any) -> None:
+    """Restore a backup into a temporary server, which compares the row counts."""
+    with contextlib.contextmanager(running)(TemporaryHandle(), (), 60.0) as server:
+        restore(
+            server,
+            path,
+            database=DATABASE,
+            search_path=search_path,
+            on_progress=on_progress,
+        )
+
+
 def restore(
     server: Handle | str,
     path: str | PathLike[str],
@@ -323,6 +340,7 @@ def push(
     if_not_empty: Literal["error", "replace"] = "error",
     swap: bool = False,
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
     timeout: float = 30.0,
@@ -340,6 +358,7 @@ def push(
         if_not_empty=if_not_empty,
         alongside=swap,
         jobs=jobs,
+        search_path=search_path,
         timeout=timeout,
     )
     return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
@@ -353,6 +372,7 @@ def pull(
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
     timeout: float = 30.0,
@@ -372,6 +392,7 @@ def pull(
             if_not_empty=if_not_empty,
             alongside=True,
             jobs=jobs,
+            search_path=search_path,
             timeout=timeout,
         )
         return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)

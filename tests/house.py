@@ -54,7 +54,7 @@ ROOMS = {
         ("migration",),
     ),
     "transfer": (
-        ("contents", "report", "tools", "workspace"),
+        ("contents", "refusals", "report", "tools", "workspace"),
         ("running",),
         ("database", "properties"),
         ("locks",),

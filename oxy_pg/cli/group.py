@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 EXAMPLES: Mapping[str, str] = {
     "run": "oxy-pg run -- uvicorn app:app --reload",
-    "url": 'export DATABASE_URL="$(oxy-pg url)"',
+    "url": 'export OXY_DATABASE_URL="$(oxy-pg url)"',
     "env": 'eval "$(oxy-pg env)"',
-    "psql": 'oxy-pg psql -- -c "SELECT version()"',
+    "psql": "oxy-pg psql -- -c 'SELECT version()'",
     "start": "oxy-pg start",
     "stop": "oxy-pg stop",
     "restart": "oxy-pg restart",
@@ -23,10 +23,12 @@ EXAMPLES: Mapping[str, str] = {
     "status": "oxy-pg status --watch",
     "databases": "oxy-pg databases --json",
     "doctor": "oxy-pg doctor",
-    "tune": "oxy-pg tune --apply",
+    "tune": "oxy-pg tune --apply --restart",
     "binaries": "oxy-pg binaries",
+    "binaries add": "oxy-pg binaries add /usr/lib/postgresql/16/bin",
+    "binaries remove": "oxy-pg binaries remove postgresql-16.10",
     "upgrade": "oxy-pg upgrade",
-    "reset": "oxy-pg reset",
+    "reset": "oxy-pg reset --yes",
     "uninstall": "oxy-pg uninstall",
     "snapshot": "oxy-pg snapshot before-migration",
     "snapshots": "oxy-pg snapshots",
@@ -53,8 +55,7 @@ class Sections(click.Group):
         for commands in sections.values():
             for command in commands:
                 self.add_command(command)
-                # \b: as it is, without a paragraph's line breaks.
-                command.epilog = f"\b\nExample:\n  {EXAMPLES[command.name or '']}"
+                _add_example(command, command.name or "")
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a table for each section."""
@@ -71,6 +72,14 @@ class Sections(click.Group):
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+def _add_example(command: click.Command, name: str) -> None:
+    # \b: as it is, without a paragraph's line breaks.
+    command.epilog = f"\b\nExample:\n  {EXAMPLES[name]}"
+    if isinstance(command, click.Group):
+        for below, one in command.commands.items():
+            _add_example(one, f"{name} {below}")
 
 
 def _sentence(command: click.Command) -> str:

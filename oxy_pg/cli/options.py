@@ -65,6 +65,13 @@ create_option = click.option(
     "--create", is_flag=True, help="Create the database if it does not exist."
 )
 
+search_path_option = click.option(
+    "--search-path",
+    metavar="SCHEMAS",
+    help="Let functions that have no search_path of their own find names in these schemas "
+    "meanwhile, such as public,auth.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

@@ -301,15 +301,25 @@ def _publish(directory: int, waiting: str, template: str) -> None:
         os.rename(waiting, template, src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def initdb(target: str, binaries: Installation, account: Account, deadline: Deadline) -> None:
-    """Make ``target`` what initdb makes of it; raises InitdbFailed or OSError."""
+def initdb(
+    target: str,
+    binaries: Installation,
+    account: Account,
+    deadline: Deadline,
+    options: tuple[str, ...] = (),
+) -> None:
+    """
+    Make ``target`` what initdb makes of it, with ``options`` besides ours.
+
+    Raises InitdbFailed or OSError.
+    """
     files.make_directory(target, 0o700)
     account.own(target)
     output: str | None = ""
     for locale in _LOCALES:
-        options = (*locale, *_OPTIONS, f"--pgdata={target}")
+        words = (*locale, *_OPTIONS, *options, f"--pgdata={target}")
         output = program.run(
-            [binaries.program("initdb"), *options], account, deadline, _environment()
+            [binaries.program("initdb"), *words], account, deadline, _environment()
         )
         if output is None:
             return
