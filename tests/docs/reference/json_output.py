@@ -28,6 +28,10 @@ those that it does not know. [Reports](../reports.md) says what the fields mean.
 # name returns.
 API = "oxy_pg._api"
 TYPES = {
+    "databases": ("oxy_pg.server.monitor.status", "tuple[Database, ...]"),
+    "snapshot": ("oxy_pg.transfer.snapshots", "Snapshot"),
+    "snapshots": ("oxy_pg.transfer.snapshots", "tuple[Snapshot, ...]"),
+    "rewind": ("oxy_pg.transfer.snapshots", "Snapshot"),
     "doctor": ("oxy_pg.server.doctor.check", "tuple[Check, ...]"),
     "status": ("oxy_pg.server.monitor.embedded", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
