@@ -22,7 +22,7 @@ from tests.examples.recipe import EXAMPLES, RECIPES, ROOT, Run
 
 NAMES = {recipe.name: recipe for recipe in RECIPES}
 # Run in the default suite, with the packages of the tests.
-QUICK = ("start", "editors", "fastapi", "github-actions")
+QUICK = ("start", "editors", "fastapi")
 KINDS = r"install|run|prints|shown|serve(=\d+)?|file=\S+|cells=\S+"
 
 

@@ -28,6 +28,7 @@ and which environment variables are read in [Configuration](configuration.md).
 EXAMPLES = {
     "run": "oxy-pg run -- uvicorn app:app --reload",
     "url": 'export OXY_DATABASE_URL="$(oxy-pg url)"',
+    "env": 'eval "$(oxy-pg env)"',
     "psql": "oxy-pg psql -- -c 'SELECT version()'",
     "start": "oxy-pg start",
     "stop": "oxy-pg stop",

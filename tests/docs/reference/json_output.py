@@ -123,8 +123,9 @@ def documents() -> dict[str, dict[str, Any]]:
 
 
 def _returned(command: str) -> tuple[str, str] | None:
-    """Return what the public function of a command's name returns, and where that is known."""
-    function = getattr(oxy_pg, command.replace("-", "_").replace(" ", "_"), None)
+    """Return what the function, or method of Server, of a command's name returns, and where."""
+    name = command.replace("-", "_").replace(" ", "_")
+    function = getattr(oxy_pg, name, None) or getattr(oxy_pg.Server, name, None)
     if function is None:
         return None
     return function.__module__, str(inspect.signature(function).return_annotation)
