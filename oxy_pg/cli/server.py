@@ -1,15 +1,13 @@
-"""The commands that control the server: start stop restart logs reset."""
+"""The commands that control the server: start stop restart logs."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import NoReturn
 
 import click
 
-from oxy_pg.cli.display import figures
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
     need_embedded,
@@ -77,6 +75,24 @@ def restart(timeout: float) -> None:
     note(f"PostgreSQL is running on 127.0.0.1:{server.status().port}.")
 
 
+@click.command()
+@click.option("--reset", is_flag=True, help="Set a new one; earlier URLs are no longer valid.")
+@timeout_option
+@state_dir_option
+def password(reset: bool, timeout: float) -> None:  # noqa: FBT001
+    """Print the password of the role oxy, or set a new one."""
+    need_embedded("password")
+    server = _server(math.inf)
+    if reset:
+        server.reset_password(timeout)
+        note("The password was changed. `oxy-pg url` prints the new URL.")
+        return
+    from oxy_pg import connection
+
+    server.start(timeout)
+    echo(connection.libpq_variables(server.url(), {})["PGPASSWORD"])
+
+
 # --- logs ---
 
 
@@ -119,38 +135,4 @@ def _follow(log_dir: str) -> NoReturn:
                 continue
 
 
-# --- remove ---
-
-
-@click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@state_dir_option
-def reset(yes: bool) -> None:  # noqa: FBT001
-    """Delete the data directory with all its databases."""
-    need_embedded("reset")
-    server = _server()
-    found = server.status()
-    if found.state == "uninitialized":
-        note("Nothing was deleted: there is no data directory.")
-        return
-    note(f"This deletes {found.data_dir} with all its databases.")
-    for one in found.databases:
-        note(f"  {one.name}: {figures.size(one.size_bytes)}")
-    for path in _kept_by_upgrades():
-        note(f"Also {path}, which an upgrade kept.")
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("Not a terminal; pass --yes to delete it.")
-    if not yes:
-        click.confirm("Delete it?", abort=True, err=True)
-    with spinner("Deleting …"):
-        server.destroy()
-    note("Deleted. The next start creates a new, empty one.")
-
-
-def _kept_by_upgrades() -> list[str]:
-    from oxy_pg import paths
-
-    return paths.StateDir(paths.state_dir(state_dir())).cluster.kept()
-
-
-COMMANDS = (start, stop, restart, logs, reset)
+COMMANDS = (start, stop, restart, password, logs)

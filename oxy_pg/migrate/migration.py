@@ -103,8 +103,8 @@ def run(
     variables, besides those of ``prepare_env`` with the URL filled in; the time
     that it takes does not count. A dry run tries it in a temporary database:
     next to the target, or where the role may not, the one that ``scratch``
-    gives. ``deadline`` is until when the source's locks and the target are
-    waited for.
+    gives; a rehearsal runs altogether there. ``deadline`` is until when the source's
+    locks and the target are waited for.
 
     Blocks until the rows are committed. Killed or cancelled at any moment it
     leaves the target as it was. Raises MigrationError's children and
@@ -117,11 +117,6 @@ def run(
         readers = stack.enter_context(Readers(path, deadline, options.jobs))
         if options.dry_run:
             database.check(readers.connection, path)
-        if prepare is not None and options.rehearse:
-            raise ConfigurationError(
-                "A rehearsal cannot roll back what the preparation does. Run it first on a copy "
-                "of the target, or on the target, and rehearse without --prepare."
-            )
         place = preparation.Stage(url)
         if prepare is not None:
             show(Progress("prepare"))
@@ -129,7 +124,7 @@ def run(
             place = preparation.stage(
                 prepare,
                 url,
-                dry_run=options.dry_run,
+                tries=options.dry_run or options.rehearse,
                 looks_back=options.if_not_empty == "error",
                 deadline=deadline,
                 stack=stack,
@@ -138,10 +133,31 @@ def run(
                 on_progress=on_progress,
             )
             deadline = Deadline(left)
+            _refuse_rehearsal(place, options)
         show(Progress("connect"))
         server = stack.enter_context(closing(session.connect(place.url, deadline)))
         readers.begin(deadline)
         return _Run(readers, server, path, url, options, show, place).guarded()
+
+
+def _refuse_rehearsal(place: preparation.Stage, options: Options) -> None:
+    """Refuse to rehearse after ``prepare`` where no temporary database can stand for the target."""
+    if not options.rehearse:
+        return
+    advice = (
+        "Run the preparation first on a copy of the target, or on the target, and rehearse "
+        "without --prepare."
+    )
+    if not place.prepared.ran:
+        raise ConfigurationError(
+            "A rehearsal cannot roll back what the preparation does, so both need a temporary "
+            f"database: {place.refused}. {advice}"
+        )
+    if options.if_not_empty == "append" and place.prepared.others:
+        raise ConfigurationError(
+            "The temporary database in which --rehearse and --prepare run together does not have "
+            f"the rows to which --if-not-empty append adds others. {advice}"
+        )
 
 
 def _ignore(_: Progress) -> None:

@@ -107,7 +107,10 @@ class CachedServer(DisposableServer):
         from oxy_pg.server.cluster import binaries
 
         wanted = {**config.NOT_DURABLE, **settings}
-        what = repr((binaries.find().version, sorted(wanted.items())))
+        found = binaries.find()
+        # Databases that are kept there may use its extensions.
+        build = (found.version, sorted(found.extensions()))
+        what = repr((build, sorted(wanted.items())))
         root = f"{_cache()}/{paths.digest(what)}"
         super().__init__(root, settings=wanted, keep_alive=0.0)
         self._users = -1  # a descriptor: locked while this process uses the server
@@ -182,14 +185,17 @@ def _locks(descriptor: int, how: int) -> bool:
     return True
 
 
+def cached() -> list[paths.StateDir]:
+    """Return the state directories of all cached servers."""
+    try:
+        return [paths.StateDir(f"{_cache()}/{name}") for name in os.listdir(_cache())]
+    except OSError:
+        return []
+
+
 def sweep_cache() -> None:
     """Remove cached servers that no session has used for two weeks."""
-    try:
-        names = os.listdir(_cache())
-    except OSError:
-        return
-    for name in names:
-        state = paths.StateDir(f"{_cache()}/{name}")
+    for state in cached():
         with contextlib.suppress(OSError):
             if os.stat(f"{state.root}/users").st_mtime > wall_clock() - _UNUSED_AFTER:
                 continue
@@ -227,7 +233,7 @@ def _make_dir(name: str | None) -> str:
                 f"There is no place for a temporary server in {base}: {error}. Set TMPDIR to a "
                 "directory that this user can write."
             ) from error
-        os.fchmod(descriptor, mode)
+        files.set_mode(descriptor, mode, place)
         os.close(descriptor)
     return path
 

@@ -90,7 +90,7 @@ def open_file(name: str, dir_fd: int, flags: int = os.O_RDONLY, mode: int = 0o60
     descriptor = os.open(name, flags, mode, dir_fd=dir_fd)
     try:
         if flags & os.O_EXCL:
-            os.fchmod(descriptor, mode)  # with any umask
+            files.set_mode(descriptor, mode, name)  # with any umask
         _check_file(os.fstat(descriptor), name)
     except BaseException:
         os.close(descriptor)

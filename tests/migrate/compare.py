@@ -657,8 +657,8 @@ def _default_lost(
         yield f"{label}: has no default any more"
         return
     row = conn.execute("SELECT (" + theirs + ")::text").fetchone()
-    if re.search("now|current", ours, re.IGNORECASE):
-        return  # another moment each time
+    if re.search("now|current|random", ours, re.IGNORECASE):
+        return  # another value each time
     found = None if row is None or row[0] is None else _from_postgres(row[0], column)
     if not _same(_from_sqlite(value, column), found):
         yield f"{label}: the default {ours} became {theirs}"
@@ -1090,12 +1090,40 @@ def _day(value: object, column: _Column) -> object:
 
 
 def _hours(value: object, column: _Column) -> object:
-    match = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?", str(value))
+    text = str(value).removeprefix("2000-01-01 ")  # as Rails writes it
+    match = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?", text)
     if match is None:
         raise _NotThisError("not a time of day")
     hour, minute, second, fraction = match.groups()
     exact = _seconds_of_day(int(hour), int(minute), int(second or 0), fraction)
     return _held(exact, column, Decimal(0))
+
+
+_TIME_SPAN = re.compile(r"(-)?(?:([0-9]+)\.)?([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?")
+
+
+def _length(value: object, _: _Column) -> object:
+    """Seconds: Django's microseconds, or .NET's d.hh:mm:ss.fffffff."""
+    if isinstance(value, int):
+        return Decimal(value).scaleb(-6)
+    match = _TIME_SPAN.fullmatch(str(value))
+    if match is None:
+        raise _NotThisError("not a length of time")
+    sign, days, hour, minute, second, fraction = match.groups()
+    seconds = _seconds_of_day(int(hour), int(minute), int(second), fraction)
+    return (seconds + int(days or 0) * 86_400) * (-1 if sign else 1)
+
+
+def _spelled_length(text: str) -> Decimal:
+    """As PostgreSQL spells it: each part has a sign of its own."""
+    match = re.fullmatch(
+        r"(?:(-?[0-9]+) days? ?)?(?:([+-])?([0-9]+):([0-9]{2}):([0-9]{2}(?:\.[0-9]+)?))?", text
+    )
+    if match is None:
+        raise _NotThisError(text)
+    days, sign, hours, minutes, seconds = match.groups()
+    clock = int(hours or 0) * 3600 + int(minutes or 0) * 60 + Decimal(seconds or 0)
+    return int(days or 0) * 86_400 + (-clock if sign == "-" else clock)
 
 
 _FROM_SQLITE: dict[str, Callable[[object, _Column], object]] = {
@@ -1114,6 +1142,7 @@ _FROM_SQLITE: dict[str, Callable[[object, _Column], object]] = {
     "timestamp with time zone": _moment,
     "date": _day,
     "time without time zone": _hours,
+    "interval": _length,
 }
 
 
@@ -1138,6 +1167,8 @@ _FROM_POSTGRES: dict[str, Callable[[str], object]] = {
     "timestamp with time zone": _parsed_moment,
     "date": _parsed_moment,
     "time without time zone": lambda text: _hours(text, _UNUSED),
+    "interval": _spelled_length,
+    "inet": lambda text: re.sub(r"/(32|128)\Z", "", text),  # as a host is written
 }
 
 

@@ -166,18 +166,27 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def shared_base(private_dir: str, account: Account) -> str:
+def shared_place(private_dir: str) -> str:
     """
-    Return a directory of root's that ``account`` can enter, made if need be.
+    Return the directory for what ``private_dir`` would hold if others could enter it.
 
-    ``private_dir`` is the one that it cannot enter. What lies below the
-    temporary directory is replaced by something below the temporary directory.
+    What lies below the temporary directory is replaced by something below the
+    temporary directory.
     """
     import tempfile
 
     temp_dir = os.path.realpath(tempfile.gettempdir())
     temporary = os.path.realpath(private_dir).startswith(temp_dir + "/")
-    base = paths.private_temp_dir(temp_dir) if temporary else paths.VAR_LIB
+    return paths.private_temp_dir(temp_dir) if temporary else paths.VAR_LIB
+
+
+def shared_base(private_dir: str, account: Account) -> str:
+    """
+    Return a directory of root's that ``account`` can enter, made if need be.
+
+    ``private_dir`` is the one that it cannot enter.
+    """
+    base = shared_place(private_dir)
     try:
         descriptor = private.make_directory(base)
     except (OSError, private.NotPrivate) as error:
@@ -185,7 +194,7 @@ def shared_base(private_dir: str, account: Account) -> str:
             f"As root, PostgreSQL's files have to be in {base}, and that cannot be used: {error}. "
             "Correct its owner or mode."
         ) from error
-    os.fchmod(descriptor, 0o711)  # it can be passed, not listed
+    files.set_mode(descriptor, 0o711, base)  # it can be passed, not listed
     os.close(descriptor)
     if not account.can_enter(f"{base}/x"):
         raise ConfigurationError(

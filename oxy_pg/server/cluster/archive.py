@@ -95,7 +95,7 @@ def unpack(
                 directories.append(f"{target}/{name}")
             else:
                 with open(f"{target}/{name}", "xb", buffering=0) as file:
-                    os.fchmod(file.fileno(), 0o600)
+                    files.set_mode(file.fileno(), 0o600, name)
                     if account.demoted:
                         os.fchown(file.fileno(), account.uid, account.gid)
                     copy.to(file.fileno(), begin + int(at), int(size))
@@ -109,7 +109,6 @@ def unpack(
     # From the inside out, when nothing more is to be created: the new owner could put links in
     # the way of root.
     for path in reversed(directories):
-        os.chmod(path, 0o700)  # with any umask
         account.own(path)
 
 

@@ -11,7 +11,7 @@ from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
-from oxy_pg.server.cluster import config, logs, template
+from oxy_pg.server.cluster import config, logs, postmaster, template
 from oxy_pg.system import files, private
 
 TYPE_CHECKING = False
@@ -50,6 +50,20 @@ def make_state_dir(state: StateDir) -> None:
             f"{accounts.user_name(os.geteuid())}. Correct its owner or mode, or choose another "
             "place with OXY_STATE_DIR."
         )
+    _check_content(state)
+
+
+def _check_content(state: StateDir) -> None:
+    """Make sure, before the first file is written, that nothing else is kept in the directory."""
+    if strangers := state.strangers():
+        shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
+        raise ConfigurationError(
+            f"The state directory {state.root} holds other files ({shown}) and no server of "
+            "oxy_pg. Nothing was written there. Choose a new or an empty directory "
+            f"(OXY_STATE_DIR, state_dir= or --state-dir), such as {state.root}/postgres."
+        )
+    if not os.path.lexists(state.lock) and exists(state):
+        check_mark(state)
 
 
 def version(state: StateDir) -> str | None:
@@ -66,7 +80,8 @@ def version_in(data_dir: str) -> str | None:
 def exists(state: StateDir) -> bool:
     """Whether there is anything where the cluster belongs."""
     try:
-        return bool(os.listdir(state.data_dir))
+        # What mkfs makes at the top of a volume is no data.
+        return bool(set(os.listdir(state.data_dir)) - {"lost+found"})
     except FileNotFoundError:
         return False
     except OSError:
@@ -142,8 +157,17 @@ def create(
         waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
         mark(aside, account, unsynced=durable)
         os.rename(aside, place.path)
+    except OSError as error:
+        _remove_unfinished(aside if home == state.root else home)
+        if os.path.ismount(place.path):
+            raise ConfigurationError(
+                f"The data directory {place.path} is a mount point, and a new cluster, which is "
+                f"renamed into its place, cannot be put there ({error.strerror}). Mount the volume "
+                f"as {state.root}, the state directory."
+            ) from error
+        raise
     except BaseException:
-        files.remove_tree(aside if home == state.root else home)
+        _remove_unfinished(aside if home == state.root else home)
         raise
     if home != state.root:
         # Made on the disk of the state directory: a rename does not lead from one to another.
@@ -151,6 +175,11 @@ def create(
         os.symlink(place.path, link)
         os.rename(link, state.data_dir)
     return waiting
+
+
+def _remove_unfinished(place: str) -> None:
+    postmaster.remove_segment(place)
+    files.remove_tree(place)
 
 
 def mark(data_dir: str, account: Account, *, unsynced: bool = False) -> None:
@@ -187,6 +216,7 @@ def _home_for(state: StateDir, account: Account) -> str:
 
 def _remove_leftovers(home: str) -> None:
     for path in DataDir(paths.cluster_in(home)).all_aside():
+        postmaster.remove_segment(path)  # of an initdb that was killed
         files.remove_tree(path)
 
 
@@ -255,7 +285,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
                 f"The directory {state.socket_dir} for the sockets belongs to the user "
                 f"{accounts.user_name(owner)}. Remove it."
             )
-        os.fchmod(descriptor, 0o700)
+        files.set_mode(descriptor, 0o700, state.socket_dir)
         if account.demoted:
             os.fchown(descriptor, account.uid, account.gid)
     finally:
@@ -264,7 +294,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
 
 def _make_private(path: str, mode: int) -> None:
     descriptor = private.make_directory(path)
-    os.fchmod(descriptor, mode)
+    files.set_mode(descriptor, mode, path)
     os.close(descriptor)
 
 
@@ -283,7 +313,7 @@ def settle(state: StateDir) -> None:
 
 def destroy(state: StateDir) -> None:
     """Remove the cluster and what belongs to it; only for the holder of the lock."""
-    home = state.home
+    home, run_dir = state.home, state.run_dir
     place = DataDir(paths.cluster_in(home))
     doomed = place.aside("removed")
     files.remove_tree(doomed)
@@ -293,11 +323,22 @@ def destroy(state: StateDir) -> None:
         pass
     else:
         files.remove_tree(doomed)
+    files.remove_tree(run_dir)
     if home != state.root:
         os.unlink(state.data_dir)
         files.remove_tree(home)
-    for path in DataDir(state.data_dir).of_upgrades():
+    for path in state.socket_links:
+        remove(path)
+    # The lock goes last: while it is there and held, no other process uses the directory.
+    for path in (*(path for path in state.own() if path != state.lock), state.lock):
+        remove(path)
+    with contextlib.suppress(OSError):  # it holds other files, or is a mount point
+        os.rmdir(state.root)
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link, or a directory with everything in it; raises OSError."""
+    if os.path.isdir(path) and not os.path.islink(path):
         files.remove_tree(path)
-    for path in (state.password, state.port, state.settings):
-        if os.path.lexists(path):
-            os.unlink(path)
+    elif os.path.lexists(path):
+        os.unlink(path)

@@ -32,6 +32,19 @@ TYPES = {
     "status": ("oxy_pg.server.monitor.embedded", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
 }
+# The documents that have no type, but are put together by the command.
+_TEXT_OR_NULL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+BY_HAND = {
+    "binaries": {
+        "version": {"type": "string"},
+        "used": {"type": "boolean"},
+        "provider": {"type": "string"},
+        "name": _TEXT_OR_NULL,
+        "origin": _TEXT_OR_NULL,
+        "bin_dir": {"type": "string"},
+        "extensions": {"type": "array", "items": {"type": "string"}},
+    }
+}
 # More than one kind of document.
 VARIANTS = {"restore": {"restore --check": (API, "Manifest")}}
 # What a command adds to its type, or prints without one.
@@ -113,6 +126,10 @@ def documents() -> dict[str, dict[str, Any]]:
     """Return the schema of each document that a command prints."""
     found = {}
     for name in commands_with_json():
+        if name in BY_HAND:
+            row = {"type": "object", "properties": BY_HAND[name], "required": list(BY_HAND[name])}
+            found[name] = {**_head(name), "type": "array", "items": row}
+            continue
         place = TYPES.get(name) or _returned(name)
         if place is None:
             continue  # test_reference.py asks for an entry in TYPES
@@ -146,11 +163,14 @@ def _document(name: str, module: str, annotation: str) -> dict[str, Any]:
         }
         body["properties"] |= more
         body["required"] = [*body["required"], *more]
-    head = {
+    return {**_head(name), **body, "$defs": dict(sorted(definitions.known.items()))}
+
+
+def _head(name: str) -> dict[str, Any]:
+    return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"oxy-pg {name} --json",
     }
-    return {**head, **body, "$defs": dict(sorted(definitions.known.items()))}
 
 
 # --- types ---
@@ -246,6 +266,8 @@ def _named(name: str, module: str) -> type:
 
 
 def _described(schema: dict[str, Any]) -> str:
+    if "properties" in schema.get("items", {}):
+        return f"A list of objects with these fields.\n\n{_fields(schema['items'])}"
     if schema.get("type") == "array":
         return f"A list of {_kind(schema['items'])}.\n"
     if "$ref" in schema:

