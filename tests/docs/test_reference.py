@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import click
@@ -94,13 +95,18 @@ def test_every_variable_is_documented():
 
 
 def test_every_command_with_json_has_a_schema():
+    """
+    And every schema is compared with what is printed.
+    """
     assert set(json_output.commands_with_json()) <= set(json_output.documents())
+    assert set(json_output.documents()) == set(RUNS)
 
 
 @pytest.fixture(scope="module")
-def place(base_dir, tmp_path_factory):
+def place(base_dir):
     """A server with something in it, and a file of SQLite."""
-    folder = tmp_path_factory.mktemp("json")
+    folder = Path(tempfile.mkdtemp(prefix="json-", dir=base_dir))
+    folder.chmod(0o711)
     with sqlite3.connect(folder / "app.db") as connection:
         connection.executescript(
             "CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT UNIQUE);"
@@ -114,6 +120,7 @@ def place(base_dir, tmp_path_factory):
     with Server(folder / "state", keep_alive=1) as server:
         server.migrate_sqlite(folder / "app.db", on_bad_value="null")
         server.create_database("other")
+        server.snapshot("earlier", force=True)
         yield folder, server
 
 
@@ -123,6 +130,11 @@ RUNS = {
     "doctor": ["doctor"],
     "tune": ["tune"],
     "upgrade": ["upgrade"],
+    "binaries": ["binaries"],
+    "snapshot": ["snapshot", "one"],
+    "snapshots": ["snapshots", "--all"],
+    "rewind": ["rewind", "earlier"],
+    "export-sqlite": ["export-sqlite", "{folder}/copy.db"],
     "backup": ["backup", "{folder}/a.dump"],
     "restore --check": ["restore", "--check", "{folder}/b.dump"],
     "restore": ["restore", "{folder}/b.dump", "--database", "third"],
