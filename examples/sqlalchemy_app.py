@@ -1,6 +1,6 @@
-"""An application with SQLAlchemy: ``create_engine()`` accepts the URL as it is."""
+"""An application with SQLAlchemy, 2.0 or newer."""
 
-from sqlalchemy import String, create_engine, select
+from sqlalchemy import String, create_engine, make_url, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import oxy_pg
@@ -19,8 +19,10 @@ class Note(Base):
     text: Mapped[str] = mapped_column(String(200))
 
 
-# In production OXY_DATABASE_URL is set, and this line returns it.
-engine = create_engine(oxy_pg.ensure("notes"))
+# In production OXY_DATABASE_URL is set, and ensure() returns it.
+url = make_url(oxy_pg.ensure("notes"))
+# With plain "postgresql" SQLAlchemy 2.0 would take psycopg2.
+engine = create_engine(url.set(drivername="postgresql+psycopg"))
 Base.metadata.create_all(engine)
 
 with Session(engine) as session:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oxy_pg._api import backup as backup
     from oxy_pg._api import check_backup as check_backup
     from oxy_pg._api import ensure as ensure
+    from oxy_pg._api import export_sqlite as export_sqlite
     from oxy_pg._api import migrate_sqlite as migrate_sqlite
     from oxy_pg._api import pull as pull
     from oxy_pg._api import push as push
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
     from oxy_pg.errors import BackupDamaged as BackupDamaged
     from oxy_pg.errors import BackupExists as BackupExists
     from oxy_pg.errors import BackupTooNew as BackupTooNew
+    from oxy_pg.errors import BadExportValues as BadExportValues
     from oxy_pg.errors import BadValues as BadValues
     from oxy_pg.errors import BinariesNotFound as BinariesNotFound
+    from oxy_pg.errors import BinariesRefused as BinariesRefused
     from oxy_pg.errors import ChangedValues as ChangedValues
     from oxy_pg.errors import ConfigurationError as ConfigurationError
     from oxy_pg.errors import CountsDiffer as CountsDiffer
     from oxy_pg.errors import DatabaseNotEmpty as DatabaseNotEmpty
+    from oxy_pg.errors import ExportDiffers as ExportDiffers
+    from oxy_pg.errors import ExportError as ExportError
+    from oxy_pg.errors import ExportRefused as ExportRefused
     from oxy_pg.errors import ExtensionsMissing as ExtensionsMissing
     from oxy_pg.errors import ExternalServerUnavailable as ExternalServerUnavailable
     from oxy_pg.errors import ForeignDataDirectory as ForeignDataDirectory
@@ -62,6 +68,9 @@ if TYPE_CHECKING:
     from oxy_pg.errors import UpgradeFailed as UpgradeFailed
     from oxy_pg.errors import VerificationFailed as VerificationFailed
     from oxy_pg.errors import VersionMismatch as VersionMismatch
+    from oxy_pg.export.report import ExportedColumn as ExportedColumn
+    from oxy_pg.export.report import ExportedTable as ExportedTable
+    from oxy_pg.export.report import ExportReport as ExportReport
     from oxy_pg.migrate.report.report import MigrationReport as MigrationReport
     from oxy_pg.migrate.report.values import Change as Change
     from oxy_pg.migrate.report.values import ColumnReport as ColumnReport
@@ -93,6 +102,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.report import MovedTable as MovedTable
     from oxy_pg.transfer.report import TransferReport as TransferReport
     from oxy_pg.transfer.report import UpgradeReport as UpgradeReport
+    from oxy_pg.transfer.snapshots import Snapshot as Snapshot
 
 # Where each public name is defined.
 _MODULES = {
@@ -100,9 +110,11 @@ _MODULES = {
     "BackupExists": "errors",
     "BackupReport": "transfer.backup.backup",
     "BackupTooNew": "errors",
+    "BadExportValues": "errors",
     "BadValue": "report",
     "BadValues": "errors",
     "BinariesNotFound": "errors",
+    "BinariesRefused": "errors",
     "Change": "migrate.report.values",
     "ChangedValues": "errors",
     "ColumnReport": "migrate.report.values",
@@ -112,6 +124,12 @@ _MODULES = {
     "CountsDiffer": "errors",
     "Database": "server.monitor.status",
     "DatabaseNotEmpty": "errors",
+    "ExportDiffers": "errors",
+    "ExportError": "errors",
+    "ExportRefused": "errors",
+    "ExportReport": "export.report",
+    "ExportedColumn": "export.report",
+    "ExportedTable": "export.report",
     "Extension": "transfer.contents",
     "ExtensionsMissing": "errors",
     "ExternalServerUnavailable": "errors",
@@ -144,6 +162,7 @@ _MODULES = {
     "ServerError": "errors",
     "Settings": "server.cluster.config",
     "Skipped": "report",
+    "Snapshot": "transfer.snapshots",
     "SourceUnreadable": "errors",
     "StartFailed": "errors",
     "StartTimeout": "errors",
@@ -171,6 +190,7 @@ _MODULES = {
     "backup": "_api",
     "check_backup": "_api",
     "ensure": "_api",
+    "export_sqlite": "_api",
     "migrate_sqlite": "_api",
     "pull": "_api",
     "push": "_api",
@@ -184,9 +204,11 @@ __all__ = [
     "BackupExists",
     "BackupReport",
     "BackupTooNew",
+    "BadExportValues",
     "BadValue",
     "BadValues",
     "BinariesNotFound",
+    "BinariesRefused",
     "Change",
     "ChangedValues",
     "ColumnReport",
@@ -196,6 +218,12 @@ __all__ = [
     "CountsDiffer",
     "Database",
     "DatabaseNotEmpty",
+    "ExportDiffers",
+    "ExportError",
+    "ExportRefused",
+    "ExportReport",
+    "ExportedColumn",
+    "ExportedTable",
     "Extension",
     "ExtensionsMissing",
     "ExternalServerUnavailable",
@@ -228,6 +256,7 @@ __all__ = [
     "ServerError",
     "Settings",
     "Skipped",
+    "Snapshot",
     "SourceUnreadable",
     "StartFailed",
     "StartTimeout",
@@ -255,6 +284,7 @@ __all__ = [
     "backup",
     "check_backup",
     "ensure",
+    "export_sqlite",
     "migrate_sqlite",
     "pull",
     "push",

@@ -8,7 +8,7 @@ import os
 from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server as _Handle
-from oxy_pg.server.server import in_use
+from oxy_pg.server.server import checked_timeout, in_use
 from oxy_pg.system import environment
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from oxy_pg._endpoint import Endpoint
     from oxy_pg._server import Server
+    from oxy_pg.export.report import ExportReport
     from oxy_pg.migrate.report.report import MigrationReport
     from oxy_pg.project import Project
     from oxy_pg.report import Progress
@@ -84,6 +85,7 @@ def ensure(
     BinariesNotFound, VersionMismatch, ForeignDataDirectory, PortTaken,
     ExternalServerUnavailable, UnsupportedServer) or ConfigurationError.
     """
+    timeout = checked_timeout(timeout)
     ours = project.of_working_directory()
     name = _defaults.database(database, ours)
     external_url = _endpoint.external_url(name)
@@ -290,7 +292,7 @@ def migrate_sqlite(
         rehearse=rehearse,
         on_progress=on_progress,
         jobs=jobs,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -300,6 +302,75 @@ def _data_server(endpoint: Endpoint) -> _Handle | str:
         endpoint.url
         if endpoint.url is not None
         else _server(endpoint.state_dir, project.of_working_directory())
+    )
+
+
+# --- export to SQLite ---------------------------------------------------------------
+
+
+def export_sqlite(
+    path: str | PathLike[str],
+    url: str | None = None,
+    *,
+    state_dir: str | PathLike[str] | None = None,
+    database: str | None = None,
+    tables: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    schemas: Sequence[str] | None = None,
+    like: str | PathLike[str] | None = None,
+    on_bad_value: Literal["error", "null"] = "error",
+    force: bool = False,
+    dry_run: bool = False,
+    on_progress: Callable[[Progress], object] | None = None,
+    timeout: float = 30.0,
+) -> ExportReport:
+    """
+    Export a database to one SQLite file, as of one moment, while it is in use.
+
+    The way back from ``migrate_sqlite()``. ``path`` is the file, which must not
+    exist unless ``force``; it appears complete or not at all, readable by its
+    owner alone. ``url`` is the database; or ``state_dir`` names an embedded
+    server, and ``database`` one of its databases. By default it is
+    OXY_DATABASE_URL, or else the default embedded server. A process that has
+    used another embedded server than that has to say which one it means.
+
+    ``like`` is a SQLite file, which is only read: the one that was migrated. The
+    new one then has its tables, indexes, triggers and views, and values in the
+    form that they have there (UUIDs as bytes, times as text or numbers).
+    Otherwise the schema is PostgreSQL's, with declared types that
+    ``migrate_sqlite()`` reads back as the same types: keys, foreign keys, unique
+    constraints, indexes, defaults and CHECKs, where SQLite has them. Tables of
+    other schemas than public are called ``schema.table``.
+
+    ``tables`` and ``exclude`` are names or patterns (``log_*``), ``schemas`` are
+    those whose tables are exported, by default all. What SQLite has no place for
+    is in the report's ``skipped``. Values that it cannot hold (NaN, times before
+    the year 1 or after 9999) are looked for before the first write;
+    ``on_bad_value`` says whether they stop the export or become NULL. ``dry_run``
+    writes nothing and reports both. ``on_progress`` is called on the way;
+    ``timeout`` is how many seconds the server is waited for at the beginning.
+
+    Every value in the file is compared with what was read before it gets its
+    name. Killed at any moment it leaves what was there. Raises ExportError
+    (ExportRefused, BadExportValues, ExportDiffers), ConfigurationError, and for
+    the embedded server what ``ensure()`` raises.
+    """
+    from oxy_pg import _server as data
+
+    found = _data_server(_endpoint.resolve_for("export_sqlite", url, state_dir, _used))
+    return data.export_sqlite(
+        found if isinstance(found, str) else data.existing(found, "export"),
+        path,
+        database=_defaults.database(database, project.of_working_directory()),
+        tables=tables,
+        exclude=exclude,
+        schemas=schemas,
+        like=like,
+        on_bad_value=on_bad_value,
+        force=force,
+        dry_run=dry_run,
+        on_progress=on_progress,
+        timeout=timeout,
     )
 
 
@@ -315,6 +386,10 @@ def backup(
     keep: int | None = None,
     plain: bool = False,
     force: bool = False,
+    schemas: Sequence[str] | None = None,
+    exclude_schemas: Sequence[str] = (),
+    check: bool = False,
+    deep: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
 ) -> BackupReport:
@@ -331,17 +406,21 @@ def backup(
 
     ``keep`` deletes older backups of the same database in that directory, all
     but that many, once the new one is safely in place. ``plain`` writes SQL, as
-    ``.sql.gz``, instead of pg_dump's custom format. ``on_progress`` is called on
-    the way. ``timeout`` is how many seconds the server is waited for at the
-    beginning; the backup itself takes as long as it takes.
+    ``.sql.gz``, instead of pg_dump's custom format. ``schemas`` backs up these
+    alone, without large objects; ``exclude_schemas`` all but these, for those
+    that belong to a provider. With ``check`` the new backup is checked before
+    older ones are deleted, and with ``deep`` restored as ``check_backup()`` does
+    it. ``on_progress`` is called on the way. ``timeout`` is how many seconds the
+    server is waited for at the beginning; the backup itself takes as long as it
+    takes.
 
     It holds all objects and rows; not the roles, nor other databases. At its
     end stands a manifest with the versions, every table's number of rows, and
     the SHA-256; pg_restore and zcat ignore it. pg_dump must be of the server's
     version or newer, and the best one on this machine is used.
 
-    Raises TransferError (ToolsNotFound, BackupExists, TransferRefused),
-    ConfigurationError, and for the embedded server what ``ensure()`` raises.
+    Raises TransferError (ToolsNotFound, BackupExists, RightsMissing,
+    TransferRefused), ConfigurationError, and for the embedded server what ``ensure()`` raises.
     """
     from oxy_pg import _server as data
 
@@ -353,8 +432,11 @@ def backup(
         keep=keep,
         plain=plain,
         force=force,
+        schemas=schemas,
+        exclude_schemas=exclude_schemas,
+        verify=(lambda made: check_backup(made, deep=deep)) if check or deep else None,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -368,6 +450,7 @@ def restore(
     in_place: bool = False,
     clean: bool = False,
     jobs: int | None = None,
+    search_path: str | None = None,
     confirm: Callable[[str], bool] | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
@@ -390,7 +473,10 @@ def restore(
     for one without it: the backup is loaded into the database itself, which has
     to be empty, in one transaction; with ``clean``, what is in the backup is
     dropped first. ``jobs`` is how many tables and indexes pg_restore works on at
-    a time (default: the processors, 4 at most). ``confirm`` is asked before
+    a time (default: the processors, 4 at most). ``search_path``, such as
+    "public, extensions", is what functions have until the end that have none of
+    their own: for materialized views, indexes, CHECKs and generated columns
+    whose functions name tables without their schema. ``confirm`` is asked before
     something is replaced, and may decline. ``on_progress`` is called on the way,
     and ``timeout`` is how many seconds the server is waited for once the backup
     has been checked.
@@ -409,26 +495,39 @@ def restore(
         in_place=in_place,
         clean=clean,
         jobs=jobs,
+        search_path=search_path,
         confirm=confirm,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
 def check_backup(
     path: str | PathLike[str],
     *,
+    deep: bool = False,
+    search_path: str | None = None,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Manifest:
     """
     Return the manifest of a backup that is intact and readable; needs no server.
 
+    With ``deep`` it is also restored, into a temporary server, where the rows
+    of all tables are counted; that takes as long as a restore, and as much
+    space as the database. ``search_path`` is as for ``restore()``.
+
     Raises NotABackup, BackupDamaged, BackupTooNew, ToolsNotFound and
-    ConfigurationError.
+    ConfigurationError; with ``deep`` what ``restore()`` and ``temporary()``
+    raise, too.
     """
     from oxy_pg.transfer.backup import restore as restores
 
-    return restores.check(os.fspath(path), on_progress)
+    found = restores.check(os.fspath(path), on_progress)
+    if deep:
+        from oxy_pg import _server as data
+
+        data.try_out(os.fspath(path), search_path, on_progress)
+    return found
 
 
 # --- push, pull and upgrade -------------------------------------------------------------
@@ -443,6 +542,7 @@ def push(
     if_not_empty: Literal["error", "replace"] = "error",
     swap: bool = False,
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
@@ -465,6 +565,7 @@ def push(
     into a new database alongside, ``jobs`` tables at a time, which then takes
     the name, and the old one is dropped with all that was in it: faster, but the
     role needs CREATEDB and must own the old one, and its sessions are ended.
+    ``search_path`` is as for ``restore()``.
     ``dry_run`` writes nothing, and reports tables, rows, what would be
     replaced, and every problem. ``on_progress`` is called on the way;
     ``timeout`` is how many seconds the two servers are waited for, both together,
@@ -484,9 +585,10 @@ def push(
         if_not_empty=if_not_empty,
         swap=swap,
         jobs=jobs,
+        search_path=search_path,
         dry_run=dry_run,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -498,6 +600,7 @@ def pull(
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
@@ -528,9 +631,10 @@ def pull(
         schemas=schemas,
         if_not_empty=if_not_empty,
         jobs=jobs,
+        search_path=search_path,
         dry_run=dry_run,
         on_progress=on_progress,
-        timeout=timeout,
+        timeout=checked_timeout(timeout),
     )
 
 
@@ -546,6 +650,7 @@ def upgrade(
     old_bin_dir: str | PathLike[str] | None = None,
     discard_old: bool = False,
     jobs: int = 2,
+    search_path: str | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 60.0,
 ) -> UpgradeReport:
@@ -561,7 +666,8 @@ def upgrade(
     there. A cluster of this version is left alone.
 
     ``old_bin_dir`` is the ``bin`` directory of the old version, where it is not
-    found by itself. ``jobs`` is how many tables are copied at a time.
+    found by itself. ``jobs`` is how many tables are copied at a time, and
+    ``search_path`` is as for ``restore()``.
     ``timeout``, in seconds, is how long a running server is waited for, and
     each start of one.
 
@@ -576,14 +682,16 @@ def upgrade(
     from oxy_pg import paths
     from oxy_pg.server.upgrade import clusters as upgrades
     from oxy_pg.server.upgrade import swap
+    from oxy_pg.transfer.parts import functions
 
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
+    functions.names(search_path)
     began = time.monotonic()
     state = paths.StateDir(paths.state_dir(state_dir))
     given = None if old_bin_dir is None else os.fspath(old_bin_dir)
-    with upgrades.begin(state, given, timeout) as work:
-        report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore)
+    with upgrades.begin(state, given, checked_timeout(timeout)) as work:
+        report = _upgraded(state.data_dir, work, jobs, on_progress or _ignore, search_path)
     if discard_old:
         discarded = swap.discard_old(state)
         report = dataclasses.replace(report, kept=None, discarded=tuple(discarded))
@@ -595,6 +703,7 @@ def _upgraded(
     work: Upgrade | None,
     jobs: int,
     on_progress: Callable[[Progress], object],
+    search_path: str | None,
 ) -> UpgradeReport:
     """Do the work, if there is any; the server's side of it, and the data's."""
     from oxy_pg.report import Progress
@@ -609,10 +718,11 @@ def _upgraded(
         altered = work.old_settings()
         programs = work.old_binaries
         plan = clusters.plan(old, programs.bin_dir, programs.version, on_progress)
-        work.make_new()
+        work.make_new(checksums=work.has_checksums())
         with work.new_server(bulk=True) as new:
             clusters.check_extensions(plan, new)
-            copied = clusters.copy(plan, new, work.cluster.dump, jobs, on_progress)
+            clusters.check_icu(plan, new)
+            copied = clusters.copy(plan, new, work.cluster.dump, jobs, on_progress, search_path)
             skipped = work.carry_settings(altered)
     on_progress(Progress("restart"))
     with work.new_server(bulk=False) as new:

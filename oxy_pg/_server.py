@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from oxy_pg import _defaults, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
 from oxy_pg.server.server import Server as Handle
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal, TypedDict, Unpack
 
+    from oxy_pg.export.report import ExportReport
     from oxy_pg.migrate.report.report import MigrationReport
     from oxy_pg.report import Progress
     from oxy_pg.transfer.backup.backup import BackupReport
     from oxy_pg.transfer.backup.restore import RestoreReport
     from oxy_pg.transfer.report import TransferReport
+    from oxy_pg.transfer.snapshots import Snapshot
 
     # What each option means stands with the function of the same name in ``_api``.
 
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
         keep: int | None
         plain: bool
         force: bool
+        schemas: Sequence[str] | None
+        exclude_schemas: Sequence[str]
+        verify: Callable[[str], object] | None
         on_progress: Callable[[Progress], object] | None
         timeout: float
 
@@ -48,7 +54,22 @@ if TYPE_CHECKING:
         in_place: bool
         clean: bool
         jobs: int | None
+        search_path: str | None
         confirm: Callable[[str], bool] | None
+        on_progress: Callable[[Progress], object] | None
+        timeout: float
+
+    class ExportOptions(TypedDict, total=False):
+        """The options of ``export_sqlite()``."""
+
+        database: str
+        tables: Sequence[str] | None
+        exclude: Sequence[str]
+        schemas: Sequence[str] | None
+        like: str | PathLike[str] | None
+        on_bad_value: Literal["error", "null"]
+        force: bool
+        dry_run: bool
         on_progress: Callable[[Progress], object] | None
         timeout: float
 
@@ -59,6 +80,7 @@ if TYPE_CHECKING:
         schemas: Sequence[str] | None
         if_not_empty: Literal["error", "replace"]
         jobs: int
+        search_path: str | None
         dry_run: bool
         on_progress: Callable[[Progress], object] | None
         timeout: float
@@ -101,8 +123,8 @@ class Server(Handle):
     ``stop()``, or until ``keep_alive`` seconds after its last user has gone.
     Users are all processes that hold it, and all clients that are connected.
     As a context manager it starts the server, and releases it at the end.
-    ``backup()``, ``restore()``, ``push()``, ``pull()`` and ``migrate_sqlite()``
-    mean this server, also with OXY_DATABASE_URL set.
+    ``backup()``, ``restore()``, ``push()``, ``pull()``, ``migrate_sqlite()`` and
+    ``export_sqlite()`` mean this server, also with OXY_DATABASE_URL set.
 
     ``state_dir``: where the data is; default OXY_STATE_DIR, or the user's data
     directory. ``settings``: PostgreSQL settings such as ``{"work_mem": "64MB"}``;
@@ -114,6 +136,25 @@ class Server(Handle):
     It is safe to use from any number of threads, and after a fork. Raises
     ConfigurationError for an invalid setting, path or time.
     """
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """
+        Create a database that belongs to the role ``oxy``, with the project's extensions.
+
+        They are those of OXY_PG_EXTENSIONS or ``[tool.oxy-pg]`` in
+        pyproject.toml. ``template`` is the database to copy; no client may be
+        connected to it. Raises ConfigurationError when the name is taken or not
+        possible, the template does not exist or an extension is not available,
+        and ServerError, at once, with those who are connected to the template.
+        """
+        extensions = _project_extensions()
+        super().create_database(name, template=template)
+        if extensions:
+            try:
+                self.ensure_database(name, extensions=extensions)
+            except BaseException:
+                self.drop_database(name)
+                raise
 
     def backup(self, path: str | PathLike[str], **options: Unpack[BackupOptions]) -> BackupReport:
         """Back up a database of this server; otherwise as ``oxy_pg.backup()``."""
@@ -139,9 +180,89 @@ class Server(Handle):
         """Migrate a SQLite database to this server; otherwise as ``oxy_pg.migrate_sqlite()``."""
         return migrate_sqlite(self, source, **options)
 
+    def export_sqlite(
+        self, path: str | PathLike[str], **options: Unpack[ExportOptions]
+    ) -> ExportReport:
+        """Export a database of this server to a file; otherwise as ``oxy_pg.export_sqlite()``."""
+        return export_sqlite(existing(self, "export"), path, **options)
+
+    # --- snapshots ---
+
+    def snapshot(
+        self, name: str | None = None, *, database: str = DATABASE, force: bool = False
+    ) -> Snapshot:
+        """
+        Make a snapshot of a database: a copy on this server, to which ``rewind()`` goes back.
+
+        ``name`` is by default the git branch of the working directory, or else the
+        database, and the time in UTC: ``main-20260131-235959``. PostgreSQL copies no
+        database that somebody is connected to: sessions that are idle are ended;
+        those at work are an error, or with ``force`` are ended too. New ones wait
+        until the copy is made. Killed at any moment, the snapshot is there or not.
+
+        Raises ConfigurationError for a name that is taken, TransferRefused, and what
+        ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        chosen = name
+        if chosen is None:
+            from oxy_pg.system import git
+
+            chosen = snapshots.default_name(database, git.branch(os.getcwd()))
+        snapshots.check_name(chosen)
+        url = existing(self, "make a snapshot").superuser_url()
+        return snapshots.make(url, database, chosen, force=force)
+
+    def snapshots(self, database: str | None = None) -> tuple[Snapshot, ...]:
+        """
+        Return the snapshots of a database, by default of all, the newest first.
+
+        They are not among ``databases()``. Raises TransferRefused, and what
+        ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        return snapshots.listed(existing(self, "list snapshots").superuser_url(), database)
+
+    def rewind(self, name: str, *, database: str = DATABASE, keep: bool = True) -> Snapshot:
+        """
+        Put a database back to what it was in a snapshot; the snapshot stays, and is returned.
+
+        A copy of the snapshot takes the name of the database, whose sessions are
+        ended. With ``keep`` what the database was is a snapshot afterwards, called
+        ``before-rewind``, so that a rewind can be undone; else it is dropped. Settings
+        and privileges of the database itself stay as they are. Killed at any moment,
+        the database is the old one or the new one.
+
+        Raises ConfigurationError for a snapshot that does not exist, TransferRefused,
+        and what ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        url = existing(self, "rewind").superuser_url()
+        return snapshots.rewind(url, database, name, keep=keep)
+
+    def delete_snapshot(self, name: str, *, database: str = DATABASE) -> None:
+        """
+        Delete a snapshot of a database.
+
+        Raises ConfigurationError for one that does not exist, TransferRefused, and
+        what ``start()`` raises.
+        """
+        from oxy_pg.transfer import snapshots
+
+        url = existing(self, "delete a snapshot").superuser_url()
+        snapshots.delete(url, database, name)
+
 
 class TemporaryServer(Server, TemporaryHandle):
     """The server of ``temporary()``; nothing of it remains."""
+
+
+def _project_extensions() -> tuple[str, ...]:
+    """Return the extensions that every database of the project has."""
+    return _defaults.extensions((), project.of_working_directory())
 
 
 def existing(server: Handle, what: str) -> Handle:
@@ -170,6 +291,18 @@ def backup(
         server=f"the embedded server in {server.state_dir}",
         **options,
     )
+
+
+def try_out(path: str, search_path: str | None, on_progress: Any) -> None:
+    """Restore a backup into a temporary server, which compares the row counts."""
+    with contextlib.contextmanager(running)(TemporaryHandle(), (), 60.0) as server:
+        restore(
+            server,
+            path,
+            database=DATABASE,
+            search_path=search_path,
+            on_progress=on_progress,
+        )
 
 
 def restore(
@@ -207,6 +340,7 @@ def push(
     if_not_empty: Literal["error", "replace"] = "error",
     swap: bool = False,
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
     timeout: float = 30.0,
@@ -228,6 +362,7 @@ def push(
         if_not_empty=if_not_empty,
         alongside=swap,
         jobs=jobs,
+        search_path=search_path,
         timeout=timeout,
     )
     return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
@@ -241,6 +376,7 @@ def pull(
     schemas: Sequence[str] | None = None,
     if_not_empty: Literal["error", "replace"] = "error",
     jobs: int = 2,
+    search_path: str | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
     timeout: float = 30.0,
@@ -260,6 +396,7 @@ def pull(
             if_not_empty=if_not_empty,
             alongside=True,
             jobs=jobs,
+            search_path=search_path,
             timeout=timeout,
         )
         return copy_database.run(order, dry_run=dry_run, on_progress=on_progress)
@@ -283,8 +420,32 @@ def migrate_sqlite(
             path, server, dry_run=dry_run, rehearse=rehearse, scratch=_scratch, **options
         )
     with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
-        url = chosen.ensure_database(database)
+        # A command that prepares the target (`alembic upgrade head`) may ask for them.
+        url = chosen.ensure_database(database, extensions=_project_extensions())
         return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
+
+
+def export_sqlite(
+    server: Handle | str,
+    path: str | PathLike[str],
+    *,
+    database: str = DATABASE,
+    like: str | PathLike[str] | None = None,
+    on_progress: Any = None,
+    **options: Any,
+) -> ExportReport:
+    """Export a database of the embedded server, or the one that a URL names, to SQLite."""
+    from oxy_pg.export.export import Order, export
+
+    # Not as superuser: functions in the database run with the rights of the role that reads.
+    url = server if isinstance(server, str) else server.reader_url(database)
+    order = Order(
+        os.path.abspath(os.path.expanduser(os.fspath(path))),
+        url,
+        like=None if like is None else os.path.abspath(os.path.expanduser(os.fspath(like))),
+        **options,
+    )
+    return export(order, on_progress)
 
 
 @contextlib.contextmanager

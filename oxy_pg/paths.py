@@ -36,7 +36,10 @@ HOME_PREFIX = "cluster-"
 TEMPORARY_PREFIX = "temporary-"
 _CLUSTER = "postgres_data"
 # What oxy_pg puts into a state directory, and into those of the plugin's servers.
-_FILES = ("password", "port", "lock", "settings.json", "supervisor.log", "run")
+_FILES = (
+    *("password", "password.verifier", "port", "lock", "settings.json", "settings.json.earlier"),
+    *("supervisor.log", "run", "socket"),
+)
 _PLUGINS_FILES = ("users", "booted")
 # What is in a directory that is as good as empty: a disk's own, and what keeps one in Git.
 _NOTHING = ("lost+found", ".gitignore", ".gitkeep", ".keep", ".DS_Store")
@@ -64,7 +67,13 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
         )
     if "\0" in chosen:
         raise ConfigurationError("The state directory's name has a NUL character in it.")
-    return os.path.realpath(_expanded(chosen))
+    place = os.path.realpath(_expanded(chosen))
+    if "\n" in place or "\r" in place:
+        raise ConfigurationError(
+            f"The state directory's name has a line break in it: {place!r}. PostgreSQL's "
+            "postmaster.pid has one path in a line: choose another name with OXY_STATE_DIR."
+        )
+    return place
 
 
 def _expanded(path: str) -> str:
@@ -317,6 +326,11 @@ class StateDir:
         return f"{self.root}/password"
 
     @property
+    def verifier(self) -> str:
+        """What the server stores for that password, as it was seen last."""
+        return f"{self.password}.verifier"
+
+    @property
     def port(self) -> str:
         """The port of last time."""
         return f"{self.root}/port"
@@ -362,6 +376,16 @@ class StateDir:
     def socket_dir(self) -> str:
         """PostgreSQL's socket directory."""
         return f"{self.run_dir}/s"
+
+    @property
+    def socket_links(self) -> list[str]:
+        """Second names of PostgreSQL's socket, of which the first that is possible is made."""
+        return [f"{self.root}/socket", f"{self.run_dir}.socket"]
+
+    @property
+    def earlier_settings(self) -> str:
+        """The settings before those that wait for a restart."""
+        return f"{self.settings}.earlier"
 
     @property
     def longest_socket(self) -> str:

@@ -163,8 +163,9 @@ class Progress:
       has written, once it has run for two seconds;
     - "plan": what is there is read, and what to do decided;
     - "check": the values of a migration are checked;
-    - "count": rows are counted, by a backup or the dry run of a push or pull;
-    - "dump": a backup is written;
+    - "count": rows are counted, by a backup or the dry run of a push or pull; an
+      export looks for values that do not fit;
+    - "dump": a backup, or the SQLite file of an export, is written;
     - "checksum": the SHA-256 of a backup is computed;
     - "schema": the schema is read and created;
     - "load": rows are loaded; "table": a migration has loaded one table;
@@ -177,7 +178,8 @@ class Progress:
       started;
     - "done": it has succeeded.
 
-    ``done`` of ``of`` are tables; for "dump" they are rows, for "checksum" bytes,
+    ``done`` of ``of`` are tables; for "dump" they are rows, and for "verify" in an
+    export, for "checksum" bytes,
     and for "load" bytes too, but tables in a migration. ``of`` is 0 where it is
     not known. ``table`` is the table that is worked on. ``rows`` of ``of_rows``
     are rows of all tables, or of ``table`` in a migration. ``bytes`` were read or

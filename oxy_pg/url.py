@@ -59,15 +59,31 @@ def _quote(text: str) -> str:
 def tcp_url(user: str, password: str, port: int, database: str) -> str:
     """Spell the URL of the embedded server on the loopback interface."""
     # Never "localhost": it may resolve to ::1, where the server does not listen.
-    return f"postgresql://{_quote(user)}:{_quote(password)}@127.0.0.1:{port}/{_quote(database)}"
+    authority = f"{_quote(user)}:{_quote(password)}@127.0.0.1:{port}"
+    _embedded.add(authority)
+    return f"postgresql://{authority}/{_quote(database)}"
 
 
 def socket_url(
     user: str, socket_dir: str, port: int, database: str, options: str | None = None
 ) -> str:
     """Spell the URL of a server's Unix socket; ``options`` are what its sessions begin with."""
-    url = f"postgresql://{_quote(user)}@/{_quote(database)}?host={_quote(socket_dir)}&port={port}"
+    place = f"host={_quote(socket_dir)}&port={port}"
+    _embedded.add(place)
+    url = f"postgresql://{_quote(user)}@/{_quote(database)}?{place}"
     return url if options is None else f"{url}&options={_quote(options)}"
+
+
+# Where the servers are whose URLs this process has spelled.
+_embedded: set[str] = set()
+
+
+def is_embedded(url: str) -> bool:
+    """Whether a URL is that of an embedded server, spelled by this process."""
+    place, _, query = url.partition("://")[2].partition("?")
+    parameters = dict(part.partition("=")[::2] for part in query.split("&"))
+    socket = f"host={parameters.get('host')}&port={parameters.get('port')}"
+    return place.partition("/")[0] in _embedded or socket in _embedded
 
 
 def session_options(settings: Mapping[str, str]) -> str:

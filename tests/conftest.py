@@ -82,6 +82,7 @@ def base_dir():
     temp_dir.chmod(0o1777)
     # The template and temporary servers are created below it.
     os.environ["OXY_PG_CACHE_DIR"] = str(base / "cache")
+    os.environ["OXY_PG_BINARIES_DIR"] = str(base / "binaries")
     os.environ["XDG_STATE_HOME"] = str(base / "xdg-state")
     os.environ["TMPDIR"] = tempfile.tempdir = str(temp_dir)
     # An editable installation may not have its bytecode yet, and tests must not measure compiling.

@@ -21,7 +21,7 @@ FLOORS = (
     ("project",),
     ("paths", "url"),
     ("connection",),
-    ("server", "migrate", "transfer"),
+    ("server", "migrate", "transfer", "export"),
     ("_defaults", "_endpoint"),
     ("pytest_plugin", "_server"),
     ("_api",),
@@ -37,6 +37,7 @@ ROOMS = {
         ("monitor",),
         ("server", "upgrade"),
         ("temporary", "doctor"),
+        ("binaries",),
         ("uninstall",),
     ),
     "migrate": (
@@ -53,12 +54,20 @@ ROOMS = {
         ("migration",),
     ),
     "transfer": (
-        ("contents", "report", "tools", "workspace"),
+        ("contents", "refusals", "report", "tools", "workspace"),
         ("running",),
         ("database", "properties"),
         ("locks",),
         ("swap", "parts"),
-        ("backup", "copy"),
+        ("backup", "copy", "snapshots"),
+    ),
+    "export": (
+        ("names", "expressions", "catalog", "report"),
+        ("columns",),
+        ("shapes", "ddl"),
+        ("plan",),
+        ("original", "check", "load"),
+        ("export",),
     ),
 }
 

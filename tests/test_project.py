@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import sys
 from typing import TYPE_CHECKING
 
@@ -160,6 +161,57 @@ def test_a_projects_file_that_is_none_of_ours_costs_no_parser(run_python, tmp_pa
     )
 
     assert "False" == run_python(code)
+
+
+def extensions_in(url: str) -> set[str]:
+    """What is there, after a migration of the application's role has asked for pgvector."""
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        return {name for (name,) in connection.execute("SELECT extname FROM pg_extension")}
+
+
+def test_every_database_has_the_projects_extensions(here, state_dir, tmp_path, cli):
+    """
+    So that a migration may ask for them: made by ensure(), create_database(), and the commands.
+    """
+    here("[tool.oxy-pg]\nextensions = ['vector']\n")
+    server = oxy_pg.Server(state_dir)
+    server.create_database("empty")
+    server.create_database("copy", template="empty")
+    urls = [oxy_pg.ensure("ensured", state_dir=state_dir), server.url("empty"), server.url("copy")]
+    urls.append(cli("url", "-d", "of_url", OXY_STATE_DIR=state_dir).stdout.strip())
+    code = "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).execute(%r)"
+    ask = code % "CREATE EXTENSION IF NOT EXISTS vector"
+    ran = cli("run", "-d", "of_run", "--", sys.executable, "-c", ask, OXY_STATE_DIR=state_dir)
+    sqlite3.connect(tmp_path / "app.db").close()
+    oxy_pg.migrate_sqlite(
+        tmp_path / "app.db",
+        state_dir=state_dir,
+        database="moved",
+        prepare=lambda url: urls.append(url) or extensions_in(url),
+    )
+
+    assert 0 == ran.returncode, ran.stderr
+    assert 5 == len(urls)
+    assert all({"vector", "plpgsql"} == extensions_in(url) for url in urls)
+
+
+def test_a_database_is_made_with_its_extensions_or_not_at_all(here, state_dir):
+    """
+    The name of one that lacks them would be taken when it is tried again.
+    """
+    here("[tool.oxy-pg]\nextensions = ['no_such_extension']\n")
+    server = oxy_pg.Server(state_dir)
+
+    with pytest.raises(oxy_pg.ConfigurationError, match="no_such_extension"):
+        server.create_database("shop")
+
+    assert "shop" not in server.databases()
+    here("")
+    server.create_database("shop")
+    with pytest.raises(oxy_pg.ConfigurationError, match="exists"):
+        server.create_database("shop")
+    assert "shop" in server.databases()
 
 
 def test_two_projects_keep_to_their_own_databases(state_dir, tmp_path, cli, run_python):

@@ -14,7 +14,20 @@ from typing import ClassVar
 
 import click
 
-from oxy_pg.cli import backup, doctor, migrate, programs, removal, server, status, transfer, tune
+from oxy_pg.cli import (
+    backup,
+    binaries,
+    doctor,
+    export,
+    migrate,
+    programs,
+    removal,
+    server,
+    snapshot,
+    status,
+    transfer,
+    tune,
+)
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
@@ -31,11 +44,16 @@ class Sections(click.Group):
             status.status,
             doctor.doctor,
             tune.tune,
+            binaries.binaries,
             transfer.upgrade,
             *removal.COMMANDS,
         ),
         "Data": (
+            snapshot.snapshot,
+            snapshot.snapshots,
+            snapshot.rewind,
             migrate.migrate_sqlite,
+            export.export_sqlite,
             backup.backup,
             backup.restore,
             transfer.push,

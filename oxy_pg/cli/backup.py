@@ -11,7 +11,13 @@ import click
 import oxy_pg
 from oxy_pg.cli.display import progress
 from oxy_pg.cli.display.terminal import echo, note
-from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
+from oxy_pg.cli.options import (
+    json_option,
+    search_path_option,
+    state_dir,
+    state_dir_option,
+    timeout_option,
+)
 from oxy_pg.cli.signals import ended_by_sigterm
 
 if TYPE_CHECKING:
@@ -25,6 +31,7 @@ _BACKUP = {
     "count": ("counting rows", "tables"),
     "dump": ("dumping", "rows"),
     "checksum": ("computing SHA-256", "bytes"),
+    "check": ("checking the backup", ""),
 }
 _RESTORE = {
     "checksum": ("checking SHA-256", "bytes"),
@@ -34,6 +41,13 @@ _RESTORE = {
     "analyze": ("collecting statistics", ""),
     "swap": ("swapping databases", ""),
 }
+
+
+_deep_option = click.option(
+    "--deep",
+    is_flag=True,
+    help="With --check: also restore it into a temporary server, and count the rows there.",
+)
 
 
 @click.command()
@@ -53,6 +67,24 @@ _RESTORE = {
 )
 @click.option("--plain", is_flag=True, help="SQL, as .sql.gz, instead of pg_dump's format.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.option(
+    "-n",
+    "--schema",
+    "schemas",
+    multiple=True,
+    metavar="NAME",
+    help="Back up only this schema, without large objects; may be repeated.",
+)
+@click.option(
+    "-N",
+    "--exclude-schema",
+    "exclude_schemas",
+    multiple=True,
+    metavar="NAME",
+    help="Leave out this schema, such as a provider's; may be repeated.",
+)
+@click.option("--check", is_flag=True, help="Check afterwards whether it is intact.")
+@_deep_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @timeout_option
@@ -65,6 +97,10 @@ def backup(
     keep: int | None,
     plain: bool,
     force: bool,
+    schemas: tuple[str, ...],
+    exclude_schemas: tuple[str, ...],
+    check: bool,
+    deep: bool,
     quiet: bool,
     as_json: bool,
     timeout: float,
@@ -75,6 +111,7 @@ def backup(
     PATH is a new file, or a directory, in which each backup gets a name of its
     own. The file appears complete or not at all. Its path is printed.
     """
+    _needs_check(check=check, deep=deep)
     with ended_by_sigterm(), progress.of_steps(_BACKUP, quiet=quiet) as display:
         report = oxy_pg.backup(
             path,
@@ -84,6 +121,10 @@ def backup(
             keep=keep,
             plain=plain,
             force=force,
+            schemas=schemas or None,
+            exclude_schemas=exclude_schemas,
+            check=check,
+            deep=deep,
             on_progress=display.show,
             timeout=timeout,
         )
@@ -95,6 +136,11 @@ def backup(
     if not quiet:
         note(_made(report))
     echo(report.path)
+
+
+def _needs_check(*, check: bool, deep: bool) -> None:
+    if deep and not check:
+        raise click.UsageError("--deep is for --check.")
 
 
 def _made(report: BackupReport) -> str:
@@ -120,6 +166,7 @@ def _made(report: BackupReport) -> str:
 @click.option(
     "--check", is_flag=True, help="Only list its contents and check whether it is intact."
 )
+@_deep_option
 @click.option("--yes", is_flag=True, help="Do not ask before a database is replaced.")
 @click.option("--keep-old", is_flag=True, help="Keep the replaced database under another name.")
 @click.option(
@@ -135,6 +182,7 @@ def _made(report: BackupReport) -> str:
 @click.option(
     "--jobs", type=click.IntRange(1, 64), metavar="N", help="Number of parallel jobs of pg_restore."
 )
+@search_path_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @timeout_option
@@ -145,11 +193,13 @@ def restore(
     url: str | None,
     database: str | None,
     check: bool,
+    deep: bool,
     yes: bool,
     keep_old: bool,
     in_place: bool,
     clean: bool,
     jobs: int | None,
+    search_path: str | None,
     quiet: bool,
     as_json: bool,
     timeout: float,
@@ -161,9 +211,12 @@ def restore(
     counts are verified, before it replaces the old one. The role that restores
     it owns everything; privileges are not restored.
     """
+    _needs_check(check=check, deep=deep)
     with ended_by_sigterm(), progress.of_steps(_RESTORE, quiet=quiet) as display:
         if check:
-            found = oxy_pg.check_backup(path, on_progress=display.show)
+            found = oxy_pg.check_backup(
+                path, deep=deep, search_path=search_path, on_progress=display.show
+            )
         else:
             report = oxy_pg.restore(
                 path,
@@ -174,13 +227,14 @@ def restore(
                 in_place=in_place,
                 clean=clean,
                 jobs=jobs,
+                search_path=search_path,
                 confirm=None if yes else lambda question: _confirmed(question, display),
                 on_progress=display.show,
                 timeout=timeout,
             )
     if check:
         text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
-        echo(text if as_json else _contents(path, found))
+        echo(text if as_json else _contents(path, found, deep=deep))
         return
     echo(report.to_json() if as_json else _restored(report))
 
@@ -206,12 +260,13 @@ def _restored(report: RestoreReport) -> str:
     return "\n".join(lines)
 
 
-def _contents(path: str, found: Manifest) -> str:
+def _contents(path: str, found: Manifest, *, deep: bool) -> str:
     width = max([len(str(table)) for table in found.tables], default=0)
     extensions = ", ".join(f"{one.name} {one.version}" for one in found.extensions)
     return "\n".join(
         [
             f"{path} is intact: SHA-256 {found.sha256}",
+            *["  restored    into a temporary server; row counts verified"] * deep,
             f"  database    {found.database}, as of {found.time}",
             f"  PostgreSQL  {found.server_version}, dumped by pg_dump {found.tool_version}",
             f"  size        {found.size:,} bytes; the database had {found.database_bytes:,}",

@@ -124,7 +124,8 @@ Examples:
     "--prepare",
     metavar="CMD",
     help="Run this command first, to create the tables; it gets the URL in OXY_DATABASE_URL, "
-    "DATABASE_URL and PGHOST, PGUSER, …. A dry run tries it in a temporary database.",
+    "DATABASE_URL and PGHOST, PGUSER, …. A dry run tries it in a temporary database; a rehearsal "
+    "runs there altogether.",
 )
 @click.option(
     "--set",

@@ -39,7 +39,7 @@ def state_dir() -> str | None:
 
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -53,6 +53,13 @@ database_option = click.option(
     metavar="NAME",
     help="The database; created if it does not exist (default: OXY_PG_DATABASE, the project's, or "
     "oxy).",
+)
+
+search_path_option = click.option(
+    "--search-path",
+    metavar="SCHEMAS",
+    help="Let functions that have no search_path of their own find names in these schemas "
+    "meanwhile, such as public,auth.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -113,7 +113,7 @@ def _client_programs() -> str:
     from oxy_pg.server.cluster import binaries
     from oxy_pg.transfer import tools
 
-    found = binaries.find()
+    found = binaries.clients()
     return found.bin_dir if found.has("psql") else tools.find(MAJOR).bin_dir
 
 

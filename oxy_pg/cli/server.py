@@ -80,6 +80,24 @@ def restart(timeout: float) -> None:
     note(f"PostgreSQL is running on 127.0.0.1:{server.status().port}.")
 
 
+@click.command()
+@click.option("--reset", is_flag=True, help="Set a new one; earlier URLs are no longer valid.")
+@timeout_option
+@state_dir_option
+def password(reset: bool, timeout: float) -> None:  # noqa: FBT001
+    """Print the password of the role oxy, or set a new one."""
+    need_embedded("password")
+    server = _server(math.inf)
+    if reset:
+        server.reset_password(timeout)
+        note("The password was changed. `oxy-pg url` prints the new URL.")
+        return
+    from oxy_pg import connection
+
+    server.start(timeout)
+    echo(connection.libpq_variables(server.url(), {})["PGPASSWORD"])
+
+
 # --- logs ---
 
 
@@ -122,4 +140,4 @@ def _follow(log_dir: str) -> NoReturn:
                 continue
 
 
-COMMANDS = (start, stop, restart, logs)
+COMMANDS = (start, stop, restart, password, logs)

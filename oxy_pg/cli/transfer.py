@@ -12,6 +12,7 @@ from oxy_pg.cli.display import progress
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.cli.options import (
     json_option,
+    search_path_option,
     state_dir,
     state_dir_option,
     timeout_option,
@@ -69,6 +70,7 @@ def _copy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="When the target already has objects: stop, or replace them.",
         ),
         click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True),
+        search_path_option,
         click.option(
             "--dry-run",
             is_flag=True,
@@ -201,6 +203,7 @@ def _listed(tables: tuple[MovedTable, ...]) -> list[str]:
 )
 @click.option("--discard-old", is_flag=True, help="Delete the old clusters that were kept.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True)
+@search_path_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @timeout_option

@@ -25,6 +25,7 @@ from oxy_pg.errors import (
     TargetRefused,
 )
 from oxy_pg.migrate import preparation
+from oxy_pg.migrate.check.overflow import overflows
 from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.check.unexamined import unexamined
 from oxy_pg.migrate.convert.types import parse_cast
@@ -32,6 +33,7 @@ from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import Done, done, outcome
+from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.plan.planner import make_plan
 from oxy_pg.migrate.plan.standing import count_rows
 from oxy_pg.migrate.plan.versions import read_versions
@@ -101,8 +103,8 @@ def run(
     variables, besides those of ``prepare_env`` with the URL filled in; the time
     that it takes does not count. A dry run tries it in a temporary database:
     next to the target, or where the role may not, the one that ``scratch``
-    gives. ``deadline`` is until when the source's locks and the target are
-    waited for.
+    gives; a rehearsal runs altogether there. ``deadline`` is until when the source's
+    locks and the target are waited for.
 
     Blocks until the rows are committed. Killed or cancelled at any moment it
     leaves the target as it was. Raises MigrationError's children and
@@ -115,11 +117,6 @@ def run(
         readers = stack.enter_context(Readers(path, deadline, options.jobs))
         if options.dry_run:
             database.check(readers.connection, path)
-        if prepare is not None and options.rehearse:
-            raise ConfigurationError(
-                "A rehearsal cannot roll back what the preparation does. Run it first on a copy "
-                "of the target, or on the target, and rehearse without --prepare."
-            )
         place = preparation.Stage(url)
         if prepare is not None:
             show(Progress("prepare"))
@@ -127,7 +124,7 @@ def run(
             place = preparation.stage(
                 prepare,
                 url,
-                dry_run=options.dry_run,
+                tries=options.dry_run or options.rehearse,
                 looks_back=options.if_not_empty == "error",
                 deadline=deadline,
                 stack=stack,
@@ -136,10 +133,31 @@ def run(
                 on_progress=on_progress,
             )
             deadline = Deadline(left)
+            _refuse_rehearsal(place, options)
         show(Progress("connect"))
         server = stack.enter_context(closing(session.connect(place.url, deadline)))
         readers.begin(deadline)
         return _Run(readers, server, path, url, options, show, place).guarded()
+
+
+def _refuse_rehearsal(place: preparation.Stage, options: Options) -> None:
+    """Refuse to rehearse after ``prepare`` where no temporary database can stand for the target."""
+    if not options.rehearse:
+        return
+    advice = (
+        "Run the preparation first on a copy of the target, or on the target, and rehearse "
+        "without --prepare."
+    )
+    if not place.prepared.ran:
+        raise ConfigurationError(
+            "A rehearsal cannot roll back what the preparation does, so both need a temporary "
+            f"database: {place.refused}. {advice}"
+        )
+    if options.if_not_empty == "append" and place.prepared.others:
+        raise ConfigurationError(
+            "The temporary database in which --rehearse and --prepare run together does not have "
+            f"the rows to which --if-not-empty append adds others. {advice}"
+        )
 
 
 def _ignore(_: Progress) -> None:
@@ -211,6 +229,8 @@ class _Run:
         """
         self.transaction = None
         plan = self._plan(compute=compute)
+        if compute and overflows(self.lite, plan):
+            plan = self._plan(compute=False)
         self.on_progress(Progress("check", of=len(plan.tables), of_rows=plan.rows))
         if self.options.dry_run:
             return self._dry_run(plan)
@@ -366,14 +386,20 @@ class _Run:
 
 
 def _doubtful(trial: Transaction) -> Iterator[Unexamined]:
-    """Yield the checks and indexes that values which are emptied or changed may not satisfy."""
+    """
+    Yield what only the rows in PostgreSQL decide: whether it is created.
+
+    Checks and indexes which values that are emptied or changed may not satisfy; views and
+    conditions that are kept only if they give the same rows on both sides.
+    """
     changed = {table for table, *_ in trial.preflight.rows.emptied + trial.loader.changes}
     tables = {t.target for t in trial.plan.tables if t.source.name in changed}
     left = {(skipped.kind, skipped.name) for skipped in trial.skipped}
     for statement in trial.plan.post_data:
-        owners = sorted(tables & statement.after)
-        if statement.optional and owners and (statement.what, statement.name) not in left:
-            yield Unexamined(statement.what, owners[0], statement.name, statement.sql)
+        doubtful = tables & statement.after or statement.proof is not None
+        if statement.optional and doubtful and (statement.what, statement.name) not in left:
+            owner = "" if statement.what == "view" else min(statement.after - {KEYS_RESTORED})
+            yield Unexamined(statement.what, owner, statement.name, statement.sql)
 
 
 def _seeds_among(plan: Plan, full: tuple[tuple[str, int], ...]) -> tuple[str, ...]:

@@ -34,19 +34,20 @@ class Stage:
     Where a migration works: the target after ``prepare``, or in a dry run what stands for it.
 
     ``prepared`` is what ``prepare`` has done, ``said`` tells where it was tried, or
-    why not.
+    that it was not, and ``refused`` why not.
     """
 
     url: str
     prepared: Prepared = field(default_factory=Prepared)
     said: str = ""
+    refused: str = ""
 
 
 def stage(
     how: Prepare,
     url: str,
     *,
-    dry_run: bool,
+    tries: bool,
     looks_back: bool,
     deadline: Deadline,
     stack: ExitStack,
@@ -55,14 +56,14 @@ def stage(
     on_progress: Callable[[Progress], object] | None,
 ) -> Stage:
     """
-    Run ``prepare`` on the target; in a dry run in a temporary database, which ``stack`` drops.
+    Run ``prepare`` on the target; with ``tries`` in a temporary database, which ``stack`` drops.
 
     With ``looks_back``, rows that were there before are seeds too where they are just
     what ``prepare`` makes: an earlier attempt has left them. Raises
     PreparationFailed and TargetUnreachable.
     """
     left = deadline.remaining()
-    if not dry_run:
+    if not tries:
         prepared = prepare(how, url, deadline, environment=environment, on_progress=on_progress)
         if looks_back and prepared.others:
             prepared = _looked_back(how, url, prepared, Deadline(left), environment, scratch)
@@ -73,6 +74,7 @@ def stage(
             url,
             said=f"--prepare was NOT tried: no temporary database, {tried.where}. What follows "
             "judges the target as it is now; the move may find another schema",
+            refused=tried.where,
         )
     prepared = prepare(
         how, tried.url, Deadline(left), environment=environment, on_progress=on_progress

@@ -3,11 +3,12 @@ A temporary database in which a dry run tries ``prepare``, so that it judges the
 
 It is made next to the target, with the target's encoding and locale, where
 the role may create databases; else on an embedded server of the same major
-version. It is dropped at the end.
+version. It is dropped at the end; those of processes that were killed, by the next one.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Scratch = Callable[[], AbstractContextManager[str]]
 
 PREFIX = "oxy_pg_trial_"
+_log = logging.getLogger("oxy_pg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ def database(url: str, deadline: Deadline, scratch: Scratch | None) -> Iterator[
     with closing(session.connect(url, deadline)) as server:
         with session.transaction(server):
             rows = _rows(server)
+        _drop_abandoned(server)
         name = f"{PREFIX}{secrets.token_hex(6)}"
+        # As long as this session lives, the database has an owner.
+        server.execute("SELECT pg_advisory_lock(%s)", [_lock(name)])
         refused = _create(server, name)
         if refused is None:
             try:
@@ -81,6 +86,33 @@ def _rows(server: psycopg.Connection[Any]) -> dict[str, int]:
     if server.execute("SELECT current_schema()").fetchone() == (None,):
         return {}
     return count_rows(server, catalog.read_target(server))
+
+
+def _lock(name: str) -> int:
+    return int(name.removeprefix(PREFIX), 16)
+
+
+# pg_locks shows the locks of all databases.
+_ABANDONED = """
+SELECT datname FROM pg_database d
+WHERE datname ~ %s AND datdba = current_user::regrole
+  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
+  AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1
+    AND lpad(to_hex(l.classid::bigint), 4, '0') || lpad(to_hex(l.objid::bigint), 8, '0')
+      = right(d.datname, 12))
+"""
+
+
+def _drop_abandoned(server: psycopg.Connection[Any]) -> None:
+    """Drop the temporary databases of this role whose makers have been killed."""
+    for (name,) in server.execute(_ABANDONED, [f"^{PREFIX}[0-9a-f]{{12}}$"]).fetchall():
+        try:
+            # Without FORCE: one that is in use after all stays.
+            server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        except psycopg.Error as error:
+            _log.info("%s stays: %s", name, error.diag.message_primary)
+        else:
+            _log.info("dropped %s, which a process that was killed has left", name)
 
 
 def _create(server: psycopg.Connection[Any], name: str) -> str | None:

@@ -109,9 +109,10 @@ _HINTS = (
     (
         r"(?:extension \W*|/extension/)(\w[\w-]*?)(?:\W* is not available|\.control)",
         (
-            "This PostgreSQL has no extension {0}, and --oxy-pg-extension={0} needs one that has "
-            "it: name its directory of programs with OXY_PG_BIN_DIR, or use a server that has it "
-            "with OXY_DATABASE_URL."
+            "This PostgreSQL has no extension {0}. `oxy-pg binaries` shows which installed one "
+            "has it, and `oxy-pg binaries add npm` adds one with contrib. Then have it created in "
+            "every test database: extensions = ['{0}'] under [tool.oxy-pg]. Or use a server that "
+            "has it with OXY_DATABASE_URL."
         ),
     ),
     (

@@ -14,6 +14,7 @@ from oxy_pg.errors import (
     ConfigurationError,
     LockTimeout,
     ServerError,
+    StartFailed,
     StartTimeout,
     state_of_data,
 )
@@ -99,7 +100,9 @@ class Server:
         or ConfigurationError. A server that is still starting at the end of
         the time is left to it.
         """
-        deadline = Deadline(timeout)
+        self._start(Deadline(checked_timeout(timeout)))
+
+    def _start(self, deadline: Deadline) -> None:
         with self._exclusive(deadline):
             self._hold(deadline)
 
@@ -143,9 +146,31 @@ class Server:
         from oxy_pg.server.supervisor import shutdown
 
         with self._lock:
-            deadline = Deadline(timeout + _STOP_TIMEOUT)
-            shutdown.restart(self._state, deadline)
+            deadline = Deadline(checked_timeout(timeout) + _STOP_TIMEOUT)
+            try:
+                shutdown.restart(self._state, deadline)
+            except StartFailed as error:
+                raise launcher.blame_settings(self._state, None, error) from None
+            lease = self._hold(deadline)
+            launcher.prove_settings(self._state, self._request, lease, deadline)
+            # A password that an application has set is set back.
+            self._set_up(None, deadline, started=True)
+
+    def reset_password(self, timeout: float = _TIMEOUT) -> None:
+        """
+        Give the role ``oxy`` a new password; URLs with the old one are no longer valid.
+
+        Connections that are open stay so. ``timeout`` is in seconds. Raises what
+        ``start()`` raises.
+        """
+        from oxy_pg.server.cluster import databases
+
+        deadline = Deadline(checked_timeout(timeout))
+        with self._exclusive(deadline):
             self._hold(deadline)
+            with self._connect(deadline) as connection:
+                databases.reset_password(connection, self._state)
+            self._set_up(None, deadline, started=True)
 
     def destroy(self) -> None:
         """
@@ -209,6 +234,13 @@ class Server:
             return _pinned_url(READER, self._hold(deadline), database)
 
     def _url(self, lease: Lease, database: str) -> str:
+        if not self._password:
+            self.release()
+            raise ServerError(
+                f"The role {ROLE} of the server in {self._state.root} has another password than "
+                f"the one in {self._state.password}: an application has changed it (ALTER ROLE). "
+                "`oxy-pg restart` sets it back, `oxy-pg password --reset` sets a new one."
+            )
         return tcp_url(ROLE, self._password, lease.port, database)
 
     # --- databases ---
@@ -227,7 +259,7 @@ class Server:
         created in it by the superuser. Raises what ``start()`` raises, and
         ConfigurationError for a name or an extension that PostgreSQL refuses.
         """
-        deadline = Deadline(timeout)
+        deadline = Deadline(checked_timeout(timeout))
         with self._exclusive(deadline):
             lease = self._hold(deadline, name)
             if extensions:
@@ -298,10 +330,15 @@ class Server:
 
     def _hold(self, deadline: Deadline, database: str | None = None) -> Lease:
         """Return a lease on a server that is ready, and in which ``database`` is there."""
+        doubted = False
         for remaining in deadline.attempts(0.005, 0.2):
             try:
                 return self._hold_now(deadline, database)
             except (OSError, QueryError) as error:
+                if not doubted and isinstance(error, QueryError) and not _passes(error):
+                    doubted = True
+                    if self._doubt(deadline):
+                        continue
                 self.release()  # what was not set up to its end is not held
                 if isinstance(error, ServerError):  # a TimeoutError is an OSError
                     raise
@@ -309,6 +346,15 @@ class Server:
                 if remaining < _LAST_ATTEMPT or not _passes(error):
                     raise self._typed(error, deadline) from error
         raise AssertionError  # the last attempt has returned or raised
+
+    def _doubt(self, deadline: Deadline) -> bool:
+        """Have the supervisor look at a server that refuses us; False: that was in vain."""
+        try:
+            if self._lease is not None:
+                self._lease.doubt(deadline)
+        except (SupervisorGone, ServerError):
+            return False
+        return self._lease is not None
 
     def _typed(self, error: Exception, deadline: Deadline) -> Exception:
         """Return the error to raise for one that the server, or the way to it, has caused."""
@@ -347,7 +393,8 @@ class Server:
         if attached and self._request.settings is not None and not self._request.ephemeral:
             from oxy_pg.server.cluster import settings
 
-            settings.apply(self._state, self._request.settings, self._connect, deadline)
+            where = (lease.socket_dir, lease.port)
+            settings.apply(self._state, self._request.settings, self._connect, where, deadline)
         return lease
 
     def _set_up(self, database: str | None, deadline: Deadline, *, started: bool) -> None:
@@ -383,7 +430,9 @@ def _passes(error: OSError | QueryError) -> bool:
 def _is_good(lease: Lease, deadline: Deadline) -> bool:
     try:
         lease.check(deadline)
-    except SupervisorGone:
+    except (SupervisorGone, StartFailed):
+        # A supervisor that has given up says why, and goes. The cause may have gone, too: another
+        # start tells.
         lease.release()
         return False
     return True
@@ -403,6 +452,16 @@ def _checked_port(port: int | None) -> int | None:
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise ConfigurationError(f"port is {port!r}; it is a number from 1 to 65535.")
     return port
+
+
+def checked_timeout(timeout: float) -> float:
+    """Return a caller's ``timeout``; ConfigurationError for what is not a time to wait."""
+    if isinstance(timeout, (int, float)) and timeout > 0:  # not nan, either
+        return timeout
+    raise ConfigurationError(
+        f"timeout is {timeout!r}; it is a number of seconds, more than 0, or math.inf to wait as "
+        "long as it takes."
+    )
 
 
 def _checked_keep_alive(keep_alive: float | None) -> float | None:

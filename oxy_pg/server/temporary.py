@@ -18,7 +18,7 @@ from oxy_pg.errors import ConfigurationError, ServerError, StartFailed
 from oxy_pg.facts import DATABASE, ROLE, SUPERUSER
 from oxy_pg.server.cluster import config, databases, directory, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
-from oxy_pg.server.server import Server, in_use
+from oxy_pg.server.server import Server, checked_timeout, in_use
 from oxy_pg.server.supervisor import lock, shutdown
 from oxy_pg.system import files, machine, private
 from oxy_pg.system.deadline import Deadline, wall_clock
@@ -107,24 +107,26 @@ class CachedServer(DisposableServer):
         from oxy_pg.server.cluster import binaries
 
         wanted = {**config.NOT_DURABLE, **settings}
-        what = repr((binaries.find().version, sorted(wanted.items())))
+        found = binaries.find()
+        # Databases that are kept there may use its extensions.
+        build = (found.version, sorted(found.extensions()))
+        what = repr((build, sorted(wanted.items())))
         root = f"{_cache()}/{paths.digest(what)}"
         super().__init__(root, settings=wanted, keep_alive=0.0)
         self._users = -1  # a descriptor: locked while this process uses the server
 
     def start(self, timeout: float = 60.0) -> None:
         """Start it and remove what other sessions have left; as ``Server.start()``."""
-        deadline = Deadline(timeout)
+        deadline = Deadline(checked_timeout(timeout))
         directory.make_state_dir(self._state)
         if self._users < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._users = os.open(f"{self._state.root}/users", flags, 0o600)
+            self._users = files.open_or_create(f"{self._state.root}/users", os.O_RDWR)
             if _locks(self._users, fcntl.LOCK_EX):
                 self._start_alone(deadline)
             for _ in deadline.attempts(0.005, 0.05):
                 if _locks(self._users, fcntl.LOCK_SH):
                     break
-        super().start(deadline.remaining())
+        self._start(deadline)
 
     def close(self) -> None:
         """Release it, and let others have it alone."""
@@ -140,14 +142,14 @@ class CachedServer(DisposableServer):
             shutdown.destroy(self._state, deadline)
         is_new = not directory.exists(self._state)
         try:
-            super().start(deadline.remaining())
+            self._start(deadline)
         except ServerError as error:
             if type(error) is ServerError:  # it runs, and lets nobody in
                 shutdown.stop(self._state, "immediate", deadline)
             if is_new or not isinstance(error, StartFailed):
                 raise
             shutdown.destroy(self._state, deadline)
-            super().start(deadline.remaining())
+            self._start(deadline)
         files.write_text(booted, machine.boot(), sync=False)
         if not is_new:
             with self._connect(deadline) as connection:
@@ -231,7 +233,7 @@ def _make_dir(name: str | None) -> str:
                 f"There is no place for a temporary server in {base}: {error}. Set TMPDIR to a "
                 "directory that this user can write."
             ) from error
-        os.fchmod(descriptor, mode)
+        files.set_mode(descriptor, mode, place)
         os.close(descriptor)
     return path
 

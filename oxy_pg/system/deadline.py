@@ -28,19 +28,24 @@ def wall_clock() -> float:
     return time.clock_gettime(coarse)
 
 
+# Seconds, 23 days: what poll(2) takes as milliseconds, and so the sockets and locks of Python.
+_LONGEST = 2_000_000.0
+
+
 class Deadline:
     """
     When the caller's time is up.
 
     It travels down: no callee restarts the clock. Measured on the monotonic
-    clock, so that setting the machine's time moves nothing.
+    clock, so that setting the machine's time moves nothing. ``math.inf`` is for
+    as long as it takes.
     """
 
     __slots__ = ("at", "timeout")
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self.at = now() + timeout
+        self.at = now() + min(timeout, _LONGEST)
 
     def remaining(self) -> float:
         """Seconds left, never negative."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 import threading
 
@@ -43,8 +45,10 @@ def write_text(
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # with any umask
-            if owner is not None:
+            set_mode(descriptor, mode, path)  # with any umask
+            found = os.fstat(descriptor)
+            # In a user namespace not even to oneself.
+            if owner is not None and owner != (found.st_uid, found.st_gid):
                 os.fchown(descriptor, *owner)
             file.write(text.encode())
             file.flush()
@@ -57,6 +61,45 @@ def write_text(
         raise
     if sync:
         sync_file(os.path.dirname(path))
+
+
+def set_mode(descriptor: int, mode: int, path: str) -> None:
+    """Give an open file or directory this mode, if it has another; an OSError names ``path``."""
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) == mode:
+        return  # some file systems refuse even that
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        words = f"its mode cannot be set to {mode:04o} (chmod: {error.strerror})"
+        raise OSError(error.errno, words, path) from error
+
+
+def make_directory(path: str, mode: int, *, dir_fd: int | None = None) -> None:
+    """Make a directory that has this mode with any umask; raises OSError."""
+    os.mkdir(path, mode, dir_fd=dir_fd)
+    if stat.S_IMODE(os.stat(path, dir_fd=dir_fd).st_mode) != mode:
+        os.chmod(path, mode, dir_fd=dir_fd)
+
+
+def make_directories(path: str, mode: int) -> None:
+    """Make a directory and the missing ones above it, if need be; raises OSError."""
+    if os.path.isdir(path):
+        return
+    make_directories(os.path.dirname(path), mode)
+    try:
+        make_directory(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):  # another process was faster
+            raise
+
+
+def open_or_create(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+    """Open a file of ours and no link, created if need be, with any umask; raises OSError."""
+    flags |= os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600, dir_fd=dir_fd)
+    if not os.fstat(descriptor).st_mode & 0o400:
+        set_mode(descriptor, 0o600, path)
+    return descriptor
 
 
 def sync_file(path: str) -> None:
@@ -83,8 +126,7 @@ def sync_tree(top: str) -> None:
 
     Something may be removed from it meanwhile. Raises OSError.
     """
-    if sys.platform == "linux":
-        _sync_file_system(top)
+    if sys.platform == "linux" and _sync_file_system(top):
         return
     for entry in walk(top):
         with contextlib.suppress(FileNotFoundError):
@@ -94,9 +136,9 @@ def sync_tree(top: str) -> None:
     sync_file(os.path.dirname(top))
 
 
-def _sync_file_system(path: str) -> None:
+def _sync_file_system(path: str) -> bool:
     """
-    Flush the file system of ``path`` (syncfs(2)).
+    Flush the file system of ``path`` (syncfs(2)); False where that cannot be done.
 
     For the thousand small files of a new cluster it takes a tenth of the time of as many
     fsync(2); PostgreSQL has it for the same purpose (recovery_init_sync_method).
@@ -105,9 +147,12 @@ def _sync_file_system(path: str) -> None:
 
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), path)
+        if not ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            return True
+        error = ctypes.get_errno()
+        if error in {errno.ENOSYS, errno.EINVAL, errno.EPERM}:  # forbidden, or not for this one
+            return False
+        raise OSError(error, os.strerror(error), path)
     finally:
         os.close(descriptor)
 
@@ -123,7 +168,6 @@ def exchange(one: str, other: str) -> bool:
     Returns False, with nothing done, where the system cannot do that. Raises OSError.
     """
     import ctypes
-    import errno
 
     libc = ctypes.CDLL(None, use_errno=True)
     paths = os.fsencode(one), os.fsencode(other)

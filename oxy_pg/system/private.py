@@ -12,6 +12,8 @@ import contextlib
 import os
 import stat
 
+from oxy_pg.system import files
+
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 # macOS has no O_PATH, and both have these two.
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -65,7 +67,7 @@ def make_directory(path: str) -> int:
     above = make_directory(parent) if not os.path.lexists(parent) else _open_parent(parent)
     try:
         with contextlib.suppress(FileExistsError):  # another process of ours was faster
-            os.mkdir(os.path.basename(path), 0o700, dir_fd=above)
+            files.make_directory(os.path.basename(path), 0o700, dir_fd=above)
         return open_directory(os.path.basename(path), dir_fd=above)
     finally:
         os.close(above)
@@ -87,6 +89,8 @@ def open_file(name: str, dir_fd: int, flags: int = os.O_RDONLY, mode: int = 0o60
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(name, flags, mode, dir_fd=dir_fd)
     try:
+        if flags & os.O_EXCL:
+            files.set_mode(descriptor, mode, name)  # with any umask
         _check_file(os.fstat(descriptor), name)
     except BaseException:
         os.close(descriptor)

@@ -138,8 +138,62 @@ def command(module: str, call: str, *arguments: str) -> list[str]:
     environment, and no site-packages: 3 ms and 3 MB less.
     """
     name = call.partition("(")[0]
-    main = f"import sys; sys.path.insert(0, sys.argv[1]); from {module} import {name}; {call}"
-    return [sys.executable, "-I", "-S", "-c", main, _ROOT, *arguments]
+    # After the standard library: the packages beside ours may have names of its modules (enum34).
+    main = f"import sys; sys.path.append(sys.argv[1]); from {module} import {name}; {call}"
+    return [python(), "-I", "-S", "-c", main, _ROOT, *arguments]
+
+
+class NoPython(OSError):
+    """There is no Python to run our own processes with; the message says what to do."""
+
+
+def python() -> str:
+    """
+    Return the Python for our own processes: OXY_PG_PYTHON, or the one that runs this.
+
+    In a frozen application, in uWSGI and where Python is embedded,
+    ``sys.executable`` is the application, and to run it would start a second
+    one. Raises NoPython.
+    """
+    given = os.environ.get("OXY_PG_PYTHON")
+    if given:
+        if os.path.isabs(given) and os.access(given, os.X_OK):
+            if not (os.path.isdir(f"{_ROOT}/oxy_pg") or os.path.isfile(_ROOT)):
+                raise NoPython(
+                    f"The package oxy_pg is not there as files in {_ROOT}, and {given} cannot run "
+                    "it: have the application's builder collect them (PyInstaller: --collect-all "
+                    "oxy_pg)."
+                )
+            return given
+        raise NoPython(f"OXY_PG_PYTHON is {given!r}, which is not the full path of a program.")
+    if not getattr(sys, "frozen", False):
+        if _is_python(sys.executable or ""):
+            return sys.executable
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix):
+            for name in (f"python{version}", "python3"):
+                if _is_python(path := f"{prefix}/bin/{name}"):
+                    return path
+    raise NoPython(
+        f"oxy_pg runs its supervisor with Python, and {sys.executable or 'nothing'} "
+        "(sys.executable) is not one: this is a frozen or an embedding application. Set "
+        "OXY_PG_PYTHON to the full path of a Python 3.11 or newer; the package oxy_pg has to be "
+        "there as files (PyInstaller: --collect-all oxy_pg)."
+    )
+
+
+def has_python() -> bool:
+    """Whether there is one; what works without is then done in this process."""
+    try:
+        python()
+    except NoPython:
+        return False
+    return True
+
+
+def _is_python(path: str) -> bool:
+    name = os.path.basename(path)
+    return name.startswith(("python", "pypy")) and os.access(path, os.X_OK)
 
 
 def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devnull) -> int:

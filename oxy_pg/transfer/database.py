@@ -11,11 +11,12 @@ from oxy_pg import connection as connections
 from oxy_pg.errors import TransferRefused
 from oxy_pg.paths import digest
 from oxy_pg.system.deadline import Deadline
+from oxy_pg.transfer import refusals
 from oxy_pg.transfer.contents import Extension, TableRows
 from oxy_pg.url import mask, mask_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 # Seconds for one more connection to a server that has answered before.
 _AGAIN = 10.0
@@ -39,9 +40,15 @@ _IN_PG_CATALOG = frozenset(
 # for one of PostgreSQL's.
 _NEUTRAL = "SET client_min_messages = 'error'; SET search_path = ''"
 
+# Whether a table has an index with an expression: PostgreSQL plans a query with these.
+EXPRESSIONS = (
+    "EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid"
+    " AND (indexprs IS NOT NULL OR indpred IS NOT NULL))"
+)
 # Tables whose rows pg_dump dumps: not those of extensions, and of partitioned ones the partitions.
-_TABLES = """
-    SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+_TABLES = f"""
+    SELECT nspname, relname, {EXPRESSIONS}
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't'
       AND nspname !~ '^pg_' AND nspname <> 'information_schema'
       AND NOT EXISTS (SELECT FROM pg_depend
@@ -52,6 +59,26 @@ _EXTENSIONS = """
     SELECT extname, extversion, nspname
     FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
     WHERE extname <> 'plpgsql' ORDER BY extname
+"""
+# Extensions that something in these schemas depends on: a column of a type, an index's operators.
+_USED = """
+    SELECT DISTINCT extname
+    FROM pg_depend member JOIN pg_extension e ON e.oid = member.refobjid
+    JOIN pg_depend use ON (use.refclassid, use.refobjid) = (member.classid, member.objid)
+    LEFT JOIN pg_attrdef a ON use.classid = 'pg_attrdef'::regclass AND a.oid = use.objid
+    LEFT JOIN pg_rewrite r ON use.classid = 'pg_rewrite'::regclass AND r.oid = use.objid
+    LEFT JOIN pg_trigger t ON use.classid = 'pg_trigger'::regclass AND t.oid = use.objid
+    JOIN pg_namespace n ON n.oid = coalesce(
+        (SELECT relnamespace FROM pg_class WHERE oid = coalesce(adrelid, ev_class, tgrelid,
+         CASE use.classid WHEN 'pg_class'::regclass THEN use.objid END)),
+        (SELECT pronamespace FROM pg_proc WHERE use.classid = 'pg_proc'::regclass
+         AND oid = use.objid),
+        (SELECT typnamespace FROM pg_type WHERE use.classid = 'pg_type'::regclass
+         AND oid = use.objid),
+        (SELECT connamespace FROM pg_constraint WHERE use.classid = 'pg_constraint'::regclass
+         AND oid = use.objid))
+    WHERE member.refclassid = 'pg_extension'::regclass AND member.deptype = 'e'
+      AND use.deptype <> 'e' AND nspname = ANY (%s)
 """
 
 
@@ -136,6 +163,20 @@ def disable_timeouts(connection: psycopg.Connection[Any], *, local: bool = False
     connection.execute(_TIMEOUTS, (local,))
 
 
+def patience(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """
+    Return the settings for a program that has several sessions, which wait for each other.
+
+    Those of the timeouts that pg_dump and pg_restore do not disable themselves
+    (transaction_timeout is of 17, and they may be older). None where a pooler
+    has not taken settings from this connection either.
+    """
+    if "idle_session_timeout" not in connection.info.options:
+        return {}
+    newer = {"transaction_timeout": "0"} if major(connection) >= 17 else {}
+    return {"idle_session_timeout": "0", **newer}
+
+
 def pools_transactions(connection: psycopg.Connection[Any], url: str) -> bool:
     """
     Whether a pooler in transaction mode is between us and the server.
@@ -185,27 +226,59 @@ def is_encrypted(connection: psycopg.Connection[Any]) -> bool:
 
 def tables(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
     """Return schema and name of the tables whose rows pg_dump dumps."""
-    return [(str(schema), str(name)) for schema, name in connection.execute(_TABLES)]
+    return [(str(schema), str(name)) for schema, name, _ in connection.execute(_TABLES.encode())]
 
 
 def count(
-    connection: psycopg.Connection[Any], on_table: Callable[[int, int, str], object]
+    connection: psycopg.Connection[Any],
+    on_table: Callable[[int, int, str], object],
+    schemas: Collection[str] | None = None,
 ) -> tuple[TableRows, ...]:
     """
-    Count every table's rows, without row-level security or with an error.
+    Count the rows of every table (in these schemas), without row-level security or with an error.
 
     ``on_table`` gets how many are done, of how many, and which is next.
     Raises psycopg.Error.
     """
     found = []
-    names = tables(connection)
+    names = connection.execute(_TABLES.encode()).fetchall()
+    names = [one for one in names if schemas is None or one[0] in schemas]
     connection.execute("SET row_security = off")
-    for number, (schema, name) in enumerate(names):
+    for number, (schema, name, has_expressions) in enumerate(names):
         on_table(number, len(names), f"{schema}.{name}")
-        query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
-        found.append(TableRows(schema, name, one(connection, query)))
+        rows = count_one(connection, sql.Identifier(schema, name), has_expressions=has_expressions)
+        found.append(TableRows(schema, name, rows))
     on_table(len(names), len(names), "")
     return tuple(found)
+
+
+def count_one(
+    connection: psycopg.Connection[Any],
+    table: sql.Identifier,
+    condition: str = "",
+    *,
+    has_expressions: bool,
+) -> int:
+    """
+    Count a table's rows; ``has_expressions`` is what ``EXPRESSIONS`` says of it.
+
+    The function of an index may not find its names with an empty search_path,
+    and no query can be planned then. COPY plans none.
+    """
+    query = sql.SQL("SELECT count(*) FROM ONLY {} {}").format(table, sql.SQL(condition))
+    if not has_expressions:
+        return int(one(connection, query))
+    try:
+        with connection.transaction():
+            return int(one(connection, query))
+    except psycopg.DatabaseError as error:
+        if condition or isinstance(error, psycopg.OperationalError):
+            raise
+    copying = connection.cursor()
+    with copying.copy(sql.SQL("COPY {} TO STDOUT").format(table)) as rows:
+        for _ in rows:
+            pass
+    return copying.rowcount
 
 
 def large_objects(connection: psycopg.Connection[Any]) -> int:
@@ -213,9 +286,19 @@ def large_objects(connection: psycopg.Connection[Any]) -> int:
     return int(one(connection, "SELECT count(*) FROM pg_largeobject_metadata"))
 
 
-def extensions(connection: psycopg.Connection[Any]) -> tuple[Extension, ...]:
-    """Return the extensions of the database, without the one that every database has."""
-    return tuple(Extension(*map(str, row)) for row in connection.execute(_EXTENSIONS))
+def extensions(
+    connection: psycopg.Connection[Any], schemas: Collection[str] | None = None
+) -> tuple[Extension, ...]:
+    """
+    Return the extensions of the database, without the one that every database has.
+
+    With ``schemas`` those that are in one of these, or that something in one uses.
+    """
+    found = tuple(Extension(*map(str, row)) for row in connection.execute(_EXTENSIONS))
+    if schemas is None:
+        return found
+    used = {row[0] for row in connection.execute(_USED, (list(schemas),))}
+    return tuple(one for one in found if one.schema in schemas or one.name in used)
 
 
 def check_schema(extension: Extension) -> None:
@@ -256,12 +339,11 @@ def cluster(connection: psycopg.Connection[Any]) -> str:
 def refused(what: str, error: psycopg.Error) -> TransferRefused:
     """Return the typed error for a psycopg.Error: the one place that decides on the remedy."""
     words = mask_text(str(error).strip())
+    remedy = refusals.remedy(words)
     if isinstance(error, psycopg.errors.DiskFull):
-        return TransferRefused(what, words, "Make room on the server's disk, and run it again.")
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        remedy = "Make room on the server's disk, and run it again."
+    elif remedy is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
         remedy = "The role lacks that right; its administrator, or the tables' owner, can grant it."
-    elif isinstance(error, psycopg.OperationalError):
+    elif remedy is None and isinstance(error, psycopg.OperationalError):
         remedy = "Run it again once the server is back."
-    else:
-        remedy = "Correct the cause, and run it again."
-    return TransferRefused(what, words, remedy)
+    return TransferRefused(what, words, remedy or "Correct the cause, and run it again.")

@@ -12,10 +12,12 @@ from typing import IO, TYPE_CHECKING, Any
 from psycopg import conninfo
 
 from oxy_pg.errors import ConfigurationError, ToolFailed
-from oxy_pg.url import check, plain
+from oxy_pg.system import process
+from oxy_pg.transfer.tools import environment
+from oxy_pg.url import check, plain, session_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -41,7 +43,8 @@ class Running:
     and ``self.stdout``. ``url`` is the server's, if it has to connect to one:
     all of it is in the program's arguments, except the password, which is in
     its environment, which only this user and root can read. ``application`` is
-    its application_name at the server. ``on_line`` gets each line of its
+    its application_name at the server, ``settings`` what its sessions begin with,
+    which a pooler may not take. ``on_line`` gets each line of its
     standard error (``--verbose``), in another thread.
 
     An exception inside the block, such as KeyboardInterrupt, ends the program,
@@ -61,6 +64,7 @@ class Running:
         stdin: int | IO[Any] = subprocess.DEVNULL,
         stdout: int | IO[Any] = subprocess.DEVNULL,
         application: str = "oxy_pg",
+        settings: Mapping[str, str] | None = None,
         on_line: Callable[[str], object] | None = None,
     ) -> None:
         self.name = name
@@ -70,21 +74,21 @@ class Running:
         self._on_line = on_line
         self._password = ""
         words = [tools.program(name), *arguments]
-        environment = {**os.environ, "LC_ALL": "C"}
+        variables = {**environment(url), "LC_ALL": "C"}
         if url is not None:
-            address, self._password = _address(url, application)
+            address, self._password = _address(url, application, settings or {})
             words += ["--no-password", f"--dbname={address}"]
             if self._password:
-                environment["PGPASSWORD"] = self._password
+                variables["PGPASSWORD"] = self._password
         if sys.platform == "linux":
             ours = str(os.getpid())
-            words = [sys.executable, "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
+            words = [process.python(), "-I", "-S", "-c", _DIES_WITH_US, ours, *words]
         self.process = subprocess.Popen(
             words,
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=variables,
             # Ctrl-C is for us to pass on: else it might fail before we know why.
             process_group=0,
         )
@@ -202,7 +206,7 @@ def run(
         return program.stdout.read()
 
 
-def _address(url: str, application: str) -> tuple[str, str]:
+def _address(url: str, application: str, settings: Mapping[str, str]) -> tuple[str, str]:
     """Return a connection string without the password, and the password."""
     address = plain(url, "The URL")
     check(address, "The URL")
@@ -215,4 +219,6 @@ def _address(url: str, application: str) -> tuple[str, str]:
         )
     password = str(parts.pop("password", None) or "")
     parts["application_name"] = application
+    if settings:
+        parts["options"] = f"{parts.get('options') or ''} {session_options(settings)}".strip()
     return conninfo.make_conninfo("", **parts), password

@@ -187,18 +187,22 @@ def replace(
             # A connection that Ctrl-C has cut short in its handshake hangs on the traceback,
             # and PostgreSQL waits for such ones before it drops a database: up to a minute.
             traceback.clear_frames(error.__traceback__)
-            _give_up(sessions.other, new)
+            _give_up(sessions, new)
             raise
         if away is not None and not keep:
             warnings += _drop_replaced(sessions.other, away)
         return Replaced(away if keep else None, tuple(removed), tuple(warnings))
 
 
-def _give_up(connection: psycopg.Connection[Any], new: str) -> None:
-    """Drop the new database, which is not complete."""
-    with contextlib.suppress(psycopg.Error):
-        connection.execute("SET statement_timeout = '15s'")
-        drop(connection, new)
+def _give_up(sessions: Sessions, new: str) -> None:
+    """Drop the new database, which is not complete; one of the two connections may be lost."""
+    for connection in (sessions.other, sessions.own):
+        try:
+            connection.execute("SET statement_timeout = '15s'")
+            drop(connection, new)
+        except psycopg.Error:
+            continue
+        return
 
 
 def _drop_replaced(connection: psycopg.Connection[Any], away: str) -> list[str]:
@@ -287,7 +291,7 @@ def swap(
     deadline = Deadline(_SESSIONS_END)
     while True:
         try:
-            with _without_sessions(other, [name, new]), connection.transaction():
+            with without_sessions(other, [name, new]), connection.transaction():
                 if replaces:
                     connection.execute(rename.format(sql.Identifier(name), sql.Identifier(away)))
                 connection.execute(rename.format(sql.Identifier(new), sql.Identifier(name)))
@@ -301,7 +305,7 @@ def swap(
 
 
 @contextlib.contextmanager
-def _without_sessions(other: psycopg.Connection[Any], names: list[str]) -> Iterator[None]:
+def without_sessions(other: psycopg.Connection[Any], names: list[str]) -> Iterator[None]:
     """
     End the sessions of these databases, repeatedly, for the length of the block.
 

@@ -13,6 +13,8 @@ from psycopg import conninfo
 from oxy_pg import installations
 from oxy_pg.errors import ToolsNotFound
 from oxy_pg.installations import Installation
+from oxy_pg.system import libpq
+from oxy_pg.url import is_embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +73,7 @@ def has_ssl(tools: Installation) -> bool:
             errors="replace",
             check=False,
             timeout=20,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**environment(None), "LC_ALL": "C"},
         ).stderr
     except (OSError, subprocess.SubprocessError):
         return False
@@ -144,7 +146,14 @@ def _package_names() -> str:
     return ", ".join(name for name, _ in installations.PACKAGES)
 
 
+def environment(url: str | None) -> dict[str, str]:
+    """Return the environment for a program that connects to this URL, or to no server."""
+    is_external = url is not None and not is_embedded(url)
+    return dict(os.environ) if is_external else libpq.without(os.environ)
+
+
 def needs_ssl(url: str) -> bool:
     """Whether a URL, or PGSSLMODE, demands an encrypted connection."""
-    mode = conninfo.conninfo_to_dict(url).get("sslmode") or os.environ.get("PGSSLMODE", "")
+    of_environment = environment(url).get("PGSSLMODE", "")
+    mode = conninfo.conninfo_to_dict(url).get("sslmode") or of_environment
     return str(mode) == "require" or str(mode).startswith("verify")

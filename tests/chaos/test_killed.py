@@ -333,7 +333,12 @@ def test_without_the_right_to_trace(state_dir, holder):
     )
     (postmaster,) = postmasters(data_dir(state_dir))
     (supervisor,) = supervisors(str(state_dir))
-    os.kill(postmaster, signal.SIGSTOP)  # it will get its shutdown late
+    (checkpointer,) = (
+        child
+        for child in psutil.Process(postmaster).children()
+        if "checkpointer" in " ".join(child.cmdline())
+    )
+    checkpointer.suspend()  # the shutdown waits for it
     kill(supervisor)
     asking = subprocess.Popen(
         ["setpriv", "--bounding-set=-sys_ptrace", sys.executable, "-c", code],
@@ -346,7 +351,7 @@ def test_without_the_right_to_trace(state_dir, holder):
         assert [postmaster] == postmasters(data_dir(state_dir))
         assert Path(data_dir(state_dir), "postmaster.pid").read_text().split()[0] == str(postmaster)
     finally:
-        os.kill(postmaster, signal.SIGCONT)
+        checkpointer.resume()
         answer, _ = asking.communicate(timeout=60)
 
     assert "1\n" == answer

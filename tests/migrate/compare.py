@@ -257,6 +257,156 @@ def ordinary_numbers(lite: sqlite3.Connection, table: str, column: str) -> list[
     return [number for (number,) in lite.execute(query) if number not in never]
 
 
+# --- virtual tables and views --------------------------------------------------------------------
+
+
+def virtual_differences(
+    source: str,
+    url: str,
+    *,
+    schema: str = "public",
+    allowed: Mapping[tuple[str, str], str] | None = None,
+    names: Names | None = None,
+) -> list[str]:
+    """
+    Compare the rows that SQLite's modules give with those of the ordinary tables they became.
+
+    One without rows of its own must be among those ``allowed`` to be left behind,
+    if these are given. The tables that a module keeps for itself must not be in
+    PostgreSQL.
+    """
+    found: list[str] = []
+    with contextlib.closing(_open(source)) as lite, psycopg.connect(url) as conn:
+        lite.text_factory = str
+        listed = lite.execute("PRAGMA main.table_list").fetchall()
+        for _, name, kind, *_ in listed:
+            place = (schema, name)
+            if kind == "shadow" and _target_table(conn, schema, name):
+                found.append(f"{name}: a module's own table, and it is in PostgreSQL")
+            elif kind == "virtual":
+                found += _virtual_table_differences(lite, conn, place, allowed, names or {})
+    return found
+
+
+def _virtual_table_differences(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    place: tuple[str, str],
+    allowed: Mapping[tuple[str, str], str] | None,
+    names: Names,
+) -> Iterator[str]:
+    schema, table = place
+    target = _target_table(conn, schema, names.get((table, None), table))
+    (text,) = lite.execute("SELECT sql FROM sqlite_master WHERE name = ?", [table]).fetchone()
+    is_search = "USING fts" in text
+    if "content=" in text:
+        if target is not None:
+            yield f"{table}: has no rows of its own, and is a table in PostgreSQL"
+        if allowed is not None and ("virtual", table) not in allowed:
+            yield f"{table}: is not listed as left behind"
+        return
+    if target is None:
+        yield f"{table}: no such table in PostgreSQL"
+        return
+    columns = list(_columns(lite, conn, schema, table, target, names))
+    columns = [column for column in columns if column.target]  # not the hidden ones
+    if is_search:
+        others = {column.target for column in columns}
+        (key,) = {name for name in _column_names(conn, place, target) if name not in others}
+        columns.append(_Column("rowid", key, "bigint", "bigint", 6, None))
+    terms = ", ".join(_quote(column.name) for column in columns)
+    rows = lite.execute(f"SELECT {terms} FROM {_quote(table)}").fetchall()
+    ours = [tuple(map(_from_sqlite, row, columns)) for row in rows]
+    theirs = list(_target_rows(conn, schema, target, columns))
+    mine, his = collections.Counter(ours), collections.Counter(theirs)
+    rest = sorted((mine - his).elements(), key=repr), sorted((his - mine).elements(), key=repr)
+    yield from _pair(table, columns, *rest)
+
+
+def _column_names(conn: psycopg.Connection[Any], place: tuple[str, str], target: str) -> list[str]:
+    rows = conn.execute(
+        "SELECT attname FROM pg_attribute JOIN pg_class t ON t.oid = attrelid "
+        "JOIN pg_namespace n ON n.oid = t.relnamespace "
+        "WHERE nspname = %s AND relname = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        [place[0], target],
+    )
+    return [name for (name,) in rows]
+
+
+def view_differences(
+    source: str,
+    url: str,
+    *,
+    schema: str = "public",
+    allowed: Mapping[tuple[str, str], str],
+) -> list[str]:
+    """Compare the rows of views; those ``allowed`` to be left behind need not exist."""
+    found: list[str] = []
+    with contextlib.closing(_open(source)) as lite, psycopg.connect(url) as conn:
+        conn.execute("SET TimeZone = 'UTC'")
+        lite.text_factory = str
+        views = lite.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
+        there = {
+            name
+            for (name,) in conn.execute(
+                "SELECT viewname FROM pg_views WHERE schemaname = %s", [schema]
+            )
+        }
+        for (view,) in views:
+            name = view.encode()[:63].decode(errors="ignore")
+            if ("view", view) in allowed:
+                if name in there:
+                    found.append(f"{view}: left behind, and it is there")
+            elif name not in there:
+                found.append(f"{view}: neither in PostgreSQL nor listed as left behind")
+            else:
+                found += _view_rows_differ(lite, conn, (schema, view, name))
+    return found
+
+
+def _view_rows_differ(
+    lite: sqlite3.Connection, conn: psycopg.Connection[Any], place: tuple[str, str, str]
+) -> Iterator[str]:
+    schema, view, name = place
+    targets = _column_names(conn, (schema, view), name)
+    sources = [row[1] for row in lite.execute(f"PRAGMA main.table_info({_quote(view)})").fetchall()]
+    types = dict(
+        conn.execute(
+            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = "
+            "%s::regclass AND attnum > 0",
+            [sql.Identifier(schema, name).as_string(conn)],
+        ).fetchall()
+    )
+    columns = [
+        _Column(
+            here,
+            there,
+            types[there],
+            types[there],
+            6,
+            _unit(lite, view, here) if types[there].startswith(("time", "date")) else None,
+        )
+        for here, there in zip(sources, targets, strict=True)
+    ]
+    ours = [
+        tuple(_rounded(_from_sqlite(*cell)) for cell in zip(row, columns, strict=True))
+        for row in lite.execute(f"SELECT * FROM {_quote(view)}").fetchall()
+    ]
+    theirs = [tuple(map(_rounded, row)) for row in _target_rows(conn, schema, name, columns)]
+    mine, his = collections.Counter(ours), collections.Counter(theirs)
+    rest = sorted((mine - his).elements(), key=repr), sorted((his - mine).elements(), key=repr)
+    yield from _pair(view, columns, *rest)
+
+
+def _rounded(value: object) -> object:
+    """Forget the last digits of a sum or a mean, which depend on the order of the rows."""
+    if isinstance(value, _NegativeZero):
+        return 0.0
+    if isinstance(value, float | Decimal) and not isinstance(value, _Moment):
+        return float(f"{float(value):.9g}")
+    return value
+
+
 # --- the schema ----------------------------------------------------------------------------------
 
 
@@ -507,8 +657,8 @@ def _default_lost(
         yield f"{label}: has no default any more"
         return
     row = conn.execute("SELECT (" + theirs + ")::text").fetchone()
-    if re.search("now|current", ours, re.IGNORECASE):
-        return  # another moment each time
+    if re.search("now|current|random", ours, re.IGNORECASE):
+        return  # another value each time
     found = None if row is None or row[0] is None else _from_postgres(row[0], column)
     if not _same(_from_sqlite(value, column), found):
         yield f"{label}: the default {ours} became {theirs}"
@@ -882,6 +1032,8 @@ def _moment(value: object, column: _Column) -> object:
         seconds = round((number - Decimal("2440587.5")) * 86_400, 3)
         return _held(seconds, column, Decimal("0.001"))
     inexact = Decimal(0) if isinstance(value, int) else Decimal("0.000001")
+    if not _FIRST <= number * column.unit < _BEYOND:
+        raise _NotThisError("beyond the years that oxy_pg promises to move")
     return _held(number * column.unit, column, inexact)
 
 
@@ -938,12 +1090,40 @@ def _day(value: object, column: _Column) -> object:
 
 
 def _hours(value: object, column: _Column) -> object:
-    match = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?", str(value))
+    text = str(value).removeprefix("2000-01-01 ")  # as Rails writes it
+    match = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(\.[0-9]+)?)?", text)
     if match is None:
         raise _NotThisError("not a time of day")
     hour, minute, second, fraction = match.groups()
     exact = _seconds_of_day(int(hour), int(minute), int(second or 0), fraction)
     return _held(exact, column, Decimal(0))
+
+
+_TIME_SPAN = re.compile(r"(-)?(?:([0-9]+)\.)?([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?")
+
+
+def _length(value: object, _: _Column) -> object:
+    """Seconds: Django's microseconds, or .NET's d.hh:mm:ss.fffffff."""
+    if isinstance(value, int):
+        return Decimal(value).scaleb(-6)
+    match = _TIME_SPAN.fullmatch(str(value))
+    if match is None:
+        raise _NotThisError("not a length of time")
+    sign, days, hour, minute, second, fraction = match.groups()
+    seconds = _seconds_of_day(int(hour), int(minute), int(second), fraction)
+    return (seconds + int(days or 0) * 86_400) * (-1 if sign else 1)
+
+
+def _spelled_length(text: str) -> Decimal:
+    """As PostgreSQL spells it: each part has a sign of its own."""
+    match = re.fullmatch(
+        r"(?:(-?[0-9]+) days? ?)?(?:([+-])?([0-9]+):([0-9]{2}):([0-9]{2}(?:\.[0-9]+)?))?", text
+    )
+    if match is None:
+        raise _NotThisError(text)
+    days, sign, hours, minutes, seconds = match.groups()
+    clock = int(hours or 0) * 3600 + int(minutes or 0) * 60 + Decimal(seconds or 0)
+    return int(days or 0) * 86_400 + (-clock if sign == "-" else clock)
 
 
 _FROM_SQLITE: dict[str, Callable[[object, _Column], object]] = {
@@ -962,6 +1142,7 @@ _FROM_SQLITE: dict[str, Callable[[object, _Column], object]] = {
     "timestamp with time zone": _moment,
     "date": _day,
     "time without time zone": _hours,
+    "interval": _length,
 }
 
 
@@ -986,6 +1167,8 @@ _FROM_POSTGRES: dict[str, Callable[[str], object]] = {
     "timestamp with time zone": _parsed_moment,
     "date": _parsed_moment,
     "time without time zone": lambda text: _hours(text, _UNUSED),
+    "interval": _spelled_length,
+    "inet": lambda text: re.sub(r"/(32|128)\Z", "", text),  # as a host is written
 }
 
 

@@ -54,6 +54,10 @@ def fill(path, url, pg_type, value, text) -> None:
         ("timestamp", 2_460_310.5, "2024-01-01 00:00:00"),
         ("date", "2024-02-29", "2024-02-29"),
         ("time", "12:34:56.5", "12:34:56.5"),
+        ("interval", 90_000_500_000, "1 day 01:00:00.5"),
+        ("interval", "-1.02:00:00", "-1 days -02:00:00"),
+        ("interval", -1, "-1 microsecond"),
+        ("inet", "10.0.0.1", "10.0.0.1"),
     ],
 )
 def test_the_same_in_two_spellings_is_equal(tmp_path, pg_url, pg_type, value, text):
@@ -70,6 +74,9 @@ def test_the_same_in_two_spellings_is_equal(tmp_path, pg_url, pg_type, value, te
     ("pg_type", "value", "text"),
     [
         ("bigint", 1, "2"),
+        ("interval", 1, "1 second"),
+        ("interval", "02:00:00", "-02:00:00"),
+        ("inet", "10.0.0.1", "10.0.0.1/24"),
         ("bigint", None, "0"),
         ("bigint", 0, None),
         ("double precision", 0.1, "0.10000000000000002"),

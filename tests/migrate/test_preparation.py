@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -16,7 +17,13 @@ import psycopg
 import pytest
 
 import oxy_pg
-from oxy_pg.errors import PreparationFailed, SchemaMismatch
+from oxy_pg.errors import (
+    BadValues,
+    ConfigurationError,
+    PreparationFailed,
+    SchemaMismatch,
+    TargetNotEmpty,
+)
 from oxy_pg.migrate.migration import migrate
 
 SCRIPT = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a')"
@@ -283,6 +290,92 @@ def test_without_createdb_an_embedded_server_serves(lite, plain_url):
     )
     assert "a temporary embedded server" in report.preparation
     assert ["bad value"] == [problem.kind for problem in report.problems]
+
+
+def test_a_rehearsal_with_prepare_runs_in_a_temporary_database(lite, pg_url, pg, server_url):
+    """
+    It finds what only the real schema can refuse; its report is the move's.
+    """
+    before = databases(server_url)
+    path = lite(SCRIPT)
+    refusing = f"{CREATE}; ALTER TABLE t ADD CHECK (v <> 'a')"
+    with pytest.raises(BadValues, match="check constraint"):
+        migrate(path, pg_url, prepare=psql(refusing), rehearse=True)
+    seeded = psql(f"{CREATE}; INSERT INTO t VALUES (7, 'seed')")
+    rehearsed = migrate(path, pg_url, prepare=seeded, rehearse=True)
+    assert before == databases(server_url)
+    assert [] == pg("SELECT relname FROM pg_class WHERE relname = 't'")
+
+    moved = migrate(path, pg_url, prepare=seeded)
+
+    assert rehearsed.rehearsal
+    assert "temporary database" in rehearsed.preparation
+    assert (rehearsed.rows, rehearsed.seeds) == (moved.rows, moved.seeds)
+    assert rehearsed.sequences == moved.sequences
+
+
+def test_a_rehearsal_with_prepare_needs_a_database(lite, plain_url):
+    """
+    Else the preparation would stay; the error says why, and what to do.
+    """
+    path = lite(SCRIPT)
+    with pytest.raises(ConfigurationError, match=r"may not create one.*without --prepare"):
+        migrate(path, plain_url, prepare=psql(CREATE), rehearse=True)
+    report = oxy_pg.migrate_sqlite(path, plain_url, prepare=psql(CREATE), rehearse=True)
+    assert "a temporary embedded server" in report.preparation
+
+
+def test_a_rehearsal_with_prepare_does_not_have_the_rows_of_the_target(lite, pg_url, pg):
+    """
+    Where these matter it is refused, and says so.
+    """
+    pg(f"{CREATE}; INSERT INTO t VALUES (7, 'mine')")
+    path, options = lite(SCRIPT), {"prepare": psql(CREATE), "rehearse": True}
+    with pytest.raises(ConfigurationError, match="append"):
+        migrate(path, pg_url, if_not_empty="append", **options)
+    with pytest.raises(TargetNotEmpty):
+        migrate(path, pg_url, **options)
+    assert 1 == migrate(path, pg_url, if_not_empty="truncate", **options).rows
+
+
+def test_the_database_of_a_killed_dry_run_is_dropped_by_the_next(lite, pg_url, server_url):
+    """
+    Those of dry runs that still run, and all others, stay.
+    """
+    before = databases(server_url)
+    path = lite(SCRIPT)
+    running = []
+    try:
+        for number in (1, 2):
+            running.append(
+                subprocess.Popen(
+                    command(path, pg_url, "--dry-run", "--prepare", "exec sleep 20"),
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+            while len(databases(server_url) - before) < number:
+                time.sleep(0.05)
+        live_and_dead = databases(server_url) - before
+        os.killpg(running[0].pid, signal.SIGKILL)
+        running[0].wait()
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE oxy_pg_trial_mine OWNER oxy")
+
+        while len(databases(server_url) - before) > 2:
+            migrate(path, pg_url, prepare=psql(CREATE), dry_run=True)
+
+        left = databases(server_url) - before
+        assert 1 == len(left & live_and_dead)
+        assert "oxy_pg_trial_mine" in left
+    finally:
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            for name in databases(server_url) - before:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_where_nothing_can_be_tried_it_is_said_first(lite, plain_url):

@@ -333,12 +333,9 @@ def test_a_rehearsal_is_refused_as_the_move_is(lite, pg, pg_url, script, error):
     assert [] == state(pg)
 
 
-def test_it_excludes_a_dry_run_and_a_preparation(lite, pg_url):
+def test_it_excludes_a_dry_run(lite, pg_url):
     """
     What cannot be meant is an error that says what to do.
     """
-    path = lite(SOURCE)
     with pytest.raises(ConfigurationError, match="--rehearse"):
-        migrate(path, pg_url, dry_run=True, rehearse=True)
-    with pytest.raises(ConfigurationError, match="without --prepare"):
-        migrate(path, pg_url, prepare="true", rehearse=True)
+        migrate(lite(SOURCE), pg_url, dry_run=True, rehearse=True)

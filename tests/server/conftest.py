@@ -33,8 +33,9 @@ def replace_initdb(monkeypatch, state_dir):
         for beside in ("lib", "share"):
             (place / beside).symlink_to(Path(found.bin_dir).parent / beside)
         monkeypatch.setenv("OXY_PG_BIN_DIR", str(copy))
-        libraries = Path(found.bin_dir).parents[2] / "pgserver.libs"
-        monkeypatch.setenv("LD_LIBRARY_PATH", str(libraries))
+        # Those that a wheel keeps next to its package.
+        libraries = Path(found.bin_dir).parents[2].glob("*.libs")
+        monkeypatch.setenv("LD_LIBRARY_PATH", ":".join(map(str, libraries)))
         monkeypatch.setenv("OXY_PG_CACHE_DIR", str(place / "cache"))
 
     return replace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import socket
@@ -150,7 +151,7 @@ def test_a_state_dir_that_cannot_be_made_is_named(tmp_path):
         oxy_pg.ensure(state_dir=tmp_path / "state")
 
 
-@pytest.mark.parametrize("name", ["", "\0"])
+@pytest.mark.parametrize("name", ["", "\0", "line\nbreak", "carriage\rreturn"])
 def test_an_impossible_name_is_refused(monkeypatch, name):
     """
     An empty OXY_STATE_DIR does not mean the current directory.
@@ -226,6 +227,43 @@ def test_a_keep_alive_that_is_no_time_is_refused(monkeypatch, state_dir, value):
 
     with pytest.raises(oxy_pg.ConfigurationError, match="number of seconds"):
         oxy_pg.ensure(state_dir=state_dir)
+
+
+# --- the time to wait ---
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "10", None])
+def test_a_timeout_that_is_no_time_is_refused(state_dir, tmp_path, timeout):
+    """
+    Every verb says what is wrong with it, before it does anything.
+    """
+    server = oxy_pg.Server(state_dir)
+    verbs = (
+        lambda: oxy_pg.ensure(state_dir=state_dir, timeout=timeout),
+        lambda: server.start(timeout),
+        lambda: server.restart(timeout),
+        lambda: server.ensure_database(timeout=timeout),
+        lambda: oxy_pg.temporary(timeout=timeout).__enter__(),
+        lambda: oxy_pg.migrate_sqlite(tmp_path / "x", state_dir=state_dir, timeout=timeout),
+        lambda: oxy_pg.upgrade(state_dir, timeout=timeout),
+    )
+    for verb in verbs:
+        with pytest.raises(oxy_pg.ConfigurationError, match=r"timeout is .*number of seconds"):
+            verb()
+    assert not state_dir.exists()
+
+
+def test_any_time_will_do(state_dir):
+    """
+    math.inf waits as long as it takes, and so does a number beyond all clocks.
+    """
+    for timeout in (math.inf, 1e30):
+        oxy_pg.ensure(state_dir=state_dir, timeout=timeout)
+        server = oxy_pg.Server(state_dir)
+        server.start(timeout)
+        server.restart(timeout)
+        with oxy_pg.temporary(timeout=timeout):
+            pass
 
 
 # --- the port ---

@@ -130,6 +130,8 @@ def _about(found: Status) -> Iterator[tuple[str, object]]:
         yield "connections", f"{found.connections} of {found.max_connections}"
     if found.keep_alive_s is not None:
         yield "keep-alive", _keep_alive(found.keep_alive_s)
+    if found.crashes_last_hour:
+        yield "crashes", f"{found.crashes_last_hour} in the last hour; last: {found.last_crash}"
     yield "data", found.data_dir
     yield "logs", found.log_dir
     if found.binaries:

@@ -50,7 +50,8 @@ def show(report: MigrationReport) -> None:
 
 def _show_problems(report: MigrationReport) -> None:
     for one in report.unexamined:
-        echo(f"not examined: {one.kind} {one.name} on {one.table}: {one.definition}")
+        place = f" on {one.table}" if one.table else ""
+        echo(f"not examined: {one.kind} {one.name}{place}: {one.definition}")
     values = [BadValue(p.table, p.column, p.row, p.value, p.reason) for p in _bad(report)]
     for line in grouped(values):
         echo(f"problem: bad value: {line}")

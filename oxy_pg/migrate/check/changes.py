@@ -119,7 +119,7 @@ class Changes:
         name = f"{table.source.name}.{column.source}"
         what = loss.what.replace("table.column", name)
         place = (table.source.name, column.source, what)
-        texts = (show(one.value), show(str(one.result)))
+        texts = (show(one.value), show(loss.after or str(one.result)))
         self._add(place, one.where, texts, stops=not forgiven)
 
     def _asked(

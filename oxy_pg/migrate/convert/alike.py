@@ -3,7 +3,8 @@ When two spellings of a value mean the same, for types that have no kind of thei
 
 PostgreSQL gives back what it has read from the text that was sent. Where both
 texts differ, these rules decide; none of them asks PostgreSQL, and a type
-without a rule has the strictest one: the same text.
+without a rule has the strictest one: the same text. Which other ways there are,
+load/comparison.py says.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ EPOCHS: Mapping[str, Epoch] = {
     "ns": Epoch(Fraction(1, 1_000), 0),
     "julian": Epoch(Fraction(_DAY), -2_440_587.5),
     "mac": Epoch(Fraction(1_000_000), 11_323),
+    "mac_ns": Epoch(Fraction(1, 1_000), 11_323),
     "webkit": Epoch(Fraction(1), -134_774),
     "filetime": Epoch(Fraction(1, 10), -134_774),
     "ticks": Epoch(Fraction(1, 10), -719_162),

@@ -12,6 +12,7 @@ class Loss:
     """
     What read() changes of a value: ``what`` was done to it.
 
+    ``after`` is what becomes of it, where that is not what read() returns.
     ``is_least``: no type of PostgreSQL's would change less (microseconds).
     ``is_noise``: the digits are those that a binary number adds to the decimal
     one that was meant.
@@ -20,3 +21,4 @@ class Loss:
     what: str
     is_least: bool = False
     is_noise: bool = False
+    after: str = ""

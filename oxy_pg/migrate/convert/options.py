@@ -9,6 +9,7 @@ EPOCHS = {
     "ns": "nanoseconds since 1970",
     "julian": "Julian day numbers",
     "mac": "seconds since 2001 (Core Data, Safari)",
+    "mac_ns": "nanoseconds since 2001 (iOS messages)",
     "webkit": "microseconds since 1601 (Chrome)",
     "filetime": "intervals of 100 ns since 1601 (Windows)",
     "ticks": "intervals of 100 ns since the year 1 (.NET)",

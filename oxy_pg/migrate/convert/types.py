@@ -40,6 +40,8 @@ _NAMED = {name: kind for kind in KINDS for name in (kind.name, kind.type.sql, *k
 # documentation, SQLAlchemy, Django, Rails, Prisma, SeaORM, Laravel, EF Core, Go's GORM.
 _DECLARED = {word: kind for kind in KINDS for word in kind.declarations.split()}
 
+# What `oxy-pg export-sqlite` writes after a word of SQLite's, where none means the same type.
+_EXPORTED = re.compile(r"\A[A-Z ]+ pg_(.+)\Z")
 _DECLARATION = re.compile(
     r"\s*([^(]*?)\s*(?:\(\s*([+-]?\d+)\s*(?:,\s*([+-]?\d+)\s*)?\))?\s*([^()]*)\Z"
 )
@@ -65,6 +67,8 @@ def choose(declared: str, facts: Facts, name: str = "") -> PgType:
     no value at all is of the declared type, the values decide; ``name`` is the
     column's.
     """
+    if exported := _EXPORTED.search(declared):
+        return parse_type(exported[1])
     read = parse_declaration(declared)
     kind = _DECLARED.get(f"{read.name}({read.size})") or _DECLARED.get(read.name)
     if kind is None:

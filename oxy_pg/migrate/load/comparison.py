@@ -1,8 +1,14 @@
 """
 Rows of both sides, compared value by value.
 
-What a value means is read a second time (meaning.py). Where that is not known,
-the rules of its kind decide: what Kind.read() says, and what PostgreSQL spells.
+That two values mean the same is decided in three ways, which share no code on purpose:
+what one does not see, another may.
+
+* meaning.py reads source and target a second time, and knows nothing of the conversion.
+* Where it does not know the value, the kind decides: Kind.read() and Kind.canonical().
+* For types without a kind convert/alike.py has compared what PostgreSQL gives back with
+  what would be sent, before the first write (check/changes.py). PostgreSQL's own spelling
+  is then what is expected here.
 """
 
 from __future__ import annotations

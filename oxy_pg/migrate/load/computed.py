@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -20,6 +20,7 @@ from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     import psycopg
 
@@ -45,38 +46,96 @@ def differences(
     plan: Plan,
     rows: RowSets,
     table: TablePlan,
-) -> dict[str, Difference]:
+    *,
+    in_order: bool,
+) -> dict[str, Difference] | None:
     """
-    Compare the computed columns of a table whose rows lie in the order of the load.
+    Compare the computed columns of a table; return what differs by the column's name.
 
-    Returns what differs by the column's name in the source.
+    ``in_order`` where its rows lie in the order of the load; others are found by
+    their key. None where they have none.
     """
+    target = _Target(server, plan, table)
+    if not in_order and not target.keys:
+        return None
     columns = table.computed_by_target
     terms = [f"t.{part}" for part in table.source.identity]
     keys = len(terms)
-    terms += [f"t.{quoted(column.source)}" for column in columns]
+    terms += [f"t.{quoted(column.source)}" for column in (*columns, *target.keys)]
     query = (
         f"SELECT {', '.join(terms)} FROM {quoted(table.source.name)} AS t NOT INDEXED "
         f"WHERE {rows.moving(table, 't')}"
     )
-    names = sql.SQL(", ").join(
-        sql.SQL("{}::text").format(sql.Identifier(column.target)) for column in columns
-    )
     found: dict[str, Difference] = {}
-    with exact_text(source), server.cursor(name="oxy_pg_computed") as cursor:
-        cursor.itersize = _FETCHED
-        arrived = cursor.execute(
-            sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(plan.schema, table.target))
-        )
-        for ours, theirs in zip_longest(source.cursor().execute(query), arrived):
-            if ours is None or theirs is None:
+    with exact_text(source):
+        ours = (tuple(map(readable, row)) for row in source.cursor().execute(query))
+        both = zip_longest(ours, target.in_order()) if in_order else target.by_key(ours)
+        for row, theirs in both:
+            if row is None or theirs is None:
                 break  # the rows were counted already
-            for column, raw, text in zip(columns, ours[keys:], theirs, strict=True):
-                value = readable(raw)
+            for column, value, text in zip(columns, row[keys:], theirs, strict=False):
                 if not _agree(column, value, text):
-                    where = row_name(table.source, tuple(readable(part) for part in ours[:keys]))
+                    where = row_name(table.source, row[:keys])
                     _note(found, column.source, f"{show(value)} is {show(text)} now, {where}")
     return found
+
+
+class _Target:
+    """The rows of the target: the texts of their computed columns."""
+
+    def __init__(self, server: psycopg.Connection[Any], plan: Plan, table: TablePlan) -> None:
+        self._server = server
+        self._name = sql.Identifier(plan.schema, table.target)
+        self._columns = sql.SQL(", ").join(
+            sql.SQL("t.{}::text").format(sql.Identifier(column.target))
+            for column in table.computed_by_target
+        )
+        found = [table.column(name) for name in table.source.primary_key]
+        known = [column for column in found if column is not None and not column.generated]
+        self.keys = tuple(known) if len(known) == len(found) else ()
+
+    def in_order(self) -> Iterator[tuple[str | None, ...]]:
+        """Yield all rows as they lie."""
+        query = sql.SQL("SELECT {} FROM {} AS t").format(self._columns, self._name)
+        with self._server.cursor(name="oxy_pg_computed") as cursor:
+            cursor.itersize = _FETCHED
+            yield from cursor.execute(query)
+
+    def by_key(
+        self, rows: Iterator[tuple[Any, ...]]
+    ) -> Iterator[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
+        """Yield rows of the source, whose last values are their key, with those of the target."""
+        width = len(self.keys)
+        terms = [
+            sql.SQL("t.{} = u.k{}::{}").format(
+                sql.Identifier(key.target), sql.SQL(str(number)), sql.SQL(key.type.sql)
+            )
+            for number, key in enumerate(self.keys)
+        ]
+        query = sql.SQL(
+            "SELECT u.n, {} FROM unnest({}) WITH ORDINALITY AS u ({}, n) JOIN {} AS t ON {} "
+            "WHERE t.xmin = pg_current_xact_id()::xid"
+        ).format(
+            self._columns,
+            sql.SQL(", ").join([sql.SQL("%s::text[]")] * width),
+            sql.SQL(", ").join(sql.SQL(f"k{number}") for number in range(width)),
+            self._name,
+            sql.SQL(" AND ").join(terms),
+        )
+        while batch := list(islice(rows, _FETCHED)):
+            texts = [
+                [_text(row[place - width], key) for row in batch]
+                for place, key in enumerate(self.keys)
+            ]
+            for number, *theirs in self._server.execute(query, texts).fetchall():
+                yield batch[number - 1], tuple(theirs)
+
+
+def _text(value: Any, column: ColumnPlan) -> str | None:
+    try:
+        return None if value is None else values.to_text(value, column.type, column.survey.option)
+    except Unfit:
+        return None  # emptied, as --on-bad-value null asked
 
 
 def _note(found: dict[str, Difference], column: str, example: str) -> None:

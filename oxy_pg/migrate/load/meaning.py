@@ -3,8 +3,8 @@ What a value means, read a second time: in the source, and as PostgreSQL stores 
 
 Nothing here uses the conversion that loads a value (convert/kinds), so that a
 fault of that conversion is a difference. For types that are not here, and for
-spellings that are rare, the answer is UNKNOWN, and comparison.py uses the rules
-of the kind instead.
+spellings that are rare, the answer is UNKNOWN, and comparison.py, which says how
+the two relate, uses the rules of the kind instead.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ class Transaction:
         self.loaded: dict[str, Loaded] = {}
         self._filled: set[str] = set()  # tables, by their names in the target
         self._waiting = list(plan.post_data)
+        self._proves = True  # without rows in the target there is nothing to compare
         self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
         self.skipped: list[Skipped] = []
         self.sequences: tuple[SequenceReport, ...] = ()
@@ -96,6 +97,7 @@ class Transaction:
             for statement in self.plan.pre_data:
                 self._execute(statement.sql)
             self._filled = {t.target for t in self.plan.tables if t.existing is None}
+            self._proves = False
             self._post_statements()
             raise psycopg.Rollback
 
@@ -254,7 +256,7 @@ class Transaction:
         try:
             with self.server.transaction():
                 self._execute(statement.sql)
-                if statement.proof is not None:
+                if statement.proof is not None and self._proves:
                     prove(self.lite, self.server, self.plan, statement.proof)
         except Unproven as unproven:
             self._leave(statement, str(unproven))
@@ -287,8 +289,7 @@ class Transaction:
                     in_order = table.source.name in self.in_order
                     loaded = self.loaded[table.source.name]
                     compared.append(verifier.compare(table, loaded, in_order=in_order))
-                    if in_order:
-                        self._compare_computed(table)
+                    self._compare_computed(table, in_order=in_order)
         rows = [count.target - count.before for count in counts]
         cells = sum(n * len(table.columns) for n, table in zip(rows, tables, strict=True))
         self.verified = Verification(
@@ -317,12 +318,20 @@ class Transaction:
             raise VerificationFailed(tuple(differences))
         return counts
 
-    def _compare_computed(self, table: TablePlan) -> None:
+    def _compare_computed(self, table: TablePlan, *, in_order: bool) -> None:
         """Count the values that the target computes in another way than SQLite."""
         if not table.computed_by_target:
             return
         rows = self.preflight.rows
-        found = computed.differences(self.lite, self.server, self.plan, rows, table)
+        found = computed.differences(
+            self.lite, self.server, self.plan, rows, table, in_order=in_order
+        )
+        if found is None:
+            self.warnings.append(
+                f"{table.source.name}: what PostgreSQL computes in it is not compared, because "
+                "its rows are added to others and have no key"
+            )
+            return
         self.computed += tuple(
             Change(
                 table.source.name,

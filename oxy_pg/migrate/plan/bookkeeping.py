@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from oxy_pg.migrate.target.catalog import TargetTable
 
@@ -129,6 +129,14 @@ def shape_of(table: str, columns: Iterable[str]) -> Shape | None:
     name = folded(table)
     found = (s for s in _SHAPES.get(name, ()) if s.fits(names, is_own_name=name not in _COMMON))
     return next(found, None)
+
+
+def tools_of(tables: Iterable[TargetTable]) -> Iterator[str]:
+    """Yield the migration tools that have tables among these."""
+    for table in tables:
+        shape = shape_of(table.name, (column.name for column in table.columns))
+        if shape is not None:
+            yield shape.tool
 
 
 def is_bookkeeping(table: TargetTable | None) -> bool:

@@ -81,6 +81,16 @@ _PROGRAMS = (
         "ABPerson ABMultiValue",
         mac="ABPerson.CreationDate ABPerson.ModificationDate ABPerson.Birthday",
     ),
+    _program(
+        "iOS 11 and later (messages)",
+        "message chat chat_message_join",
+        mac_ns="""
+            message.date message.date_read message.date_delivered message.date_played
+            message.date_edited message.date_retracted message.date_recovered
+            chat.last_read_message_timestamp chat_message_join.message_date
+        """,
+        mac="attachment.created_date attachment.start_date",
+    ),
 )
 _CORE_DATA = {"z_primarykey", "z_metadata"}
 _DISTANT = (-63_114_076_800, 63_113_904_000)  # NSDate.distantPast and distantFuture

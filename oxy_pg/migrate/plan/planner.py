@@ -14,7 +14,7 @@ from oxy_pg.errors import ConfigurationError, SchemaMismatch
 from oxy_pg.migrate.convert.options import EPOCHS
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import LONGEST, folded, quoted, shorten
-from oxy_pg.migrate.plan.bookkeeping import shape_of
+from oxy_pg.migrate.plan.bookkeeping import shape_of, tools_of
 from oxy_pg.migrate.plan.ddl import statements
 from oxy_pg.migrate.plan.ddl.comparisons import Comparisons, casts_for_references
 from oxy_pg.migrate.plan.existing import (
@@ -175,6 +175,8 @@ def _choose_tables(
     wanted = set(every if options.tables is None else _matches(every, options.tables))
     wanted -= set(_matches(every, options.exclude))
     asked_for = {folded(name) for name in options.tables or ()}
+    # Not all of a tool's tables are in every database: EF Core locks PostgreSQL without one.
+    tools = set(tools_of(target.tables.values()))
     chosen = []
     for table in source.tables:
         books = folded(table.name) not in asked_for and shape_of(
@@ -182,9 +184,15 @@ def _choose_tables(
         )
         if table.name not in wanted:
             notes.skipped.append(Skipped("table", table.name, "excluded by --tables or --exclude"))
-        elif books and (target.table(table.name) or options.schema == "existing"):
+        elif books and (
+            target.table(table.name) or options.schema == "existing" or books.tool in tools
+        ):
             rows = lite.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]
-            has = "has its own" if target.table(table.name) else "gets it from the tool"
+            has = (
+                "has its own"
+                if target.table(table.name)
+                else "gets it from the tool, or needs none"
+            )
             reason = (
                 f"a migration tool's own table ({books.tool}); the target {has}, and "
                 f"{rows:,} {'row is' if rows == 1 else 'rows are'} not moved"
@@ -196,7 +204,9 @@ def _choose_tables(
             if books:
                 notes.warnings.append(
                     f"{table.name} is moved, because the target has no such table and its other "
-                    "tables are created as they are in the source"
+                    f"tables are created as they are in the source. What {books.tool} declares "
+                    "otherwise in PostgreSQL (uuid, interval, jsonb) keeps its type of SQLite "
+                    "(char(32), bigint, text): --prepare lets its migrations create the tables"
                 )
             chosen.append(table)
     return chosen

@@ -150,7 +150,8 @@ class Unexamined:
     Something that may refuse or change rows, or be left behind, and that a dry run cannot know.
 
     It is of an existing table, or of one with values that are emptied or
-    changed. A rehearsal examines it.
+    changed; or it is a view or a condition that is kept only if it gives the same rows.
+    ``table`` is "" for a view. A rehearsal examines it.
     """
 
     kind: str

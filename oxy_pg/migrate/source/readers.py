@@ -219,7 +219,7 @@ class Readers:
         self._others: list[ProcessReader] = []
         self.all: Sequence[Reader] = [self.here]
         jobs = min(jobs, cpus())
-        if jobs > 1 and database.size(path) >= _WORTH and sys.executable:
+        if jobs > 1 and database.size(path) >= _WORTH and process.has_python():
             self._start_others(jobs, deadline)
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ import stat
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.system import private
+from oxy_pg.system import files, private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,17 +115,36 @@ def account_for(state: StateDir) -> Account:
         owner = 0
     if owner:
         return Account(owner, _group_of(owner), user_name(owner), demoted=True)
+    unmapped = False
     for name in _UNPRIVILEGED:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_uid, entry.pw_gid, name, demoted=True)
+        if _is_mapped(entry.pw_uid):
+            return Account(entry.pw_uid, entry.pw_gid, name, demoted=True)
+        unmapped = True
+    if unmapped:
+        raise ConfigurationError(
+            "PostgreSQL refuses to run as root, and this is the root of a user namespace in which "
+            f"no user {' or '.join(_UNPRIVILEGED)} exists (/proc/self/uid_map has no number for "
+            "one). Run it there as an ordinary user (podman run --userns=keep-id, unshare "
+            "--map-user=1000), or give the namespace more users (/etc/subuid)."
+        )
     raise ConfigurationError(
         "PostgreSQL refuses to run as root, and this machine has neither a user named "
         f"{' nor '.join(_UNPRIVILEGED)}. Add one (useradd --system postgres), or run as an "
         "ordinary user."
     )
+
+
+def _is_mapped(uid: int) -> bool:
+    """Whether there is such a user in our user namespace (user_namespaces(7))."""
+    for line in (files.read_text("/proc/self/uid_map") or "").splitlines():
+        first, _, count = map(int, line.split())
+        if first <= uid < first + count:
+            return True
+    return not os.path.exists("/proc/self/uid_map")
 
 
 def _group_of(uid: int) -> int:
@@ -175,7 +194,7 @@ def shared_base(private_dir: str, account: Account) -> str:
             f"As root, PostgreSQL's files have to be in {base}, and that cannot be used: {error}. "
             "Correct its owner or mode."
         ) from error
-    os.fchmod(descriptor, 0o711)  # it can be passed, not listed
+    files.set_mode(descriptor, 0o711, base)  # it can be passed, not listed
     os.close(descriptor)
     if not account.can_enter(f"{base}/x"):
         raise ConfigurationError(

@@ -11,6 +11,8 @@ import errno
 import os
 import stat
 
+from oxy_pg.system import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,17 +85,17 @@ def unpack(
     directories = [target]
     try:
         begin, index = _index(archive)
-        os.mkdir(target, 0o700)
+        files.make_directory(target, 0o700)
         copy = _Copy(archive)
         for line in index:
             at, size, name = line.split(" ", 2)
             _check_name(name, is_expected, is_directory=at == "/")
             if at == "/":
-                os.mkdir(f"{target}/{name}", 0o700)
+                files.make_directory(f"{target}/{name}", 0o700)
                 directories.append(f"{target}/{name}")
             else:
                 with open(f"{target}/{name}", "xb", buffering=0) as file:
-                    os.fchmod(file.fileno(), 0o600)
+                    files.set_mode(file.fileno(), 0o600, name)
                     if account.demoted:
                         os.fchown(file.fileno(), account.uid, account.gid)
                     copy.to(file.fileno(), begin + int(at), int(size))
@@ -107,7 +109,6 @@ def unpack(
     # From the inside out, when nothing more is to be created: the new owner could put links in
     # the way of root.
     for path in reversed(directories):
-        os.chmod(path, 0o700)  # with any umask
         account.own(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from oxy_pg import sessions
@@ -87,18 +88,19 @@ def set_up(
     """
     Leave the role and, unless it is None, the database ``name``; return the role's password.
 
-    With ``verify`` the stored password is compared with the file's, which
-    takes a few milliseconds; without, only whether there is one.
+    With ``verify`` a password that an application has set (ALTER ROLE) is set
+    back. Without, it is left, and "" is returned: other processes of that
+    application may use it.
     """
     known, is_there, is_complete = _look(connection, state, name, verify=verify)
     if known is not None and is_there and is_complete:
         return known
     # One at a time: of all that have just found a new cluster, one creates what is missing.
     connection.query(f"SELECT pg_catalog.pg_advisory_lock({SETUP_LOCK})")
-    known, is_there, is_complete = _look(connection, state, name, verify=True)
+    known, is_there, is_complete = _look(connection, state, name, verify=verify)
     if known is None:
         known = password(state)
-        _set_password(connection, known)
+        _set_password(connection, known, state)
     if not is_complete:
         roles.create(connection)
     if name is not None and not is_there:
@@ -127,12 +129,50 @@ def _look(
             "Stop it, and call again."
         )
     known = _read_password(state)
-    if known is None or verifier is None or (verify and not _matches(verifier, known)):
+    if known is None or verifier is None:
         known = None
+    elif not _is_of(verifier, known, state):
+        known = None if verify else ""
     return known, name is None or is_there == "t", count == roles.COMPLETE
 
 
-def _set_password(connection: Connection, secret: str) -> None:
+def _is_of(verifier: str, secret: str, state: StateDir) -> bool:
+    """
+    Whether what the server stores is this password's; the last one that was is remembered.
+
+    To compute it takes longer than to attach to a running server.
+    """
+    if files.read_text(state.verifier) == verifier:
+        return True
+    if not _matches(verifier, secret):
+        return False
+    _remember(verifier, state)
+    return True
+
+
+def _remember(verifier: str, state: StateDir) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the next process computes it
+        files.write_text(state.verifier, verifier, sync=False)
+
+
+def has_our_password(connection: Connection, state: StateDir) -> bool:
+    """Whether the role's password is the one in its file."""
+    rows = connection.query(
+        f"SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = {literal(ROLE)}"
+    )
+    secret = (files.read_text(state.password) or "").strip()
+    return bool(rows) and _matches(str(rows[0][0]), secret)
+
+
+def reset_password(connection: Connection, state: StateDir) -> None:
+    """Give the role a new password, and its file too: earlier URLs are no longer valid."""
+    connection.query(f"SELECT pg_catalog.pg_advisory_lock({SETUP_LOCK})")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(state.password)
+    _set_password(connection, password(state), state)
+
+
+def _set_password(connection: Connection, secret: str, state: StateDir) -> None:
     # The verifier and not the password: it would be in the log of a server that logs
     # statements (PostgreSQL 16 manual, CREATE ROLE).
     verifier = _verifier(secret, os.urandom(16), _SCRAM_ITERATIONS)
@@ -146,6 +186,7 @@ def _set_password(connection: Connection, secret: str) -> None:
         if error.sqlstate != _UNDEFINED:
             raise
         connection.query(f"{unlogged}; CREATE ROLE {rights}")
+    _remember(verifier, state)
 
 
 def _verifier(secret: str, salt: bytes, iterations: int) -> str:
@@ -239,14 +280,17 @@ def ensure_extensions(connection: Connection, names: Iterable[str]) -> None:
             where = "" if _has_own_schema(connection, name) else "SCHEMA public "
             connection.query(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} {where}CASCADE")
         except QueryError as error:
+            from oxy_pg.server.cluster import binaries
+
             rows = connection.query(
                 "SELECT name FROM pg_catalog.pg_available_extensions ORDER BY name"
             )
-            known = ", ".join(str(row[0]) for row in rows)
-            raise ConfigurationError(
-                f"The extension {name!r} cannot be used: {error.message}\n"
-                f"This PostgreSQL has: {known}. One that has more can be named with OXY_PG_BIN_DIR."
-            ) from error
+            known = [str(row[0]) for row in rows]
+            said = f"The extension {name!r} cannot be used: {error.message}"
+            if name not in known:
+                said += f"\nThis PostgreSQL has: {', '.join(known)}."
+                said += f"\n{binaries.with_extension(name)}"
+            raise ConfigurationError(said) from error
 
 
 def _has_own_schema(connection: Connection, name: str) -> bool:

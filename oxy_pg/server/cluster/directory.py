@@ -11,7 +11,7 @@ from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
-from oxy_pg.server.cluster import config, logs, template
+from oxy_pg.server.cluster import config, logs, postmaster, template
 from oxy_pg.system import files, private
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def make_state_dir(state: StateDir) -> None:
     """Make the state directory if need be; ConfigurationError when it cannot be used."""
     try:
         # As root the server's own user has to pass; it sees no more than the names it knows.
-        os.makedirs(state.root, mode=0o700 if os.geteuid() else 0o711, exist_ok=True)
+        files.make_directories(state.root, 0o700 if os.geteuid() else 0o711)
     except FileExistsError:
         raise ConfigurationError(
             f"The state directory {state.root} is a file. Choose a directory with OXY_STATE_DIR."
@@ -94,7 +94,8 @@ def version_in(data_dir: str) -> str | None:
 def exists(state: StateDir) -> bool:
     """Whether there is anything where the cluster belongs."""
     try:
-        return bool(os.listdir(state.data_dir))
+        # What mkfs makes at the top of a volume is no data.
+        return bool(set(os.listdir(state.data_dir)) - {"lost+found"})
     except FileNotFoundError:
         return False
     except OSError:
@@ -170,8 +171,17 @@ def create(
         waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
         mark(aside, account, unsynced=durable)
         os.rename(aside, place.path)
+    except OSError as error:
+        _remove_unfinished(aside if home == state.root else home)
+        if os.path.ismount(place.path):
+            raise ConfigurationError(
+                f"The data directory {place.path} is a mount point, and a new cluster, which is "
+                f"renamed into its place, cannot be put there ({error.strerror}). Mount the volume "
+                f"as {state.root}, the state directory."
+            ) from error
+        raise
     except BaseException:
-        files.remove_tree(aside if home == state.root else home)
+        _remove_unfinished(aside if home == state.root else home)
         raise
     if home != state.root:
         # Made on the disk of the state directory: a rename does not lead from one to another.
@@ -179,6 +189,11 @@ def create(
         os.symlink(place.path, link)
         os.rename(link, state.data_dir)
     return waiting
+
+
+def _remove_unfinished(place: str) -> None:
+    postmaster.remove_segment(place)
+    files.remove_tree(place)
 
 
 def mark(data_dir: str, account: Account, *, unsynced: bool = False) -> None:
@@ -193,7 +208,7 @@ def make_log_dir(data_dir: str, account: Account) -> str:
     """Make the directory of the server's logs if need be; return its path."""
     log_dir = DataDir(data_dir).log_dir
     if not os.path.isdir(log_dir):
-        os.mkdir(log_dir, 0o700)
+        files.make_directory(log_dir, 0o700)
         account.own(log_dir)
     return log_dir
 
@@ -208,14 +223,14 @@ def _home_for(state: StateDir, account: Account) -> str:
 
     base = accounts.shared_base(state.root, account)
     home = f"{base}/{paths.HOME_PREFIX}{paths.digest(state.root)[:8]}-{secrets.token_hex(4)}"
-    os.mkdir(home, 0o711)
-    os.chmod(home, 0o711)  # noqa: S103 - it can be passed, not listed
+    files.make_directory(home, 0o711)  # it can be passed, not listed
     files.write_text(paths.owner_of_home(home), f"{state.root}\n")
     return home
 
 
 def _remove_leftovers(home: str) -> None:
     for path in DataDir(paths.cluster_in(home)).all_aside():
+        postmaster.remove_segment(path)  # of an initdb that was killed
         files.remove_tree(path)
 
 
@@ -271,7 +286,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
         _make_private(run_dir, mode)
         # In that one nobody but us can put a link in the place of the other.
         with contextlib.suppress(FileExistsError):
-            os.mkdir(state.socket_dir, 0o700)
+            files.make_directory(state.socket_dir, 0o700)
         descriptor = os.open(state.socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except (private.NotPrivate, NotADirectoryError) as error:
         raise ServerError(
@@ -284,7 +299,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
                 f"The directory {state.socket_dir} for the sockets belongs to the user "
                 f"{accounts.user_name(owner)}. Remove it."
             )
-        os.fchmod(descriptor, 0o700)
+        files.set_mode(descriptor, 0o700, state.socket_dir)
         if account.demoted:
             os.fchown(descriptor, account.uid, account.gid)
     finally:
@@ -293,7 +308,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
 
 def _make_private(path: str, mode: int) -> None:
     descriptor = private.make_directory(path)
-    os.fchmod(descriptor, mode)
+    files.set_mode(descriptor, mode, path)
     os.close(descriptor)
 
 
@@ -326,6 +341,8 @@ def destroy(state: StateDir) -> None:
     if home != state.root:
         os.unlink(state.data_dir)
         files.remove_tree(home)
+    for path in state.socket_links:
+        remove(path)
     # The lock goes last: while it is there and held, no other process uses the directory.
     for path in (*(path for path in state.own() if path != state.lock), state.lock):
         remove(path)

@@ -15,6 +15,10 @@ _COLLECTED = "redirecting log output"
 _LAST_LINE = "database system is shut down"
 
 
+# In the supervisor's log, before what is known of a crash.
+CRASH = "crash:"
+
+
 def startup_log(log_dir: str) -> str:
     """Return the file for what the postmaster says before its log collector runs."""
     return f"{log_dir}/{_STARTUP_LOG}"
@@ -102,9 +106,21 @@ def _parts(paths: list[str], before: dict[str, int], limit: int) -> list[str]:
         begin = before.get(path, 0)
         with contextlib.suppress(OSError), open(path, "rb", opener=_no_link) as file:
             end = os.fstat(file.fileno()).st_size
-            file.seek(max(begin, end - limit))
+            file.seek(max(begin, end - limit, 0))
             parts.append(file.read(limit).decode(errors="replace"))
     return parts
+
+
+def crashes(supervisor_log: str) -> list[str]:
+    """Return what the supervisor's log says of each crash in the last hour, oldest first."""
+    import time
+
+    from oxy_pg.system.deadline import wall_clock
+
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(wall_clock() - 3600))
+    text = "".join(_parts([supervisor_log], {}, 1 << 20))
+    found = [line[20:] for line in text.splitlines() if line[:19] >= since]
+    return [line.removeprefix(CRASH).strip() for line in found if line.startswith(CRASH)]
 
 
 def tail(log_dir: str, lines: int) -> list[str]:

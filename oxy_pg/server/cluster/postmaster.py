@@ -35,7 +35,7 @@ class PidFile:
     Pids are reused, and the file survives its writer.
     """
 
-    __slots__ = ("data_dir", "pid", "port", "socket_dir", "started_at", "status")
+    __slots__ = ("data_dir", "pid", "port", "segment", "socket_dir", "started_at", "status")
 
     def __init__(self, lines: list[str]) -> None:
         self.pid = int(lines[0])
@@ -43,6 +43,7 @@ class PidFile:
         self.started_at = int(lines[2])
         self.port = int(lines[3])
         self.socket_dir = lines[4]
+        self.segment = lines[6] if len(lines) > 6 else ""  # another one after a backend's crash
         self.status = lines[7].strip() if len(lines) > 7 else "starting"
 
 
@@ -247,9 +248,10 @@ def remove_sockets(socket_dir: str) -> None:
 
 
 def signal_stop(pid: int, mode: str) -> None:
-    """Tell a postmaster to go; it may be gone already."""
+    """Tell a postmaster to go, also one that was stopped with SIGSTOP; it may be gone already."""
     try:
         os.kill(pid, STOP_SIGNALS[mode])
+        os.kill(pid, signal.SIGCONT)  # it would not learn of the other one
     except ProcessLookupError:
         return
 

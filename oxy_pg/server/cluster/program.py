@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import tempfile
 
 from oxy_pg.system import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from oxy_pg.server.cluster.account import Account
     from oxy_pg.system.deadline import Deadline
 
@@ -30,6 +31,8 @@ os.setgid(gid)
 os.setuid(uid)
 try:
     os.execv(program, sys.argv[3:])
+except FileNotFoundError:
+    sys.exit(f"{program} cannot be run: it, or its interpreter, is missing")
 except OSError as error:
     sys.exit(f"{program} cannot be run: {error.strerror}")
 """
@@ -52,12 +55,11 @@ def run(
     name = os.path.basename(command[0])
     if account.demoted:
         words = (str(account.uid), str(account.gid), *command)
-        command = [sys.executable, "-I", "-S", "-c", _AS_USER, *words]
+        command = [process.python(), "-I", "-S", "-c", _AS_USER, *words]
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as answer:
         said.write(said_to_it.encode())
         said.seek(0)
-        pid = os.posix_spawn(
-            command[0],
+        pid = _spawn(
             command,
             environment,
             file_actions=[
@@ -71,13 +73,48 @@ def run(
         try:
             code = _wait(pid, deadline)
         except BaseException:
-            process.kill(pid)
+            _kill(pid)
             raise
         if code is None:
-            process.kill(pid)
+            _kill(pid)
             return f"{name} had not finished when the {deadline.timeout:g} s of `timeout` were over"
         answer.seek(0)
-        return None if code == 0 else answer.read().decode(errors="replace")
+        output = answer.read().decode(errors="replace")
+    if code == 0:
+        return None
+    return output if code > 0 else f"{output}\n{name} was ended by signal {-code}"
+
+
+def _spawn(command: list[str], environment: dict[str, str], **options: Any) -> int:
+    try:
+        return os.posix_spawn(command[0], command, environment, **options)
+    except FileNotFoundError as error:
+        if not os.path.exists(command[0]):
+            raise
+        words = f"its interpreter {_interpreter(command[0])} is missing"
+        raise FileNotFoundError(error.errno, words, command[0]) from error
+
+
+def _interpreter(path: str) -> str:
+    """Return the loader that a program names for itself (ELF), as far as it can be found."""
+    import re
+
+    with open(path, "rb") as file:
+        found = re.search(rb"(/[\w./-]*/ld[\w.-]*)\0", file.read(4096))
+    return found[1].decode() if found else "(in its first line, or its loader)"
+
+
+def _kill(pid: int) -> None:
+    """Kill a program and what it has started; initdb runs PostgreSQL."""
+    import contextlib
+
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+    process.kill(pid)
 
 
 def _wait(pid: int, deadline: Deadline) -> int | None:

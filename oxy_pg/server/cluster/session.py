@@ -13,6 +13,8 @@ a superuser to set, only a superuser can have set for a database.
 
 from __future__ import annotations
 
+from oxy_pg.facts import SUPERUSER
+
 PINNED = {
     "search_path": "pg_catalog, pg_temp",
     "role": "none",
@@ -47,6 +49,8 @@ PINNED = {
     "createrole_self_grant": "",
     "jit": "off",
 }
+# What only a superuser may set, and so only one can have set; a missing library ends every session.
+_OF_SUPERUSER = {"session_preload_libraries": ""}
 # Not known to every version that a cluster may be upgraded from; the server is then 16.
 _SINCE_16 = frozenset({"createrole_self_grant"})
 
@@ -56,7 +60,8 @@ def parameters(user: str, *, any_version: bool = False) -> dict[str, str]:
     chosen = {
         name: value for name, value in PINNED.items() if not (any_version and name in _SINCE_16)
     }
-    return chosen | {"session_authorization": user}
+    of_superuser = _OF_SUPERUSER if user == SUPERUSER else {}
+    return chosen | of_superuser | {"session_authorization": user}
 
 
 def options(user: str, *, any_version: bool = False) -> str:

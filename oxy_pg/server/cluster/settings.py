@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.server.cluster.socket_connection import literal
+from oxy_pg.facts import ROLE
+from oxy_pg.server.cluster.socket_connection import Connection, QueryError, literal
 from oxy_pg.system import files
 
 TYPE_CHECKING = False
@@ -15,8 +18,12 @@ if TYPE_CHECKING:
     from oxy_pg.installations import Installation
     from oxy_pg.paths import StateDir
     from oxy_pg.server.cluster.account import Account
-    from oxy_pg.server.cluster.socket_connection import Connection
     from oxy_pg.system.deadline import Deadline
+
+
+_A_WHILE = 0.02  # seconds
+# Starting or going down, no connection left: whatever the settings are.
+_NOT_OF_SETTINGS = frozenset({"57P01", "57P02", "57P03", "53300"})
 
 
 def load(state: StateDir) -> dict[str, str]:
@@ -46,11 +53,52 @@ def save(state: StateDir, settings: Mapping[str, str]) -> None:
         files.write_text(state.settings, text)
 
 
+def forget_earlier(state: StateDir) -> None:
+    """Do without the settings of before: those that waited for a restart have worked."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(state.earlier_settings)
+
+
+def return_to_earlier(state: StateDir) -> bool:
+    """Take the settings of before instead of those that waited for a restart, if any did."""
+    try:
+        os.rename(state.earlier_settings, state.settings)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def refusal_of_sessions(socket_dir: str, port: int, deadline: Deadline) -> str | None:
+    """
+    Return why no session of an application lives in a server; None if one does.
+
+    It does nothing for some milliseconds, inside a transaction and outside, and
+    runs a statement that takes as long: less than that is no life.
+    """
+    words: str | None = None
+    for _ in range(2):  # a second time: the server may have been about to restart
+        try:
+            with Connection(socket_dir, port, deadline, user=ROLE, pinned=False) as connection:
+                for statement in (f"SELECT pg_catalog.pg_sleep({_A_WHILE})", "BEGIN", "COMMIT"):
+                    connection.query(statement)
+                    time.sleep(_A_WHILE)
+        except QueryError as error:
+            if error.sqlstate in _NOT_OF_SETTINGS:
+                return None
+            words = str(error)
+        except OSError as error:
+            words = f"sessions are ended as soon as they have begun ({error})"
+        else:
+            return None
+    return words
+
+
 def for_start(
     state: StateDir,
     wanted: Mapping[str, str] | None,
     binaries: Installation,
     account: Account,
+    deadline: Deadline,
 ) -> dict[str, str]:
     """
     Return the settings to start with: those wanted, or with None those of last time.
@@ -60,15 +108,19 @@ def for_start(
     known = load(state)
     if wanted is None or dict(wanted) == known:
         return known
-    check(state, wanted, binaries, account)
+    check(state, wanted, binaries, account, deadline)
     return dict(wanted)
 
 
 def check(
-    state: StateDir, settings: Mapping[str, str], binaries: Installation, account: Account
+    state: StateDir,
+    settings: Mapping[str, str],
+    binaries: Installation,
+    account: Account,
+    deadline: Deadline,
 ) -> None:
     """Ask PostgreSQL whether it takes these settings; ConfigurationError with its words if not."""
-    words = refusal(os.path.realpath(state.data_dir), settings, binaries, account)
+    words = refusal(os.path.realpath(state.data_dir), settings, binaries, account, deadline)
     if words is not None:
         raise ConfigurationError(
             f"PostgreSQL rejects the settings {dict(settings)!r}. It said:\n{words}\n"
@@ -77,38 +129,37 @@ def check(
 
 
 def refusal(
-    data_dir: str, settings: Mapping[str, str], binaries: Installation, account: Account
+    data_dir: str,
+    settings: Mapping[str, str],
+    binaries: Installation,
+    account: Account,
+    deadline: Deadline,
 ) -> str | None:
     """Return why PostgreSQL does not take these settings, in its own words; None if it does."""
-    import subprocess
-
+    from oxy_pg.server.cluster import program
     from oxy_pg.system.process import environment
 
     # "postgres -C" reads the settings as a start would, prints one, and goes. The port is not
     # looked at, and a running server does not mind (PostgreSQL 16 manual, "postgres").
     arguments = [f"-c{name}={value}" for name, value in settings.items()]
-    result = subprocess.run(
-        [binaries.postgres, "-D", data_dir, "-C", "data_directory", *arguments],
-        env=environment(),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        **account.popen_arguments(),
-    )
-    return None if result.returncode == 0 else result.stderr.decode(errors="replace").strip()
+    command = [binaries.postgres, "-D", data_dir, "-C", "data_directory", *arguments]
+    said = program.run(command, account, deadline, environment())
+    return said if said is None else said.strip()
 
 
 def apply(
     state: StateDir,
     settings: Mapping[str, str],
     connect: Callable[[Deadline], Connection],
+    where: tuple[str, int],
     deadline: Deadline,
 ) -> None:
     """
     Give a running server these settings, as far as a reload can; a warning names the rest.
 
-    Raises ConfigurationError with PostgreSQL's own words for those it rejects.
+    ``where`` are the directory and the port of its socket. Raises
+    ConfigurationError with PostgreSQL's own words for those it rejects, and for
+    those with which no session lives; then the earlier ones are in force.
     """
     known = load(state)
     if all(known.get(name) == value for name, value in settings.items()):
@@ -118,14 +169,30 @@ def apply(
     from oxy_pg.server.cluster import account, binaries, directory
 
     user = account.account_for(state)
-    check(state, settings, binaries.reachable(binaries.find(), user), user)
+    check(state, settings, binaries.reachable(binaries.find(deadline), user), user, deadline)
     with filelock.FileLock(f"{state.settings}.lock", timeout=max(1.0, deadline.remaining())):
-        merged = load(state) | dict(settings)
-        save(state, merged)
-        directory.configure(state, user, merged, durable=True)
-    with connect(deadline) as connection:
-        _reload(connection, deadline)
-        pending = _pending(connection, tuple(settings))
+        before = load(state)
+        merged = before | dict(settings)
+        with connect(deadline) as connection:
+
+            def put_in_force(chosen: Mapping[str, str]) -> None:
+                save(state, chosen)
+                directory.configure(state, user, chosen, durable=True)
+                _reload(connection, deadline)
+
+            put_in_force(merged)
+            words = refusal_of_sessions(*where, deadline)
+            if words is not None:
+                put_in_force(before)
+                raise ConfigurationError(
+                    f"No session works with the settings {dict(settings)!r}. PostgreSQL said:\n"
+                    f"{words}\nThey were not kept, and the server goes on with its old ones."
+                )
+            pending = _pending(connection, tuple(settings))
+        if pending and not os.path.exists(state.earlier_settings):
+            import json
+
+            files.write_text(state.earlier_settings, json.dumps(before) + "\n")
     if pending:
         import logging
 

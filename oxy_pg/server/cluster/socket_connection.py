@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from oxy_pg.system.deadline import Deadline
 
 _PROTOCOL_3_0 = 196608
-_NO_SUCH_ROLE = "28000"  # invalid_authorization_specification
+# Starting or going down, no connection left: it would be the same for the superuser.
+_PASSING = ("57P", "53")
 
 
 class QueryError(Exception):
@@ -52,11 +53,13 @@ class Connection:
         user: str = SUPERUSER,
         *,
         any_version: bool = False,
+        pinned: bool = True,
     ) -> None:
         """
         Connect to ``database`` as ``user``, by default the superuser.
 
-        ``any_version``: the server may be older than PostgreSQL 16.
+        ``any_version``: the server may be older than PostgreSQL 16. Without
+        ``pinned`` the session begins as an application's does.
 
         Raises OSError when no answer comes in time and QueryError when the
         server refuses, for instance because it is still starting (57P03).
@@ -68,7 +71,8 @@ class Connection:
             self._socket.settimeout(deadline.remaining() or 0.001)
             self._socket.connect(f"{socket_dir}/.s.PGSQL.{port}")
             parameters = {"user": user, "database": database, "application_name": "oxy_pg"}
-            parameters |= session.parameters(user, any_version=any_version)
+            if pinned:
+                parameters |= session.parameters(user, any_version=any_version)
             words = (word for pair in parameters.items() for word in pair)
             body = b"\0".join(word.encode() for word in words) + b"\0\0"
             self._socket.sendall(struct.pack("!ii", len(body) + 8, _PROTOCOL_3_0) + body)
@@ -131,13 +135,14 @@ def monitor(
     """
     Connect as the role that reads statistics and may do nothing else.
 
-    Raises what Connection raises. In a server that an older oxy_pg has
-    started the role is missing until the next ``ensure()``: then as superuser.
+    Raises what Connection raises. As superuser where it cannot: in a server
+    that an older oxy_pg has started the role is missing until the next
+    ``ensure()``, and a library in session_preload_libraries may be missing.
     """
     try:
         return Connection(socket_dir, port, deadline, database, MONITOR)
     except QueryError as error:
-        if error.sqlstate != _NO_SUCH_ROLE:
+        if error.sqlstate.startswith(_PASSING):
             raise
     return Connection(socket_dir, port, deadline, database)
 

@@ -24,7 +24,7 @@ import threading
 
 from oxy_pg import paths
 from oxy_pg.errors import InitdbFailed
-from oxy_pg.server.cluster import archive, program, roles
+from oxy_pg.server.cluster import archive, postmaster, program, roles
 from oxy_pg.system import files, private, process
 from oxy_pg.system.deadline import wall_clock
 
@@ -48,6 +48,11 @@ _OPTIONS = (
     # For initdb itself: quicker than 128 MB, and no segments for later that would be copied.
     "--set=shared_buffers=4MB",
     "--set=wal_recycle=off",
+    # Those may be forbidden in a container, and are found missing when they are used.
+    "--set=huge_pages=off",
+    # In the cluster's directory, with which it goes when initdb is killed; /dev/shm may be small.
+    "--set=dynamic_shared_memory_type=mmap",
+    "--no-clean",  # its pid file names a segment that has to be removed
 )
 # What every cluster of ours has. Here it costs a copy of some files; in a running server that
 # syncs, creating a database takes as long as starting it.
@@ -296,22 +301,33 @@ def _publish(directory: int, waiting: str, template: str) -> None:
         os.rename(waiting, template, src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def initdb(target: str, binaries: Installation, account: Account, deadline: Deadline) -> None:
-    """Make ``target`` what initdb makes of it; raises InitdbFailed or OSError."""
-    os.mkdir(target, 0o700)
+def initdb(
+    target: str,
+    binaries: Installation,
+    account: Account,
+    deadline: Deadline,
+    options: tuple[str, ...] = (),
+) -> None:
+    """
+    Make ``target`` what initdb makes of it, with ``options`` besides ours.
+
+    Raises InitdbFailed or OSError.
+    """
+    files.make_directory(target, 0o700)
     account.own(target)
     output: str | None = ""
     for locale in _LOCALES:
-        options = (*locale, *_OPTIONS, *_shared_memory_option(), f"--pgdata={target}")
+        words = (*locale, *_OPTIONS, *options, f"--pgdata={target}")
         output = program.run(
-            [binaries.program("initdb"), *options], account, deadline, _environment()
+            [binaries.program("initdb"), *words], account, deadline, _environment()
         )
         if output is None:
             return
+        postmaster.remove_segment(target)
         files.remove_tree(target)
         if "invalid locale" not in output:
             break
-        os.mkdir(target, 0o700)
+        files.make_directory(target, 0o700)
         account.own(target)
     raise InitdbFailed(target, (output or "").strip() or "(nothing)")
 
@@ -325,15 +341,8 @@ def _run_sql(target: str, binaries: Installation, account: Account, deadline: De
     sql = "".join(f"{statement};\n\n" for statement in _STATEMENTS)
     output = program.run(command, account, deadline, _environment(), sql)
     if output is not None:
+        postmaster.remove_segment(target)
         raise InitdbFailed(target, output.strip() or "(nothing)")
-
-
-def _shared_memory_option() -> tuple[str, ...]:
-    """Where /dev/shm is too small for a server, it may be too small for initdb."""
-    from oxy_pg.server.cluster import config
-
-    kind = config.defaults()["dynamic_shared_memory_type"]
-    return (f"--set=dynamic_shared_memory_type={kind}",) if kind == "mmap" else ()
 
 
 def _environment() -> dict[str, str]:

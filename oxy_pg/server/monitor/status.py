@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from oxy_pg import url as urls
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE
-from oxy_pg.server.cluster import binaries, directory
+from oxy_pg.server.cluster import binaries, directory, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, monitor
 from oxy_pg.server.monitor.questions import CLIENTS
+from oxy_pg.server.supervisor import lock
 from oxy_pg.server.supervisor.lease import Line, SupervisorGone
 from oxy_pg.system.deadline import Deadline
 
@@ -67,6 +68,8 @@ class Status:
     databases: tuple[Database, ...] = ()
     binaries: Installation | None = None
     keep_alive_s: float | None = None
+    crashes_last_hour: int = 0
+    last_crash: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, ready for ``json.dumps``; an infinite time becomes "inf"."""
@@ -88,13 +91,13 @@ def of_embedded(state: StateDir) -> Status:
     if not directory.exists(state):
         return Status("uninitialized", **known)
     known |= {"data_dir": Path(state.data_dir), "log_dir": Path(state.log_dir)}
+    if crashes := logs.crashes(state.supervisor_log):
+        known |= {"crashes_last_hour": len(crashes), "last_crash": crashes[-1]}
     deadline = Deadline(_PATIENCE)
     try:
         answers = ask_supervisor(state, deadline)
-    except TimeoutError:  # it is there, and does not answer
-        return Status("starting", **known)
-    except SupervisorGone:
-        return Status("stopped", **known)
+    except (TimeoutError, SupervisorGone) as error:
+        return _without_supervisor(state, known, is_silent=isinstance(error, TimeoutError))
     known |= {
         "supervisor_pid": int(answers["pid"]),
         "clients": len(answers["leases"].split(",")) if answers["leases"] else 0,
@@ -112,8 +115,31 @@ def of_embedded(state: StateDir) -> Status:
     try:
         with monitor(answers["socket_dir"], port, deadline) as connection:
             known |= _facts(connection.query(_FACTS)[0], connection.query(_DATABASES))
-    except (OSError, QueryError):
+    except QueryError as error:
+        # It lets nobody in at the moment, but it is there; 57P: it is starting, or going down.
+        return Status("starting" if error.sqlstate.startswith("57P") else "running", **known)
+    except OSError:
         return Status("starting", **known)
+    return Status("running", **known)
+
+
+def _without_supervisor(state: StateDir, known: dict[str, Any], *, is_silent: bool) -> Status:
+    """Return the status of a server whose supervisor has gone, hangs, or cannot be reached."""
+    found = postmaster.read_pid_file(state.data_dir)
+    if found is None or found.pid not in postmaster.serving(state.data_dir):
+        is_starting = is_silent or lock.is_held(state)
+        return Status("starting" if is_starting else "stopped", **known)
+    known |= {
+        "pid": found.pid,
+        "host": "127.0.0.1",
+        "port": found.port,
+        "url": urls.mask(urls.tcp_url(ROLE, "x", found.port, DATABASE)),
+    }
+    try:
+        with monitor(found.socket_dir, found.port, Deadline(_PATIENCE)) as connection:
+            known |= _facts(connection.query(_FACTS)[0], connection.query(_DATABASES))
+    except (OSError, QueryError):
+        return Status("running" if found.status == "ready" else "starting", **known)
     return Status("running", **known)
 
 

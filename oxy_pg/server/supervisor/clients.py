@@ -66,6 +66,13 @@ class Clients:
         self._control.setblocking(False)
         self._selector.register(self._control, selectors.EVENT_READ, self._accept)
 
+    def listen_on(self, control: socket.socket) -> None:
+        """Take requests on another socket: the name of the first was removed."""
+        self._selector.unregister(self._control)
+        self._control.close()
+        self._control = control
+        self.listen()
+
     def close(self) -> None:
         """Accept no client any more."""
         self._control.close()

@@ -48,6 +48,10 @@ def become_supervisor() -> None:
     control = socket.socket(fileno=CONTROL_FD)
     control.listen(1024)  # again: the peer that clients see is now this process
     Supervisor(order, control).run(started)
+    # Before our clients' connections are closed: they would find the lock held. Python's own end
+    # closes them first, and the kernel's in any order.
+    os.close(LOCK_FD)
+    os._exit(0)
 
 
 def _read(descriptor: int) -> bytes:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _KEEP_ALIVE = 5.0
 _PATIENCE = 4.0  # seconds for the fast shutdown of a server that has lost its supervisor
+_STARTS_WITHIN = 1.0  # seconds from the lock to the control socket, usually
 _MOST_FAILURES = 5  # supervisors of our own that end before they have granted a lease
 
 
@@ -70,6 +71,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     """
     state.check_private()
     failures = 0
+    nudge = _Nudge(state, deadline)
     for _ in deadline.attempts(0.002, 0.05):
         if failures == _MOST_FAILURES:
             last_words = (files.read_text(state.supervisor_log) or "")[-2000:]
@@ -78,17 +80,19 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
         if started is None:
+            nudge.when_it_is_time()
             continue
         try:
             _prepare_meanwhile(state, started)
             lease = Lease(state, request.keep_alive, deadline)
+            prove_settings(state, request, lease, deadline)
             _keep_settings(state, request)
         except SupervisorStopped:
             failures = 0  # something stops what we start: that is for the deadline to end
         except SupervisorGone:
             failures += 1
         except StartFailed as error:
-            raise _blame_settings(state, request, error) from None
+            raise blame_settings(state, request.settings, error) from None
         else:
             return lease, True
         finally:
@@ -120,23 +124,79 @@ def _keep_settings(state: StateDir, request: Request) -> None:
         settings.save(state, request.settings)
 
 
-def _blame_settings(state: StateDir, request: Request, error: StartFailed) -> OxyPgError:
+def prove_settings(state: StateDir, request: Request, lease: Lease, deadline: Deadline) -> None:
+    """
+    Make sure that a session lives in a server that has new settings.
+
+    Otherwise it is stopped, the earlier settings return, and ConfigurationError
+    is raised with what PostgreSQL has said.
+    """
+    waited = os.path.exists(state.earlier_settings)
+    if not waited and (request.ephemeral or not request.settings):
+        return
+    from oxy_pg.server.cluster import settings
+    from oxy_pg.server.supervisor import shutdown
+
+    if not waited and dict(request.settings or {}) == settings.load(state):
+        return
+    words = settings.refusal_of_sessions(lease.socket_dir, lease.port, deadline)
+    if words is None:
+        settings.forget_earlier(state)
+        return
+    lease.release()
+    shutdown.stop(state, "fast", deadline)
+    raise blame_settings(state, request.settings, StartFailed(state.data_dir, words))
+
+
+def blame_settings(
+    state: StateDir, given: Mapping[str, str] | None, error: StartFailed
+) -> OxyPgError:
     """Return what to raise when a start has failed that was the first with new settings."""
     from oxy_pg.server.cluster import settings
 
-    if not request.settings or dict(request.settings) == settings.load(state):
+    known = settings.load(state)
+    if settings.return_to_earlier(state):
+        return ConfigurationError(
+            f"PostgreSQL does not work with the settings {known!r}, of which some were waiting for "
+            f"a restart. It said:\n{error.log_tail}\nThe earlier settings are in force again, at "
+            "the next start; your data is untouched."
+        )
+    if not given or dict(given) == known:
         return error
     return ConfigurationError(
-        f"PostgreSQL does not start with the settings {dict(request.settings)!r}. It said:\n"
+        f"PostgreSQL does not work with the settings {dict(given)!r}. It said:\n"
         f"{error.log_tail}\nThey were not kept. Correct them; your data is untouched."
     )
+
+
+class _Nudge:
+    """Tells a supervisor that is there, and cannot be reached, to look at its sockets."""
+
+    def __init__(self, state: StateDir, deadline: Deadline) -> None:
+        self._state = state
+        self._deadline = deadline
+        self._due = deadline.remaining() - _STARTS_WITHIN
+
+    def when_it_is_time(self) -> None:
+        """Do it where the supervisor is not just starting."""
+        if self._deadline.remaining() > self._due:
+            return
+        from oxy_pg.server.supervisor import lock
+
+        self._due -= _STARTS_WITHIN
+        lock.nudge(self._state)
 
 
 def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _Started | None:
     """Start the supervisor unless another process is about to."""
     from oxy_pg.server.cluster import directory
     from oxy_pg.server.supervisor import lock
+    from oxy_pg.system import process
 
+    try:
+        process.python()
+    except process.NoPython as error:
+        raise ConfigurationError(str(error)) from None
     directory.make_state_dir(state)
     try:
         with lock.attempt(state) as descriptor:
@@ -165,7 +225,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         # time, and an upgrade would not get it.
         directory.check(state, user)
     with spawn.daemon(state, lock_fd) as supervisor:
-        programs = binaries.reachable(binaries.find(), user)
+        programs = binaries.reachable(binaries.find(deadline), user)
         if is_there:
             adopt = _survivor(state, deadline)
         # While no other process can make one; and before a new cluster is written, because
@@ -180,7 +240,7 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
                 raise InitdbFailed(state.data_dir, str(error)) from error
         directory.make_run_dir(state, user)
         if not adopt:
-            wanted = settings.for_start(state, request.settings, programs, user)
+            wanted = settings.for_start(state, request.settings, programs, user, deadline)
             directory.configure(state, user, wanted, durable=durable)
         supervisor.go(_order(state, request, programs, user, adopt))
     return _Started(supervisor.pid, waiting_template)
@@ -221,6 +281,7 @@ def _order(
         run_dir=state.run_dir,
         socket_dir=state.socket_dir,
         control=state.control,
+        socket_links=state.socket_links,
         port_file=state.port,
         password_file=state.password,
         postgres=programs.postgres,

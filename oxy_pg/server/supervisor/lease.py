@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _NOTICED_WITHIN = 2.0  # seconds for the supervisor to speak of a postmaster that has ended
 
 
+# Of which crashes this process has said something, for each state directory.
+_warned: dict[str, tuple[int, str]] = {}
+
+
 class SupervisorGone(Exception):
     """No supervisor answers at the control socket, or it is about to end."""
 
@@ -177,12 +181,41 @@ class Lease:
     def _is_ready(self, line: str) -> bool:
         """Take over what the supervisor says of a ready server; False: it said something else."""
         word, *fields = line.split(" ", 3)
+        if word == "crashes":
+            self._warn(int(fields[0]), " ".join(fields[1:]))
         if word != "ready":
             return False
         self.port, self.postmaster_pid = int(fields[0]), int(fields[1])
         self.socket_dir = fields[2]
         self._watch()
         return True
+
+    def _warn(self, crashes: int, last: str) -> None:
+        if _warned.get(self._state.root) == (crashes, last):
+            return
+        _warned[self._state.root] = (crashes, last)
+        import logging
+
+        from oxy_pg.system.remedies import remedy
+
+        times = "once" if crashes == 1 else f"{crashes} times"
+        logging.getLogger("oxy_pg").warning(
+            "the PostgreSQL in %s has crashed %s in the last hour; the last time: %s. %s",
+            self._state.root,
+            times,
+            last,
+            remedy(last) or "`oxy-pg logs` may say why.",
+        )
+
+    def doubt(self, deadline: Deadline) -> None:
+        """
+        Have the supervisor look whether the server can be used, after it has let us in no more.
+
+        Returns when it is ready, which may be after a restart. Raises what
+        ``check()`` raises.
+        """
+        self._line.send("doubt")
+        self._wait_until_ready(deadline, answered=True)
 
     def _watch(self) -> None:
         """Learn of the postmaster's end from the kernel too (pidfd_open(2), Linux)."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 
 from oxy_pg.system import files, process
 
@@ -30,9 +31,7 @@ def attempt(state: StateDir) -> Iterator[int | None]:
     too, when the file or its directory is removed at this moment (`oxy-pg reset`).
     """
     try:
-        descriptor = os.open(
-            state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        descriptor = files.open_or_create(state.lock, os.O_RDWR)
     except FileNotFoundError:
         yield None
         return
@@ -43,9 +42,14 @@ def attempt(state: StateDir) -> Iterator[int | None]:
             except BlockingIOError:
                 yield None
                 return
+            except OSError as error:
+                words = f"its file system has no locks (flock: {error.strerror})"
+                raise OSError(error.errno, words, state.lock) from error
             if not _is_there(state, descriptor):
                 yield None
                 return
+            if os.getpid() == 1:
+                _collect(named(state))
             with contextlib.suppress(OSError):  # a full disk: only a message would have named us
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()} starter\n".encode(), 0)
@@ -53,6 +57,24 @@ def attempt(state: StateDir) -> Iterator[int | None]:
         finally:
             if held.is_open:
                 os.close(descriptor)
+
+
+def named(state: StateDir) -> int:
+    """Return the pid that the lock's text names, or 0; it may be that of one who held it before."""
+    words = (files.read_text(state.lock) or "").split()
+    return int(words[0]) if words and words[0].isdigit() else 0
+
+
+def _collect(pid: int) -> None:
+    """
+    Collect the supervisor that held the lock before, a zombie.
+
+    In a container whose first process we are, processes without a parent are
+    our children, and nobody else waits for them.
+    """
+    if pid > 1 and not process.is_alive(pid):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _is_there(state: StateDir, descriptor: int) -> bool:
@@ -76,6 +98,30 @@ def is_held(state: StateDir) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def supervisor(state: StateDir) -> int:
+    """Return the pid of the supervisor that holds the lock; 0 where it is not known to be one."""
+    words = (files.read_text(state.lock) or "").split()
+    if len(words) != 2 or words[1] != "supervisor" or not words[0].isdigit():
+        return 0
+    pid = int(words[0])
+    # The number may be another process's by now: only one that was started for this directory.
+    import psutil
+
+    try:
+        is_ours = f"state_dir={state.root}" in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return 0
+    return pid if is_ours and is_held(state) else 0
+
+
+def nudge(state: StateDir) -> None:
+    """Have the supervisor look whether its sockets are still there."""
+    pid = supervisor(state)
+    if pid:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGIO)  # as the kernel does; an older one prunes its logs
 
 
 def holder(state: StateDir) -> str:

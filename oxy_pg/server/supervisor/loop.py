@@ -19,6 +19,9 @@ Requests and answers are lines of text:
     status                   status KEY=VALUE …
     stop MODE                stopped
     restart                  restarting, then ready …
+    doubt                    ready …, after a restart if the server lets its supervisor in no more
+
+Before ``ready`` there is ``crashes COUNT WORDS`` when the server has crashed in the last hour.
 
 Any of them may be answered with ``stopping`` (come again when this connection
 is closed) or ``failed TEXT``.
@@ -41,8 +44,11 @@ from oxy_pg.server.supervisor.idle import KeepAlive
 from oxy_pg.server.supervisor.order import Order, Started, start_postmaster
 from oxy_pg.server.supervisor.ports import Ports
 from oxy_pg.server.supervisor.recovery import TAKEN_PORT, Recovery
+from oxy_pg.server.supervisor.sockets import Sockets
 from oxy_pg.server.supervisor.watched import Watched
 from oxy_pg.system import files
+from oxy_pg.system.changes import CREATED, MODIFIED, REMOVED, Changes
+from oxy_pg.system.private import NotPrivate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +57,9 @@ if TYPE_CHECKING:
     from oxy_pg.server.supervisor.clients import Client
 
 _ASKED_WITHIN = 10.0  # seconds for the starter to ask why the start has failed
-_IMPATIENT_AFTER = 20.0  # seconds until a fast shutdown that hangs becomes an immediate one
+# Seconds until a shutdown that hangs becomes one that asks for less: fast, immediate, SIGKILL.
+_IMPATIENT_AFTER = 20.0
+_AFTER_A_CHANGE = 0.1  # seconds for the one who removes our files to come to his end
 
 
 class Supervisor:
@@ -65,9 +73,12 @@ class Supervisor:
             "status": self._status,
             "stop": self._stop_request,
             "restart": self._restart_request,
+            "doubt": self._doubt,
         }
         self._clients = Clients(control, self._selector, answers, self._released)
         self._server = Watched(order, self._selector)
+        self._sockets = Sockets(order)
+        self._changes = Changes()
         self._ports = Ports(
             order.ports, "" if order.ephemeral else order.port_file, any_port=order.any_port
         )
@@ -76,7 +87,9 @@ class Supervisor:
         self._failure = ""
         self._state = "starting"
         self._restart_wanted = False
-        self._log_dir_fd = -1
+        self._is_impatient = False
+        self._last_crash = ""
+        self._changed_at = float("inf")
         self._state_since = self._next_look = time.monotonic()
 
     # --- the loop ---
@@ -97,15 +110,15 @@ class Supervisor:
 
     def _pause(self) -> float | None:
         """Seconds until the next look is due; None: until something happens."""
-        due = self._next_due()
-        return None if due is None else max(0.0, due - time.monotonic())
+        due = min(self._next_due(), self._changed_at + _AFTER_A_CHANGE)
+        return None if due == float("inf") else max(0.0, due - time.monotonic())
 
-    def _next_due(self) -> float | None:
+    def _next_due(self) -> float:
         if self._state == "ready":
             if self._clients.is_leased():
                 # A postmaster that is not our child cannot be waited for everywhere.
-                return None if self._server.wakes_us else time.monotonic() + 0.5
-            return None if self._next_look == float("inf") else self._next_look
+                return float("inf") if self._server.wakes_us else time.monotonic() + 0.5
+            return self._next_look
         if self._state == "failed":
             return self._state_since + _ASKED_WITHIN
         if self._state == "stopping":
@@ -118,18 +131,30 @@ class Supervisor:
         if self._server.has_vanished:
             self._exited(None)
         now = time.monotonic()
+        if now >= self._changed_at + _AFTER_A_CHANGE:
+            self._look_at_changes()
         if self._state == "starting" and now >= self._next_look:
             self._look_whether_ready()
         elif self._state == "crashed" and now >= self._next_look:
             self._start()
         elif self._state == "stopping" and now >= self._state_since + _IMPATIENT_AFTER:
-            self._say("the fast shutdown hangs; an immediate one follows")
-            self._state_since = now
-            postmaster.signal_stop(self._server.pid, "immediate")
+            self._hurry()
         elif self._state == "failed" and now >= self._state_since + _ASKED_WITHIN:
             self._stop("fast")
         elif self._state == "ready" and now >= self._next_look and not self._clients.is_leased():
             self._look_whether_used()
+
+    def _hurry(self) -> None:
+        """End a postmaster that does not go; no row is lost, the next start recovers."""
+        self._state_since = time.monotonic()
+        if self._is_impatient:
+            self._say("the immediate shutdown hangs; the postmaster is killed")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._server.pid, signal.SIGKILL)
+            return
+        self._is_impatient = True
+        self._say("the shutdown hangs; an immediate one follows")
+        postmaster.signal_stop(self._server.pid, "immediate")
 
     def _enter(self, state: str) -> None:
         self._state = state
@@ -151,6 +176,7 @@ class Supervisor:
         numbers = set(self._wakeup[0].recv(4096))
         if signal.SIGIO in numbers:
             logs.prune(self._order.log_dir)
+            self._changed_at = time.monotonic()
         if signal.SIGCHLD in numbers:
             self._reap()
         if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
@@ -175,7 +201,7 @@ class Supervisor:
         self._server.adopt(self._order.adopt)
         self._recovery.became_ready()
         self._say(f"adopts the running postmaster {self._server.pid}")
-        self._watch_logs()
+        self._changes.watch(self._order.log_dir, CREATED)
 
     # --- the postmaster ---
 
@@ -185,8 +211,9 @@ class Supervisor:
     def _supervise(self, started: Started) -> None:
         """Wait for a postmaster of ours that was started just now."""
         self._server.started(started, self._order.socket_dir)
+        self._is_impatient = False
         self._enter("starting")
-        self._watch_logs()
+        self._changes.watch(self._order.log_dir, CREATED)
 
     def _look_whether_ready(self) -> None:
         waited = time.monotonic() - self._state_since
@@ -205,8 +232,62 @@ class Supervisor:
         if self._ports.lost:
             self._change_password()
         self._ports.keep(self._server.port)
+        self._sockets.keep(self._server.port)
+        self._watch_sockets()
+        # Written when a server process has crashed, and otherwise not before the end.
+        self._changes.watch(self._order.data_dir, MODIFIED)
         self._say(f"postmaster {self._server.pid} is ready on port {self._server.port}")
+        self._tell_ready()
+
+    def _watch_sockets(self) -> None:
+        for path in (self._order.run_dir, self._order.socket_dir):
+            self._changes.watch(path, REMOVED)
+
+    def _tell_ready(self) -> None:
+        if self._recovery.crashes():
+            self._clients.announce(self._crashes_line())
         self._clients.ready(self._ready_line())
+
+    def _look_at_changes(self) -> None:
+        """Find out what has changed in a directory that is watched."""
+        self._changed_at = float("inf")
+        if self._state != "ready":
+            return
+        if self._server.has_crashed():
+            self._crashed(self._server.crash())
+            self._tell_ready()
+        if not self._sockets.are_complete():
+            self._restore_sockets()
+
+    def _restore_sockets(self) -> None:
+        self._say("the sockets have been removed by another program: they are made again")
+        self._changed_at = time.monotonic() + 0.5  # it may not have come to its end
+        try:
+            made = self._sockets.restore()
+        except (OSError, NotPrivate) as error:
+            self._say(f"that failed: {error}")
+            return
+        if made is not None:
+            self._clients.listen_on(made)
+        self._watch_sockets()
+        if not self._sockets.is_server_reachable():
+            self._replace("its socket was removed")
+
+    def _replace(self, reason: str) -> None:
+        """Restart a server that runs and cannot be used."""
+        self._say(f"the server cannot be used: {reason}; it is restarted")
+        self._restart_wanted = True
+        self._clients.announce("down")
+        self._stop("fast")
+
+    def _crashed(self, words: str) -> None:
+        """Count a crash; the monitor reads it in our log."""
+        self._recovery.crashed()
+        self._last_crash = words
+        self._say(f"{logs.CRASH} {words}")
+
+    def _crashes_line(self) -> str:
+        return f"crashes {self._recovery.crashes()} {self._last_crash}"
 
     def _change_password(self) -> None:
         """Have the next ``ensure()`` set another password; until then nobody comes in over TCP."""
@@ -237,6 +318,9 @@ class Supervisor:
             self._go()
             return
         self._say(f"the postmaster has ended with {code} while it was {was}")
+        if was == "ready":
+            by = "" if code is None else f" by signal {-code}" if code < 0 else f" with {code}"
+            self._crashed(f"the postmaster was ended{by}")
         self._bring_back(was, killed=code is None or code < 0)
 
     def _bring_back(self, was: str, *, killed: bool) -> None:
@@ -263,10 +347,13 @@ class Supervisor:
 
     def _stop(self, mode: str) -> None:
         if self._state == "stopping":
-            if mode == "immediate":
+            if mode != "smart":
+                self._state_since = time.monotonic()
                 postmaster.signal_stop(self._server.pid, mode)
             return
         self._enter("stopping")
+        if mode == "smart":
+            self._state_since = float("inf")  # it waits for sessions, as long as they last
         if self._server.pid:
             postmaster.signal_stop(self._server.pid, mode)
         else:
@@ -285,6 +372,7 @@ class Supervisor:
     def _go(self) -> None:
         """Leave nothing behind. The lock is released last, with the end of this process."""
         self._clients.close()
+        self._sockets.forget()
         with contextlib.suppress(OSError):
             os.unlink(self._order.control)
         with contextlib.suppress(OSError):
@@ -318,6 +406,8 @@ class Supervisor:
         client.pid = int(pid)
         self._keep_alive.lease(0.0 if keep_alive == "-" else float(keep_alive))
         client.leased = True
+        if self._state == "ready" and self._recovery.crashes():
+            client.send(self._crashes_line())
         client.send(self._ready_line() if self._state == "ready" else "starting")
 
     def _status(self, client: Client) -> None:
@@ -349,15 +439,27 @@ class Supervisor:
         client.waits_for = "ready"
         client.send("restarting")
         if self._state == "ready":
+            self._recovery.restarted()
             self._restart_wanted = True
             self._clients.announce("down")
             self._stop("fast")
+
+    def _doubt(self, client: Client) -> None:
+        """A client was not let in: find out whether that concerns us too."""
+        if self._state == "ready":
+            self._server.is_in_use()
+            if self._server.broken:
+                self._replace(self._server.broken)
+            else:
+                client.send(self._ready_line())
 
     def _look_whether_used(self) -> None:
         """Stop the server if it has been unused for long enough."""
         if self._server.is_in_use():
             self._keep_alive.use()
             self._next_look = time.monotonic() + 1.0
+            if self._server.broken:
+                self._replace(self._server.broken)
         elif time.monotonic() < self._keep_alive.ends_at():
             self._next_look = self._keep_alive.ends_at()
         else:
@@ -365,19 +467,6 @@ class Supervisor:
             self._stop("immediate" if self._order.ephemeral else "fast")
 
     # --- what it says ---
-
-    def _watch_logs(self) -> None:
-        """Be woken when the log collector begins a new file (F_NOTIFY in fcntl(2), Linux)."""
-        import fcntl
-
-        if not hasattr(fcntl, "F_NOTIFY"):
-            return
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self._order.log_dir, os.O_RDONLY)
-            if self._log_dir_fd >= 0:
-                os.close(self._log_dir_fd)
-            self._log_dir_fd = descriptor
-            fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_MULTISHOT)
 
     def _say(self, text: str) -> None:
         now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())

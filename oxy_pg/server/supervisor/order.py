@@ -24,6 +24,7 @@ class Order:
         run_dir: str,
         socket_dir: str,
         control: str,
+        socket_links: list[str],
         port_file: str,
         password_file: str,
         postgres: str,
@@ -41,6 +42,7 @@ class Order:
         self.run_dir = run_dir
         self.socket_dir = socket_dir
         self.control = control
+        self.socket_links = socket_links
         self.port_file = port_file
         self.password_file = password_file
         self.postgres = postgres
@@ -53,8 +55,8 @@ class Order:
         self.adopt = adopt  # the pid of a postmaster that runs already, or 0
 
     def encode(self) -> bytes:
-        """Return it as bytes, for a process of this same Python."""
-        return marshal.dumps(vars(self))
+        """Return it as bytes, for a process of this Python or a newer one."""
+        return marshal.dumps(vars(self), 4)
 
     @classmethod
     def decode(cls, data: bytes) -> Order | None:

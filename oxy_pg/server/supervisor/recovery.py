@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+_HOUR = 3600.0
 _LONGEST_PAUSE = 1.0  # seconds between two attempts to bring back a crashed server
 _MOST_FAILURES = 30  # in a row, until the supervisor gives up
 _LONGEST_WAIT = 0.25  # seconds between two attempts while something is in the way that passes
@@ -25,12 +28,26 @@ class Recovery:
     The answers are seconds, or None: give up.
     """
 
-    __slots__ = ("_failures", "_waits", "_was_ready")
+    __slots__ = ("_crashes", "_failures", "_waits", "_was_ready")
 
     def __init__(self) -> None:
         self._failures = 0
         self._waits = 0
         self._was_ready = False
+        self._crashes: list[float] = []
+
+    def restarted(self) -> None:
+        """Take the next start for a first one: its settings may be new, and wrong."""
+        self._was_ready = False
+
+    def crashed(self) -> None:
+        """Count a crash, of the postmaster or of another process of the server."""
+        self._crashes = [*self._crashes[-999:], time.monotonic()]
+
+    def crashes(self) -> int:
+        """Return how many there were in the last hour."""
+        since = time.monotonic() - _HOUR
+        return sum(when > since for when in self._crashes)
 
     def became_ready(self) -> None:
         """Count a start that succeeded, or a server that was adopted."""

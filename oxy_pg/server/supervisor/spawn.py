@@ -12,7 +12,7 @@ import os
 import socket
 
 from oxy_pg.server.supervisor.daemon import LOCK_FD
-from oxy_pg.system import process
+from oxy_pg.system import files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:
 def _log_file(state: StateDir) -> str:
     """Return the supervisor's log, cut when it has grown."""
     path = state.supervisor_log
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = files.open_or_create(path, os.O_WRONLY)
     if os.fstat(descriptor).st_size > 1024 * 1024:
         os.ftruncate(descriptor, 0)
     os.close(descriptor)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from oxy_pg.server.supervisor.order import Order
 
 _LAST_LINES = 2.0  # seconds for the log collector to write what the postmaster said at its end
+_LOST_MEMORY = "shared memory segment"
+_CRASHED = "was terminated by signal"
 _NO_ROOM = 1 << 20  # bytes: less than a start needs
 
 
@@ -29,8 +31,10 @@ class Watched:
         "_data_dir",
         "_log_dir",
         "_pidfd",
+        "_segment",
         "_selector",
         "_started",
+        "broken",
         "is_child",
         "pid",
         "port",
@@ -43,6 +47,8 @@ class Watched:
         self._selector = selector
         self._started = Started(0, 0, {})
         self._pidfd = -1
+        self._segment = ""
+        self.broken = ""  # why no session can begin in it, if that is so
         self.pid = 0
         self.port = 0
         self.socket_dir = order.socket_dir
@@ -91,6 +97,8 @@ class Watched:
             return False
         self.port = found.port
         self.socket_dir = found.socket_dir
+        self._segment = found.segment
+        self.broken = ""
         # Our own child, started for this directory, says in its pid file that it is ready. That
         # it answers, and for this directory, is what every client asks it first.
         return self.is_child or self._proves_identity()
@@ -112,15 +120,32 @@ class Watched:
 
     def is_in_use(self) -> bool:
         """Whether a client is connected to it; also when it does not answer that."""
+        self.broken = ""
         try:
             with self._connect(5) as connection:
                 rows = connection.query(
-                    "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity"
+                    " WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()"
                 )
-        except (OSError, QueryError):
+        except (OSError, QueryError) as error:
+            # systemd removes a user's shared memory when he logs out (RemoveIPC in logind.conf).
+            if isinstance(error, QueryError) and _LOST_MEMORY in error.message:
+                self.broken = error.message
             return True  # it hangs, or has no connection left: that is not "unused"
         return rows[0][0] != "0"
+
+    def has_crashed(self) -> bool:
+        """Whether it has lost a server process, and begun anew, since it was asked last."""
+        found = postmaster.read_pid_file(self._data_dir)
+        if found is None or found.pid != self.pid or found.segment == self._segment:
+            return False
+        self._segment = found.segment
+        return True
+
+    def crash(self) -> str:
+        """Return what the log says of the last crash of a server process."""
+        lines = [line for line in logs.tail(self._log_dir, 200) if _CRASHED in line]
+        return lines[-1].partition("LOG:")[2].strip() if lines else "a server process has ended"
 
     def revoke_password(self) -> None:
         """Leave the role without a password: it cannot connect over TCP. OSError, QueryError."""

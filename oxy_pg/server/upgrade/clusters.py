@@ -129,17 +129,29 @@ class Upgrade:
 
     # --- the new one ---
 
-    def make_new(self) -> None:
+    def has_checksums(self) -> bool:
+        """Whether the old cluster has data checksums; it has to run."""
+        with self._connect(self.old_version) as connection:
+            return connection.query("SHOW data_checksums")[0][0] == "on"
+
+    def make_new(self, *, checksums: bool) -> None:
         """Make the new cluster, empty; raises InitdbFailed or OSError."""
         deadline = Deadline(self._timeout)
         # No copy of the template: that has a role and a database, which are about to come over.
         filling = self.cluster.filling
-        template.initdb(filling.path, self.new_binaries, self.account, deadline)
+        options = ("--data-checksums",) * checksums
+        template.initdb(filling.path, self.new_binaries, self.account, deadline, options)
         directory.mark(filling.path, self.account)
         owner = (self.account.uid, self.account.gid)
         files.write_text(filling.new, "", owner=owner)
         for name, value in settings.load(self.state).items():
-            refused = settings.refusal(filling.path, {name: value}, self.new_binaries, self.account)
+            refused = settings.refusal(
+                filling.path,
+                {name: value},
+                self.new_binaries,
+                self.account,
+                Deadline(self._timeout),
+            )
             (self._kept if refused is None else self._unsupported)[name] = value
         directory.write_configuration(filling.path, self.account, self._kept)
         os.mkdir(self.cluster.dump, 0o700)

@@ -10,15 +10,17 @@ from oxy_pg.errors import CountsDiffer, ToolFailed
 from oxy_pg.report import Progress
 from oxy_pg.transfer import database, swap
 from oxy_pg.transfer.backup import archive, extensions, script
+from oxy_pg.transfer.parts import functions, schema, settings
 from oxy_pg.transfer.running import Running
 from oxy_pg.url import with_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from oxy_pg.transfer.backup.restore_plan import RestorePlan
 
 _PAUSE = 0.2  # seconds between two looks at how far pg_restore is
+_OPTIONS = ("--no-owner", "--no-privileges")
 
 
 def restore(
@@ -46,11 +48,12 @@ def _fill(plan: RestorePlan, new: str, on_progress: Callable[[Progress], object]
     superuser_url = plan.superuser_url and with_database(plan.superuser_url, new)
     extensions.create(plan.manifest, url, superuser_url, plan.doing)
     try:
-        if plan.manifest.kind == "custom":
-            _load(plan, url, on_progress)
-        else:
-            with database.connect_again(url) as connection:
-                script.feed(connection, script.of_plain_backup(plan, on_progress))
+        with database.connect_again(url) as connection:
+            held = functions.Held(connection, plan.order.search_path)
+            if plan.manifest.kind == "custom":
+                _load(plan, url, connection, held, on_progress)
+            else:
+                script.feed(connection, script.of_plain_backup(plan, on_progress), held)
     except (ToolFailed, psycopg.Error) as error:
         raise script.failed(plan, error) from error
     with database.connect_again(with_database(plan.reader_url, new)) as connection:
@@ -59,21 +62,56 @@ def _fill(plan: RestorePlan, new: str, on_progress: Callable[[Progress], object]
     with database.connect_again(url) as connection:
         try:
             connection.execute("ANALYZE")  # without statistics the first queries are slow
+            held.at_end(connection)
         except psycopg.Error as error:
             raise database.refused(f"analyze {new!r}", error) from error
 
 
-def _load(plan: RestorePlan, url: str, on_progress: Callable[[Progress], object]) -> None:
-    """Have pg_restore load the archive, with several connections."""
-    arguments = ["--no-owner", "--no-privileges", f"--jobs={plan.order.jobs}"]
+def _load(
+    plan: RestorePlan,
+    url: str,
+    connection: psycopg.Connection[Any],
+    held: functions.Held,
+    on_progress: Callable[[Progress], object],
+) -> None:
+    """Load the archive: by pg_restore as it is, or section by section."""
+    if not plan.in_sections:
+        _run(plan, plan.entries, (), url, on_progress)
+        return
+    with archive.list_file(plan.entries) as listed:
+        options = (*_OPTIONS, f"--use-list={listed}")
+        definitions = schema.Archive(plan.programs, plan.path, options, ())
+        connection.execute(settings.SCHEMA)
+        definitions.execute("pre-data", connection, held)
+    held.before_rows()
+    for entries in archive.ordered(plan.entries, held.late):
+        if entries:
+            _run(plan, entries, ("--section=data",), url, on_progress)
+    held.after_rows()
+    _run(plan, plan.entries, ("--section=post-data",), url, on_progress)
+
+
+def _run(
+    plan: RestorePlan,
+    entries: Iterable[str],
+    options: Iterable[str],
+    url: str,
+    on_progress: Callable[[Progress], object],
+) -> None:
+    """Have pg_restore load these entries, with several connections."""
+    arguments = [*_OPTIONS, f"--jobs={plan.order.jobs}", *options]
     if archive.stops_at_errors(plan.programs, plan.server_major):
         arguments.append("--exit-on-error")
     with (
-        archive.list_file(plan.entries) as listed,
+        archive.list_file(entries) as listed,
         database.connect_again(url) as connection,
         archive.harmless_errors_ignored(plan.programs, plan.server_major),
         Running(
-            plan.programs, "pg_restore", [*arguments, f"--use-list={listed}", plan.path], url=url
+            plan.programs,
+            "pg_restore",
+            [*arguments, f"--use-list={listed}", plan.path],
+            url=url,
+            settings=database.patience(connection),
         ) as running,
     ):
         while running.is_running_after(_PAUSE):

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.errors import BackupDamaged, ToolFailed
 from oxy_pg.transfer.backup import extensions
+from oxy_pg.transfer.parts import dialect
 from oxy_pg.transfer.running import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from oxy_pg.installations import Installation
     from oxy_pg.transfer.backup.manifest import Manifest
 
 # A line of "pg_restore --list": number; catalog's and object's oid; type, schema, name and owner.
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>COMMENT|EXTENSION|SCHEMA) - (?P<name>.*)")
+_ROUTINE = re.compile(r"\d+; \d+ \d+ (?:FUNCTION|PROCEDURE) ")
+_COMPUTED = re.compile(rb" CHECK \(|\) STORED\b")
 # What a newer pg_restore sets, and a server before 17 does not know.
 _HARMLESS = 'unrecognized configuration parameter "transaction_timeout"'
 
@@ -34,7 +37,7 @@ def contents(programs: Installation, path: str) -> list[str]:
 def restored(lines: Iterable[str], manifest: Manifest) -> tuple[str, ...]:
     """Return the entries that pg_restore restores: all but those that ``extensions`` creates."""
     names = {one.name for one in manifest.extensions}
-    schemas = extensions.schemas(manifest)
+    schemas = {"public", *extensions.schemas(manifest)}  # the first is in every database
     return tuple(line for line in lines if not _is_created_before(line, names, schemas))
 
 
@@ -49,6 +52,35 @@ def _is_created_before(line: str, names: set[str], schemas: set[str]) -> bool:
         # Extensions have their own comments, and only their owner may set them.
         return name.startswith("EXTENSION ")
     return name in names
+
+
+def needs_sections(programs: Installation, path: str, entries: Iterable[str]) -> bool:
+    """
+    Whether what pg_restore would run by itself has to be changed on the way.
+
+    That is options that no server lets be set, and tables that call functions
+    of the archive while their rows are copied.
+    """
+    with list_file(entries) as listed:
+        definitions = run(
+            programs, "pg_restore", ["--section=pre-data", f"--use-list={listed}", "--file=-", path]
+        )
+    return dialect.is_foreign(definitions) or (
+        any(_ROUTINE.match(line) for line in entries) and _COMPUTED.search(definitions) is not None
+    )
+
+
+def ordered(
+    entries: Iterable[str], late: Collection[tuple[str, str]]
+) -> tuple[list[str], list[str]]:
+    """Return the entries without the rows of some tables, by schema and name; and these rows."""
+    headings = tuple(f"TABLE DATA {schema} {name} " for schema, name in late)
+    first: list[str] = []
+    last: list[str] = []
+    for line in entries:
+        is_late = bool(headings) and line.split(" ", 3)[-1].startswith(headings)
+        (last if is_late else first).append(line)
+    return first, last
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,17 @@ import psycopg
 
 from oxy_pg.errors import BackupExists, ToolFailed, TransferRefused
 from oxy_pg.facts import __version__
+from oxy_pg.installations import major_of
 from oxy_pg.report import Progress, Report
 from oxy_pg.system.deadline import Deadline
-from oxy_pg.transfer import database
-from oxy_pg.transfer.backup import backup_files, backup_plan, manifest
+from oxy_pg.transfer import database, refusals
+from oxy_pg.transfer.backup import backup_files, backup_plan, manifest, plain_script
+from oxy_pg.transfer.parts import functions
 from oxy_pg.transfer.running import Running
 from oxy_pg.url import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from oxy_pg.transfer.backup.backup_plan import BackupPlan
     from oxy_pg.transfer.backup.manifest import Manifest
@@ -66,6 +69,9 @@ def backup(
     keep: int | None = None,
     plain: bool = False,
     force: bool = False,
+    schemas: Sequence[str] | None = None,
+    exclude_schemas: Sequence[str] = (),
+    verify: Callable[[str], object] | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
     server: str | None = None,
@@ -73,7 +79,8 @@ def backup(
     """
     Write the database that ``url`` names into a file at ``path``, or in the directory there.
 
-    See ``oxy_pg.backup()``. ``server`` is what a warning calls the server; else its URL.
+    See ``oxy_pg.backup()``. ``verify`` gets the path of the new backup, before older
+    ones are deleted. ``server`` is what a warning calls the server; else its URL.
     """
     deadline = Deadline(timeout)
     began = time.monotonic()
@@ -84,13 +91,24 @@ def backup(
         try:
             # The snapshot lives as long as this transaction.
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            plan = backup_plan.plan(connection, url, where, "plain" if plain else "custom")
+            plan = backup_plan.plan(
+                connection,
+                url,
+                where,
+                "plain" if plain else "custom",
+                schemas=schemas,
+                exclude_schemas=exclude_schemas,
+            )
+            warnings = functions.unqualified(connection, plan.schemas)
             made, found = _Backup(plan, connection, show).run()
         except psycopg.Error as error:
             raise database.refused(f"back up {mask(url)}", error) from error
+    if verify is not None:
+        show(Progress("check"))
+        verify(made)
     deleted = backup_files.rotate(where.directory, found, keep) if keep else []
     show(Progress("done", found.rows, found.rows))
-    warnings = _warnings(found, server or mask(url))
+    warnings += _warnings(found, server or mask(url))
     return BackupReport(made, found, time.monotonic() - began, tuple(deleted), warnings)
 
 
@@ -123,6 +141,7 @@ class _Backup:
         self.application = f"oxy_pg backup {os.getpid()}-{id(self)}"
         self.table = ""
         self.finished: list[str] = []
+        self.copied = 0  # rows that were reported
 
     def run(self) -> tuple[str, Manifest]:
         """Dump into a temporary file and give it its name; return path and manifest."""
@@ -145,7 +164,9 @@ class _Backup:
         assert row is not None
         at, size = row
         counted = database.count(
-            connection, lambda done, of, table: self.on_progress(Progress("count", done, of, table))
+            connection,
+            lambda done, of, table: self.on_progress(Progress("count", done, of, table)),
+            plan.schemas,
         )
         return manifest.Manifest(
             kind=plan.kind,
@@ -162,18 +183,20 @@ class _Backup:
             size=0,
             sha256="",
             tables=counted,
-            large_objects=database.large_objects(connection),
-            extensions=database.extensions(connection),
+            large_objects=database.large_objects(connection) if plan.has_large_objects else 0,
+            extensions=database.extensions(connection, plan.schemas),
+            schemas=plan.schemas or (),
         )
 
     def _dump(self, part: str, tables: tuple[TableRows, ...]) -> None:
         snapshot = database.one(self.connection, "SELECT pg_export_snapshot()")
-        # Into the file itself and not through a pipe: pg_dump then notes where each table begins,
-        # which is what lets pg_restore read them in any order, and with several jobs.
-        arguments = [f"--file={part}", f"--format={self.plan.kind}", f"--compress={_LEVEL}"]
-        arguments += ["--verbose", f"--snapshot={snapshot}"]
+        # An archive into the file itself and not through a pipe: pg_dump then notes where each
+        # table begins, which is what lets pg_restore read them in any order, with several jobs.
         if self.plan.kind == "plain":
-            arguments += ["--no-owner", "--no-privileges"]
+            arguments = ["--format=plain", "--no-owner", "--no-privileges"]
+        else:
+            arguments = [f"--file={part}", "--format=custom", f"--compress={_LEVEL}"]
+        arguments += ["--verbose", f"--snapshot={snapshot}", *self.plan.selection]
         rows = {str(table): table.rows for table in tables}
         try:
             with Running(
@@ -181,15 +204,22 @@ class _Backup:
                 "pg_dump",
                 arguments,
                 url=self.plan.url,
+                stdout=subprocess.PIPE if self.plan.kind == "plain" else subprocess.DEVNULL,
                 application=self.application,
                 on_line=self._listen,
             ) as running:
+                if self.plan.kind == "plain":
+                    major = major_of(self.plan.server_version)
+                    plain_script.write(running.stdout, part, major, lambda: self._show(part, rows))
                 while running.is_running_after(_PAUSE):
                     self._show(part, rows)
         except ToolFailed as error:
             raise TransferRefused(
                 self.plan.doing, errors_in(error.output), _remedy(error.output)
             ) from error
+        except OSError as error:
+            reason = f"{part} cannot be written: {error.strerror}"
+            raise TransferRefused(self.plan.doing, reason, _remedy(reason)) from error
 
     def _listen(self, line: str) -> None:
         _, found, table = line.partition("dumping contents of table ")
@@ -201,6 +231,8 @@ class _Backup:
         """Report how many rows pg_dump has copied."""
         done = sum(rows.get(table, 0) for table in self.finished)
         done += int(database.one(self.connection, _COPIED, self.application))
+        # A table that has just been copied is counted in neither for a moment.
+        done = self.copied = max(done, self.copied)
         total = sum(rows.values())
         written = os.path.getsize(part)
         self.on_progress(Progress("dump", min(done, total), total, self.table, bytes=written))
@@ -239,4 +271,5 @@ def _remedy(output: str) -> str:
         return "Make room there, or choose another place. No part of it was left behind."
     if "permission denied" in output or "row-level security" in output:
         return "The role has to be able to read everything: use the owner's, or a superuser's URL."
-    return "No part of it was left behind. Correct the cause, and run it again."
+    known = refusals.remedy(output)
+    return f"No part of it was left behind. {known or 'Correct the cause, and run it again.'}"

@@ -141,7 +141,7 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
     Delete the oldest backups of a database, all but ``keep``; return their paths.
 
     Only files are counted whose name is one that ``name()`` gives, and whose
-    manifest names this database of this cluster.
+    manifest names this database of this cluster, and the same schemas of it.
     """
     ours = []
     pattern = re.compile(re.escape(stem(newest.database)) + _STAMP)
@@ -153,7 +153,7 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
             other = manifests.read(path)
         except OxyPgError:
             continue  # not known to be a backup of this database
-        if (other.database, other.cluster) == (newest.database, newest.cluster):
+        if _is_of_the_same(other, newest):
             ours.append((other.time, found, path))
     deleted = [path for _, _, path in sorted(ours)[:-keep]]
     for path in deleted:
@@ -161,3 +161,11 @@ def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
             os.unlink(path)
     files.sync_file(directory)
     return deleted
+
+
+def _is_of_the_same(one: Manifest, other: Manifest) -> bool:
+    return (one.database, one.cluster, set(one.schemas)) == (
+        other.database,
+        other.cluster,
+        set(other.schemas),
+    )

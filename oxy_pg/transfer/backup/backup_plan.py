@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from oxy_pg.errors import BackupExists, ConfigurationError, TransferRefused
 from oxy_pg.transfer import database, tools
+from oxy_pg.transfer.parts import inventory, schema
 from oxy_pg.url import mask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import psycopg
 
     from oxy_pg.installations import Installation
@@ -50,6 +53,13 @@ class BackupPlan:
     encoding: str
     collate: str
     ctype: str
+    schemas: tuple[str, ...] | None  # None for all
+    selection: tuple[str, ...]  # pg_dump's options for these
+
+    @property
+    def has_large_objects(self) -> bool:
+        """Whether pg_dump dumps them, which belong to no schema: not when schemas are selected."""
+        return not any(option.startswith("--schema=") for option in self.selection)
 
     @property
     def doing(self) -> str:
@@ -87,17 +97,24 @@ def plan(
     url: str,
     where: Destination,
     kind: Literal["custom", "plain"],
+    *,
+    schemas: Sequence[str] | None = None,
+    exclude_schemas: Sequence[str] = (),
 ) -> BackupPlan:
     """
     Decide how the connection's database is backed up.
 
-    Raises ToolsNotFound, psycopg.Error, and TransferRefused where old backups
+    Raises ToolsNotFound, RightsMissing, ConfigurationError for a schema that
+    there is not, psycopg.Error, and TransferRefused where old backups
     would have to be deleted and cannot be told from those of other servers.
     """
     ssl = tools.needs_ssl(url) or database.is_encrypted(connection)
     row = connection.execute(_DATABASE).fetchone()
     assert row is not None
     name, encoding, collate, ctype = row
+    selected = _selected(connection, url, schemas, exclude_schemas)
+    options = "--exclude-schema or --schema (exclude_schemas=, schemas=)"
+    inventory.check_readable(connection, mask(url), selected, options)
     made = BackupPlan(
         url=url,
         destination=where,
@@ -109,6 +126,11 @@ def plan(
         encoding=encoding,
         collate=collate,
         ctype=ctype,
+        schemas=selected,
+        selection=(
+            *(f"--schema={schema.quoted(one)}" for one in schemas or ()),
+            *(f"--exclude-schema={schema.quoted(one)}" for one in exclude_schemas),
+        ),
     )
     if where.keep is not None and not made.cluster:
         raise TransferRefused(
@@ -117,3 +139,21 @@ def plan(
             "Do without keep (--keep), and delete old backups by another rule.",
         )
     return made
+
+
+def _selected(
+    connection: psycopg.Connection[Any],
+    url: str,
+    schemas: Sequence[str] | None,
+    exclude_schemas: Sequence[str],
+) -> tuple[str, ...] | None:
+    """Return the schemas that are backed up, None for all; ConfigurationError for unknown ones."""
+    if not schemas and not exclude_schemas:
+        return None
+    there = inventory.all_schemas(connection)
+    unknown = {*(schemas or ()), *exclude_schemas} - set(there)
+    if unknown:
+        raise ConfigurationError(
+            f"{mask(url)} has no schema {', '.join(sorted(unknown))}. It has: {', '.join(there)}."
+        )
+    return tuple(one for one in schemas or there if one not in exclude_schemas)

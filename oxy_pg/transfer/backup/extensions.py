@@ -24,7 +24,7 @@ def schemas(manifest: Manifest) -> set[str]:
 def entries(manifest: Manifest) -> set[tuple[str, str]]:
     """Return name and type of a script's entries that are not needed any more."""
     found = {(f"EXTENSION {one.name}", "COMMENT") for one in manifest.extensions}
-    return found | {(schema, "SCHEMA") for schema in schemas(manifest)}
+    return found | {(schema, "SCHEMA") for schema in {"public", *schemas(manifest)}}
 
 
 def missing(connection: psycopg.Connection[Any], manifest: Manifest) -> list[str]:

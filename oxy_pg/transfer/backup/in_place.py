@@ -11,6 +11,7 @@ from oxy_pg.errors import ToolFailed
 from oxy_pg.report import Progress
 from oxy_pg.transfer import database
 from oxy_pg.transfer.backup import archive, extensions, script
+from oxy_pg.transfer.parts import functions
 from oxy_pg.transfer.running import Running
 from oxy_pg.url import with_database
 
@@ -39,16 +40,18 @@ def restore(
         extensions.create(plan.manifest, plan.url, superuser_url, plan.doing)
     try:
         with database.connect_again(plan.url) as loading:
-            script.feed(loading, _script(plan, checks, on_progress))
+            loading.execute("BEGIN")
+            held = functions.Held(loading, plan.order.search_path)
+            script.feed(loading, _script(plan, on_progress), held)
+            held.at_end(loading)
+            loading.execute(checks)
+            loading.execute("COMMIT")
     except (ToolFailed, psycopg.Error) as error:
         raise script.failed(plan, error) from error
 
 
-def _script(
-    plan: RestorePlan, checks: bytes, on_progress: Callable[[Progress], object]
-) -> Iterator[bytes]:
-    """Yield everything that is run: extensions, the backup, the comparison."""
-    yield b"BEGIN;\n"
+def _script(plan: RestorePlan, on_progress: Callable[[Progress], object]) -> Iterator[bytes]:
+    """Yield everything that is restored: extensions, the backup."""
     if plan.superuser_url is None:
         for make in (extensions.schema_statements, extensions.statements):
             for statement in make(plan.manifest):
@@ -57,9 +60,6 @@ def _script(
         yield from script.of_plain_backup(plan, on_progress)
     else:
         yield from _of_archive(plan)
-    yield b"\n"  # not in a comment that the script may end with
-    yield checks
-    yield b"COMMIT;\n"
 
 
 def _of_archive(plan: RestorePlan) -> Iterator[bytes]:

@@ -61,6 +61,7 @@ class Manifest(Report):
     tables: tuple[TableRows, ...]
     large_objects: int
     extensions: tuple[Extension, ...]
+    schemas: tuple[str, ...] = ()  # those that are in it, where some were left out
     format: int = FORMAT
 
     @property
@@ -71,7 +72,10 @@ class Manifest(Report):
 
 def trailer(manifest: Manifest) -> bytes:
     """Return what is written at the end of the file."""
-    text = f"{_PREFIX}{json.dumps(manifest.to_dict())}\n"
+    values = manifest.to_dict()
+    if not manifest.schemas:  # so that an older oxy_pg can read it
+        del values["schemas"]
+    text = f"{_PREFIX}{json.dumps(values)}\n"
     member = gzip.compress(text.encode("ascii"), mtime=0)
     return member + _FOOTER % len(member)
 
@@ -148,6 +152,7 @@ def _parsed(member: bytes, path: str) -> Manifest:
         values["extensions"] = tuple(
             _checked(Extension, one) for one in _list(values, "extensions")
         )
+        values["schemas"] = tuple(_list(values, "schemas")) if "schemas" in values else ()
         manifest: Manifest = _checked(Manifest, values)
     except (KeyError, TypeError) as error:
         raise BackupDamaged(path, f"its manifest is incomplete ({error})") from error
@@ -175,6 +180,8 @@ def _checked(kind: Any, values: Any) -> Any:
         if field.type == "int" and (type(value) is not int or value < 0):
             raise ValueError(f"{field.name} is not a number of things")
     if isinstance(made, Manifest):
+        if not all(isinstance(one, str) and "\0" not in one for one in made.schemas):
+            raise ValueError("schemas are not texts")
         if made.kind not in _HEADS.values():
             raise ValueError("kind is neither custom nor plain")
         for name in ("server_version", "tool_version"):

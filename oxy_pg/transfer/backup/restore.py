@@ -51,6 +51,7 @@ def restore(
     in_place: bool = False,
     clean: bool = False,
     jobs: int | None = None,
+    search_path: str | None = None,
     confirm: Callable[[str], bool] | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     timeout: float = 30.0,
@@ -72,6 +73,7 @@ def restore(
         in_place=in_place,
         clean=clean,
         jobs=jobs,
+        search_path=search_path,
     )
     show = on_progress or _ignore
     found = manifest.check(order.path, lambda done, of: show(Progress("checksum", done, of)))

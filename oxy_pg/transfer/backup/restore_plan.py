@@ -17,6 +17,7 @@ from oxy_pg.errors import (
 from oxy_pg.installations import major_of
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.backup import archive, extensions
+from oxy_pg.transfer.parts import functions
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Order:
     in_place: bool
     clean: bool
     jobs: int
+    search_path: str | None  # what functions have meanwhile that have none of their own
 
 
 def order(
@@ -55,6 +57,7 @@ def order(
     in_place: bool,
     clean: bool,
     jobs: int | None,
+    search_path: str | None = None,
 ) -> Order:
     """Check the options, and return what was asked for; raises ConfigurationError."""
     if clean and not in_place:
@@ -66,6 +69,7 @@ def order(
         raise ConfigurationError("in_place leaves no old database that keep_old could keep.")
     if jobs is not None and jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
+    functions.names(search_path)
     return Order(
         path=os.path.abspath(os.path.expanduser(path)),
         url=plain(url, "The URL"),
@@ -75,6 +79,7 @@ def order(
         in_place=in_place,
         clean=clean,
         jobs=jobs or min(_MOST_JOBS, os.cpu_count() or 1),
+        search_path=search_path,
     )
 
 
@@ -88,6 +93,7 @@ class RestorePlan:
     server_major: int
     programs: Installation
     entries: tuple[str, ...]  # of the archive, that pg_restore restores; none of a plain backup
+    in_sections: bool  # definitions, rows and the rest by themselves, and not all by pg_restore
     old: Existing | None  # the database that is replaced
     replaces_tables: bool  # there are tables that will be gone, as far as the role can see
     problems: tuple[TransferError, ...]  # why it cannot be carried out
@@ -151,6 +157,7 @@ def plan(given: Order, manifest: Manifest, connection: psycopg.Connection[Any]) 
     ssl = tools.needs_ssl(given.url) or database.is_encrypted(connection)
     programs = tools.find(major_of(manifest.tool_version), ssl=ssl)
     lines = archive.contents(programs, given.path) if manifest.kind == "custom" else []
+    entries = archive.restored(lines, manifest)
     old = None if given.in_place else swap.look(connection, name)
     there = database.tables(connection) if given.in_place else []
     return RestorePlan(
@@ -159,7 +166,9 @@ def plan(given: Order, manifest: Manifest, connection: psycopg.Connection[Any]) 
         database=name,
         server_major=database.major(connection),
         programs=programs,
-        entries=archive.restored(lines, manifest),
+        entries=entries,
+        in_sections=given.search_path is not None
+        or (bool(entries) and archive.needs_sections(programs, given.path, entries)),
         old=old,
         replaces_tables=bool(there) or (old is not None and _holds_tables(given.url)),
         problems=tuple(_problems(given, manifest, connection, old, there)),

@@ -18,7 +18,9 @@ from psycopg import sql
 
 from oxy_pg.errors import CountsDiffer, ToolFailed, TransferRefused
 from oxy_pg.report import Progress
+from oxy_pg.transfer import refusals
 from oxy_pg.transfer.backup import extensions
+from oxy_pg.transfer.parts import dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from oxy_pg.errors import TransferError
     from oxy_pg.transfer.backup.restore_plan import RestorePlan
     from oxy_pg.transfer.contents import TableRows
+    from oxy_pg.transfer.parts.functions import Held
 
 PROBE = "oxy_pg: "  # how an error of verify() begins
 
@@ -46,10 +49,10 @@ _COUNT = """
 
 _HEADER = re.compile(rb"-- (?:Data for )?Name: (.+); Type: ([A-Z ]+); Schema: ")
 _COPY = re.compile(rb"COPY .+ FROM stdin;\n")
-# What newer pg_dumps write against commands of psql (CVE-2025-8714).
-_RESTRICT = re.compile(rb"\\(un)?restrict [0-9A-Za-z]+\n")
+_ROUTINES = frozenset({b"FUNCTION", b"PROCEDURE"})
 _LONG = 1 << 20  # bytes that are sent at once, unless one statement is longer
-_TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;\n"  # a setting of 17
+# The types of entries with rows and values; before these come definitions, after them more.
+_ROWS = frozenset({b"TABLE DATA", b"SEQUENCE SET", b"BLOBS"})
 
 
 def for_server(
@@ -71,11 +74,16 @@ def for_server(
         elif skipping and not commented:
             skipping = not line.endswith(b";\n")  # to the end of the statement
             continue
-        elif _RESTRICT.fullmatch(line) or (server_major < 17 and line == _TRANSACTION_TIMEOUT):
-            continue
         else:
-            copying = _COPY.fullmatch(line) is not None
+            copying = is_copy(line)
+            yield dialect.line(line, server_major)
+            continue
         yield line
+
+
+def is_copy(line: bytes) -> bool:
+    r"""Whether rows follow, up to a line with ``\.``."""
+    return _COPY.fullmatch(line) is not None
 
 
 def verify(connection: psycopg.Connection[Any], tables: Iterable[TableRows]) -> Iterator[bytes]:
@@ -92,32 +100,49 @@ def verify(connection: psycopg.Connection[Any], tables: Iterable[TableRows]) -> 
         yield text.as_bytes(connection)
 
 
-def feed(connection: psycopg.Connection[Any], lines: Iterable[bytes]) -> None:
+def feed(connection: psycopg.Connection[Any], lines: Iterable[bytes], held: Held) -> None:
     """
     Run a script to its end or its first error, and nothing but its SQL.
 
     The server splits it into statements: it gets everything between two COPYs
-    at once, or up to a heading where that is long. Without the COMMIT in
-    ``lines`` nothing remains when this process is killed. Raises psycopg.Error.
+    at once, or up to a heading where that is long. ``held`` is told where the
+    rows begin and end. Raises psycopg.Error.
     """
     statements: list[bytes] = []
     size = 0
-    rows_follow = False
+    rows_follow = routines = False
+    steps = [held.after_rows, held.before_rows]
+
+    def run() -> None:
+        nonlocal size
+        connection.execute(b"".join(statements))
+        statements.clear()
+        size = 0
+
     rest = iter(lines)
     for line in rest:
         heading = _HEADER.match(line)
         if heading:
             rows_follow = heading[2] == b"TABLE DATA"
-        is_copy = rows_follow and _COPY.fullmatch(line)
-        if is_copy or (heading and size > _LONG):
-            connection.execute(b"".join(statements))
-            statements, size = [], 0
-        if is_copy:
+            if len(steps) == (2 if heading[2] in _ROWS else 1):
+                run()
+                steps.pop()()
+            elif heading[2] == b"TABLE" and routines:
+                run()
+                held.before_table()
+                routines = False
+            elif size > _LONG:
+                run()
+            routines = routines or heading[2] in _ROUTINES
+        if rows_follow and is_copy(line):
+            run()
             _copy(connection, line, rest)
         else:
             statements.append(line)
             size += len(line)
-    connection.execute(b"".join(statements))
+    run()
+    for step in reversed(steps):
+        step()
 
 
 def _copy(connection: psycopg.Connection[Any], statement: bytes, lines: Iterator[bytes]) -> None:
@@ -146,6 +171,9 @@ def failed(plan: RestorePlan, error: ToolFailed | psycopg.Error) -> TransferErro
         found = [line.partition(PROBE)[2] for line in lines if PROBE in line]
         return CountsDiffer(tuple(found))
     remedy = f"The database {plan.database!r} is as it was."
+    known = refusals.remedy(output)
+    if known:
+        return TransferRefused(plan.doing, output, f"{known} {remedy}")
     if "permission denied" in output or "must be" in output:
         remedy += " The role lacks a right; its administrator can grant it."
     return TransferRefused(plan.doing, output, remedy)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from oxy_pg.report import Progress
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.copy import loading
-from oxy_pg.transfer.parts import inventory, settings
+from oxy_pg.transfer.parts import functions, inventory, settings
 from oxy_pg.url import with_database
 
 if TYPE_CHECKING:
@@ -88,20 +88,25 @@ class _Filling:
             self._create_extensions(connection, url, new)
             connection.execute(settings.SCHEMA)
             inventory.create_schemas(connection, plan.schemas)
-            unsupported = self.archive.execute("pre-data", connection)
-            pump.copy_all(self.source, writer, plan.order.jobs)
+            held = functions.Held(connection, plan.order.search_path)
+            unsupported = self.archive.execute("pre-data", connection, held)
+            held.before_rows()
+            pump.copy_all(self.source, writer, plan.order.jobs, held.late)
             with connection.transaction():
                 connection.execute(settings.ROWS)
                 loading.sequences_and_large_objects(
                     plan, self.source.connection, connection, replace=False
                 )
+            held.after_rows()
             loading.verify(pump, connection, self.on_progress)
             self.on_progress(Progress("index"))
             if self._programs_can_connect(connection):
-                self.archive.restore("post-data", url, plan.order.jobs)
+                patience = database.patience(connection)
+                self.archive.restore("post-data", url, plan.order.jobs, patience)
             else:
                 unsupported += self.archive.execute("post-data", connection)
             warnings = loading.analyze(plan, connection, self.on_progress)
+            held.at_end(connection)
         self.copied = loading.Copied(pump.rows, unsupported, warnings)
 
     def _create_extensions(self, connection: psycopg.Connection[Any], url: str, new: str) -> None:

@@ -19,9 +19,11 @@ from psycopg import sql
 
 from oxy_pg import installations
 from oxy_pg.errors import TransferRefused
+from oxy_pg.facts import SNAPSHOT
 from oxy_pg.report import Progress, Skipped
 from oxy_pg.transfer import database, properties, tools
 from oxy_pg.transfer.parts import (
+    functions,
     inventory,
     large_objects,
     rows,
@@ -35,9 +37,10 @@ from oxy_pg.transfer.running import run
 from oxy_pg.url import with_database, with_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from oxy_pg.installations import Installation
+    from oxy_pg.transfer.parts.functions import Held
     from oxy_pg.transfer.parts.inventory import Inventory
     from oxy_pg.transfer.parts.snapshot import Snapshot
     from oxy_pg.transfer.parts.tables import Table
@@ -61,9 +64,22 @@ _LACKING = """
     FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND NOT has_schema_privilege(relowner, n.oid, 'USAGE')
 """
+# What sorts by a collation of ICU: its own collations, and columns with one that initdb has made.
+_ICU = """
+    SELECT format('the collation %I.%I', nspname, collname)
+    FROM pg_collation JOIN pg_namespace n ON n.oid = collnamespace
+    WHERE collprovider = 'i' AND nspname <> 'pg_catalog'
+    UNION ALL
+    SELECT format('the column %I.%I.%I', nspname, relname, attname)
+    FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+    JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_collation l ON l.oid = attcollation
+    WHERE collprovider = 'i' AND collnamespace = 'pg_catalog'::regnamespace AND attnum > 0
+      AND NOT attisdropped AND nspname !~ '^pg_'
+"""
 _DATABASES = """
     SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), to_jsonb(d)
-    FROM pg_database d WHERE datname <> 'template0' ORDER BY pg_database_size(oid) DESC
+    FROM pg_database d WHERE datname <> 'template0' AND NOT starts_with(datname, %s)
+    ORDER BY pg_database_size(oid) DESC
 """
 
 
@@ -76,6 +92,7 @@ class Database:
     encoding: str
     record: dict[str, Any]  # its row of pg_database, which differs from version to version
     inventory: Inventory
+    icu: tuple[str, ...]  # what needs ICU
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +132,19 @@ def plan(
         tablespaces = connection.execute(
             "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"
         ).fetchall()
-        found = connection.execute(_DATABASES).fetchall()
+        found = connection.execute(_DATABASES, [SNAPSHOT]).fetchall()
+        snapshots = database.one(
+            connection, "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s)", SNAPSHOT
+        )
     reason = "what was in it is in the data directory now"
+    left = [Skipped("tablespace", name, reason) for (name,) in tablespaces]
+    if snapshots:
+        left.append(Skipped("snapshots", str(snapshots), "they stay in the old cluster"))
     return ClusterPlan(
         source=source,
         programs=programs,
         databases=tuple(_database(source, *row) for row in found),
-        skipped=tuple(Skipped("tablespace", name, reason) for (name,) in tablespaces),
+        skipped=tuple(left),
     )
 
 
@@ -137,7 +160,10 @@ def _database(
             "drop it there.",
         )
     with _connected(with_database(source, name)) as connection:
-        return Database(name, owner, encoding, record, inventory.look(connection))
+        icu = tuple(row[0] for row in connection.execute(_ICU))
+        if record.get("datlocprovider") == "i" and name not in _EVERYWHERE:
+            icu = ("the database itself", *icu)
+        return Database(name, owner, encoding, record, inventory.look(connection), icu)
 
 
 def _refuse_prepared(connection: psycopg.Connection[Any]) -> None:
@@ -163,6 +189,29 @@ def check_extensions(given: ClusterPlan, target: str) -> None:
         inventory.check_extensions(connection, "the new version", list(wanted.values()))
 
 
+def check_icu(given: ClusterPlan, target: str) -> None:
+    """Make sure that the new version has ICU where something needs it; TransferRefused if not."""
+    found = [f"{one.name}: {what}" for one in given.databases for what in one.icu]
+    if not found:
+        return
+    with _connected(target) as connection:
+        # initdb makes them where PostgreSQL was built with ICU.
+        has_icu = database.one(
+            connection, "SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')"
+        )
+    if has_icu:
+        return
+    more = f"\n  … and {len(found) - 20:,} more" if len(found) > 20 else ""
+    raise TransferRefused(
+        "upgrade",
+        "the new version was built without ICU, by which these are sorted:\n"
+        + "\n".join(f"  - {one}" for one in found[:20])
+        + more,
+        "Use a PostgreSQL 16 with ICU (the system's, with OXY_PG_BIN_DIR), or give them another "
+        "collation under the old version. Nothing was changed.",
+    )
+
+
 # --- act --------------------------------------------------------------------------
 
 
@@ -172,13 +221,15 @@ def copy(
     directory: str,
     jobs: int,
     on_progress: Callable[[Progress], object],
+    search_path: str | None = None,
 ) -> Copied:
     """
     Copy everything into the new cluster; ``directory`` is for files in between.
 
+    ``search_path`` is what functions have meanwhile that have none of their own.
     Raises TransferError and psycopg.Error.
     """
-    return _Copying(given, target, directory, jobs, on_progress).run()
+    return _Copying(given, target, directory, jobs, on_progress, search_path).run()
 
 
 @contextlib.contextmanager
@@ -197,8 +248,10 @@ class _Copying:
         directory: str,
         jobs: int,
         on_progress: Callable[[Progress], object],
+        search_path: str | None,
     ) -> None:
         self.plan = given
+        self.search_path = search_path
         self.target = target
         self.directory = directory
         self.jobs = jobs
@@ -266,13 +319,15 @@ class _Copying:
             with _connected(target_url) as connection:
                 inventory.create_extensions(connection, one.inventory.extensions)
                 connection.execute(settings.SCHEMA)
-                self.skipped += archive.execute("pre-data", connection)
-            self._copy_rows(one, moment, target_url)
-        self.on_progress(Progress("index", table=one.name))
-        archive.restore("post-data", target_url, self.jobs)
-        with _connected(target_url) as connection:
-            self.on_progress(Progress("analyze", table=one.name))
-            connection.execute("ANALYZE")
+                held = functions.Held(connection, self.search_path)
+                self.skipped += archive.execute("pre-data", connection, held)
+                held.before_rows()
+                self._copy_rows(one, moment, target_url, held)
+                self.on_progress(Progress("index", table=one.name))
+                archive.restore("post-data", target_url, self.jobs)
+                self.on_progress(Progress("analyze", table=one.name))
+                connection.execute("ANALYZE")
+                held.at_end(connection)
 
     def _create(self, one: Database) -> None:
         """Create a database like the old one."""
@@ -303,11 +358,13 @@ class _Copying:
             locale |= {"LOCALE_PROVIDER": "builtin", "BUILTIN_LOCALE": chosen}
         elif provider == "i":
             locale |= {"LOCALE_PROVIDER": "icu", "ICU_LOCALE": chosen}
+            rules = record.get("daticurules")
+            locale |= {"ICU_RULES": rules} if rules else {}
         return locale
 
-    def _copy_rows(self, one: Database, source: Snapshot, target_url: str) -> None:
+    def _copy_rows(self, one: Database, source: Snapshot, target_url: str, held: Held) -> None:
         """
-        Copy the rows of every table as its owner.
+        Copy the rows of every table as its owner, and add what was held back.
 
         CHECKs and generated columns are computed while they are written, by
         functions that run with the rights of the role that writes.
@@ -320,11 +377,14 @@ class _Copying:
             now = min(done + here, total)
             self.on_progress(Progress("load", now, total, f"{one.name}: {table}"))
 
-        with self._owners(tables, target_url) as owners, _rights(target_url):
-            for owner, url in owners.items():
-                owned = [table for table in tables if table.owner == owner]
-                rows.Pump(owned, tell).copy_all(source, partial(_connected, url), self.jobs)
-                done += sum(table.size for table in owned)
+        names = {table.owner for table in tables} | held.owners
+        with self._owners(names, target_url) as owners, _rights(target_url):
+            for part, jobs in zip(rows.ordered(tables, held.late), (self.jobs, 1), strict=True):
+                for owner, url in owners.items():
+                    owned = [table for table in part if table.owner == owner]
+                    rows.Pump(owned, tell).copy_all(source, partial(_connected, url), jobs)
+                    done += sum(table.size for table in owned)
+            held.after_rows(lambda owner: _connected(owners[owner]))
         with _connected(target_url) as connection, connection.transaction():
             connection.execute(settings.ROWS)
             sequences.copy(source.connection, connection)
@@ -332,10 +392,10 @@ class _Copying:
         self.rows[one.name] = {table: table.count(source.connection) for table in tables}
 
     @contextlib.contextmanager
-    def _owners(self, tables: Sequence[Table], target_url: str) -> Iterator[dict[str, str]]:
+    def _owners(self, names: Collection[str], target_url: str) -> Iterator[dict[str, str]]:
         """Give each owner's URL; roles that may not log in can do it meanwhile."""
         with _connected(self.target) as connection:
-            found = connection.execute(_OWNERS, ([table.owner for table in tables],)).fetchall()
+            found = connection.execute(_OWNERS, (list(names),)).fetchall()
             opened = [row for row in found if not row[1] and (not row[2] or row[3] != -1)]
             for name, *_ in opened:
                 allow = sql.SQL("ALTER ROLE {} LOGIN CONNECTION LIMIT -1")

@@ -16,7 +16,7 @@ from oxy_pg.errors import (
 )
 from oxy_pg.transfer import database, locks, swap, tools
 from oxy_pg.transfer.copy import conflicts
-from oxy_pg.transfer.parts import inventory
+from oxy_pg.transfer.parts import functions, inventory
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Order:
     alongside: bool = False  # into a new database, which then takes the name
     jobs: int = 2
     timeout: float = 30.0  # seconds
+    search_path: str | None = None  # what functions have meanwhile that have none of their own
 
     def check(self) -> None:
         """Raise ConfigurationError for what cannot be asked for."""
@@ -53,6 +54,7 @@ class Order:
             raise ConfigurationError(
                 f"if_not_empty is {self.if_not_empty!r}; it is 'error' or 'replace'."
             )
+        functions.names(self.search_path)
         if self.jobs < 1:
             raise ConfigurationError(f"jobs is {self.jobs!r}; it is a number of jobs, 1 or more.")
 
@@ -141,6 +143,7 @@ class _Planner:
             self._check_conflicts,
             self._check_rights,
             self._check_space,
+            self._check_functions,
         ):
             try:
                 check()
@@ -223,3 +226,7 @@ class _Planner:
         free = shutil.disk_usage(self.order.target_dir).free
         if free < needed:
             raise NotEnoughSpace(self.order.target_dir, needed, free)
+
+    def _check_functions(self) -> None:
+        if self.order.search_path is None:
+            self.warnings += functions.unqualified(self.source, self.order.schemas)

@@ -10,7 +10,7 @@ from oxy_pg.errors import DatabaseNotEmpty, TransferRefused
 from oxy_pg.report import Progress
 from oxy_pg.transfer import database, locks
 from oxy_pg.transfer.copy import conflicts, loading
-from oxy_pg.transfer.parts import inventory, settings
+from oxy_pg.transfer.parts import functions, inventory, rows, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,14 +73,19 @@ def _copy(
     _drop_conflicts(plan, target, replace=replace)
     inventory.create_extensions(target, plan.extensions)
     inventory.create_schemas(target, plan.schemas)
-    unsupported = archive.execute("pre-data", target)
-    for table in pump.tables:
-        pump.copy(source.connection, target, table)
+    held = functions.Held(target, plan.order.search_path)
+    unsupported = archive.execute("pre-data", target, held)
+    held.before_rows()
+    for tables in rows.ordered(pump.tables, held.late):
+        for table in tables:
+            pump.copy(source.connection, target, table)
     loading.sequences_and_large_objects(plan, source.connection, target, replace=replace)
+    held.after_rows()
     # Before row-level security is enabled, which would hide rows from their owner too.
     loading.verify(pump, target, on_progress)
     on_progress(Progress("index"))
     unsupported += archive.execute("post-data", target)
+    held.at_end(target)
     # A pooler hands this session to another client next.
     target.execute("RESET ALL")
     database.disable_timeouts(target, local=True)  # deferred constraints are checked by the commit

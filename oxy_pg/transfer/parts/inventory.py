@@ -57,22 +57,34 @@ def look(connection: psycopg.Connection[Any], schemas: Sequence[str] | None = No
     name, role, size = connection.execute(
         "SELECT current_database(), current_user, pg_database_size(current_database())"
     ).fetchone() or ("", "", 0)
-    found = [str(row[0]) for row in connection.execute(_SCHEMAS)]
+    found = all_schemas(connection)
     return Inventory(
         database.version(connection),
         name,
         role,
         size,
         tables.tables(connection, schemas),
-        database.extensions(connection),
+        database.extensions(connection, schemas),
         tuple(schema for schema in found if schemas is None or schema in schemas),
     )
 
 
+def all_schemas(connection: psycopg.Connection[Any]) -> list[str]:
+    """Return the schemas that are not PostgreSQL's own, nor an extension's."""
+    return [str(row[0]) for row in connection.execute(_SCHEMAS)]
+
+
 def check_readable(
-    connection: psycopg.Connection[Any], url: str, schemas: Sequence[str] | None
+    connection: psycopg.Connection[Any],
+    url: str,
+    schemas: Sequence[str] | None,
+    options: str = "--schema (schemas=)",
 ) -> None:
-    """Make sure that the role may read every table; RightsMissing names those that it may not."""
+    """
+    Make sure that the role may read every table; RightsMissing names those that it may not.
+
+    ``options`` are those that leave some out.
+    """
     given = {"schemas": None if schemas is None else list(schemas)}
     names = [str(row[0]) for row in connection.execute(_UNREADABLE, given)]
     if names:
@@ -80,8 +92,8 @@ def check_readable(
         raise RightsMissing(
             url,
             tuple(f"SELECT on {name}" for name in names),
-            f"GRANT pg_read_all_data TO {_identifier(role)}; or copy only what it may read, with "
-            "--schema (schemas=).",
+            f"GRANT pg_read_all_data TO {_identifier(role)}; or leave out what it may not read "
+            f"(a provider's own schemas, for instance), with {options}.",
         )
 
 

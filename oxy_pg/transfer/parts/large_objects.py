@@ -22,16 +22,17 @@ def copy(
     replace: bool = False,
 ) -> int:
     """
-    Copy every large object with its number; returns how many there are.
+    Copy every large object with its number and comment; returns how many there are.
 
     With ``owners`` they keep their owners and privileges; with ``replace`` those
     of the target with the same number are deleted first. Both connections have
     to be in a transaction.
     """
     found = source.execute(
-        "SELECT oid, pg_get_userbyid(lomowner) FROM pg_largeobject_metadata ORDER BY oid"
+        "SELECT oid, pg_get_userbyid(lomowner), obj_description(oid, 'pg_largeobject')"
+        " FROM pg_largeobject_metadata ORDER BY oid"
     ).fetchall()
-    for oid, owner in found:
+    for oid, owner, comment in found:
         if replace:
             target.execute(
                 "SELECT pg_catalog.lo_unlink(oid) FROM pg_largeobject_metadata WHERE oid = %s",
@@ -44,6 +45,9 @@ def copy(
         ):
             target.execute("SELECT pg_catalog.lo_put(%s, %s, %b)", (oid, offset, block))
             offset += len(block)
+        if comment is not None:
+            statement = sql.SQL("COMMENT ON LARGE OBJECT {} IS {}")
+            target.execute(statement.format(sql.Literal(oid), sql.Literal(comment)))
         if owners:
             _set_owner(source, target, oid, owner)
     return len(found)

@@ -22,7 +22,7 @@ from oxy_pg.transfer.parts import settings
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from oxy_pg.transfer.parts.snapshot import Snapshot
     from oxy_pg.transfer.parts.tables import Table
@@ -115,14 +115,28 @@ class Pump:
         snapshot: Snapshot,
         target: Callable[[], contextlib.AbstractContextManager[psycopg.Connection[Any]]],
         jobs: int,
+        late: Collection[tuple[str, str]] = (),
     ) -> None:
         """
         Copy all tables into new ones that no other session uses, ``jobs`` at a time.
 
+        Those in ``late``, by schema and name, come one by one after the others.
+
         Each is a transaction of its own that begins with TRUNCATE, so that
         nothing need be written to the log (PostgreSQL 16 manual, 14.4.7).
         """
-        waiting = iter(self.tables)
+        first, last = ordered(self.tables, late)
+        self._copy_each(first, snapshot, target, jobs)
+        self._copy_each(last, snapshot, target, 1)
+
+    def _copy_each(
+        self,
+        tables: Sequence[Table],
+        snapshot: Snapshot,
+        target: Callable[[], contextlib.AbstractContextManager[psycopg.Connection[Any]]],
+        jobs: int,
+    ) -> None:
+        waiting = iter(tables)
 
         def work() -> None:
             with snapshot.reader() as source, target() as connection:
@@ -137,7 +151,9 @@ class Pump:
                             connection.execute(sql.SQL("TRUNCATE ONLY {}").format(table.identifier))
                         self.copy(source, connection, table)
 
-        workers = max(1, min(jobs, len(self.tables)))
+        workers = min(jobs, len(tables))
+        if not workers:
+            return
         with ThreadPoolExecutor(workers) as pool:
             started = [pool.submit(self._guarded, work) for _ in range(workers)]
             try:
@@ -155,6 +171,14 @@ class Pump:
         except BaseException:
             self.stopped.set()
             raise
+
+
+def ordered(
+    tables: Sequence[Table], late: Collection[tuple[str, str]]
+) -> tuple[list[Table], list[Table]]:
+    """Return the tables that are copied first, and those that come after all others."""
+    last = [table for table in tables if (table.schema, table.name) in late]
+    return [table for table in tables if table not in last] if last else list(tables), last
 
 
 def compare(

@@ -16,15 +16,17 @@ import psycopg
 
 from oxy_pg.errors import ToolFailed, TransferRefused
 from oxy_pg.report import Skipped
-from oxy_pg.transfer import database
+from oxy_pg.transfer import database, refusals
+from oxy_pg.transfer.parts import dialect
 from oxy_pg.transfer.running import Running, run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from oxy_pg.installations import Installation
+    from oxy_pg.transfer.parts.functions import Held
 
-Section: TypeAlias = Literal["pre-data", "post-data"]
+Section: TypeAlias = Literal["pre-data", "data", "post-data"]
 
 # A line of "pg_restore --list": number; catalog's and object's oid; type, schema, name, owner.
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<words>.*)")
@@ -47,17 +49,9 @@ _LOCAL = (
     "EVENT TRIGGER",
 )
 
-# psql's commands, which newer pg_restores put around a script.
-_META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
 # Where an entry begins; before the first are settings.
 _BEGINS = re.compile(r"^--\n-- (?:Name|TOC entry)\b", re.MULTILINE)
 
-# Servers of late 2026 (15.20) keep this among a column's options. Their own pg_dump leaves it out,
-# older ones take it for an option that a user has set, and no server lets it be set.
-_INTERNAL_OPTION = re.compile(
-    r"^ALTER (?:FOREIGN )?TABLE (?:ONLY )?.+ ALTER COLUMN .+ SET \((.*\bpg_attver=\d+.*)\);\n",
-    re.MULTILINE,
-)
 # An extension's has been created before.
 _CREATE_SCHEMA = re.compile(r"^CREATE SCHEMA (?=\")", re.MULTILINE)
 # A privilege that versions before 17 do not have.
@@ -94,8 +88,8 @@ class Archive:
     def sql(self, section: Section, target_major: int) -> Script:
         """Return the SQL of a section as a server of this version knows it; raises ToolFailed."""
         arguments = (f"--section={section}", *self.options, "--file=-", self.path)
-        text = run(self.programs, "pg_restore", arguments).decode()
-        text = _INTERNAL_OPTION.sub(_without_internal, _META.sub("", text))
+        lines = run(self.programs, "pg_restore", arguments).splitlines(keepends=True)
+        text = b"".join(dialect.line(line, target_major) for line in lines).decode()
         text = _CREATE_SCHEMA.sub("CREATE SCHEMA IF NOT EXISTS ", text)
         unsupported: tuple[Skipped, ...] = ()
         if target_major < 17:
@@ -108,25 +102,36 @@ class Archive:
         entries = tuple(text[here:there] for here, there in pairwise([*begins, len(text)]))
         return Script(entries, unsupported)
 
-    def execute(self, section: Section, connection: psycopg.Connection[Any]) -> tuple[Skipped, ...]:
+    def execute(
+        self,
+        section: Section,
+        connection: psycopg.Connection[Any],
+        held: Held | None = None,
+    ) -> tuple[Skipped, ...]:
         """
         Run a section's SQL, and return what the target's version does not know of it.
 
-        Raises TransferRefused with the statement that was refused.
+        ``held`` is told before a table with generated columns is created. Raises
+        TransferRefused with the statement that was refused.
         """
         script = self.sql(section, database.major(connection))
         for entry in script.entries:
+            if held is not None and ") STORED" in entry:
+                held.before_table()
             try:
                 connection.execute(entry.encode())
             except psycopg.Error as error:
                 raise refused(entry, error) from error
         return script.unsupported
 
-    def restore(self, section: Section, url: str, jobs: int) -> None:
+    def restore(
+        self, section: Section, url: str, jobs: int, settings: Mapping[str, str] | None = None
+    ) -> None:
         """
         Have pg_restore run a section with ``jobs`` connections, each statement by itself.
 
-        Raises ToolFailed, but not for a setting that an older server does not know.
+        ``settings`` are what these connections begin with. Raises ToolFailed and
+        TransferRefused, but not for a setting that an older server does not know.
         """
         errors: list[str] = []
         ignored: list[str] = []
@@ -139,19 +144,18 @@ class Archive:
 
         arguments = (f"--section={section}", f"--jobs={jobs}", *self.options, self.path)
         try:
-            with Running(self.programs, "pg_restore", arguments, url=url, on_line=listen):
+            with Running(
+                self.programs, "pg_restore", arguments, url=url, settings=settings, on_line=listen
+            ):
                 pass
         except ToolFailed as failed:
             if errors or not ignored:
                 output = "\n".join(errors) or failed.output
+                known = refusals.remedy(output)
+                if known:
+                    what = "create the schema in the target"
+                    raise TransferRefused(what, output, known) from None
                 raise ToolFailed("pg_restore", output, failed.returncode) from None
-
-
-def _without_internal(found: re.Match[str]) -> str:
-    """Return the statement without the option that only the server sets; "" if that is all."""
-    options = [part.strip() for part in found[1].split(",")]
-    kept = ", ".join(part for part in options if not part.startswith("pg_attver="))
-    return found[0].replace(f"({found[1]})", f"({kept})") if kept else ""
 
 
 def _without_maintain(found: re.Match[str]) -> str:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import psycopg
 
 # Of an extension's tables only those rows that the extension declares to be the user's.
-_TABLES = """
+_TABLES = f"""
     SELECT nspname, relname, pg_get_userbyid(relowner), pg_table_size(c.oid), config.condition,
+           {database.EXPRESSIONS},
            ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0
                  AND NOT attisdropped AND attgenerated = '' ORDER BY attnum)
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
@@ -41,6 +42,7 @@ class Table:
     owner: str
     size: int  # bytes on disk, without indexes
     condition: str | None  # of an extension's table: which rows are the user's; "" for all
+    has_expressions: bool  # an index has
     columns: tuple[str, ...]  # without generated ones
 
     @property
@@ -69,9 +71,12 @@ class Table:
 
     def count(self, connection: psycopg.Connection[Any]) -> int:
         """Count its rows."""
-        condition = sql.SQL(self.condition or "")
-        query = sql.SQL("SELECT count(*) FROM ONLY {} {}").format(self.identifier, condition)
-        return int(database.one(connection, query))
+        return database.count_one(
+            connection,
+            self.identifier,
+            self.condition or "",
+            has_expressions=self.has_expressions,
+        )
 
 
 def tables(
@@ -80,8 +85,10 @@ def tables(
     """Return the tables whose rows are copied; raises psycopg.Error."""
     given = {"schemas": None if schemas is None else list(schemas)}
     return tuple(
-        Table(schema, name, owner, size, condition, tuple(columns))
-        for schema, name, owner, size, condition, columns in connection.execute(_TABLES, given)
+        Table(schema, name, owner, size, condition, has_expressions, tuple(columns))
+        for schema, name, owner, size, condition, has_expressions, columns in connection.execute(
+            _TABLES.encode(), given
+        )
     )
 
 

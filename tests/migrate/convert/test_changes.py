@@ -208,3 +208,42 @@ def test_servers_that_cannot_say_why_they_refuse_are_asked_by_halves(lite, pg_ur
     migrate(path, pg_url, on_bad_value="skip", verify="full")
 
     assert [(198,)] == pg("SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"a": 1, "a": 2}',
+        '[{"b": {"a": 1, "c": 0, "a": 1}}]',
+        r'{"a": 1, "\u0061": 2}',
+        '{"": 1, "": null}',
+    ],
+)
+@pytest.mark.parametrize("declared", ["TEXT", "JSONB"])
+def test_a_repeated_key_is_a_change_in_jsonb(lite, pg_url, pg, document, declared):
+    """
+    It keeps the last value alone; json would keep the text.
+    """
+    if declared == "TEXT":
+        pg("CREATE TABLE t (v jsonb)")
+    path = lite(f"CREATE TABLE t (v {declared})", {"t": [('{"a": {"a": 1}}',), (document,)]})
+    with pytest.raises(ChangedValues, match="repeated key") as caught:
+        migrate(path, pg_url, schema="auto")
+    (change,) = caught.value.changes
+    assert (1, "rowid 2") == (change.total, change.row)
+    assert change.before != change.after
+
+    report = migrate(path, pg_url, on_change="accept", verify="full")
+
+    assert [("v", 1)] == [(change.column, change.count) for change in report.changes]
+    assert [(1,)] == pg("SELECT count(*) FROM t WHERE v = %s::jsonb", document)
+
+
+def test_a_repeated_key_is_kept_by_json(move, pg):
+    """
+    Nothing to list.
+    """
+    rows = [('{"a": 1, "a": 2}',)]
+    report = move("CREATE TABLE t (v JSONB)", {"t": rows}, casts={"t.v": "json"})
+    assert () == report.changes
+    assert rows == pg("SELECT v::text FROM t")

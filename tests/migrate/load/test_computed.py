@@ -94,3 +94,35 @@ def test_append_compares_what_was_sent(move, pg):
     )
 
     assert [(1, 5, 10), (2, 7, 14)] == pg("SELECT * FROM t ORDER BY id")
+
+
+@pytest.mark.parametrize(
+    ("key", "count"),
+    [
+        ("id INTEGER PRIMARY KEY", 3),
+        ("id INTEGER, PRIMARY KEY (id, qty)", 3),
+        ("id INTEGER", None),
+    ],
+)
+def test_rows_that_are_added_to_others_are_compared_by_their_key(lite, pg_url, pg, key, count):
+    """
+    Old rows do not count; without a key it is said that nothing was compared.
+    """
+    pg(
+        "CREATE TABLE o (id bigint, price numeric(10,2), qty int, "
+        "total numeric(14,2) GENERATED ALWAYS AS (price * qty + 1) STORED); "
+        "INSERT INTO o (id, price, qty) SELECT n, 1, 1 FROM generate_series(100, 120) n; "
+        "DELETE FROM o WHERE id % 2 = 0"
+    )
+    name, _, constraint = key.partition(", ")
+    columns = f"{name}, price DECIMAL(10,2), qty INT, total DECIMAL(14,2) AS (price * qty) STORED"
+    values = SALES.partition("INSERT INTO o (price, qty) VALUES")[2]
+    path = lite(
+        f"CREATE TABLE o ({columns}{', ' * bool(constraint)}{constraint});"
+        f"INSERT INTO o (price, qty) VALUES {values}; UPDATE o SET id = rowid;"
+    )
+
+    report = migrate(path, pg_url, if_not_empty="append")
+
+    assert ([count] if count else []) == [total for total, _ in computed(report).values()]
+    assert (count is None) == any("not compared" in warning for warning in report.warnings)

@@ -132,3 +132,37 @@ def test_no_table_of_the_target_yet(lite, pg_url):
     assert ["__drizzle_migrations"] == [t.name for t in created.tables]
     assert () == existing.tables
     assert "2 rows are not moved" in existing.skipped[0].reason
+
+
+@pytest.mark.parametrize(
+    ("locks", "books"),
+    [
+        (
+            ("__EFMigrationsLock", '"Id" integer PRIMARY KEY, "Timestamp" text NOT NULL'),
+            ("__EFMigrationsHistory", '"MigrationId" text, "ProductVersion" text'),
+        ),
+        (
+            ("kysely_migration_lock", "id text PRIMARY KEY, is_locked integer"),
+            ("kysely_migration", "name text, timestamp text"),
+        ),
+        (
+            ("ar_internal_metadata", "key text, value text, created_at text, updated_at text"),
+            ("schema_migrations", "version text"),
+        ),
+    ],
+)
+def test_a_tool_needs_not_all_of_its_tables_in_the_target(lite, pg_url, pg, locks, books):
+    """
+    What the tool has not made there is not created, and listed; without the tool it is.
+    """
+    create = 'CREATE TABLE "{}" ({});'
+    script = create.format(*locks) + create.format(*books) + "CREATE TABLE t (v TEXT);"
+    path = lite(script)
+    pg(create.format(*books))
+    report = migrate(path, pg_url)
+    assert ["t"] == [table.name for table in report.tables]
+    assert {locks[0], books[0]} == {one.name for one in report.skipped}
+
+    pg(f'DROP TABLE t, "{books[0]}"')
+
+    assert 3 == len(migrate(path, pg_url).tables)

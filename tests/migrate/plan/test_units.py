@@ -98,6 +98,7 @@ NAMED = [
     ("filetime", 133_511_328_000_000_000, DAY),
     ("julian", 2_460_341, datetime(2024, 1, 31, 12, tzinfo=UTC)),
     ("mac", 728_352_000, DAY),
+    ("mac_ns", 728_352_000_000_000_000, DAY),
 ]
 
 
@@ -107,7 +108,7 @@ def test_epochs_by_name(lite, pg_url, pg, epoch, number, instant):
     Without the cast nothing is guessed where since 1970 it would be an odd time as well.
     """
     path = lite(SCRIPT, rows(number))
-    if epoch != "mac":  # which is a time of the eighties and nineties as well
+    if not epoch.startswith("mac"):  # which is a time of the eighties and nineties as well
         with pytest.raises(UnclearTimes) as caught:
             migrate(path, pg_url)
         assert f"t.at=timestamptz:{epoch}" == caught.value.columns[0].casts[0]
@@ -245,6 +246,11 @@ def test_one_cast_reads_numbers_beside_texts(lite, pg_url, pg):
             ("CREATE TABLE ABPerson (ROWID INTEGER PRIMARY KEY, CreationDate DATETIME);"
             "CREATE TABLE ABMultiValue (UID INTEGER);"),
             ("ABPerson", "CreationDate"), 728_352_000, "mac",
+        ),
+        (
+            ("CREATE TABLE message (ROWID INTEGER PRIMARY KEY, date_read TIMESTAMP);"
+            "CREATE TABLE chat (guid TEXT); CREATE TABLE chat_message_join (chat_id INTEGER);"),
+            ("message", "date_read"), 728_352_000_000_000_000, "mac_ns",
         ),
     ],
 )  # fmt: skip

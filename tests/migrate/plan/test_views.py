@@ -153,6 +153,26 @@ def test_a_view_of_rows_that_are_left_out_is_left_behind(lite, pg_url, pg):
     ]
 
 
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        ("CREATE VIEW v AS SELECT count(*) AS n FROM t", ("view", "", "v")),
+        ("CREATE VIEW v AS SELECT v + 1 AS n FROM t", ("view", "", "v")),
+        ("CREATE INDEX i ON t (v) WHERE round(v) = 1", ("index", "t", "i")),
+    ],
+)
+@pytest.mark.parametrize("value", ["2", "'x'"])
+def test_a_dry_run_says_that_rows_decide_what_is_kept(lite, pg_url, made, name, value):
+    """
+    Whether it gives the same rows is seen only where they are.
+    """
+    path = lite(f"CREATE TABLE t (v INTEGER); INSERT INTO t VALUES (1), ({value}); {made};")
+    planned = migrate(path, pg_url, on_bad_value="skip", dry_run=True)
+    moved = migrate(path, pg_url, on_bad_value="skip")
+    assert [name] == [(one.kind, one.table, one.name) for one in planned.unexamined]
+    assert {(one.kind, one.name) for one in moved.skipped} <= {(name[0], name[2])}
+
+
 def test_where_the_application_makes_the_tables_it_makes_the_views(lite, pg_url, pg):
     """
     Nothing is created; the translation is offered.

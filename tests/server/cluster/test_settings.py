@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 import oxy_pg
+from tests.conftest import wait_until
 
 
 def show(url, *names):
@@ -132,3 +133,84 @@ def test_alter_system_wins_and_stays(state_dir):
     server.stop()
 
     assert ["55MB"] == show(oxy_pg.ensure(state_dir=state_dir), "work_mem")
+
+
+NO_LIFE = [
+    {"statement_timeout": 1},
+    {"session_preload_libraries": "no_such_library"},
+    {"local_preload_libraries": "no_such_library"},
+    {"idle_session_timeout": 1},
+    {"idle_in_transaction_session_timeout": 1},
+    {"db_user_namespace": True},
+]
+
+
+@pytest.fixture(scope="module")
+def living(base_dir):
+    """A server that every such setting leaves as it was."""
+    server = oxy_pg.Server(base_dir / "settings", keep_alive=60, settings={"work_mem": "5MB"})
+    server.ensure_database()
+    yield server.state_dir
+    server.destroy()
+
+
+def asked(state_dir) -> str:
+    with psycopg.connect(oxy_pg.ensure(state_dir=state_dir)) as connection:
+        return connection.execute("SHOW work_mem").fetchone()[0]
+
+
+@pytest.mark.parametrize("settings", NO_LIFE)
+@pytest.mark.parametrize("is_running", [True, False])
+def test_settings_under_which_no_session_lives(living, settings, is_running):
+    """
+    They are refused with PostgreSQL's words, and the earlier ones are in force.
+    """
+    if not is_running:
+        oxy_pg.Server(living).stop()
+
+    with pytest.raises(oxy_pg.ConfigurationError, match=next(iter(settings))):
+        oxy_pg.ensure(state_dir=living, settings={"work_mem": "6MB", **settings})
+
+    assert "5MB" == asked(living)
+    oxy_pg.Server(living).stop()
+    assert "5MB" == asked(living)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shared_preload_libraries": "no_such_library"},
+        {"max_connections": 3},  # fewer than the superuser's
+    ],
+)
+@pytest.mark.parametrize("how", ["restart", "stop"])
+def test_settings_that_wait_for_a_restart(living, settings, how):
+    """
+    What only the next start finds wrong returns to what worked, once it was said.
+    """
+    server = oxy_pg.Server(living)
+    server.start()
+    oxy_pg.ensure(state_dir=living, settings=settings)
+    if how == "stop":
+        server.stop()
+    start = server.restart if how == "restart" else server.start
+    with pytest.raises(oxy_pg.ConfigurationError, match="earlier settings"):
+        start()
+
+    assert "5MB" == asked(living)
+
+
+def test_a_supervisor_asks_also_where_a_library_is_missing(state_dir):
+    """
+    A server in which only the superuser gets in stops by itself when it is not in use.
+    """
+    server = oxy_pg.Server(state_dir, keep_alive=0.5)
+    server.ensure_database()
+    with psycopg.connect(server.superuser_url(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET session_preload_libraries = 'no_such_library'")
+        connection.execute("SELECT pg_reload_conf()")
+    with psycopg.connect(server.superuser_url()) as connection:
+        assert connection.execute("SHOW session_preload_libraries").fetchone() == ("",)
+    server.release()
+
+    assert wait_until(lambda: "stopped" == server.status().state, 15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -100,3 +101,30 @@ def test_a_server_that_has_just_died_is_not_handed_out(server):
 
     with psycopg.connect(url) as connection:
         assert (1,) == connection.execute("SELECT 1").fetchone()
+
+
+def test_packages_that_shadow_the_standard_library(run_python, state_dir, tmp_path):
+    """
+    A package beside ours may have the name of a module of the standard library, such as enum34.
+    """
+    package = Path(oxy_pg.__file__).parent
+    (tmp_path / "oxy_pg").symlink_to(package)
+    for name in ("enum", "selectors", "socket", "contextlib", "signal"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not this one')")
+
+    answer = run_python(
+        f"""
+import importlib.util, sys
+place = {str(tmp_path / "oxy_pg")!r}
+spec = importlib.util.spec_from_file_location(
+    "oxy_pg", place + "/__init__.py", submodule_search_locations=[place])
+sys.modules["oxy_pg"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["oxy_pg"])
+from oxy_pg.system import process
+assert process._ROOT == {str(tmp_path)!r}, process._ROOT
+print(sys.modules["oxy_pg"].ensure())
+""",
+        OXY_STATE_DIR=state_dir,
+    )
+
+    assert answer.startswith("postgresql://")

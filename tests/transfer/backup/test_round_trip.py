@@ -276,9 +276,9 @@ def test_programs_that_are_newer_than_the_server(
     assert same(contents(url), contents(other))
 
 
-def test_a_script_that_forbids_commands(debian_15, new_database, saved, tmp_path, monkeypatch):
+def test_a_script_without_commands(debian_15, new_database, saved, tmp_path, monkeypatch):
     r"""
-    Newer minor versions write \restrict, which the psql of 16.2 takes for an error.
+    Newer minor versions write \restrict, which the psql of 16.2 takes for an error; backups do not.
     """
     old, ours = debian_15.new_database(), new_database()
     with psycopg.connect(old) as connection:
@@ -290,6 +290,6 @@ def test_a_script_that_forbids_commands(debian_15, new_database, saved, tmp_path
     saved.restore(path, ours)
 
     with gzip.open(path) as script:
-        assert script.read().startswith(b"--\n-- PostgreSQL database dump\n--\n\n\\restrict ")
+        assert b"\n\\restrict" not in script.read()
     assert "16.2" == programs.version
     assert contents(old)["public.child"] == contents(ours)["public.child"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from oxy_pg.migrate.convert.codec import QUOTED, Fast, Field
 from oxy_pg.migrate.convert.kind import Kind
 from oxy_pg.migrate.convert.kinds.numbers import digits
+from oxy_pg.migrate.convert.loss import Loss
 from oxy_pg.migrate.convert.options import NUL, UTF8
 from oxy_pg.migrate.convert.unfit import Unfit
 
@@ -55,6 +56,7 @@ class Jsonb(Json):
     name = "jsonb"
     declarations = "jsonb jsonb_text"
     is_ordered = True
+    is_lossy = True
     family = "jsonb"
 
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
@@ -66,6 +68,16 @@ class Jsonb(Json):
     def fast(self, type_: PgType, storage: str) -> Fast | None:
         return None  # SQLite cannot see what jsonb does not hold
 
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        try:
+            json.loads(str(value), parse_int=str, parse_float=str, object_pairs_hook=_single_keys)
+        except RecursionError:
+            return None  # PostgreSQL refuses it
+        except _Repeated:
+            after = json.dumps(json.loads(str(value)), ensure_ascii=False)
+            return Loss("with a repeated key, of which jsonb keeps the last", after=after)
+        return None
+
     def key(self, text: str) -> str:
         try:
             return _meaning(text)
@@ -74,6 +86,15 @@ class Jsonb(Json):
 
     def canonical(self, text: str) -> object:
         return _meaning(text)
+
+
+class _Repeated(Exception):
+    """An object has a key twice."""
+
+
+def _single_keys(pairs: list[tuple[str, object]]) -> None:
+    if len(pairs) > 1 and len(dict(pairs)) < len(pairs):
+        raise _Repeated
 
 
 def _meaning(text: str) -> str:

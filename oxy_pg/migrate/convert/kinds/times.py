@@ -307,7 +307,7 @@ def _beside_a_day(value: Value, option: str | None) -> datetime:
 _NO_DAYS = {
     date(2000, 1, 1), date(1970, 1, 1), date(1900, 1, 1), date(1, 1, 1), date(1899, 12, 30)
 }  # fmt: skip
-_DAYS_OF_ZERO = ("webkit", "filetime", "mac", "ticks")
+_DAYS_OF_ZERO = ("webkit", "filetime", "mac", "mac_ns", "ticks")
 _OTHER_OFFSET = re.compile(r"[+-](?!00(?::?00)?(?::?00)?\b)\d\d(?::?\d\d)?(?::?\d\d)?\s*\Z")
 _CLOCK = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\Z", re.ASCII)
 

@@ -1,0 +1,3 @@
+from tasks import add
+
+print(add.delay("from a worker").get(timeout=60))

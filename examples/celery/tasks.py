@@ -1,0 +1,22 @@
+import psycopg
+import sqlalchemy
+from celery import Celery
+
+import oxy_pg
+
+URL = oxy_pg.ensure()
+DRIVER_URL = sqlalchemy.make_url(URL).set(drivername="postgresql+psycopg")
+TEXT = DRIVER_URL.render_as_string(hide_password=False)
+
+# PostgreSQL is the broker and keeps the results: no Redis or RabbitMQ is needed for development.
+app = Celery("tasks", broker=f"sqla+{TEXT}", backend=f"db+{TEXT}")
+
+
+@app.task
+def add(text: str) -> int:
+    with psycopg.connect(URL) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS note (text text NOT NULL)")
+        connection.execute("INSERT INTO note VALUES (%s)", [text])
+        row = connection.execute("SELECT count(*) FROM note").fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,5 @@
+import os
+
+import optuna
+
+optuna.storages.RDBStorage(os.environ["STORAGE"])  # creates Optuna's tables

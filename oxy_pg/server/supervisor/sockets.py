@@ -1,0 +1,91 @@
+"""
+The sockets of a running server: made again where a program that cleans up has removed them.
+
+A socket that has lost its name goes on listening, and can be reached by
+another name of the same file. So PostgreSQL's has a second one in the state
+directory: to make it anew, the server would have to restart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+from oxy_pg.paths import is_private_temp_dir
+from oxy_pg.system import files, private
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from oxy_pg.server.supervisor.order import Order
+
+
+class Sockets:
+    """Supervisor's control socket and PostgreSQL's, and the directories that they are in."""
+
+    __slots__ = ("_mode", "_order", "_port")
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._port = 0
+        # As root the server's user has to pass.
+        self._mode = 0o711 if order.uid != os.geteuid() else 0o700
+
+    def keep(self, port: int) -> None:
+        """Give the socket of a server that is ready its second name; an OSError is no matter."""
+        self.forget()
+        self._port = port
+        for name in self._order.socket_links:
+            with contextlib.suppress(OSError):  # another file system
+                os.link(self._server_socket, name)
+                return
+
+    def forget(self) -> None:
+        """Remove the second name."""
+        for name in self._order.socket_links:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+    @property
+    def _server_socket(self) -> str:
+        return f"{self._order.socket_dir}/.s.PGSQL.{self._port}"
+
+    def is_server_reachable(self) -> bool:
+        """Whether PostgreSQL's socket has its name."""
+        return os.path.lexists(self._server_socket)
+
+    def are_complete(self) -> bool:
+        """Whether both have their names."""
+        return os.path.lexists(self._order.control) and self.is_server_reachable()
+
+    def restore(self) -> socket.socket | None:
+        """
+        Give the sockets their names again; returns a control socket if it is a new one.
+
+        PostgreSQL's stays missing where its second name has gone, too: then only a
+        restart makes it. Raises NotPrivate or OSError.
+        """
+        order = self._order
+        self._make_directories()
+        made = None
+        if not os.path.lexists(order.control):
+            made = socket.socket(socket.AF_UNIX)
+            made.bind(order.control)
+            made.listen(1024)
+        for name in order.socket_links:
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                os.link(name, self._server_socket)
+        return made
+
+    def _make_directories(self) -> None:
+        order = self._order
+        parent = os.path.dirname(order.run_dir)
+        for path in (parent, order.run_dir) if is_private_temp_dir(parent) else (order.run_dir,):
+            descriptor = private.make_directory(path)
+            files.set_mode(descriptor, self._mode, path)
+            os.close(descriptor)
+        # In that one no other user can put a link in its place.
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(order.socket_dir, 0o700)
+            if order.uid != os.geteuid():
+                os.chown(order.socket_dir, order.uid, order.gid)

@@ -1,0 +1,5 @@
+"""``python -m tests.docs.reference`` writes docs/reference/."""
+
+from tests.docs import reference
+
+reference.write()

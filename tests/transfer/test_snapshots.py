@@ -1,0 +1,342 @@
+"""Snapshots: a database goes back to what it was, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import psycopg
+import pytest
+
+import oxy_pg
+from oxy_pg.errors import ConfigurationError, TransferRefused
+from oxy_pg.facts import SNAPSHOT
+from oxy_pg.system import git
+from oxy_pg.transfer.snapshots import BEFORE_REWIND, name_in_cluster
+from tests.conftest import wait_until
+from tests.transfer.contents import RICH, everything
+
+KILLS = int(os.environ.get("OXY_PG_KILLS", "2"))
+
+
+@pytest.fixture
+def database(embedded, new_database):
+    """A database with one row; its snapshots are gone afterwards."""
+    url = new_database("CREATE TABLE t (x int); INSERT INTO t VALUES (1)")
+    name = url.rpartition("/")[2]
+    yield name
+    for one in embedded.snapshots(name):
+        embedded.delete_snapshot(one.name, database=name)
+
+
+def rows(server, name):
+    with psycopg.connect(server.url(name)) as connection:
+        return [row[0] for row in connection.execute("SELECT x FROM t ORDER BY x")]
+
+
+def write(server, name, statement):
+    with psycopg.connect(server.url(name)) as connection:
+        connection.execute(statement)
+
+
+def holders(server):
+    """The databases of snapshots, and what runs have left."""
+    with psycopg.connect(server.superuser_url()) as connection:
+        found = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [SNAPSHOT]
+        )
+        return {row[0] for row in found}
+
+
+def test_rewind_puts_everything_back_as_often_as_wanted(embedded, database):
+    """
+    Rows, schema, sequences, owner and privileges; the snapshot stays, and is apart from databases.
+    """
+    write(embedded, database, RICH)
+    before = everything(embedded.url(database))
+    databases = embedded.databases()
+
+    made = embedded.snapshot("clean", database=database)
+
+    assert (made.name, made.database, 10_000_000 > made.size > 1_000_000) == (
+        "clean",
+        database,
+        True,
+    )
+    assert databases == embedded.databases()
+    assert all(not one.name.startswith(SNAPSHOT) for one in embedded.status().databases)
+    for _ in range(2):
+        write(embedded, database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        assert "clean" == embedded.rewind("clean", database=database).name
+        assert before == everything(embedded.url(database))
+        write(embedded, database, "CREATE TABLE more ()")
+    assert databases == embedded.databases()
+
+
+def test_rewind_can_be_undone(embedded, database):
+    """
+    What the database was is a snapshot too, unless it is not kept.
+    """
+    embedded.snapshot("one", database=database)
+    write(embedded, database, "INSERT INTO t VALUES (2)")
+
+    embedded.rewind("one", database=database)
+    assert [1] == rows(embedded, database)
+    embedded.rewind(BEFORE_REWIND, database=database)
+    assert [1, 2] == rows(embedded, database)
+    embedded.rewind(BEFORE_REWIND, database=database)
+    assert [1] == rows(embedded, database)
+
+    write(embedded, database, "INSERT INTO t VALUES (3)")
+    embedded.rewind("one", database=database, keep=False)
+    embedded.rewind(BEFORE_REWIND, database=database)
+    assert [1, 2] == rows(embedded, database)
+    assert {name_in_cluster(database, name) for name in ("one", BEFORE_REWIND)} == {
+        name_in_cluster(database, one.name) for one in embedded.snapshots(database)
+    }
+
+
+def test_sessions_are_ended_or_named(embedded, database):
+    """
+    An idle session does not keep a snapshot from being made, one at work does, a rewind ends both.
+    """
+    idle = psycopg.connect(embedded.url(database), autocommit=True)
+    embedded.snapshot("one", database=database)
+    with pytest.raises(psycopg.OperationalError):
+        idle.execute("SELECT 1")
+
+    busy = psycopg.connect(embedded.url(database), application_name="worker 7")
+    busy.execute("INSERT INTO t VALUES (2)")
+    with pytest.raises(TransferRefused, match="worker 7") as caught:
+        embedded.snapshot("two", database=database)
+    assert "--force" in str(caught.value)
+    busy.execute("SELECT 1")
+    embedded.snapshot("two", database=database, force=True)
+    with pytest.raises(psycopg.OperationalError):
+        busy.execute("SELECT 1")
+
+    busy = psycopg.connect(embedded.url(database))
+    busy.execute("INSERT INTO t VALUES (3)")
+    embedded.rewind("two", database=database)
+    assert [1] == rows(embedded, database)
+    with pytest.raises(psycopg.OperationalError):
+        busy.execute("SELECT 1")
+
+
+def test_clients_that_come_back_at_once_get_the_new_database(embedded, database, start_python):
+    """
+    A pool that reconnects in a loop stops no rewind, and the database is never missing.
+
+    PostgreSQL tells a client that connects while the name changes that the database "seems to have
+    just been renamed"; the next attempt finds the new one.
+    """
+    client = start_python(
+        "import psycopg\n"
+        "print('ready')\n"
+        "while True:\n"
+        "    try:\n"
+        "        with psycopg.connect(URL, autocommit=True) as c:\n"
+        "            for _ in range(50): c.execute('SELECT x FROM t')\n"
+        "    except psycopg.OperationalError as error:\n"
+        "        text = str(error)\n"
+        "        if 'does not exist' in text and 'just been' not in text: print(error); break\n"
+        "    except psycopg.Error as error: print(error); break\n".replace(
+            "URL", repr(embedded.url(database))
+        )
+    )
+    assert "ready\n" == client.stdout.readline()
+
+    for number in range(5):
+        embedded.snapshot(f"s{number}", database=database, force=True)
+        embedded.rewind(f"s{number}", database=database)
+
+    assert client.poll() is None, client.stdout.read()
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 201])
+def test_impossible_name_is_refused(embedded, database, name):
+    """
+    Before anything is copied.
+    """
+    with pytest.raises(ConfigurationError, match="cannot be the name"):
+        embedded.snapshot(name, database=database)
+
+
+def test_wrong_names_are_refused_with_the_near_one(embedded, database):
+    """
+    A snapshot that exists, or does not; a database that does not.
+    """
+    embedded.snapshot("feature/x 'ü'", database=database)
+
+    with pytest.raises(ConfigurationError, match="already"):
+        embedded.snapshot("feature/x 'ü'", database=database)
+    with pytest.raises(ConfigurationError, match="Did you mean"):
+        embedded.rewind("feature/x 'u'", database=database)
+    with pytest.raises(ConfigurationError, match="snapshots"):
+        embedded.delete_snapshot("other", database=database)
+    with pytest.raises(ConfigurationError, match=f"Did you mean '{database}'"):
+        embedded.snapshot("x", database=database + "x")
+    assert [1] == rows(embedded, database)
+
+
+def test_default_name_is_the_branch_and_the_time(embedded, database, tmp_path, monkeypatch):
+    """
+    Also in a worktree; outside of a repository it is the database.
+    """
+    monkeypatch.chdir(tmp_path)
+    assert embedded.snapshot(database=database).name.startswith(f"{database}-20")
+
+    subprocess.run(["git", "init", "--quiet", "-b", "feature/x"], check=True)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert embedded.snapshot(database=database).name.startswith("feature/x-20")
+
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", *author, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
+    subprocess.run(["git", "worktree", "add", "--quiet", "-b", "other", "../tree"], check=True)
+    assert "other" == git.branch(str(tmp_path / "tree"))
+    subprocess.run(["git", "checkout", "--quiet", "--detach"], check=True)
+    assert git.branch(".") is None
+
+
+def test_settings_of_the_database_stay(embedded, database):
+    """
+    They belong to the database, and not to what is in it.
+    """
+    embedded.snapshot("one", database=database)
+    with psycopg.connect(embedded.superuser_url(), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {database} SET work_mem = '7MB'")
+        connection.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
+
+    embedded.rewind("one", database=database)
+
+    with psycopg.connect(embedded.url(database)) as connection:
+        assert ("7MB",) == connection.execute("SHOW work_mem").fetchone()
+        found = connection.execute(
+            "SELECT pg_get_userbyid(datdba), has_database_privilege('oxy_monitor', oid, 'CONNECT')"
+            " FROM pg_database WHERE datname = current_database()"
+        ).fetchone()
+    assert ("oxy", False) == found
+
+
+def test_commands(embedded, database, cli, tmp_path):
+    """
+    What a person does: make, list, rewind, delete; and JSON for programs.
+    """
+
+    def run(*words):
+        done = cli(*words, "-d", database, OXY_STATE_DIR=embedded.state_dir, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
+
+    assert (0, "one\n") == run("snapshot", "one")[:2]
+    write(embedded, database, "DELETE FROM t")
+    code, listed, _ = run("snapshots")
+    assert (0, True, True) == (code, listed.startswith("one  "), listed.endswith(" ago\n"))
+    code, said, _ = run("rewind", "one")
+    assert (0, True) == (code, "before-rewind" in said)
+    assert [1] == rows(embedded, database)
+    found = json.loads(run("snapshots", "--json")[1])
+    assert {"one", "before-rewind"} == {one["name"] for one in found}
+    assert {"name", "database", "time", "age", "size"} == set(found[0])
+    assert 0 == run("snapshot", "--delete", "one")[0]
+    assert 1 == run("rewind", "one")[0]
+    assert 2 == run("snapshot", "--delete")[0]
+    assert ["before-rewind"] == [one.name for one in embedded.snapshots(database)]
+
+
+PROGRAM = """
+import sys, oxy_pg
+from oxy_pg.transfer import snapshots, swap
+server = oxy_pg.Server(sys.argv[1])
+server.start()
+print("ready", flush=True)
+if sys.argv[3] == "snapshot":
+    server.snapshot(sys.argv[4], database=sys.argv[2])
+else:
+    server.rewind(sys.argv[4], database=sys.argv[2])
+"""
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert "ready\n" == process.stdout.readline()
+    return process
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.parametrize("verb", ["snapshot", "rewind"])
+def test_killed_at_any_moment_it_is_the_old_state_or_the_new(embedded, database, verb):
+    """
+    A snapshot is there or not, the database is the old one or the new; the next run sweeps.
+    """
+    seed = random.randrange(2**32)
+    chosen = random.Random(seed)
+    write(embedded, database, "INSERT INTO t SELECT 1 FROM generate_series(1, 200000)")
+    embedded.snapshot("base", database=database)
+    took = 0.0
+    for number in range(KILLS + 1):
+        write(embedded, database, "UPDATE t SET x = 2")
+        name = f"s{number}" if verb == "snapshot" else "base"
+        began = time.monotonic()
+        process = started(embedded.state_dir, database, verb, name)
+        if number:
+            time.sleep(took * (number - chosen.random()) / KILLS * 1.1)
+            process.kill()
+        _, said = process.communicate(timeout=60)
+        if not number:
+            assert 0 == process.returncode, said
+            took = time.monotonic() - began
+
+        found = value(embedded, database)
+        assert found in ({2} if verb == "snapshot" else {1, 2}), f"kill {number}, seed {seed}"
+        known = {one.name for one in embedded.snapshots(database)}
+        assert {"base"} <= known <= {"base", BEFORE_REWIND, *(f"s{n}" for n in range(number + 1))}
+        if name in known and verb == "snapshot":
+            embedded.rewind(name, database=database)
+            assert 2 == value(embedded, database), f"kill {number}, seed {seed}"
+    assert wait_until(lambda: not at_work(embedded))
+    embedded.rewind("base", database=database)
+    assert 1 == value(embedded, database)
+    expected = {name_in_cluster(database, one.name) for one in embedded.snapshots(database)}
+    assert expected == holders(embedded), f"seed {seed}"
+
+
+def at_work(server):
+    with psycopg.connect(server.superuser_url()) as connection:
+        return connection.execute(
+            "SELECT FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND state <> 'idle'"
+        ).fetchall()
+
+
+def value(server, name):
+    """The value of all rows, of which none is missing."""
+    with psycopg.connect(server.url(name)) as connection:
+        found = connection.execute("SELECT count(*), min(x), max(x) FROM t").fetchone()
+    assert found is not None
+    assert (200001, found[1]) == (found[0], found[2])
+    return found[1]
+
+
+def test_temporary_server_has_snapshots_too():
+    """
+    And nothing of them is in the next server of the process.
+    """
+    with oxy_pg.temporary() as server:
+        write(server, "oxy", "CREATE TABLE t (x int)")
+        server.snapshot("one")
+        write(server, "oxy", "INSERT INTO t VALUES (1)")
+        server.rewind("one")
+        assert [] == rows(server, "oxy")
+    with oxy_pg.temporary() as server:
+        assert () == server.snapshots()
