@@ -29,6 +29,7 @@ def test_nothing_is_left(base_dir):
     (programs / "oxy-pg").write_text(f'#!/bin/sh\nexec {sys.executable} -m oxy_pg "$@"\n')
     (programs / "oxy-pg").chmod(0o755)
     environment |= {"HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
+    environment["OXY_PG_BINARIES_DIR"] = str(home / "binaries")  # not root's own
 
     def run(*words):
         subprocess.run(words, env=environment, check=True, capture_output=True, cwd=home)
