@@ -281,8 +281,6 @@ def may_pass(error: psycopg.OperationalError) -> bool:
     # What PostgreSQL itself answers begins with FATAL, in every language of libpq's own messages.
     if "FATAL" in text:
         return any(words in text for words in _STARTING)
-    if "connection is bad" in text and "connection to server" not in text:
-        return False  # libpq refuses a parameter, and has not tried to connect
     return not any(words in text for words in (*_FINAL, *_UNKNOWN_HOST))
 
 
