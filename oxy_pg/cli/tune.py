@@ -13,6 +13,7 @@ import click
 
 from oxy_pg import paths
 from oxy_pg import url as urls
+from oxy_pg._endpoint import refuse_embedded
 from oxy_pg.cli.display import terminal
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
@@ -218,6 +219,7 @@ def _apply(server: Server, found: tuple[Comparison, ...], timeout: float, *, res
     stronger = _overridden(server, list(changes), timeout)
     # This command names the settings that need a restart; the library's warning would repeat it.
     logging.getLogger("oxy_pg").setLevel(logging.ERROR)
+    refuse_embedded()
     Server(state_dir(), settings=changes).start(timeout)
     if restart and waiting:
         with spinner("Restarting PostgreSQL …"):

@@ -61,12 +61,12 @@ class Order:
     @property
     def source_url(self) -> str:
         """The source's URL; raises ConfigurationError for what is not one of PostgreSQL."""
-        return plain(self.source, "--from")
+        return plain(self.source, "--from", needed=self.verb == "pull")
 
     @property
     def target_url(self) -> str:
         """The target's URL; raises ConfigurationError for what is not one of PostgreSQL."""
-        return plain(self.target, "--to")
+        return plain(self.target, "--to", needed=True)
 
     @property
     def source_shown(self) -> str:
