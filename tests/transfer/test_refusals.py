@@ -84,7 +84,7 @@ def test_row_level_security(postgresql_18, with_18, tmp_path):
         backup.backup(str(tmp_path), url)
 
 
-def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18):
+def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, with_18):
     """
     From SQL_ASCII, which takes any byte, to UTF8: the encodings, not "correct the cause".
     """

@@ -30,10 +30,22 @@ def extend(server, url: str, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def dry_run(embedded, source: str, target: str, **options):
-    name = psycopg.conninfo.conninfo_to_dict(source)["dbname"]
-    order = Order("push", embedded.reader_url(name), target, **options)
-    return copy_database.run(order, dry_run=True, on_progress=None)
+@pytest.fixture
+def newer(postgresql_18, with_18):
+    """Make a database with vector 0.8, and these objects in it."""
+
+    def make(objects: str) -> str:
+        url = postgresql_18.new_database()
+        extend(postgresql_18, url, "CREATE EXTENSION vector")
+        with psycopg.connect(url) as connection:
+            connection.execute(objects.encode())
+        return url
+
+    return make
+
+
+def push(source: str, target: str, *, dry_run: bool):
+    return copy_database.run(Order("push", source, target), dry_run=dry_run, on_progress=None)
 
 
 def test_another_schema(embedded, new_database, postgresql_18):
@@ -46,12 +58,15 @@ def test_another_schema(embedded, new_database, postgresql_18):
         postgresql_18, target, "CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions"
     )
 
-    (problem,) = dry_run(embedded, source, target).problems
+    name = psycopg.conninfo.conninfo_to_dict(source)["dbname"]
+    source = embedded.reader_url(name)
+
+    (problem,) = push(source, target, dry_run=True).problems
 
     assert "it is in the schema extensions there, and in public in the source" in problem
     assert "ALTER EXTENSION vector SET SCHEMA public" in problem
     extend(postgresql_18, target, "ALTER EXTENSION vector SET SCHEMA public")
-    assert () == dry_run(embedded, source, target).problems
+    assert () == push(source, target, dry_run=True).problems
 
 
 @pytest.mark.parametrize("present", [False, True], ids=["to be created", "present"])
@@ -67,13 +82,11 @@ def test_another_schema(embedded, new_database, postgresql_18):
         ("CREATE TABLE t (a vector(3)); CREATE INDEX ON t USING hnsw (a vector_l2_ops)", None),
     ],
 )
-def test_an_older_version(embedded, new_database, older, objects, lacking, present):
+def test_an_older_version(newer, older, objects, lacking, present):
     """
     What it lacks of what is used; an older version that has all of it will do.
     """
-    source = new_database("SELECT 1", extensions=("vector",))
-    with psycopg.connect(source) as connection:
-        connection.execute(objects)
+    source = newer(objects)
     target = older.new_database()
     if present:
         extend(older, target, "CREATE EXTENSION vector")
@@ -81,7 +94,7 @@ def test_an_older_version(embedded, new_database, older, objects, lacking, prese
         role = psycopg.conninfo.conninfo_to_dict(target)["user"]
         extend(older, target, f"ALTER ROLE {role} SUPERUSER")
 
-    problems = dry_run(embedded, source, target).problems
+    problems = push(source, target, dry_run=True).problems
 
     with older.superuser(psycopg.conninfo.conninfo_to_dict(target)["dbname"]) as connection:
         there = connection.execute("SELECT count(*) FROM pg_extension").fetchone()
@@ -94,17 +107,12 @@ def test_an_older_version(embedded, new_database, older, objects, lacking, prese
         assert "ALTER EXTENSION vector UPDATE" in problems[0]
 
 
-def test_a_push_is_refused_before_anything_is_written(embedded, new_database, older):
-    source = new_database("SELECT 1", extensions=("vector",))
-    with psycopg.connect(source) as connection:
-        connection.execute("CREATE TABLE t (a halfvec(3))")
+def test_a_push_is_refused_before_anything_is_written(newer, older):
+    source = newer("CREATE TABLE t (a halfvec(3))")
     target = older.new_database()
     extend(older, target, "CREATE EXTENSION vector")
-    name = psycopg.conninfo.conninfo_to_dict(source)["dbname"]
 
     with pytest.raises(oxy_pg.ExtensionsMissing, match="halfvec"):
-        copy_database.run(
-            Order("push", embedded.reader_url(name), target), dry_run=False, on_progress=None
-        )
+        push(source, target, dry_run=False)
     with psycopg.connect(target) as connection:
         assert connection.execute("SELECT to_regclass('t')").fetchone() == (None,)
