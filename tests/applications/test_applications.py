@@ -71,14 +71,8 @@ APPS = {
     "mlflow": App(
         "import os; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore; "
         "SqlAlchemyStore(os.environ['STORAGE'], '/nowhere')",
-        frozenset({"experiments"}),
+        frozenset({"experiments", "workspaces"}),
         ("mlflow", "db", "upgrade", "{url}"),
-        "",
-    ),
-    "jupyterhub": App(
-        "import os; from jupyterhub import orm; orm.new_session_factory(os.environ['STORAGE'])",
-        frozenset(),
-        ("jupyterhub", "upgrade-db", "--db={url}"),
         "",
     ),
 }

@@ -264,7 +264,7 @@ def _key(at: _Draw, table: Table) -> None:
             table.key = (first,)
         case "own":
             first.clauses = " PRIMARY KEY" if at.chance(3) else " NOT NULL PRIMARY KEY"
-            if first.family == "text" and "COLLATE" not in first.declared and at.chance(4):
+            if first.family == "text" and "COLLATE" not in first.declared and at.chance(2):
                 first.clauses += at.one((" COLLATE NOCASE", " COLLATE RTRIM", " COLLATE BINARY"))
             table.key = (first,)
         case "composite" if len(table.columns) > 1:
