@@ -156,6 +156,15 @@ def transfer(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """50 failovers of a Patroni cluster under every command; ``-- 10 7`` sets number and seed."""
+    install(session)
+    failovers, seed = [*session.posargs, *("50", "1")[len(session.posargs) :]][:2]
+    environment = {"OXY_PG_FAILOVERS": failovers, "OXY_PG_SEED": seed}
+    session.run("pytest", "--long", "-s", "-n0", "tests/cluster", env=environment)
+
+
+@nox.session
 def applications(session: nox.Session) -> None:
     """Applications of PyPI, moved from SQLite to PostgreSQL and used there."""
     install(session)
@@ -163,7 +172,8 @@ def applications(session: nox.Session) -> None:
     session.run("python", "-m", "venv", str(place))
     python = str(place / "bin/python")
     session.run(
-        python, "-m", "pip", "install", "--quiet", "optuna", "wagtail", "psycopg[binary]",
+        python, "-m", "pip", "install", "--quiet",
+        "optuna", "wagtail", "mlflow", "jupyterhub", "psycopg[binary]",
         external=True,
     )  # fmt: skip
     environment = {"OXY_PG_APPLICATIONS": python}
