@@ -117,6 +117,7 @@ def place(base_dir, tmp_path_factory):
 RUNS = {
     "status": ["status"],
     "doctor": ["doctor"],
+    "binaries": ["binaries"],
     "tune": ["tune"],
     "upgrade": ["upgrade"],
     "backup": ["backup", "{folder}/a.dump"],

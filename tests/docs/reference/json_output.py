@@ -28,6 +28,7 @@ those that it does not know. [Reports](../reports.md) says what the fields mean.
 # name returns.
 API = "oxy_pg._api"
 TYPES = {
+    "binaries": ("oxy_pg.cli.binaries", "tuple[Found, ...]"),
     "doctor": ("oxy_pg.server.doctor.check", "tuple[Check, ...]"),
     "status": ("oxy_pg.server.monitor.embedded", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
