@@ -128,6 +128,7 @@ def place(base_dir):
 RUNS = {
     "status": ["status"],
     "doctor": ["doctor"],
+    "binaries": ["binaries"],
     "tune": ["tune"],
     "upgrade": ["upgrade"],
     "binaries": ["binaries"],

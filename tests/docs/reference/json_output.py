@@ -32,6 +32,7 @@ TYPES = {
     "snapshot": ("oxy_pg.transfer.snapshots", "Snapshot"),
     "snapshots": ("oxy_pg.transfer.snapshots", "tuple[Snapshot, ...]"),
     "rewind": ("oxy_pg.transfer.snapshots", "Snapshot"),
+    "binaries": ("oxy_pg.cli.binaries", "tuple[Found, ...]"),
     "doctor": ("oxy_pg.server.doctor.check", "tuple[Check, ...]"),
     "status": ("oxy_pg.server.monitor.embedded", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
