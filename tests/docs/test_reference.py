@@ -131,6 +131,7 @@ RUNS = {
     "tune": ["tune"],
     "upgrade": ["upgrade"],
     "binaries": ["binaries"],
+    "databases": ["databases"],
     "snapshot": ["snapshot", "one"],
     "snapshots": ["snapshots", "--all"],
     "rewind": ["rewind", "earlier"],
