@@ -132,6 +132,7 @@ RUNS = {
     "tune": ["tune"],
     "upgrade": ["upgrade"],
     "binaries": ["binaries"],
+    "databases": ["databases"],
     "snapshot": ["snapshot", "one"],
     "snapshots": ["snapshots", "--all"],
     "rewind": ["rewind", "earlier"],
