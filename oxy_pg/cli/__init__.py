@@ -13,22 +13,8 @@ import sys
 
 import click
 
-from oxy_pg.cli import (
-    backup,
-    binaries,
-    databases,
-    doctor,
-    export,
-    migrate,
-    programs,
-    removal,
-    server,
-    shell,
-    snapshot,
-    status,
-    transfer,
-    tune,
-)
+from oxy_pg.cli import binaries, databases, doctor, programs, removal, server, shell, status, tune
+from oxy_pg.cli.data import backup, export, migrate, snapshot, transfer
 from oxy_pg.cli.display.terminal import echo, note
 from oxy_pg.cli.group import Sections
 from oxy_pg.cli.options import state_dir_option

@@ -48,12 +48,13 @@ def help_(context: click.Context, command: str | None) -> None:
 @click.option(
     "--shell", type=click.Choice(_SHELLS), help="The shell.  [default: the one that SHELL names]"
 )
-def completion(action: str, shell: str | None) -> None:
+@click.pass_context
+def completion(context: click.Context, action: str, shell: str | None) -> None:
     """Complete commands and options with the Tab key: install it, or show the script."""
     chosen = shell or os.path.basename(os.environ.get("SHELL", ""))
     if chosen not in _SHELLS:
         raise click.UsageError("SHELL names none of these shells: name one with --shell.")
-    script = _script(chosen)
+    script = _script(chosen, context.find_root().command)
     if action == "show":
         echo(script)
         return
@@ -69,12 +70,10 @@ def completion(action: str, shell: str | None) -> None:
         echo(_ZSH.format(directory=os.path.dirname(path)))
 
 
-def _script(shell: str) -> str:
-    from oxy_pg.cli import cli
-
+def _script(shell: str, group: click.Command) -> str:
     found = get_completion_class(shell)
     assert found is not None
-    return found(cli, {}, "oxy-pg", "_OXY_PG_COMPLETE").source()
+    return found(group, {}, "oxy-pg", "_OXY_PG_COMPLETE").source()
 
 
 def _place(shell: str) -> str:

@@ -131,7 +131,6 @@ RUNS = {
     "binaries": ["binaries"],
     "tune": ["tune"],
     "upgrade": ["upgrade"],
-    "binaries": ["binaries"],
     "databases": ["databases"],
     "snapshot": ["snapshot", "one"],
     "snapshots": ["snapshots", "--all"],

@@ -84,10 +84,6 @@ VARIABLES = {
         "the directory of what `oxy-pg binaries add` adds",
         "`oxy_pg/binaries` in the user's data directory; for root `/var/lib/oxy_pg/binaries`",
     ),
-    "OXY_PG_BINARIES_DIR": (
-        "the directory of what `oxy-pg binaries add` has added",
-        "in the user's data directory for `oxy_pg`",
-    ),
     "OXY_PG_PYTHON": (
         (
             "the Python for oxy_pg's own processes, where `sys.executable` is none: the full path "

@@ -37,19 +37,6 @@ TYPES = {
     "status": ("oxy_pg.server.monitor.embedded", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
 }
-# The documents that have no type, but are put together by the command.
-_TEXT_OR_NULL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
-BY_HAND = {
-    "binaries": {
-        "version": {"type": "string"},
-        "used": {"type": "boolean"},
-        "provider": {"type": "string"},
-        "name": _TEXT_OR_NULL,
-        "origin": _TEXT_OR_NULL,
-        "bin_dir": {"type": "string"},
-        "extensions": {"type": "array", "items": {"type": "string"}},
-    }
-}
 # More than one kind of document.
 VARIANTS = {"restore": {"restore --check": (API, "Manifest")}}
 # What a command adds to its type, or prints without one.
@@ -131,10 +118,6 @@ def documents() -> dict[str, dict[str, Any]]:
     """Return the schema of each document that a command prints."""
     found = {}
     for name in commands_with_json():
-        if name in BY_HAND:
-            row = {"type": "object", "properties": BY_HAND[name], "required": list(BY_HAND[name])}
-            found[name] = {**_head(name), "type": "array", "items": row}
-            continue
         place = TYPES.get(name) or _returned(name)
         if place is None:
             continue  # test_reference.py asks for an entry in TYPES
