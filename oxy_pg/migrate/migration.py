@@ -25,6 +25,7 @@ from oxy_pg.errors import (
     TargetRefused,
 )
 from oxy_pg.migrate import preparation
+from oxy_pg.migrate.check.limits import may_exceed_an_index
 from oxy_pg.migrate.check.overflow import overflows
 from oxy_pg.migrate.check.preflight import Preflight
 from oxy_pg.migrate.check.unexamined import unexamined
@@ -390,15 +391,28 @@ def _doubtful(trial: Transaction) -> Iterator[Unexamined]:
     Yield what only the rows in PostgreSQL decide: whether it is created.
 
     Checks and indexes which values that are emptied or changed may not satisfy; views and
-    conditions that are kept only if they give the same rows on both sides.
+    conditions that are kept only if they give the same rows on both sides; indexes over
+    expressions of long values.
     """
+    plan = trial.plan
+    examined = {key.name for key in plan.index_keys}
+    targets = {table.target: table for table in plan.tables}
     changed = {table for table, *_ in trial.preflight.rows.emptied + trial.loader.changes}
-    tables = {t.target for t in trial.plan.tables if t.source.name in changed}
+    tables = {t.target for t in plan.tables if t.source.name in changed}
     left = {(skipped.kind, skipped.name) for skipped in trial.skipped}
-    for statement in trial.plan.post_data:
-        doubtful = tables & statement.after or statement.proof is not None
-        if statement.optional and doubtful and (statement.what, statement.name) not in left:
-            owner = "" if statement.what == "view" else min(statement.after - {KEYS_RESTORED})
+    for statement in plan.post_data:
+        if not statement.optional or (statement.what, statement.name) in left:
+            continue
+        owner = "" if statement.what == "view" else min(statement.after - {KEYS_RESTORED})
+        if (
+            tables & statement.after
+            or statement.proof is not None
+            or (
+                statement.what == "index"
+                and statement.name not in examined
+                and may_exceed_an_index(trial.lite, targets[owner], statement.source_sql or "")
+            )
+        ):
             yield Unexamined(statement.what, owner, statement.name, statement.sql)
 
 

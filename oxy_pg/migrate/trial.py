@@ -95,7 +95,7 @@ def _lock(name: str) -> int:
 # pg_locks shows the locks of all databases.
 _ABANDONED = """
 SELECT datname FROM pg_database d
-WHERE datname ~ %s AND datdba = current_user::regrole
+WHERE datname ~ %s AND pg_get_userbyid(datdba) = current_user
   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
   AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1
     AND lpad(to_hex(l.classid::bigint), 4, '0') || lpad(to_hex(l.objid::bigint), 8, '0')

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -46,34 +47,74 @@ def server(base_dir):
         yield running
 
 
+class App(NamedTuple):
+    """
+    An application with SQLAlchemy: how it makes its schema, of which URL.
+
+    ``seeds`` are the tables that it fills then; ``upgrade`` is its own migration
+    command, and what that says when there is nothing to do.
+    """
+
+    start: str
+    seeds: frozenset[str]
+    upgrade: tuple[str, ...]
+    said: str
+
+
+APPS = {
+    "optuna": App(
+        "import os, optuna; optuna.storages.RDBStorage(os.environ['STORAGE'])",
+        frozenset({"version_info"}),
+        ("optuna", "storage", "upgrade", "--storage", "{url}"),
+        "up-to-date",
+    ),
+    "mlflow": App(
+        "import os; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore; "
+        "SqlAlchemyStore(os.environ['STORAGE'], '/nowhere')",
+        frozenset({"experiments"}),
+        ("mlflow", "db", "upgrade", "{url}"),
+        "",
+    ),
+    "jupyterhub": App(
+        "import os; from jupyterhub import orm; orm.new_session_factory(os.environ['STORAGE'])",
+        frozenset(),
+        ("jupyterhub", "upgrade-db", "--db={url}"),
+        "",
+    ),
+}
+
+
 @pytest.mark.parametrize("way", ["create", "prepare"])
-def test_optuna(server, tmp_path, way):
+@pytest.mark.parametrize("name", APPS)
+def test_application_of_sqlalchemy(server, tmp_path, name, way):
     """
-    Its own first start creates the schema, and seeds a version.
+    Its own first start creates the schema; it reads the old rows, and writes new ones.
     """
-    path, url = str(tmp_path / "optuna.db"), server.ensure_database(f"optuna_{way}")
-    script = str(HERE / "optuna_app.py")
-    run(PYTHON, script, "make", f"sqlite:///{path}")
+    app = APPS[name]
+    path, url = str(tmp_path / "app.db"), server.ensure_database(f"{name}_{way}")
+    script = str(HERE / f"{name}_app.py")
+    run(PYTHON, script, "make", f"sqlite:///{path}", folder=tmp_path)
     options = {}
     if way == "prepare":
-        start = "import os, optuna; optuna.storages.RDBStorage(os.environ['STORAGE'])"
         options = {
-            "prepare": f"{shlex.quote(PYTHON)} -c {shlex.quote(start)}",
+            "prepare": f"{shlex.quote(PYTHON)} -c {shlex.quote(app.start)}",
             "prepare_env": {"STORAGE": "{url:psycopg}"},
         }
         tried = oxy_pg.migrate_sqlite(path, url, dry_run=True, **options)
         assert () == tried.problems
-    report = oxy_pg.migrate_sqlite(path, url, verify="full", **options)
-    assert [] == differences(path, url)
+        rehearsed = oxy_pg.migrate_sqlite(path, url, rehearse=True, **options)
+    report = oxy_pg.migrate_sqlite(path, url, **options)
+    assert [] == differences(path, url, tables=[table.name for table in report.tables])
     if way == "prepare":
-        assert [("version_info", "replaced")] == [(one.table, one.action) for one in report.seeds]
-        assert tried.seeds == report.seeds
+        assert app.seeds == {one.table for one in report.seeds}
+        assert tried.seeds == rehearsed.seeds == report.seeds
+        assert rehearsed.rows == report.rows
     copy = shutil.copy(path, tmp_path / "copy.db")
     there = url.replace("postgresql://", "postgresql+psycopg://")
-    here = run(PYTHON, script, "use", f"sqlite:///{copy}")
-    assert here == run(PYTHON, script, "use", there)
-    upgrade = str(Path(PYTHON).parent / "optuna")
-    assert "up-to-date" in run(upgrade, "storage", "upgrade", "--storage", there)
+    here = run(PYTHON, script, "use", f"sqlite:///{copy}", folder=tmp_path)
+    assert here == run(PYTHON, script, "use", there, folder=tmp_path)
+    program, *words = (word.format(url=there) for word in app.upgrade)
+    assert app.said in run(str(Path(PYTHON).parent / program), *words, folder=tmp_path)
 
 
 SETTINGS = """

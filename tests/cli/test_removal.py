@@ -229,7 +229,7 @@ def test_uninstall_asks_and_leaves_nothing(oxy, places, place):
     """
     State, cache, checksums and added programs are listed with their sizes first.
     """
-    with psycopg.connect(oxy("url", "-d", "shop").stdout.strip()) as connection:
+    with psycopg.connect(oxy("url", "--create", "-d", "shop").stdout.strip()) as connection:
         connection.execute("CREATE TABLE item (name text)")
     program = places["OXY_PG_BINARIES_DIR"] / "16.14-x/bin/postgres"
     program.parent.mkdir(parents=True)

@@ -55,7 +55,7 @@ def test_url_of_another_database_and_of_the_socket(oxy):
     """
     ``--database`` makes it, ``--socket`` gives the way without a password.
     """
-    url = oxy("url", "-d", "other", "--socket").stdout.strip()
+    url = oxy("url", "--create", "-d", "other", "--socket").stdout.strip()
 
     with psycopg.connect(url) as connection:
         assert ("other",) == connection.execute("SELECT current_database()").fetchone()

@@ -389,20 +389,26 @@ def _view_rows_differ(
         for here, there in zip(sources, targets, strict=True)
     ]
     ours = [
-        tuple(_rounded(_from_sqlite(*cell)) for cell in zip(row, columns, strict=True))
+        tuple(
+            _rounded(_from_sqlite(value, column), column)
+            for value, column in zip(row, columns, strict=True)
+        )
         for row in lite.execute(f"SELECT * FROM {_quote(view)}").fetchall()
     ]
-    theirs = [tuple(map(_rounded, row)) for row in _target_rows(conn, schema, name, columns)]
+    theirs = [
+        tuple(map(_rounded, row, columns)) for row in _target_rows(conn, schema, name, columns)
+    ]
     mine, his = collections.Counter(ours), collections.Counter(theirs)
     rest = sorted((mine - his).elements(), key=repr), sorted((his - mine).elements(), key=repr)
     yield from _pair(view, columns, *rest)
 
 
-def _rounded(value: object) -> object:
+def _rounded(value: object, column: _Column) -> object:
     """Forget the last digits of a sum or a mean, which depend on the order of the rows."""
     if isinstance(value, _NegativeZero):
         return 0.0
-    if isinstance(value, float | Decimal) and not isinstance(value, _Moment):
+    is_number = column.kind in {"numeric", "double precision", "real"}
+    if is_number and isinstance(value, float | Decimal):
         return float(f"{float(value):.9g}")
     return value
 

@@ -19,8 +19,9 @@ from psycopg import sql
 
 from oxy_pg.migrate.convert import values
 from oxy_pg.migrate.convert.unfit import Unfit
-from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.names import folded, quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show
+from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.source.readers import Question
 from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue, Skipped
@@ -39,6 +40,17 @@ _POINTER = 24  # bytes of a value up to which it stays in the row
 _SHORT = {"uuid", "date", "time", "timetz", "interval", "inet", "cidr", "macaddr"}
 _BATCH = 100
 _TERMS = 50  # to a sum: SQLite limits the depth of an expression to 1,000
+
+
+def may_exceed_an_index(source: sqlite3.Connection, table: TablePlan, statement: str) -> bool:
+    """Whether a value that the expressions of a CREATE INDEX use may be too long for its rows."""
+    used = {folded(token.value) for token in tokens.tokenize(statement)}
+    names = [quoted(c.source) for c in table.columns if folded(c.source) in used]
+    if not names:
+        return False
+    long = " OR ".join(f"length(CAST({name} AS BLOB)) * 3 / 2 > {_MAY_BE}" for name in names)
+    query = f"SELECT EXISTS (SELECT 1 FROM {quoted(table.source.name)} WHERE {long})"
+    return bool(source.execute(query).fetchone()[0])
 
 
 class Limits:

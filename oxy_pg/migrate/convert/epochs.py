@@ -61,6 +61,7 @@ EPOCHS: Mapping[str, Epoch] = {
     "filetime": Epoch(Fraction(1, 10), -134_774),
     "ticks": Epoch(Fraction(1, 10), -719_162),
     "excel": Epoch(Fraction(_DAY), -25_569),
+    "days": Epoch(Fraction(_DAY), 0),
 }
 
 

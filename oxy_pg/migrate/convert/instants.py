@@ -7,6 +7,7 @@ rounded to the nearest, half to even, as PostgreSQL rounds text.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _OFFSET = r"[+-]\d\d(?::?\d\d(?::?\d\d)?)?"
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
-    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?"
+    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
     rf"\s*(Z|z|UTC|GMT|{_OFFSET})?"
     # After an offset: the name of the zone (Go's +0530 IST, Java's [Europe/Paris]), and what Go
     # says of its monotonic clock.
@@ -67,6 +68,8 @@ def instant(value: Value, option: str | None, name: str = "timestamptz") -> date
     """Return the point in time that a value means; ``name`` is its type's. Raises Unfit."""
     number = number_in(value, option)
     if number is None:
+        if isinstance(value, str) and _DIGITS.match(value):
+            raise Unfit("digits, and no time" + _suggestion(number_in(value, "s") or 0, name))
         if isinstance(value, str):
             return _from_text(value)
         raise Unfit("bytes are not a time")
@@ -77,6 +80,9 @@ def instant(value: Value, option: str | None, name: str = "timestamptz") -> date
 
 def _suggestion(number: float, name: str) -> str:
     unit = size_of(number)
+    with contextlib.suppress(Unfit):
+        instant_of(number, "yyyymmdd")
+        unit = "yyyymmdd"
     if unit is None:
         return ""
     moment = instant_of(number, unit).isoformat(" ").removesuffix("+00:00")

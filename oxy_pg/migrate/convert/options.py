@@ -14,6 +14,7 @@ EPOCHS = {
     "filetime": "intervals of 100 ns since 1601 (Windows)",
     "ticks": "intervals of 100 ns since the year 1 (.NET)",
     "excel": "days since 1899-12-30 (Excel)",
+    "days": "days since 1970",
     "yyyymmdd": "the digits of a date (20240131), or of a date and a time (20240131123456)",
 }
 # For intervals; "epoch" is an instant whose distance from 1970 is meant (SQLAlchemy's Interval).

@@ -307,7 +307,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
 
 
 def _make_private(path: str, mode: int) -> None:
-    descriptor = private.make_directory(path)
+    descriptor = private.make_directory(path, mode)
     files.set_mode(descriptor, mode, path)
     os.close(descriptor)
 
@@ -342,7 +342,7 @@ def destroy(state: StateDir) -> None:
         os.unlink(state.data_dir)
         files.remove_tree(home)
     for path in state.socket_links:
-        remove(path)
+        remove(os.path.dirname(path))
     # The lock goes last: while it is there and held, no other process uses the directory.
     for path in (*(path for path in state.own() if path != state.lock), state.lock):
         remove(path)

@@ -80,6 +80,17 @@ VARIABLES = {
         "the `bin` directory of another PostgreSQL 16",
         "the newest PostgreSQL 16 among the installed packages and the system's",
     ),
+    "OXY_PG_BINARIES_DIR": (
+        "the directory of what `oxy-pg binaries add` has added",
+        "in the user's data directory for `oxy_pg`",
+    ),
+    "OXY_PG_PYTHON": (
+        (
+            "the Python for oxy_pg's own processes, where `sys.executable` is none: the full path "
+            "of a Python 3.11 or newer that can import oxy_pg"
+        ),
+        "the one that runs the program",
+    ),
     "OXY_PG_CACHE_DIR": (
         "the directory of what can be created again: templates of clusters and of test databases",
         "the user's cache directory for `oxy_pg`: `~/.cache/oxy_pg` on Linux",

@@ -28,9 +28,26 @@ those that it does not know. [Reports](../reports.md) says what the fields mean.
 # name returns.
 API = "oxy_pg._api"
 TYPES = {
+    "databases": ("oxy_pg.server.monitor.status", "tuple[Database, ...]"),
+    "snapshot": ("oxy_pg.transfer.snapshots", "Snapshot"),
+    "snapshots": ("oxy_pg.transfer.snapshots", "tuple[Snapshot, ...]"),
+    "rewind": ("oxy_pg.transfer.snapshots", "Snapshot"),
     "doctor": ("oxy_pg.server.doctor.check", "tuple[Check, ...]"),
     "status": ("oxy_pg.server.monitor.embedded", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
+}
+# The documents that have no type, but are put together by the command.
+_TEXT_OR_NULL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+BY_HAND = {
+    "binaries": {
+        "version": {"type": "string"},
+        "used": {"type": "boolean"},
+        "provider": {"type": "string"},
+        "name": _TEXT_OR_NULL,
+        "origin": _TEXT_OR_NULL,
+        "bin_dir": {"type": "string"},
+        "extensions": {"type": "array", "items": {"type": "string"}},
+    }
 }
 # More than one kind of document.
 VARIANTS = {"restore": {"restore --check": (API, "Manifest")}}
@@ -113,6 +130,10 @@ def documents() -> dict[str, dict[str, Any]]:
     """Return the schema of each document that a command prints."""
     found = {}
     for name in commands_with_json():
+        if name in BY_HAND:
+            row = {"type": "object", "properties": BY_HAND[name], "required": list(BY_HAND[name])}
+            found[name] = {**_head(name), "type": "array", "items": row}
+            continue
         place = TYPES.get(name) or _returned(name)
         if place is None:
             continue  # test_reference.py asks for an entry in TYPES
@@ -123,8 +144,9 @@ def documents() -> dict[str, dict[str, Any]]:
 
 
 def _returned(command: str) -> tuple[str, str] | None:
-    """Return what the public function of a command's name returns, and where that is known."""
-    function = getattr(oxy_pg, command.replace("-", "_").replace(" ", "_"), None)
+    """Return what the function, or method of Server, of a command's name returns, and where."""
+    name = command.replace("-", "_").replace(" ", "_")
+    function = getattr(oxy_pg, name, None) or getattr(oxy_pg.Server, name, None)
     if function is None:
         return None
     return function.__module__, str(inspect.signature(function).return_annotation)
@@ -145,11 +167,14 @@ def _document(name: str, module: str, annotation: str) -> dict[str, Any]:
         }
         body["properties"] |= more
         body["required"] = [*body["required"], *more]
-    head = {
+    return {**_head(name), **body, "$defs": dict(sorted(definitions.known.items()))}
+
+
+def _head(name: str) -> dict[str, Any]:
+    return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"oxy-pg {name} --json",
     }
-    return {**head, **body, "$defs": dict(sorted(definitions.known.items()))}
 
 
 # --- types ---
@@ -245,6 +270,8 @@ def _named(name: str, module: str) -> type:
 
 
 def _described(schema: dict[str, Any]) -> str:
+    if "properties" in schema.get("items", {}):
+        return f"A list of objects with these fields.\n\n{_fields(schema['items'])}"
     if schema.get("type") == "array":
         return f"A list of {_kind(schema['items'])}.\n"
     if "$ref" in schema:

@@ -199,3 +199,27 @@ def test_the_search_takes_little_time(tmp_path, pg_url, lite):
     began = time.perf_counter()
     migrate(path, pg_url)
     assert time.perf_counter() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("term", "length", "is_listed"),
+    [
+        ("lower(v)", 4000, True),
+        ("coalesce(v, '')", 4000, True),
+        ("coalesce(v, w), id", 4000, True),
+        ("lower(v)", 100, False),
+        ("lower(w)", 4000, False),
+    ],
+)
+def test_an_index_over_an_expression_of_long_values(lite, pg_url, term, length, is_listed):
+    """
+    A dry run says that PostgreSQL decides; the move leaves it behind if it is too long.
+    """
+    path = lite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, w TEXT); "
+        f"INSERT INTO t VALUES (1, hex(randomblob({length})), 'x'); CREATE INDEX i ON t ({term});"
+    )
+    planned = migrate(path, pg_url, dry_run=True)
+    moved = migrate(path, pg_url)
+    assert ["i"] * is_listed == [one.name for one in planned.unexamined]
+    assert ["i"] * is_listed == [one.name for one in moved.skipped]

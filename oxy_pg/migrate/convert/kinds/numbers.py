@@ -193,7 +193,7 @@ class Real(Number):
         # A double that is the shortest text of a real is meant to be that real.
         if number in {kept, float(f"{kept:.7g}"), float(f"{kept:.9g}")}:
             return _rounded_to(number, value, "the nearest real")
-        return Loss("rounded to the nearest real, which has about 7 digits")
+        return Loss("rounded to the nearest real, which has about 7 digits", after=f"{kept:.9g}")
 
     def key(self, text: str) -> str:
         return str(digits(repr(_single(float(text)))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oxy_pg.migrate.convert.kinds.uuids import UUID
 from oxy_pg.migrate.convert.types import parse_cast
 from oxy_pg.migrate.names import folded, quoted
 from oxy_pg.migrate.source.stand_ins import is_unknown_collation
@@ -67,7 +68,7 @@ def casts_for_references(
     source: sqlite3.Connection, tables: list[TablePlan], fixed: set[tuple[str, str]]
 ) -> Iterator[tuple[str, str, Cast, str]]:
     """
-    Yield the casts with which foreign keys between texts and whole numbers can be kept.
+    Yield the casts with which foreign keys between texts and whole numbers or uuids can be kept.
 
     Table, column and cast, and the reason in words; ``fixed`` are the columns
     whose types the user chose. The child's column gets the type of the
@@ -97,7 +98,9 @@ def casts_for_references(
 def _is_between(own: ColumnPlan, other: ColumnPlan) -> bool:
     kinds = (own.type.kind, other.type.kind)
     return own.group != other.group and (
-        (kinds[0].is_text and kinds[1].is_integer) or (kinds[0].is_integer and kinds[1].is_text)
+        (kinds[0].is_text and kinds[1].is_integer)
+        or (kinds[0].is_integer and kinds[1].is_text)
+        or (kinds[0].is_text and kinds[1] is UUID)
     )
 
 
@@ -106,6 +109,12 @@ def _fits(source: sqlite3.Connection, table: TablePlan, own: ColumnPlan, other: 
     if other.type.kind.is_text:
         # Every whole number has one spelling.
         unfit = f"typeof({name}) NOT IN ('integer', 'text')"
+    elif other.type.kind is UUID:
+        hexadecimal = f"replace({name}, '-', '')"
+        unfit = (
+            f"typeof({name}) <> 'text' OR length({hexadecimal}) <> 32 "
+            f"OR {hexadecimal} GLOB '*[^0-9a-fA-F]*'"
+        )
     else:
         # "01" is not 1.
         unfit = (
@@ -113,5 +122,5 @@ def _fits(source: sqlite3.Connection, table: TablePlan, own: ColumnPlan, other: 
             f"(typeof({name}) <> 'text' OR CAST(CAST({name} AS INTEGER) AS TEXT) <> {name})"
         )
     query = f"SELECT EXISTS (SELECT 1 FROM {quoted(table.source.name)} "
-    query += f"WHERE {name} NOTNULL AND {unfit})"
+    query += f"WHERE {name} NOTNULL AND ({unfit}))"
     return not source.execute(query).fetchone()[0]

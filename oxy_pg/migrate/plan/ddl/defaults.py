@@ -9,6 +9,8 @@ that reason.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,32 @@ def translate_default(text: str, type_: PgType) -> str:
     term = Parser(found).parse()
     if term.constant is not None:
         return _spell_constant(term.constant, text, type_)
-    return _spell(term, type_)
+    spelled = _spell(term, type_)
+    if type_.kind is UUID or (type_.kind.is_text and type_.size is not None):
+        _refuse_unfit(text, type_)
+    return spelled
+
+
+def _refuse_unfit(text: str, type_: PgType) -> None:
+    """
+    Raise Uncertain where the values of an expression do not have the form of the type.
+
+    All of them have the form of one: the parser knows its functions, and how long their
+    results are.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(":memory:")) as source:
+            (value,) = source.execute(f"SELECT {text}").fetchone()
+    except sqlite3.Error:
+        return  # a function that this SQLite does not have yet
+    if value is None:
+        return
+    try:
+        found = to_text(value, type_)
+    except Unfit as error:
+        raise Uncertain(f"its values do not fit: {error}") from error
+    if type_.size is not None and len(found) > type_.size:
+        raise Uncertain(f"its values have {len(found)} characters, and the column is {type_}")
 
 
 def _spell(term: Term, type_: PgType) -> str:

@@ -212,3 +212,31 @@ def test_random_bytes_of_a_uuid_are_one(move, pg):
     ((one, two),) = pg("SELECT * FROM t")
     assert one != two
     assert [("uuid", "uuid")] == pg("SELECT pg_typeof(id)::text, pg_typeof(v)::text FROM t")
+
+
+V4 = (
+    "hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) "
+    "|| '-a' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))"
+)
+
+
+@pytest.mark.parametrize(
+    ("declared", "expression", "is_kept"),
+    [
+        ("uuid", V4, True),
+        ("uuid", "hex(randomblob(16))", True),
+        ("uuid", "lower(hex(randomblob(4)))", False),
+        ("uuid", "'x' || hex(randomblob(16))", False),
+        ("varchar(32)", "hex(randomblob(16))", True),
+        ("varchar(20)", "hex(randomblob(16))", False),
+        ("char(8)", "datetime('now')", False),
+    ],
+)
+def test_a_default_whose_values_do_not_fit_is_left_behind(move, pg, declared, expression, is_kept):
+    """
+    PostgreSQL would refuse the first row that takes it.
+    """
+    report = move(f"CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared} DEFAULT ({expression}))")
+    assert ["default"] * (not is_kept) == [one.kind for one in report.skipped]
+    pg("INSERT INTO t (id) VALUES (1)")
+    assert [(is_kept,)] == pg("SELECT v IS NOT NULL FROM t")

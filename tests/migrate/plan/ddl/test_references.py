@@ -157,3 +157,32 @@ def test_the_targets_own_foreign_key_compares_exactly(lite, pg_url, pg, policy):
 
     assert "1 row (id 1)" in problem.message
     assert [] == pg("SELECT * FROM posts")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        ("F47AC10B-58CC-4372-A567-0E02B2C3D479", True),
+        ("f47ac10b58cc4372a5670e02b2c3d479", True),
+        ("f47ac10b58cc4372a5670e02b2c3d47", False),
+        ("mine", False),
+    ],
+)
+def test_a_reference_to_a_key_that_the_target_has_as_uuid(lite, pg_url, pg, value, is_kept):
+    """
+    The created column is a uuid too, if all its values are; else the key is listed.
+    """
+    pg("CREATE TABLE p (id uuid PRIMARY KEY)")
+    key = "F47AC10B-58CC-4372-A567-0E02B2C3D479"
+    path = lite(
+        "CREATE TABLE p (id TEXT PRIMARY KEY); CREATE TABLE c (p char(36) REFERENCES p (id));",
+        {"p": [(key,)], "c": [(value,), (None,)]},
+    )
+
+    report = migrate(path, pg_url)
+
+    assert ["foreign key"] * (not is_kept) == [one.kind for one in report.skipped]
+    assert [("uuid" if is_kept else "character varying",)] == pg(
+        "SELECT format_type(atttypid, NULL) FROM pg_attribute "
+        "WHERE attrelid = 'c'::regclass AND attname = 'p'"
+    )
