@@ -322,6 +322,7 @@ def test_embedded_never(run_python, cli, tmp_path):
             ["start"],
             ["restart"],
             ["psql"],
+            ["tune"],
             ["tune", "--apply"],
             ["run", "--", "true"],
         )

@@ -102,6 +102,7 @@ def tune(
         machine = Machine(memory, cpus, disk or machines.SSD)
         _show(_of_external(url, machine, connections, timeout), machine, as_sql, as_json)
         return
+    refuse_embedded()
     place = paths.StateDir(paths.state_dir(state_dir()))
     here = machines.here(place.data_dir)
     machine = Machine(memory or here.memory, cpus or here.cpus, disk or here.disk)
@@ -219,7 +220,6 @@ def _apply(server: Server, found: tuple[Comparison, ...], timeout: float, *, res
     stronger = _overridden(server, list(changes), timeout)
     # This command names the settings that need a restart; the library's warning would repeat it.
     logging.getLogger("oxy_pg").setLevel(logging.ERROR)
-    refuse_embedded()
     Server(state_dir(), settings=changes).start(timeout)
     if restart and waiting:
         with spinner("Restarting PostgreSQL …"):
