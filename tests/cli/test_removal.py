@@ -263,19 +263,40 @@ def test_uninstall_asks_and_leaves_nothing(oxy, places, place):
     assert "keeps nothing here" in oxy("uninstall", "--yes").stderr
 
 
+def copy_of_programs(copy: Path) -> str:
+    """Copy a PostgreSQL with its libraries; return its bin directory."""
+    found = binaries.find()
+    package = os.path.dirname(os.path.dirname(os.path.dirname(found.bin_dir)))
+    name = os.path.basename(os.path.dirname(os.path.dirname(found.bin_dir)))
+    copy.mkdir(parents=True)
+    for part in (name, f"{name}.libs"):
+        if os.path.isdir(f"{package}/{part}"):
+            subprocess.run(["cp", "-r", f"{package}/{part}", copy], check=True)
+    return str(copy) + found.bin_dir.removeprefix(package)
+
+
+def test_restart_does_without_the_programs_that_have_gone(oxy, places, place):
+    """
+    As when a virtual environment is replaced while the server runs: restart takes the new one's.
+    """
+    old = copy_of_programs(place / "old")
+    url = oxy("url", OXY_PG_BIN_DIR=old).stdout.strip()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept ()")
+    shutil.rmtree(place / "old")
+
+    oxy("restart")
+
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT FROM kept")
+
+
 def test_uninstall_leaves_the_programs_of_another_server(oxy, places, place):
     """
     A server of another state directory goes on, and can be restarted.
     """
-    found = binaries.find()
     copy = places["OXY_PG_BINARIES_DIR"] / "16-x"
-    copy.mkdir(parents=True)
-    package = os.path.dirname(os.path.dirname(os.path.dirname(found.bin_dir)))
-    name = os.path.basename(os.path.dirname(os.path.dirname(found.bin_dir)))
-    for part in (name, f"{name}.libs"):
-        if os.path.isdir(f"{package}/{part}"):
-            subprocess.run(["cp", "-r", f"{package}/{part}", copy], check=True)
-    bin_dir = str(copy) + found.bin_dir.removeprefix(package)
+    bin_dir = copy_of_programs(copy)
     other = place / "other"
     oxy("--state-dir", other, "start", OXY_PG_BIN_DIR=bin_dir)
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 
-from oxy_pg.errors import ConfigurationError, LockTimeout
+from oxy_pg.errors import ConfigurationError, LockTimeout, StartFailed
 from oxy_pg.server.cluster import directory, postmaster
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.supervisor.lease import Line, SupervisorGone
@@ -62,7 +62,9 @@ def restart(state: StateDir, deadline: Deadline) -> None:
     state.check_private()
     try:
         _ask(state, "restart", "ready", deadline)
-    except SupervisorGone:
+    except (SupervisorGone, StartFailed):
+        # Its programs may have gone, with a virtual environment that was replaced. The caller
+        # starts the server again with its own ones, and is told if that fails, too.
         return
 
 
