@@ -134,13 +134,15 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session
 def properties(session: nox.Session) -> None:
-    """Migrate 5,000 random and many real databases, kill 50 migrations; ``-- 200 10`` sets both."""
+    """Migrate 5,000 random and many real databases, and back; kill 50 each; ``-- 200 10``."""
     install(session)
     examples, kills = [*session.posargs, *("5000", "50")[len(session.posargs) :]][:2]
     tests = [
         "tests/migrate/test_properties.py",
         "tests/migrate/test_kill.py",
         "tests/migrate/test_real_databases.py",
+        "tests/export/test_round_trip.py",
+        "tests/export/test_kill.py",
     ]
     environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
     session.run("pytest", "--long", "-s", "--hypothesis-show-statistics", *tests, env=environment)
@@ -153,6 +155,15 @@ def transfer(session: nox.Session) -> None:
     kills, *seed = session.posargs or ["30"]
     environment = {"OXY_PG_KILLS": kills} | ({"OXY_PG_SEED": seed[0]} if seed else {})
     session.run("pytest", "--long", "-s", "tests/transfer", env=environment)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """50 failovers of a Patroni cluster under every command; ``-- 10 7`` sets number and seed."""
+    install(session)
+    failovers, seed = [*session.posargs, *("50", "1")[len(session.posargs) :]][:2]
+    environment = {"OXY_PG_FAILOVERS": failovers, "OXY_PG_SEED": seed}
+    session.run("pytest", "--long", "-s", "-n0", "tests/cluster", env=environment)
 
 
 @nox.session

@@ -66,8 +66,13 @@ BOUNDS = (
     Bound("migration-memory", "", 150),
     Bound("export", "COPY TO alone", 6),
     Bound("export-memory", "", 150),
-    Bound("snapshot", "DSLR", 0.5),
-    Bound("rewind", "DSLR", 0.5),
+    Bound("snapshot", "copy of the files", 1.1),
+    Bound(
+        "rewind",
+        "copy of the files",
+        1.3,
+        why="it also drops what the database was before the rewind before",
+    ),
     Bound("idle-memory", "", 12),
     Bound("idle-wakeups", "", 0),
 )

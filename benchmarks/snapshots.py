@@ -92,7 +92,7 @@ def _contenders(
         OURS: (
             lambda: process.measure([*ours, "snapshot", name]),
             lambda: _then(
-                process.measure([*ours, "rewind", "--discard", name]),
+                process.measure([*ours, "rewind", name]),
                 [*ours, "snapshot", "--delete", name],
             ),
         ),

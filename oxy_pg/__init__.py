@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.report import TransferReport as TransferReport
     from oxy_pg.transfer.report import UpgradeReport as UpgradeReport
     from oxy_pg.transfer.snapshots import Snapshot as Snapshot
+    from oxy_pg.url import Driver as Driver
 
 # Where each public name is defined.
 _MODULES = {
@@ -124,6 +125,7 @@ _MODULES = {
     "CountsDiffer": "errors",
     "Database": "server.monitor.status",
     "DatabaseNotEmpty": "errors",
+    "Driver": "url",
     "ExportDiffers": "errors",
     "ExportError": "errors",
     "ExportRefused": "errors",
@@ -218,6 +220,7 @@ __all__ = [
     "CountsDiffer",
     "Database",
     "DatabaseNotEmpty",
+    "Driver",
     "ExportDiffers",
     "ExportError",
     "ExportRefused",

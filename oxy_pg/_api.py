@@ -578,7 +578,7 @@ def push(
     from oxy_pg import _server as data
 
     return data.push(
-        data.existing(_embedded("push", state_dir), "push"),
+        _embedded("push", state_dir),
         target,
         database=_defaults.database(database, project.of_working_directory()),
         schemas=schemas,

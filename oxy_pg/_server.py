@@ -168,7 +168,7 @@ class Server(Handle):
 
     def push(self, target: str, **options: Unpack[PushOptions]) -> TransferReport:
         """Copy a database of this server to another one; otherwise as ``oxy_pg.push()``."""
-        return push(existing(self, "push"), target, **options)
+        return push(self, target, **options)
 
     def pull(self, source: str, **options: Unpack[PullOptions]) -> TransferReport:
         """Copy a database from elsewhere into this server; otherwise as ``oxy_pg.pull()``."""
@@ -346,6 +346,10 @@ def push(
     timeout: float = 30.0,
 ) -> TransferReport:
     """Copy a database of the embedded server to the one that a URL names."""
+    from oxy_pg.url import plain
+
+    plain(target, "--to", needed=True)  # before a server is looked for
+    existing(server, "push")
     from oxy_pg.transfer.copy import copy_database
     from oxy_pg.transfer.copy.copy_plan import Order
 

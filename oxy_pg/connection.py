@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_SILENCE = 2.0  # seconds that a server is waited for without a word
 
 
 class Unreachable(Exception):
@@ -96,6 +97,7 @@ def connect(
     address = urls.plain(url, name)
     urls.check(address, name)
     failure: Unreachable | None = None
+    silence: Deadline | None = Deadline(_SILENCE)
     for remaining in deadline.attempts(_PAUSE, _LONGEST_PAUSE):
         try:
             # libpq takes whole seconds, and 1 for 2 (manual, 34.1.2).
@@ -106,6 +108,9 @@ def connect(
                 )
         except psycopg.OperationalError as error:
             if wait and remaining and may_pass(error):
+                if silence is not None and not silence.remaining():
+                    silence = None
+                    _say_waiting(address, error)
                 continue
             failure = unreachable(address, error, deadline if wait else None, name)
             break
@@ -116,6 +121,17 @@ def connect(
     assert failure is not None
     del address, url
     raise failure
+
+
+def _say_waiting(address: str, error: psycopg.OperationalError) -> None:
+    import logging
+
+    parts = conninfo_to_dict(address)
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    first = words(error, address).partition("\n")[0]
+    logging.getLogger("oxy_pg").warning(
+        "waiting for %s:%s: %s", host, parts.get("port") or 5432, first
+    )
 
 
 def _open_with(
@@ -252,18 +268,20 @@ _FINAL = (
         "GSSAPI",
     ),
 )
+# getaddrinfo(3): EAI_NONAME and EAI_NODATA. "Temporary failure in name resolution" may pass.
+_UNKNOWN_HOST = ("not known", "No address associated")
 _STARTING = ("the database system is", "too many", "remaining connection slots")
 
 
 def may_pass(error: psycopg.OperationalError) -> bool:
-    """Whether waiting helps: the port is not open, the name is not known, or it is starting."""
+    """Whether waiting helps: the port is not open, no name server answers, or it is starting."""
     if error.sqlstate is not None:
         return isinstance(error, pg.CannotConnectNow | pg.TooManyConnections)
     text = str(error)
     # What PostgreSQL itself answers begins with FATAL, in every language of libpq's own messages.
     if "FATAL" in text:
         return any(words in text for words in _STARTING)
-    return not any(words in text for words in _FINAL)
+    return not any(words in text for words in (*_FINAL, *_UNKNOWN_HOST))
 
 
 # The first that is found in the reason decides. {url} is what the message calls the URL, {name}

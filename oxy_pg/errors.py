@@ -28,6 +28,21 @@ def _what_to_do(words: str) -> str:
     return f"{found}\n" if found else ""
 
 
+def state_of_data(data_dir: str) -> str:
+    """Return the sentence on what has become of the data; for a server that does not run."""
+    import os
+
+    if os.path.exists(f"{data_dir}/PG_VERSION"):
+        return "Your data is untouched."
+    if os.path.lexists(data_dir):
+        return f"Something has removed files from {data_dir}: restore a backup."
+    return (
+        f"Something has removed or renamed {data_dir} while the server was running. Move it back "
+        "if it is somewhere; or run `oxy-pg stop`, and the next start creates an empty one, into "
+        "which you can restore a backup."
+    )
+
+
 def _escaping(spoken: Callable[[Any], str]) -> Callable[[Any], str]:
     def escaped(self: object) -> str:
         return _printable(spoken(self))
@@ -137,8 +152,8 @@ class StartFailed(ServerError):
         return (
             f"PostgreSQL failed to start in {self.data_dir}. Its last log lines:\n"
             f"{self.log_tail or '(none)'}\n{_what_to_do(self.log_tail)}"
-            "Your data is untouched. `oxy-pg logs` shows the rest, `oxy-pg doctor` looks for the "
-            "cause."
+            f"{state_of_data(self.data_dir)} `oxy-pg logs` shows the rest, `oxy-pg doctor` looks "
+            "for the cause."
         )
 
 

@@ -155,35 +155,42 @@ def told_version(program: str, patience: float = _PATIENCE) -> str | None:
     return words[2] if works and len(words) > 2 else None
 
 
-def complaint(program: str) -> str:
+def complaint(program: str, patience: float = _PATIENCE) -> str:
     """
     Return why a program of PostgreSQL does not run: the words of the loader or the system.
 
     Empty where it runs.
     """
-    works, said = _answer(program, _PATIENCE)
+    works, said = _answer(program, patience)
     return "" if works else " ".join(said.split()) or "it ends with an error and says nothing"
 
 
 def _answer(program: str, patience: float) -> tuple[bool, str]:
     """Return whether a program answers to ``--version``, and what it says."""
+    import signal
     import subprocess
 
     try:
-        done = subprocess.run(
+        # In a group of its own: the program may be a script, whose children hang with it.
+        asked = subprocess.Popen(
             [program, "--version"],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
-            timeout=min(patience, _PATIENCE),
+            process_group=0,
         )
     except (OSError, ValueError) as error:
         return False, str(error)
-    except subprocess.TimeoutExpired:
-        return False, "it does not answer to --version in time"
-    return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
+    with asked:
+        try:
+            said, complained = asked.communicate(timeout=min(patience, _PATIENCE))
+        except subprocess.TimeoutExpired:
+            os.killpg(asked.pid, signal.SIGKILL)
+            return False, "it does not answer to --version in time"
+    works = asked.returncode == 0
+    return works, said if works else complained
 
 
 def major_of(version: str) -> int:

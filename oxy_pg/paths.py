@@ -38,7 +38,7 @@ _CLUSTER = "postgres_data"
 # What oxy_pg puts into a state directory, and into those of the plugin's servers.
 _FILES = (
     *("password", "password.verifier", "port", "lock", "settings.json", "settings.json.earlier"),
-    *("supervisor.log", "run", "socket"),
+    *("supervisor.log", "run", "kept"),
 )
 _PLUGINS_FILES = ("users", "booted")
 # What is in a directory that is as good as empty: a disk's own, and what keeps one in Git.
@@ -53,7 +53,8 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
     Return the state directory: given, OXY_STATE_DIR's, the project's, or the user's data directory.
 
     Links are resolved, so that all names of one directory mean the same
-    server. Raises ConfigurationError when the name is empty.
+    server. Raises ConfigurationError when the name is empty, or begins with
+    the home directory of a user who has none.
     """
     chosen = os.fspath(given) if given is not None else os.environ.get("OXY_STATE_DIR")
     if chosen is None:
@@ -66,7 +67,7 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
         )
     if "\0" in chosen:
         raise ConfigurationError("The state directory's name has a NUL character in it.")
-    place = os.path.realpath(os.path.expanduser(chosen))
+    place = os.path.realpath(_expanded(chosen))
     if "\n" in place or "\r" in place:
         raise ConfigurationError(
             f"The state directory's name has a line break in it: {place!r}. PostgreSQL's "
@@ -75,11 +76,27 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
     return place
 
 
+def _expanded(path: str) -> str:
+    """Return a path with the user's home directory for ``~``; ConfigurationError if unknown."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise _no_home(found)
+    return found
+
+
+def _no_home(path: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The home directory in {path} is not known: HOME is not set, and the user id "
+        f"{os.geteuid()} has none in /etc/passwd. Set HOME, or write absolute paths into "
+        "OXY_STATE_DIR and OXY_PG_CACHE_DIR."
+    )
+
+
 def _default_state_dir() -> str:
     if sys.platform == "linux":
         # What platformdirs.user_data_dir("oxy") answers here, without the 10 ms of its import.
         base = os.environ.get("XDG_DATA_HOME", "").strip()
-        return (base if os.path.isabs(base) else os.path.expanduser("~/.local/share")) + "/oxy"
+        return (base if os.path.isabs(base) else _expanded("~/.local/share")) + "/oxy"
     import platformdirs
 
     return platformdirs.user_data_dir("oxy", appauthor=False)
@@ -89,10 +106,14 @@ def cache_dir() -> str:
     """Return the directory for what can be made again: OXY_PG_CACHE_DIR or the user's cache dir."""
     given = os.environ.get("OXY_PG_CACHE_DIR")
     if given:
-        return os.path.realpath(os.path.expanduser(given))
+        return os.path.realpath(_expanded(given))
     import platformdirs
 
-    return os.path.realpath(platformdirs.user_cache_dir("oxy_pg", appauthor=False))
+    try:
+        found = platformdirs.user_cache_dir("oxy_pg", appauthor=False)
+    except RuntimeError:  # where there is no home directory
+        raise _no_home("~/.cache") from None
+    return os.path.realpath(_expanded(found))
 
 
 def binaries_dir() -> str:
@@ -109,7 +130,7 @@ def binaries_dir() -> str:
     if sys.platform == "linux":
         # What platformdirs.user_data_dir() answers here, without the 10 ms of its import.
         base = os.environ.get("XDG_DATA_HOME", "").strip()
-        base = base if os.path.isabs(base) else os.path.expanduser("~/.local/share")
+        base = base if os.path.isabs(base) else _expanded("~/.local/share")
         return os.path.realpath(f"{base}/oxy_pg/binaries")
     import platformdirs
 
@@ -121,7 +142,7 @@ def records_dir() -> str:
     if sys.platform == "linux":
         # What platformdirs.user_state_dir() answers here, without the 10 ms of its import.
         base = os.environ.get("XDG_STATE_HOME", "").strip()
-        base = base if os.path.isabs(base) else os.path.expanduser("~/.local/state")
+        base = base if os.path.isabs(base) else _expanded("~/.local/state")
         return os.path.realpath(f"{base}/oxy_pg/templates")
     import platformdirs
 
@@ -359,7 +380,7 @@ class StateDir:
     @property
     def socket_links(self) -> list[str]:
         """Second names of PostgreSQL's socket, of which the first that is possible is made."""
-        return [f"{self.root}/socket", f"{self.run_dir}.socket"]
+        return [f"{self.root}/kept/socket", f"{self.run_dir}.kept/socket"]
 
     @property
     def earlier_settings(self) -> str:

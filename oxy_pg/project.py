@@ -138,7 +138,7 @@ def _nearest(key: str) -> str:
     import difflib
 
     found = difflib.get_close_matches(key.replace("_", "-").lower(), KEYS, 1, 0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return f"; the nearest key is {found[0]!r}" if found else ""
 
 
 def _text(path: str, table: Mapping[str, Any], key: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 from oxy_pg.system.printable import json_text
+
+
+def timestamp(moment: dt.datetime) -> str:
+    """Spell a time as all JSON does: ``2026-01-31T23:59:59.000000Z``."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Report:

@@ -14,9 +14,10 @@ from oxy_pg.errors import ConfigurationError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Literal
+    from typing import Literal, TypeAlias
 
-    Driver = Literal["asyncpg", "jdbc", "pg8000", "psycopg", "psycopg2", "psycopg_async"]
+# A string, because importing typing would take longer than all else here.
+Driver: TypeAlias = "Literal['asyncpg', 'jdbc', 'pg8000', 'psycopg', 'psycopg2', 'psycopg_async']"
 
 # What may stand in a URL without quoting (RFC 3986, "unreserved"). Asking this first spares the
 # usual caller the import of urllib, which costs more than attaching to a running server.
@@ -443,7 +444,7 @@ def _is_harmless(url: str) -> bool:
 # --- check --------------------------------------------------------------------------
 
 
-def plain(url: str, name: str = "OXY_DATABASE_URL") -> str:
+def plain(url: str, name: str = "OXY_DATABASE_URL", *, needed: bool = False) -> str:
     """
     Check that ``url`` names a PostgreSQL server, and return it for every driver.
 
@@ -451,23 +452,22 @@ def plain(url: str, name: str = "OXY_DATABASE_URL") -> str:
     SQLAlchemy alone, and SQLAlchemy in turn refuses ``postgres``. All else
     stays as it is, parameters included.
 
-    ``name`` is what the message calls the URL. Raises ConfigurationError,
-    which says what to write instead, and repeats nothing that may be a password.
+    ``name`` is what the message calls the URL; without one that is ``needed``
+    there is no embedded server in its place. Raises ConfigurationError, which
+    says what to write instead, and repeats nothing that may be a password.
     """
-    if message := _refusal(url, name):
+    if message := _refusal(url, name, needed=needed):
         raise ConfigurationError(message)
     return f"postgresql://{url.partition('://')[2]}"
 
 
-def _refusal(url: str, name: str) -> str:
+def _refusal(url: str, name: str, *, needed: bool) -> str:
     """Return why a URL cannot be used and what to do, or ""."""
     # An environment variable, or an option.
     unset = "unset it" if name.isupper() else "leave it out"
+    instead = "" if needed else f", or {unset} to use the embedded server"
     if not url.strip():
-        return (
-            f"{name} is set but empty. {unset.capitalize()} to use the embedded server, or "
-            f"write {_EXAMPLE}."
-        )
+        return f"{name} is set but empty. Write {_EXAMPLE}{instead}."
     scheme = _shown_scheme(url)
     parts, problem = _read(url)
     if scheme not in {"postgres", "postgresql"}:
@@ -477,10 +477,7 @@ def _refusal(url: str, name: str) -> str:
             if scheme == "sqlite"
             else ""
         )
-        return (
-            f"{name} is {kind}; it must be a postgresql:// URL. "
-            f"Write {_EXAMPLE}, or {unset} to use the embedded server.{hint}"
-        )
+        return f"{name} is {kind}; it must be a postgresql:// URL. Write {_EXAMPLE}{instead}.{hint}"
     if parts is None:
         return (
             f"{name} is not a valid PostgreSQL URL ({mask(url)}): {problem}. It is written "

@@ -20,6 +20,7 @@ SECTIONS = {
 }
 
 NAMED = {name: getattr(oxy_pg, name) for name in oxy_pg.__all__}
+ALIASES = {"Driver", "Settings"}  # of types, which have no text of their own
 FUNCTIONS = [name for name, value in NAMED.items() if inspect.isfunction(value)]
 TYPES = [
     name
@@ -45,7 +46,7 @@ def is_record(found: object) -> bool:
 
 @pytest.mark.parametrize("name", oxy_pg.__all__)
 def test_every_name_says_what_it_promises(name):
-    assert name == "Settings" or inspect.getdoc(NAMED[name])
+    assert name in ALIASES or inspect.getdoc(NAMED[name])
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -131,7 +132,7 @@ def test_annotations_are_found():
     assert ("oxy_pg.report", "Orphans") in annotated("OrphanRows")
 
 
-@pytest.mark.parametrize("name", [name for name in oxy_pg.__all__ if name != "Settings"])
+@pytest.mark.parametrize("name", [name for name in oxy_pg.__all__ if name not in ALIASES])
 def test_what_stands_in_a_signature_is_exported(name):
     """
     So that a typed program can name what it is given.

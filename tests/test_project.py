@@ -112,8 +112,8 @@ def test_the_state_directory_is_relative_to_the_file(here):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("databse = 'x'", "did you mean 'database'"),
-        ("keep_alive = 5", "did you mean 'keep-alive'"),
+        ("databse = 'x'", "the nearest key is 'database'"),
+        ("keep_alive = 5", "the nearest key is 'keep-alive'"),
         ("nonsense = 5", "The keys are database"),
         ("port = 70000", "a number from 1 to 65535"),
         ("port = true", "a number from 1 to 65535"),
@@ -179,7 +179,7 @@ def test_every_database_has_the_projects_extensions(here, state_dir, tmp_path, c
     server.create_database("empty")
     server.create_database("copy", template="empty")
     urls = [oxy_pg.ensure("ensured", state_dir=state_dir), server.url("empty"), server.url("copy")]
-    urls.append(cli("url", "-d", "of_url", OXY_STATE_DIR=state_dir).stdout.strip())
+    urls.append(cli("url", "--create", "-d", "of_url", OXY_STATE_DIR=state_dir).stdout.strip())
     code = "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).execute(%r)"
     ask = code % "CREATE EXTENSION IF NOT EXISTS vector"
     ran = cli("run", "-d", "of_run", "--", sys.executable, "-c", ask, OXY_STATE_DIR=state_dir)
@@ -315,7 +315,17 @@ def test_embedded_never(run_python, cli, tmp_path):
     given = {"OXY_PG_EMBEDDED": "never", "OXY_STATE_DIR": tmp_path / "state"}
     answers = [run_python(code, **given)]
     answers += [
-        cli(*words, **given).stderr for words in (["url"], ["start"], ["run", "--", "true"])
+        cli(*words, **given).stderr
+        for words in (
+            ["url"],
+            ["env"],
+            ["start"],
+            ["restart"],
+            ["psql"],
+            ["tune"],
+            ["tune", "--apply"],
+            ["run", "--", "true"],
+        )
     ]
 
     for answer in answers:

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 import oxy_pg
 
-engine = sqlalchemy.create_engine(oxy_pg.ensure())
+engine = sqlalchemy.create_engine(oxy_pg.ensure(driver="psycopg"))
 
 with Session(engine) as session:
     session.add(Item(name="a chair"))

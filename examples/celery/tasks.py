@@ -1,15 +1,13 @@
 import psycopg
-import sqlalchemy
 from celery import Celery
 
 import oxy_pg
 
 URL = oxy_pg.ensure()
-DRIVER_URL = sqlalchemy.make_url(URL).set(drivername="postgresql+psycopg")
-TEXT = DRIVER_URL.render_as_string(hide_password=False)
+FOR_SQLALCHEMY = oxy_pg.ensure(driver="psycopg")
 
 # PostgreSQL is the broker and keeps the results: no Redis or RabbitMQ is needed for development.
-app = Celery("tasks", broker=f"sqla+{TEXT}", backend=f"db+{TEXT}")
+app = Celery("tasks", broker=f"sqla+{FOR_SQLALCHEMY}", backend=f"db+{FOR_SQLALCHEMY}")
 
 
 @app.task

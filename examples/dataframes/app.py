@@ -7,7 +7,7 @@ import sqlalchemy
 import oxy_pg
 
 url = oxy_pg.ensure()
-engine = sqlalchemy.create_engine(url)
+engine = sqlalchemy.create_engine(oxy_pg.ensure(driver="psycopg"))
 
 # pandas, by SQLAlchemy.
 sales = pd.DataFrame(

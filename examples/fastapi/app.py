@@ -23,8 +23,7 @@ class Note(Base):
 
 
 # In production OXY_DATABASE_URL is set, and ensure() returns that URL.
-url = sqlalchemy.make_url(oxy_pg.ensure()).set(drivername="postgresql+asyncpg")
-engine = create_async_engine(url)
+engine = create_async_engine(oxy_pg.ensure(driver="asyncpg"))
 new_session = async_sessionmaker(engine, expire_on_commit=False)
 
 

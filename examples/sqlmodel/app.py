@@ -9,7 +9,7 @@ class Hero(SQLModel, table=True):
     age: int | None = None
 
 
-engine = create_engine(oxy_pg.ensure())
+engine = create_engine(oxy_pg.ensure(driver="psycopg"))
 SQLModel.metadata.create_all(engine)
 
 with Session(engine) as session:

@@ -10,38 +10,40 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import ClassVar
 
 import click
 
-from oxy_pg.cli import (
-    backup,
-    binaries,
-    doctor,
-    export,
-    migrate,
-    programs,
-    removal,
-    server,
-    snapshot,
-    status,
-    transfer,
-    tune,
-)
-from oxy_pg.cli.display.terminal import echo
+from oxy_pg.cli import binaries, databases, doctor, programs, removal, server, shell, status, tune
+from oxy_pg.cli.data import backup, export, migrate, snapshot, transfer
+from oxy_pg.cli.display.terminal import echo, note
+from oxy_pg.cli.group import Sections
 from oxy_pg.cli.options import state_dir_option
 from oxy_pg.errors import OxyPgError
 from oxy_pg.facts import __version__
 
 
-class Sections(click.Group):
-    """A group whose help lists the commands by purpose."""
+@click.group(
+    cls=Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="oxy-pg")
+@state_dir_option
+def cli() -> None:
+    """
+    A real PostgreSQL 16 with the convenience of SQLite.
 
-    sections: ClassVar[dict[str, tuple[click.Command, ...]]] = {
+    With OXY_DATABASE_URL set, the commands work on that server instead of the
+    embedded one, where they can.
+    """
+
+
+cli.add_sections(
+    {
         "Run": programs.COMMANDS,
         "The server": (
             *server.COMMANDS,
             status.status,
+            databases.databases,
             doctor.doctor,
             tune.tune,
             binaries.binaries,
@@ -59,39 +61,9 @@ class Sections(click.Group):
             transfer.push,
             transfer.pull,
         ),
+        "Help": shell.COMMANDS,
     }
-
-    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a table for each section."""
-        limit = formatter.width - 6 - max(map(len, self.commands))
-        for heading, commands in self.sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(
-                    [
-                        (command.name or "", command.get_short_help_str(limit))
-                        for command in commands
-                    ]
-                )
-
-
-@click.group(
-    cls=Sections,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="oxy-pg")
-@state_dir_option
-def cli() -> None:
-    """
-    A real PostgreSQL 16 with the convenience of SQLite.
-
-    With OXY_DATABASE_URL set, the commands work on that server instead of the
-    embedded one, where they can.
-    """
-
-
-for commands in Sections.sections.values():
-    for command in commands:
-        cli.add_command(command)
 
 
 def main() -> None:
@@ -108,8 +80,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except OxyPgError as error:
-        click.secho("oxy-pg: ", fg="red", bold=True, nl=False, err=True)
-        echo(str(error), err=True)
+        note(f"oxy-pg: {error}")
         sys.exit(1)
     except BrokenPipeError:
         # The reader of our output has gone (`oxy-pg logs | head`): not an error.

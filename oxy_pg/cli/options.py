@@ -55,6 +55,16 @@ database_option = click.option(
     "oxy).",
 )
 
+existing_database_option = click.option(
+    "-d",
+    "--database",
+    metavar="NAME",
+    help="The database, which has to exist (default: OXY_PG_DATABASE, the project's, or oxy).",
+)
+create_option = click.option(
+    "--create", is_flag=True, help="Create the database if it does not exist."
+)
+
 search_path_option = click.option(
     "--search-path",
     metavar="SCHEMAS",

@@ -13,11 +13,14 @@ import click
 
 import oxy_pg
 from oxy_pg import _defaults, _endpoint, project
+from oxy_pg.cli.databases import refuse_unknown
 from oxy_pg.cli.display import spelling
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
+    create_option,
     database_option,
     embedded_server,
+    existing_database_option,
     external_url,
     state_dir_option,
     timeout_option,
@@ -49,13 +52,23 @@ def ensured(server: Server, database: str | None, timeout: float) -> str:
 
 
 def _meant(
-    database: str | None, timeout: float, keep_alive: float | None = None
+    database: str | None,
+    timeout: float,
+    keep_alive: float | None = None,
+    *,
+    create: bool = True,
 ) -> tuple[str, Server | None]:
-    """Return the URL of the database that is meant, and the server if it is an embedded one."""
+    """
+    Return the URL of the database that is meant, and the server if it is an embedded one.
+
+    Without ``create``, a database that is named on the command line has to exist.
+    """
     name = _defaults.database(database, project.of_working_directory())
     if external_url(name) is not None:
         return oxy_pg.ensure(database, timeout=timeout), None
     server = started(keep_alive, timeout)
+    if database is not None and not create:
+        refuse_unknown(server, database)
     return ensured(server, database, timeout), server
 
 
@@ -130,7 +143,8 @@ def _exec(program: str, arguments: list[str], environment: dict[str, str]) -> No
 
 
 @click.command()
-@database_option
+@existing_database_option
+@create_option
 @click.option("--socket", is_flag=True, help="Print the URL for the private Unix socket.")
 @click.option(
     "--driver",
@@ -139,11 +153,13 @@ def _exec(program: str, arguments: list[str], environment: dict[str, str]) -> No
 )
 @timeout_option
 @state_dir_option
-def url(database: str | None, socket: bool, driver: str | None, timeout: float) -> None:  # noqa: FBT001
+def url(
+    *, database: str | None, create: bool, socket: bool, driver: str | None, timeout: float
+) -> None:
     """Print the server's URL, for `export` or a database editor."""
     from oxy_pg.url import for_driver
 
-    address, server = _meant(database, timeout, math.inf)
+    address, server = _meant(database, timeout, math.inf, create=create)
     if server is not None and socket:
         address = server.socket_url(_defaults.database(database, project.of_working_directory()))
     echo(address if driver is None else for_driver(address, driver))
@@ -186,7 +202,8 @@ def env(
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@database_option
+@existing_database_option
+@create_option
 @click.option(
     "--superuser", is_flag=True, help="Connect as the superuser, through the private socket."
 )
@@ -194,13 +211,15 @@ def env(
 @state_dir_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(
+    *,
     database: str | None,
-    superuser: bool,  # noqa: FBT001
+    create: bool,
+    superuser: bool,
     timeout: float,
     arguments: tuple[str, ...],
 ) -> None:
     """Open psql; what follows `--` goes to psql."""
-    address, server = _meant(database, timeout)
+    address, server = _meant(database, timeout, create=create)
     if server is None:
         # The bundled psql has no TLS, which an external server may require.
         program = shutil.which("psql") or f"{_client_programs()}/psql"

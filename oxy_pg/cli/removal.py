@@ -37,8 +37,11 @@ def _note_databases(state: paths.StateDir) -> None:
 @state_dir_option
 def reset(yes: bool) -> None:  # noqa: FBT001
     """Delete the data directory with all its databases."""
+    from oxy_pg.server.cluster import directory
+
     need_embedded("reset")
     state = paths.StateDir(paths.state_dir(state_dir()))
+    directory.check_access(state)
     if not os.path.isdir(state.root) or state.strangers() or not state.own():
         note("Nothing was deleted: there is no data directory.")
         return

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from oxy_pg._endpoint import refuse_embedded
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
     need_embedded,
@@ -16,6 +17,7 @@ from oxy_pg.cli.options import (
     timeout_option,
 )
 from oxy_pg.cli.programs import ensured, started
+from oxy_pg.paths import StateDir
 from oxy_pg.server.server import Server
 
 
@@ -52,15 +54,17 @@ def start(timeout: float) -> None:
 @state_dir_option
 def stop(mode: str) -> None:
     """Stop the server, for all processes that use it."""
+    from oxy_pg.server.cluster import postmaster
+    from oxy_pg.server.supervisor import lock
+
     need_embedded("stop")
     server = _server()
-    was = server.status().state
+    # Not its status: the supervisor may have gone, or the data directory.
+    state = StateDir(server.state_dir)
+    was_running = lock.is_held(state) or bool(postmaster.serving(state.data_dir))
     with spinner("Stopping PostgreSQL …"):
         server.stop(mode)
-    note("PostgreSQL was not running." if was in _NOT_RUNNING else "PostgreSQL has stopped.")
-
-
-_NOT_RUNNING = {"stopped", "uninitialized"}
+    note("PostgreSQL has stopped." if was_running else "PostgreSQL was not running.")
 
 
 @click.command()
@@ -69,6 +73,7 @@ _NOT_RUNNING = {"stopped", "uninitialized"}
 def restart(timeout: float) -> None:
     """Restart the server, which applies all its settings."""
     need_embedded("restart")
+    refuse_embedded()  # one that does not run is started
     server = _server(math.inf)
     with spinner("Restarting PostgreSQL …"):
         server.restart(timeout)

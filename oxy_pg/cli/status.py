@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from oxy_pg.server.monitor.embedded import EmbeddedObserver, Observation
     from oxy_pg.server.monitor.external import ExternalObserver
 
+_STOPPED = 3  # the exit code of pg_ctl status, too
 _LONGEST_WAIT = 10.0  # seconds for an external server that does not answer
 
 
@@ -59,6 +60,7 @@ def status(
     Show whether the server runs, and its activity. Starts nothing.
 
     With OXY_DATABASE_URL set it shows that server, as far as its role may see.
+    The exit code is 0 if the server runs, and 3 if it does not.
     """
     with _observer(slow, min(timeout, _LONGEST_WAIT)) as observer:
         if watch is not None:
@@ -78,6 +80,8 @@ def status(
             echo(line)
         for key, value, origin in _defaults.origins():
             echo(f"default {key}: {value} ({origin})")
+    if found.status.state in {"stopped", "uninitialized"}:
+        click.get_current_context().exit(_STOPPED)
 
 
 def _observer(slow: float | None, timeout: float) -> EmbeddedObserver | ExternalObserver:

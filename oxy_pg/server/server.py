@@ -10,7 +10,14 @@ import threading
 import weakref
 
 from oxy_pg import paths
-from oxy_pg.errors import ConfigurationError, LockTimeout, ServerError, StartFailed, StartTimeout
+from oxy_pg.errors import (
+    ConfigurationError,
+    LockTimeout,
+    ServerError,
+    StartFailed,
+    StartTimeout,
+    state_of_data,
+)
 from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, READER, ROLE, SUPERUSER
 from oxy_pg.server.cluster.socket_connection import QueryError
 from oxy_pg.server.supervisor import launcher
@@ -360,8 +367,7 @@ class Server:
             return StartTimeout(self._state.data_dir, deadline.timeout, last_words)
         return ServerError(
             f"The PostgreSQL in {self._state.data_dir} cannot be used: {error}. "
-            "Your data is untouched. Call again once the cause is gone; `oxy-pg status` and "
-            "`oxy-pg logs` tell more."
+            f"{state_of_data(self._state.data_dir)} `oxy-pg status` and `oxy-pg logs` tell more."
         )
 
     def _hold_now(self, deadline: Deadline, database: str | None) -> Lease:

@@ -227,7 +227,7 @@ def _make_dir(name: str | None) -> str:
     path = f"{base}/{paths.TEMPORARY_PREFIX}{os.urandom(6).hex() if name is None else name}"
     for place in (base, path):
         try:
-            descriptor = private.make_directory(place)
+            descriptor = private.make_directory(place, mode)
         except (OSError, private.NotPrivate) as error:
             raise ConfigurationError(
                 f"There is no place for a temporary server in {base}: {error}. Set TMPDIR to a "

@@ -42,7 +42,9 @@ def survey(state: StateDir) -> list[Kept]:
 
     Those are the cache, and the PostgreSQLs that oxy_pg has copied or that
     were added. Changes nothing. Other state directories are not looked for.
+    Raises ConfigurationError for a state directory that we may not use.
     """
+    directory.check_access(state)
     return [Kept(what, path, _size(path)) for what, path in _all(state)]
 
 

@@ -63,12 +63,12 @@ def write_text(
         sync_file(os.path.dirname(path))
 
 
-def set_mode(descriptor: int, mode: int, path: str) -> None:
-    """Give an open file or directory this mode, if it has another; an OSError names ``path``."""
-    if stat.S_IMODE(os.fstat(descriptor).st_mode) == mode:
+def set_mode(target: int | str, mode: int, path: str) -> None:
+    """Give what a descriptor or a path stands for this mode; an OSError names ``path``."""
+    if stat.S_IMODE(os.stat(target).st_mode) == mode:
         return  # some file systems refuse even that
     try:
-        os.fchmod(descriptor, mode)
+        os.chmod(target, mode)
     except OSError as error:
         words = f"its mode cannot be set to {mode:04o} (chmod: {error.strerror})"
         raise OSError(error.errno, words, path) from error
@@ -97,7 +97,7 @@ def open_or_create(path: str, flags: int, *, dir_fd: int | None = None) -> int:
     """Open a file of ours and no link, created if need be, with any umask; raises OSError."""
     flags |= os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600, dir_fd=dir_fd)
-    if not os.fstat(descriptor).st_mode & 0o400:
+    if os.fstat(descriptor).st_mode & 0o600 != 0o600:
         set_mode(descriptor, 0o600, path)
     return descriptor
 

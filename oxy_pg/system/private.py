@@ -52,9 +52,9 @@ def open_directory(path: str, *, dir_fd: int | None = None, owner: int | None = 
     return descriptor
 
 
-def make_directory(path: str) -> int:
+def make_directory(path: str, mode: int = 0o700) -> int:
     """
-    Open a directory of ours, created with mode 0700 if it does not exist.
+    Open a directory of ours, created with this mode if it does not exist.
 
     Missing parents are created only below a directory that is ours: as root we
     do not write into another user's. Raises NotPrivate or OSError.
@@ -67,7 +67,7 @@ def make_directory(path: str) -> int:
     above = make_directory(parent) if not os.path.lexists(parent) else _open_parent(parent)
     try:
         with contextlib.suppress(FileExistsError):  # another process of ours was faster
-            files.make_directory(os.path.basename(path), 0o700, dir_fd=above)
+            files.make_directory(os.path.basename(path), mode, dir_fd=above)
         return open_directory(os.path.basename(path), dir_fd=above)
     finally:
         os.close(above)

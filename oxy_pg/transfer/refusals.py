@@ -60,6 +60,13 @@ _REMEDIES = (
             "several hosts in the URL, add target_session_attrs=read-write."
         ),
     ),
+    (
+        "server closed the connection|terminating connection due to|connection to server .* failed",
+        (
+            "The connection was lost: the server has stopped, or another one takes its place. Run "
+            "it again once the server is back."
+        ),
+    ),
 )
 
 

@@ -26,7 +26,7 @@ from psycopg import sql
 from oxy_pg import sessions
 from oxy_pg.errors import ConfigurationError, TransferRefused
 from oxy_pg.facts import ROLE, SNAPSHOT
-from oxy_pg.report import Report
+from oxy_pg.report import Report, timestamp
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer import database, locks, properties, swap
 
@@ -50,7 +50,7 @@ class Snapshot(Report):
     """
     A snapshot: its name, the database that it is of, and when it was made.
 
-    ``time`` is in UTC (``2026-01-31T23:59:59Z``), ``age`` in seconds, ``size`` in
+    ``time`` is in UTC (``2026-01-31T23:59:59.000000Z``), ``age`` in seconds, ``size`` in
     bytes on the server.
     """
 
@@ -99,7 +99,7 @@ def _listed(connection: psycopg.Connection[Any], of: str | None) -> tuple[Snapsh
         if known is None or datname != name_in_cluster(known["database"], known["name"]):
             continue
         made = float(known["epoch"])
-        time = dt.datetime.fromtimestamp(made, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        time = timestamp(dt.datetime.fromtimestamp(made, dt.UTC))
         age = round(max(0.0, float(now) - made), 3)
         found.append(Snapshot(known["name"], known["database"], time, age, size))
     return tuple(

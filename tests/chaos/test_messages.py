@@ -143,7 +143,7 @@ def test_what_where_and_what_next(state_dir, cli, run_python, situation, kind, w
     with situation(state_dir) as changed:
         variables = {"OXY_STATE_DIR": state_dir, **changed}
         error = pickle.loads(bytes.fromhex(run_python(code, **variables)))
-        shown = cli("url", "--timeout", 2, "-d", "asked", **variables)
+        shown = cli("url", "--timeout", 2, "--create", "-d", "asked", **variables)
 
     assert kind is type(error)
     message = str(error)

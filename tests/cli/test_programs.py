@@ -242,7 +242,7 @@ def test_a_database_with_a_variable_of_its_own(oxy, tmp_path, command):
     """
     OXY_DATABASE_URL_SHOP is the server of ``shop``, for the command line as for ``ensure()``.
     """
-    url = oxy("url", "-d", "shop_db").stdout.strip()
+    url = oxy("url", "--create", "-d", "shop_db").stdout.strip()
     variables = {"OXY_DATABASE_URL_SHOP": url, "OXY_STATE_DIR": tmp_path / "none"}
 
     assert "shop_db" == database_of(oxy, command, "-d", "shop", **variables)

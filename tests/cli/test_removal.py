@@ -229,11 +229,8 @@ def test_uninstall_asks_and_leaves_nothing(oxy, places, place):
     """
     State, cache, checksums and added programs are listed with their sizes first.
     """
-    with psycopg.connect(oxy("url", "-d", "shop").stdout.strip()) as connection:
+    with psycopg.connect(oxy("url", "--create", "-d", "shop").stdout.strip()) as connection:
         connection.execute("CREATE TABLE item (name text)")
-    program = places["OXY_PG_BINARIES_DIR"] / "16.14-x/bin/postgres"
-    program.parent.mkdir(parents=True)
-    program.write_bytes(os.urandom(3_000_000))
     (place / "home/mine").write_text("mine")
     run = "import oxy_pg\nwith oxy_pg.temporary(): pass"  # which keeps a template
     subprocess.run(
@@ -241,6 +238,9 @@ def test_uninstall_asks_and_leaves_nothing(oxy, places, place):
         env={**os.environ, **{name: str(value) for name, value in places.items()}},
         check=True,
     )
+    program = places["OXY_PG_BINARIES_DIR"] / "16.14-x/bin/postgres"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(os.urandom(3_000_000))
     before = everything(place)
 
     refused = oxy("uninstall", code=2)

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_url_of_another_database_and_of_the_socket(oxy):
     """
     ``--database`` makes it, ``--socket`` gives the way without a password.
     """
-    url = oxy("url", "-d", "other", "--socket").stdout.strip()
+    url = oxy("url", "--create", "-d", "other", "--socket").stdout.strip()
 
     with psycopg.connect(url) as connection:
         assert ("other",) == connection.execute("SELECT current_database()").fetchone()
@@ -334,3 +335,106 @@ def test_a_closed_pipe_is_no_error(state_dir, server):
     )
 
     assert "" == done.stderr
+
+
+def test_stop_says_what_it_has_stopped(oxy, state_dir, server):
+    """
+    A server whose data directory, or whose supervisor, has gone was running all the same.
+    """
+    oxy("start")
+    shutil.rmtree(state_dir / "postgres_data")
+
+    assert "PostgreSQL has stopped." in oxy("stop").stderr
+    assert "PostgreSQL was not running." in oxy("stop").stderr
+
+
+def test_data_that_was_removed_is_not_called_untouched(oxy, state_dir):
+    """
+    What has happened is said, and what to do about it.
+    """
+    oxy("start")
+    place = state_dir / "postgres_data"
+    shutil.rmtree(place)
+
+    said = oxy("url", "-d", "new", code=1).stderr
+
+    assert f"has removed or renamed {place} while the server was running" in said
+    assert "untouched" not in said
+
+
+def test_what_has_become_of_the_data_is_looked_at(tmp_path):
+    """
+    By the error of a server that does not start, too.
+    """
+    place = tmp_path / "postgres_data"
+    error = oxy_pg.StartFailed(str(place), "FATAL: no")
+    assert f"removed or renamed {place}" in str(error)
+    place.mkdir()
+    assert f"removed files from {place}" in str(error)
+    (place / "PG_VERSION").write_text("16")
+    assert "Your data is untouched." in str(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("push", "--to", "foo"), "--to is not a URL of PostgreSQL"),
+        (("push", "--to", "sqlite:///x"), "--to is a sqlite URL"),
+        (("push", "--to", " "), "--to is set but empty"),
+        (("pull", "--from", "mysql://h/d"), "--from is a mysql URL"),
+    ],
+)
+def test_a_url_that_is_needed_has_no_embedded_server_in_its_place(oxy, arguments, words):
+    """
+    The URL is looked at first, and nothing advises to leave it out.
+    """
+    said = oxy(*arguments, code=1).stderr
+
+    assert words in said
+    assert "embedded" not in said
+    assert "no server has been started" not in said
+
+
+def test_interrupted_while_it_is_imported(state_dir):
+    """
+    Ctrl-C in the first moment is a word and an exit code, as later.
+    """
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "import runpy; runpy.run_module('oxy_pg', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (130, "Interrupted.\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "reset", "uninstall", "logs"])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_directory_that_is_not_ours_to_use(base_dir, command):
+    """
+    Closed, or below a closed one: a typed error names it, by every command.
+    """
+    closed = base_dir / f"closed-{command}"
+    closed.mkdir(mode=0o700)
+    code = (
+        "import os, sys, oxy_pg.cli, oxy_pg.server.uninstall, oxy_pg.server.monitor.embedded\n"
+        "import platformdirs.unix, oxy_pg.server.supervisor.shutdown\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "oxy_pg.cli.main()\n"
+    )
+    for place in (closed, closed / "below"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--state-dir", place, command],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        if command != "logs":
+            assert 1 == done.returncode
+            assert f"The state directory {place}" in done.stderr

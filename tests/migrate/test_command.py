@@ -21,7 +21,7 @@ import click
 import psycopg
 import pytest
 
-from oxy_pg.cli.migrate import migrate_sqlite as command
+from oxy_pg.cli.data.migrate import migrate_sqlite as command
 from oxy_pg.errors import (
     BadValues,
     ConfigurationError,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from oxy_pg.cli.migrate import migrate_sqlite as command
+from oxy_pg.cli.data.migrate import migrate_sqlite as command
 from oxy_pg.errors import MigrationError
 from oxy_pg.migrate.migration import migrate
 from tests import oxy_database

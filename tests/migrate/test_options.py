@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 
 import oxy_pg
-from oxy_pg.cli.migrate import migrate_sqlite
+from oxy_pg.cli.data.migrate import migrate_sqlite
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.migrate.options import Options
 

@@ -175,7 +175,7 @@ def test_transaction_is_rolled_back(session):
 
         def test_sqlalchemy(oxy_pg_transaction):
             engine = sqlalchemy.create_engine(
-                "postgresql://", creator=lambda: oxy_pg_transaction, pool_pre_ping=True
+                "postgresql+psycopg://", creator=lambda: oxy_pg_transaction, pool_pre_ping=True
             )
             insert = sqlalchemy.text("INSERT INTO item VALUES (:id)")
             for number in 7, 8:

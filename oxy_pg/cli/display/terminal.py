@@ -1,8 +1,12 @@
-"""Messages and spinners on stderr."""
+"""Text on stdout and stderr, fitted to a terminal where there is one; spinners."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,10 +20,48 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.segment import Segment
 
+# What a line begins with that has a colour.
+_LABEL = re.compile(r"( *)(oxy-pg|problem|warning|skipped|changed|not examined):(?= )")
+_RED = {"oxy-pg", "problem"}
+
 
 def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
-    """Print text, with the control characters of others escaped."""
-    click.echo(printable(text), nl=nl, err=err)
+    """
+    Print text, with the control characters of others escaped.
+
+    On a terminal, problems are red and warnings yellow, and no word of a
+    message is broken at the edge: in what goes to stderr, and after a label.
+    """
+    safe = printable(text)
+    if nl and (sys.stderr if err else sys.stdout).isatty():
+        width = shutil.get_terminal_size().columns
+        safe = "\n".join(_fitted(line, width, is_message=err) for line in safe.split("\n"))
+    click.echo(safe, nl=nl, err=err)
+
+
+def _fitted(line: str, width: int, *, is_message: bool) -> str:
+    label = _LABEL.match(line)
+    if (is_message or label) and len(line) > width:
+        indent = " " * (len(line) - len(line.lstrip(" ")) + (2 if label else 0))
+        line = textwrap.fill(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
+    if label is None or not _has_colours():
+        return line
+    word = label[2]
+    coloured = click.style(
+        f"{word}:", fg="red" if word in _RED else "yellow", bold=word in _RED or None
+    )
+    return f"{label[1]}{coloured}{line[label.end() :]}"
+
+
+def _has_colours() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def note(text: str) -> None:

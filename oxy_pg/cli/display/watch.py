@@ -22,6 +22,7 @@ from oxy_pg.cli.display import figures, terminal
 from oxy_pg.cli.display.sections import STATE_COLOURS, Section, plain_lines, section_table, sections
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.errors import ConfigurationError, OxyPgError, UnsupportedServer
+from oxy_pg.report import timestamp
 from oxy_pg.server.monitor import activity
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Tick:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values: those of ``status --json``, and the rates."""
-        known: dict[str, Any] = {"at": self.at.isoformat(timespec="milliseconds")}
+        known: dict[str, Any] = {"at": timestamp(self.at)}
         if self.found is None:
             return {**known, "state": "unreachable", "error": self.error}
         rates = self.rates and {

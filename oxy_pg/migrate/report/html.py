@@ -278,6 +278,12 @@ def _next_steps(report: Outcome) -> str:
             "Everything was rolled back: the target is as it was.",
             "Run the same command without <code>--rehearse</code> to migrate the data.",
         ]
+    elif report.dry_run and report.problems:
+        steps = [
+            "Nothing was written, on either side.",
+            f"Solve the problems above ({len(report.problems):,}): the migration would be refused.",
+            "Run the same command again, with <code>--dry-run</code>, until none is left.",
+        ]
     elif report.dry_run:
         steps = [
             "Nothing was written, on either side.",

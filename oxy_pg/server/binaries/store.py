@@ -81,9 +81,11 @@ def _keep(new: str, origin: str) -> Installation:
     files.sync_tree(new)
     name = f"{version}-{_digest(f'{bin_dir}/postgres')}"
     final = f"{paths.binaries_dir()}/{name}"
-    if os.path.lexists(final):  # the same build again: what was borrowed may be newer
-        os.rename(final, f"{os.path.dirname(new)}/old")
-    os.rename(new, final)
+    # The same build again: what was borrowed may be newer.
+    if not (os.path.lexists(final) and files.exchange(new, final)):
+        if os.path.lexists(final):
+            os.rename(final, f"{os.path.dirname(new)}/old")
+        os.rename(new, final)
     files.sync_file(paths.binaries_dir())
     return Installation(ADDED, version, f"{final}/bin")
 
@@ -97,21 +99,29 @@ def _digest(path: str) -> str:
 def _aside() -> Iterator[str]:
     """Give a directory next to the final places, and remove it with what is left in it."""
     base = paths.binaries_dir()
+    is_new = not os.path.lexists(base)
     descriptor = private.make_directory(base)
-    os.fchmod(descriptor, 0o755)  # root has another user run them
+    if is_new:
+        os.fchmod(descriptor, 0o755)  # root has another user run them
     os.close(descriptor)
     if os.path.dirname(base) == paths.VAR_LIB:
         os.chmod(paths.VAR_LIB, 0o711)  # noqa: S103 - it can be passed, not listed
-    for name in os.listdir(base):
-        path = f"{base}/{name}"
-        if name.startswith(_ASIDE) and os.stat(path).st_mtime < wall_clock() - _ABANDONED_AFTER:
-            files.remove_tree(path)
+    _remove_abandoned(base)
     place = tempfile.mkdtemp(prefix=_ASIDE, dir=base)
     os.chmod(place, 0o755)  # noqa: S103 - programs, for all users
     try:
         yield place
     finally:
         files.remove_tree(place)
+
+
+def _remove_abandoned(base: str) -> None:
+    """Remove what killed processes have left."""
+    for name in os.listdir(base):
+        path = f"{base}/{name}"
+        with contextlib.suppress(FileNotFoundError):  # another process removes it, too
+            if name.startswith(_ASIDE) and os.stat(path).st_mtime < wall_clock() - _ABANDONED_AFTER:
+                files.remove_tree(path)
 
 
 # --- pgvector ---
@@ -186,8 +196,12 @@ def remove(name: str) -> Installation:
         raise ConfigurationError(
             f"A server is running from {directory} (process {pid}). Stop it first: oxy-pg stop"
         )
-    with _aside() as place:
-        os.rename(directory, f"{place}/old")  # at once; a killed process leaves it to the next add
+    try:
+        with _aside() as place:
+            # At once; what a killed process leaves, a later call removes.
+            os.rename(directory, f"{place}/old")
+    except (OSError, private.NotPrivate) as error:
+        raise ConfigurationError(f"{directory} cannot be removed: {error}.") from error
     return found[0]
 
 

@@ -56,7 +56,7 @@ def find(deadline: Deadline | None = None) -> Installation:
             (
                 *(f"the Python package {name} in {sys.prefix}" for name, _ in PACKAGES),
                 f"{paths.binaries_dir()} (`oxy-pg binaries add`)",
-                *(f"{place}{_why_not(place)}" for place in _SYSTEM_DIRS),
+                *(f"{place}{_why_not(place, deadline)}" for place in _SYSTEM_DIRS),
             )
         )
     return preferred(found)
@@ -72,12 +72,12 @@ def preferred(found: list[Installation]) -> Installation:
     return newest
 
 
-def _why_not(bin_dir: str) -> str:
+def _why_not(bin_dir: str, deadline: Deadline) -> str:
     """Return what to say of a directory whose PostgreSQL is not used; empty where there is none."""
     program = f"{bin_dir}/postgres"
     if not os.path.exists(program):
         return ""
-    complaint = installations.complaint(program)
+    complaint = installations.complaint(program, deadline.remaining())
     return f" (`postgres` does not run: {complaint})" if complaint else ""
 
 
@@ -93,7 +93,7 @@ def of_major(major: int, given: str | None = None) -> Installation:
         place = os.path.abspath(os.path.expanduser(given))
         version = version_of(place) if os.access(f"{place}/postgres", os.X_OK) else None
         if version is None:
-            raise BinariesNotFound((_not_working(place),), major)
+            raise BinariesNotFound((_not_working(place, Deadline(_PATIENCE)),), major)
         if major_of(version) != major:
             raise ConfigurationError(
                 f"{place} holds PostgreSQL {version}, and {major} is needed: that is what the "
@@ -131,7 +131,7 @@ def _given(bin_dir: str, deadline: Deadline) -> Installation:
     is_there = os.access(f"{bin_dir}/postgres", os.X_OK)
     version = version_of(bin_dir, deadline.remaining()) if is_there else None
     if version is None:
-        raise BinariesNotFound((f"OXY_PG_BIN_DIR={_not_working(bin_dir)}",))
+        raise BinariesNotFound((f"OXY_PG_BIN_DIR={_not_working(bin_dir, deadline)}",))
     if major_of(version) != MAJOR:
         raise ConfigurationError(
             f"OXY_PG_BIN_DIR={bin_dir} holds PostgreSQL {version}, and {MAJOR} is needed. "
@@ -140,8 +140,8 @@ def _given(bin_dir: str, deadline: Deadline) -> Installation:
     return Installation("OXY_PG_BIN_DIR", version, bin_dir)
 
 
-def _not_working(bin_dir: str) -> str:
-    return bin_dir + (_why_not(bin_dir) or " (there is no program `postgres`)")
+def _not_working(bin_dir: str, deadline: Deadline) -> str:
+    return bin_dir + (_why_not(bin_dir, deadline) or " (there is no program `postgres`)")
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
@@ -255,11 +255,3 @@ def clients() -> Installation:
     used = find()
     others = sorted(installed(), key=lambda one: one.minor, reverse=True)
     return next((one for one in (used, *others) if one.has("psql")), used)
-
-
-def client(name: str) -> str:
-    """Return the path of a client program: one of ``clients()``, or PATH's; BinariesNotFound."""
-    import shutil
-
-    found = clients()
-    return found.program(name) if found.has(name) else shutil.which(name) or found.program(name)

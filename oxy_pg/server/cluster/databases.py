@@ -142,7 +142,7 @@ def _is_of(verifier: str, secret: str, state: StateDir) -> bool:
 
     To compute it takes longer than to attach to a running server.
     """
-    if files.read_text(state.verifier) == verifier:
+    if files.read_text(state.verifier) == _record(verifier, state):
         return True
     if not _matches(verifier, secret):
         return False
@@ -152,7 +152,12 @@ def _is_of(verifier: str, secret: str, state: StateDir) -> bool:
 
 def _remember(verifier: str, state: StateDir) -> None:
     with contextlib.suppress(OSError):  # a full disk: the next process computes it
-        files.write_text(state.verifier, verifier, sync=False)
+        files.write_text(state.verifier, _record(verifier, state), sync=False)
+
+
+def _record(verifier: str, state: StateDir) -> str:
+    """Return what to remember: what the server stores, for which version of the password's file."""
+    return f"{os.stat(state.password).st_mtime_ns} {verifier}\n"
 
 
 def has_our_password(connection: Connection, state: StateDir) -> bool:

@@ -44,13 +44,27 @@ def make_state_dir(state: StateDir) -> None:
             "Choose another place with OXY_STATE_DIR."
         ) from error
     state.check_private()
-    if not os.access(state.root, os.R_OK | os.W_OK | os.X_OK):
-        raise ConfigurationError(
-            f"The state directory {state.root} is not writable for "
-            f"{accounts.user_name(os.geteuid())}. Correct its owner or mode, or choose another "
-            "place with OXY_STATE_DIR."
-        )
+    check_access(state)
     _check_content(state)
+
+
+def check_access(state: StateDir, *, writes: bool = True) -> None:
+    """Raise ConfigurationError where we may not use the state directory; it need not exist."""
+    try:
+        os.stat(state.root)
+    except PermissionError:
+        what = "cannot be reached"
+    except OSError:
+        return
+    else:
+        needed = os.R_OK | os.X_OK | (os.W_OK if writes else 0)
+        if os.access(state.root, needed):
+            return
+        what = "is not writable" if writes else "is not readable"
+    raise ConfigurationError(
+        f"The state directory {state.root} {what} for {accounts.user_name(os.geteuid())}. Correct "
+        "its owner or mode, or choose another place with OXY_STATE_DIR."
+    )
 
 
 def _check_content(state: StateDir) -> None:
@@ -293,7 +307,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
 
 
 def _make_private(path: str, mode: int) -> None:
-    descriptor = private.make_directory(path)
+    descriptor = private.make_directory(path, mode)
     files.set_mode(descriptor, mode, path)
     os.close(descriptor)
 
@@ -328,7 +342,7 @@ def destroy(state: StateDir) -> None:
         os.unlink(state.data_dir)
         files.remove_tree(home)
     for path in state.socket_links:
-        remove(path)
+        remove(os.path.dirname(path))
     # The lock goes last: while it is there and held, no other process uses the directory.
     for path in (*(path for path in state.own() if path != state.lock), state.lock):
         remove(path)

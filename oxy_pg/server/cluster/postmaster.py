@@ -25,6 +25,7 @@ STOP_SIGNALS = {
 _FOR_A_POSTMASTER = (*STOP_SIGNALS.values(), signal.SIGHUP, signal.SIGCHLD, signal.SIGIO)
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_CHILD_SUBREAPER = 36
 _IPC_RMID = 0  # shmctl(2)
 
 
@@ -114,6 +115,19 @@ def _parent_death_signal() -> Callable[[], object] | None:
 
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def collect_orphans() -> None:
+    """
+    Make this process the parent of those that lose theirs, the log collector for one.
+
+    Process 1 of a container may not wait for anything, and they would stay as
+    zombies (prctl(2), PR_SET_CHILD_SUBREAPER).
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def running(data_dir: str) -> int:

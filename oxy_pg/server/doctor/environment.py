@@ -39,7 +39,7 @@ def _python(_: StateDir) -> Iterator[Check]:
         yield Check("python", PASS, running)
 
 
-def _binaries(state: StateDir) -> Iterator[Check]:
+def _binaries(_: StateDir) -> Iterator[Check]:
     try:
         found = binaries.find()
     except BinariesNotFound as error:
@@ -65,8 +65,43 @@ def _binaries(state: StateDir) -> Iterator[Check]:
         )
     else:
         yield Check("binaries", PASS, finding)
+    for name in ("postgres", "initdb"):
+        if problem := _cannot_run(f"{found.bin_dir}/{name}"):
+            yield Check(
+                "binaries",
+                FAIL,
+                f"{found.bin_dir}/{name} does not run: {problem}",
+                "Install the library or the loader that it names, or choose another PostgreSQL "
+                "16 with OXY_PG_BIN_DIR.",
+            )
+
+
+def _cannot_run(program: str) -> str:
+    """Return what keeps a program from running, in the loader's own words; "" if it runs."""
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_PATIENCE,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
+
+
+def _account(state: StateDir) -> Iterator[Check]:
     user = account.account_for(state)
-    if user.demoted:
+    if user.name == str(user.uid):
+        yield Check(
+            "account",
+            FAIL,
+            f"the user id {user.uid} has no name in /etc/passwd, and PostgreSQL needs one",
+            f"Add one (useradd --uid {user.uid} oxy), or in a container a line to /etc/passwd.",
+        )
+    elif user.demoted:
         yield Check("account", PASS, f"as root, PostgreSQL runs under the user {user.name}")
 
 
@@ -167,7 +202,42 @@ def _data_dir(state: StateDir) -> Iterator[Check]:
             yield Check.failed("data directory", error)
         else:
             where = os.path.realpath(state.data_dir)
-            yield Check("data directory", PASS, f"{where}: PostgreSQL {directory.version(state)}")
+            mode = stat.S_IMODE(os.stat(where).st_mode)
+            if mode & 0o027:  # PostgreSQL 16, src/backend/utils/init/miscinit.c, checkDataDir()
+                yield Check(
+                    "data directory",
+                    FAIL,
+                    f"{where} has mode {mode:04o}, and PostgreSQL refuses it",
+                    f"chmod 700 {shlex.quote(where)}",
+                )
+            else:
+                version = directory.version(state)
+                yield Check("data directory", PASS, f"{where}: PostgreSQL {version}")
+
+
+def _password(state: StateDir) -> Iterator[Check]:
+    try:
+        found = os.lstat(state.password)
+    except FileNotFoundError:
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    finding = f"{state.password}, of {account.user_name(found.st_uid)}, mode {mode:04o}"
+    if not stat.S_ISREG(found.st_mode) or not os.access(state.password, os.R_OK):
+        yield Check(
+            "password",
+            FAIL,
+            f"{finding}: it cannot be read",
+            "Correct its owner, or move it away: the next start makes a new one.",
+        )
+    elif mode & 0o077:
+        yield Check(
+            "password",
+            WARN,
+            f"{finding}: other users may have read it",
+            "The next start changes the password; URLs that were noted down will not fit.",
+        )
+    else:
+        yield Check("password", PASS, finding)
 
 
 def _socket_paths(state: StateDir) -> Iterator[Check]:
@@ -222,9 +292,11 @@ def _shared_memory(_: StateDir) -> Iterator[Check]:
 LOOKS: tuple[Look, ...] = (
     ("python", _python),
     ("binaries", _binaries),
+    ("account", _account),
     ("state dir", _state_dir),
     ("file system", _file_system),
     ("data directory", _data_dir),
+    ("password", _password),
     ("sockets", _socket_paths),
     ("locale", _locale),
     ("shared memory", _shared_memory),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from oxy_pg import url as urls
 from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE
+from oxy_pg.report import timestamp
 from oxy_pg.server.cluster import binaries, directory, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, monitor
 from oxy_pg.server.monitor.questions import CLIENTS
@@ -78,7 +79,7 @@ class Status:
             plain[name] = plain[name] and str(plain[name])
         if plain["binaries"]:
             plain["binaries"]["path"] = str(plain["binaries"]["path"])
-        plain["started_at"] = self.started_at and self.started_at.isoformat()
+        plain["started_at"] = self.started_at and timestamp(self.started_at)
         if self.keep_alive_s == float("inf"):
             plain["keep_alive_s"] = "inf"
         return plain
@@ -86,6 +87,7 @@ class Status:
 
 def of_embedded(state: StateDir) -> Status:
     """Return the status of a state directory's server; starts nothing and changes nothing."""
+    directory.check_access(state, writes=False)
     known: dict[str, Any] = {"binaries": _installation()}
     if not directory.exists(state):
         return Status("uninitialized", **known)

@@ -48,6 +48,7 @@ from oxy_pg.server.supervisor.sockets import Sockets
 from oxy_pg.server.supervisor.watched import Watched
 from oxy_pg.system import files
 from oxy_pg.system.changes import CREATED, MODIFIED, REMOVED, Changes
+from oxy_pg.system.deadline import Deadline
 from oxy_pg.system.private import NotPrivate
 
 TYPE_CHECKING = False
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 _ASKED_WITHIN = 10.0  # seconds for the starter to ask why the start has failed
 # Seconds until a shutdown that hangs becomes one that asks for less: fast, immediate, SIGKILL.
 _IMPATIENT_AFTER = 20.0
+_FOR_ORPHANS = 1.0  # seconds
 _AFTER_A_CHANGE = 0.1  # seconds for the one who removes our files to come to his end
 
 
@@ -355,6 +357,8 @@ class Supervisor:
         if mode == "smart":
             self._state_since = float("inf")  # it waits for sessions, as long as they last
         if self._server.pid:
+            if not self._restart_wanted:
+                postmaster.collect_orphans()  # not before: it takes memory
             postmaster.signal_stop(self._server.pid, mode)
         else:
             self._go()
@@ -372,6 +376,7 @@ class Supervisor:
     def _go(self) -> None:
         """Leave nothing behind. The lock is released last, with the end of this process."""
         self._clients.close()
+        self._wait_for_orphans()
         self._sockets.forget()
         with contextlib.suppress(OSError):
             os.unlink(self._order.control)
@@ -387,6 +392,13 @@ class Supervisor:
                 os.rmdir(os.path.dirname(self._order.state_dir))  # only if it is empty
         self._clients.stopped()
         self._state = "gone"
+
+    def _wait_for_orphans(self) -> None:
+        """Give the log collector, which ends after the postmaster, a moment to do so."""
+        with contextlib.suppress(ChildProcessError):
+            for _ in Deadline(_FOR_ORPHANS).attempts(0.001, 0.02):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
     # --- leases ---
 

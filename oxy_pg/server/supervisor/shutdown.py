@@ -26,6 +26,7 @@ def stop(state: StateDir, mode: str, deadline: Deadline) -> None:
     if mode not in postmaster.STOP_SIGNALS:
         known = ", ".join(postmaster.STOP_SIGNALS)
         raise ConfigurationError(f"{mode!r} is not a shutdown mode; there are: {known}.")
+    directory.check_access(state)
     if not os.path.isdir(state.root):
         return
     state.check_private()
@@ -67,6 +68,7 @@ def restart(state: StateDir, deadline: Deadline) -> None:
 
 def destroy(state: StateDir, deadline: Deadline) -> None:
     """Stop the server and remove its cluster; ForeignDataDirectory if it is not ours."""
+    directory.check_access(state)
     if not os.path.isdir(state.root):
         return
     state.check_private()

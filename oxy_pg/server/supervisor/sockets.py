@@ -37,6 +37,9 @@ class Sockets:
         self._port = port
         for name in self._order.socket_links:
             with contextlib.suppress(OSError):  # another file system
+                # Closed to others, as the first name's directory is: the socket itself is open to
+                # all, and as root the directory above can be passed.
+                os.mkdir(os.path.dirname(name), 0o700)
                 os.link(self._server_socket, name)
                 return
 
@@ -45,6 +48,8 @@ class Sockets:
         for name in self._order.socket_links:
             with contextlib.suppress(OSError):
                 os.unlink(name)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(name))
 
     @property
     def _server_socket(self) -> str:
@@ -81,7 +86,7 @@ class Sockets:
         order = self._order
         parent = os.path.dirname(order.run_dir)
         for path in (parent, order.run_dir) if is_private_temp_dir(parent) else (order.run_dir,):
-            descriptor = private.make_directory(path)
+            descriptor = private.make_directory(path, self._mode)
             files.set_mode(descriptor, self._mode, path)
             os.close(descriptor)
         # In that one no other user can put a link in its place.

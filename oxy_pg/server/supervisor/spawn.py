@@ -37,7 +37,7 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(order.control)
         self._control.bind(order.control)
-        os.chmod(order.control, 0o600)
+        files.set_mode(order.control, 0o600, order.control)
         self._control.listen(1024)
         self._tell(order.encode())
         self.has_gone = True

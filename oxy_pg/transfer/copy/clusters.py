@@ -195,9 +195,9 @@ def check_icu(given: ClusterPlan, target: str) -> None:
     if not found:
         return
     with _connected(target) as connection:
-        # initdb makes them where PostgreSQL was built with ICU.
+        # initdb makes these where PostgreSQL was built with ICU.
         has_icu = database.one(
-            connection, "SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')"
+            connection, "SELECT EXISTS (SELECT FROM pg_collation WHERE collname LIKE '%-x-icu')"
         )
     if has_icu:
         return

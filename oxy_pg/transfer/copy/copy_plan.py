@@ -61,12 +61,12 @@ class Order:
     @property
     def source_url(self) -> str:
         """The source's URL; raises ConfigurationError for what is not one of PostgreSQL."""
-        return plain(self.source, "--from")
+        return plain(self.source, "--from", needed=self.verb == "pull")
 
     @property
     def target_url(self) -> str:
         """The target's URL; raises ConfigurationError for what is not one of PostgreSQL."""
-        return plain(self.target, "--to")
+        return plain(self.target, "--to", needed=True)
 
     @property
     def source_shown(self) -> str:
@@ -189,6 +189,12 @@ class _Planner:
             fresh=self.order.alongside,
         )
         self.extensions = tuple(missing)
+        with contextlib.ExitStack() as stack:
+            creating = self.target
+            if self.order.superuser is not None:
+                creating = stack.enter_context(database.connect_again(self.order.superuser))
+            shown = self.order.target_shown
+            inventory.check_versions(self.source, creating, shown, self.inventory.extensions)
 
     def _check_conflicts(self) -> None:
         order, shown = self.order, self.order.target_shown

@@ -44,7 +44,8 @@ _CALLS = f"""
       WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND {_WRITTEN}
     )
 """
-# Parents after the tables that inherit from them: that is how they are added again.
+# Parents after the tables that inherit from them: that is how they are added again. Not where
+# those have other owners, for then nobody but a superuser could.
 _CHECKS = f"""
     WITH RECURSIVE {_CALLS},
     below AS (
@@ -61,6 +62,8 @@ _CHECKS = f"""
     WHERE contype = 'c' AND conislocal AND con.oid <> ALL (%s)
       AND EXISTS (SELECT FROM calls
                   WHERE classid = 'pg_constraint'::regclass AND objid = con.oid)
+      AND NOT EXISTS (SELECT FROM pg_inherits JOIN pg_class k ON k.oid = inhrelid
+                      WHERE inhparent = conrelid AND k.relowner <> c.relowner)
     ORDER BY (SELECT max(depth) FROM below WHERE id = conrelid) DESC NULLS LAST, con.oid
 """
 _GENERATED = f"""

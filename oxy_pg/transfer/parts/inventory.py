@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg import sql
 
 from oxy_pg.errors import ExtensionsMissing, RightsMissing
@@ -13,8 +15,6 @@ from oxy_pg.transfer.parts import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import psycopg
 
     from oxy_pg.transfer.contents import Extension
     from oxy_pg.transfer.parts.tables import Table
@@ -109,12 +109,26 @@ def check_extensions(
     Return the extensions that have to be created in the connection's database first.
 
     With ``fresh`` it is a new database of that server that receives them. Raises
-    ExtensionsMissing for those that cannot be created: because they are not
-    installed, or because this role has no right to, unless ``by_superuser``.
+    ExtensionsMissing for those that are in another schema there, and those that
+    cannot be created: because they are not installed, or because this role has
+    no right to, unless ``by_superuser``.
     """
-    here = {row[0] for row in connection.execute("SELECT extname FROM pg_extension")}
-    here = set() if fresh else here
-    missing = [extension for extension in wanted if extension.name not in here]
+    there = {} if fresh else {one.name: one for one in database.extensions(connection)}
+    elsewhere = [
+        (
+            one.name,
+            (
+                f"it is in the schema {there[one.name].schema} there, and in {one.schema} in the "
+                f"source, whose objects name it so: ALTER EXTENSION {_identifier(one.name)} SET "
+                f"SCHEMA {_identifier(one.schema)} there (or the other way round in the source)"
+            ),
+        )
+        for one in wanted
+        if one.name in there and there[one.name].schema != one.schema
+    ]
+    if elsewhere:
+        raise ExtensionsMissing(url, tuple(elsewhere))
+    missing = [extension for extension in wanted if extension.name not in there]
     if not missing:
         return []
     superuser = by_superuser or database.one(connection, "SHOW is_superuser") == "on"
@@ -138,6 +152,90 @@ def check_extensions(
     if refused:
         raise ExtensionsMissing(url, tuple(refused))
     return missing
+
+
+# Those members of an extension that have names: types, functions, operators and their classes.
+_MEMBERS = """
+    SELECT DISTINCT coalesce('type ' || typname, 'function ' || proname, 'operator ' || oprname,
+                             'operator class ' || opcname, 'access method ' || amname)
+    FROM pg_depend m JOIN pg_extension e ON e.oid = m.refobjid
+    LEFT JOIN pg_type t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
+    LEFT JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+    LEFT JOIN pg_operator o ON m.classid = 'pg_operator'::regclass AND o.oid = m.objid
+    LEFT JOIN pg_opclass c ON m.classid = 'pg_opclass'::regclass AND c.oid = m.objid
+    LEFT JOIN pg_am a ON m.classid = 'pg_am'::regclass AND a.oid = m.objid
+    WHERE m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e' AND extname = %s
+"""
+_USED_MEMBERS = f"""
+    {_MEMBERS} AND EXISTS (SELECT FROM pg_depend u WHERE u.refclassid = m.classid
+                           AND u.refobjid = m.objid AND u.deptype = 'n' AND NOT EXISTS (
+        SELECT FROM pg_depend x WHERE x.classid = u.classid AND x.objid = u.objid
+        AND x.deptype = 'e')
+      AND NOT EXISTS (SELECT FROM pg_type y WHERE u.classid = 'pg_type'::regclass  -- its arrays
+                      AND y.oid = u.objid AND y.typcategory = 'A')
+      AND u.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass,
+        'pg_proc'::regclass, 'pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_type'::regclass))
+"""
+
+
+def check_versions(
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    url: str,
+    wanted: Sequence[Extension],
+) -> None:
+    """
+    Make sure that older versions of extensions have what the source uses; else ExtensionsMissing.
+
+    Extensions that ``target`` does not have yet are created for a moment, where
+    its role may do that, and rolled back. Raises psycopg.Error.
+    """
+    refused = []
+    for one in wanted:
+        found, members = _members(target, one)
+        if not found or _numbers(found) >= _numbers(one.version):
+            continue
+        used = {row[0] for row in source.execute(_USED_MEMBERS.encode(), (one.name,))}
+        lacking = sorted(used - members - {None})
+        if lacking:
+            refused.append(
+                (
+                    one.name,
+                    (
+                        f"it is {found} there and {one.version} in the source, which uses what "
+                        f"{found} does not have: {', '.join(lacking[:10])}. Install {one.version} "
+                        f"there (then ALTER EXTENSION {_identifier(one.name)} UPDATE)"
+                    ),
+                )
+            )
+    if refused:
+        raise ExtensionsMissing(url, tuple(refused))
+
+
+def _members(target: psycopg.Connection[Any], extension: Extension) -> tuple[str, set[str]]:
+    """Return an extension's version in the target, and its members; "" where it cannot be known."""
+
+    def look() -> tuple[str, set[str]]:
+        version = database.one(
+            target, "SELECT extversion FROM pg_extension WHERE extname = %s", extension.name
+        )
+        rows = target.execute(_MEMBERS.encode(), (extension.name,))
+        return str(version or ""), {row[0] for row in rows}
+
+    found = look()
+    if found[0]:
+        return found
+    name = sql.Identifier(extension.name)
+    try:
+        with target.transaction(force_rollback=True):
+            target.execute(sql.SQL("CREATE EXTENSION {} SCHEMA public CASCADE").format(name))
+            return look()
+    except psycopg.Error:
+        return "", set()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def _may_create_anyway(connection: psycopg.Connection[Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oxy_pg.cli import cli
+from oxy_pg.cli.group import EXAMPLES
 from tests.docs.reference.markdown import table
 
 if TYPE_CHECKING:
@@ -20,29 +21,10 @@ HEAD = """# Command line
 What `oxy-pg COMMAND --help` prints, for every command. `python -m oxy_pg` is the same program.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 an error, with one
-clear message; 2 wrong usage; 130 interrupted. What `--json` prints is in [JSON output](json.md),
-and which environment variables are read in [Configuration](configuration.md).
+clear message; 2 wrong usage; 3 from `status` if the server does not run; 130 interrupted. What
+`--json` prints is in [JSON output](json.md), and which environment variables are read in
+[Configuration](configuration.md).
 """
-
-# For commands whose own help has no example.
-EXAMPLES = {
-    "run": "oxy-pg run -- uvicorn app:app --reload",
-    "url": 'export OXY_DATABASE_URL="$(oxy-pg url)"',
-    "psql": "oxy-pg psql -- -c 'SELECT version()'",
-    "start": "oxy-pg start",
-    "stop": "oxy-pg stop",
-    "restart": "oxy-pg restart",
-    "logs": "oxy-pg logs --follow",
-    "reset": "oxy-pg reset --yes",
-    "status": "oxy-pg status --watch",
-    "doctor": "oxy-pg doctor",
-    "tune": "oxy-pg tune --apply --restart",
-    "upgrade": "oxy-pg upgrade",
-    "backup": "oxy-pg backup backups/ --keep 7",
-    "restore": "oxy-pg restore backups/oxy-20260131T235959Z.dump",
-    "push": "oxy-pg push --to postgresql://user:password@host/database --dry-run",
-    "pull": "oxy-pg pull --from postgresql://user:password@host/database",
-}
 
 
 def commands(

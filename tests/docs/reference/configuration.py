@@ -78,7 +78,18 @@ VARIABLES = {
     ),
     "OXY_PG_BIN_DIR": (
         "the `bin` directory of another PostgreSQL 16",
-        "the newest PostgreSQL 16 among the installed packages and the system's",
+        "the newest PostgreSQL 16 among those added, the installed packages and the system's",
+    ),
+    "OXY_PG_BINARIES_DIR": (
+        "the directory of what `oxy-pg binaries add` adds",
+        "`oxy_pg/binaries` in the user's data directory; for root `/var/lib/oxy_pg/binaries`",
+    ),
+    "OXY_PG_PYTHON": (
+        (
+            "the Python for oxy_pg's own processes, where `sys.executable` is none: the full path "
+            "of a Python 3.11 or newer that can import oxy_pg"
+        ),
+        "the one that runs the program",
     ),
     "OXY_PG_CACHE_DIR": (
         "the directory of what can be created again: templates of clusters and of test databases",

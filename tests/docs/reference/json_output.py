@@ -28,6 +28,11 @@ those that it does not know. [Reports](../reports.md) says what the fields mean.
 # name returns.
 API = "oxy_pg._api"
 TYPES = {
+    "databases": ("oxy_pg.server.monitor.status", "tuple[Database, ...]"),
+    "snapshot": ("oxy_pg.transfer.snapshots", "Snapshot"),
+    "snapshots": ("oxy_pg.transfer.snapshots", "tuple[Snapshot, ...]"),
+    "rewind": ("oxy_pg.transfer.snapshots", "Snapshot"),
+    "binaries": ("oxy_pg.cli.binaries", "tuple[Found, ...]"),
     "doctor": ("oxy_pg.server.doctor.check", "tuple[Check, ...]"),
     "status": ("oxy_pg.server.monitor.embedded", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
@@ -123,8 +128,9 @@ def documents() -> dict[str, dict[str, Any]]:
 
 
 def _returned(command: str) -> tuple[str, str] | None:
-    """Return what the public function of a command's name returns, and where that is known."""
-    function = getattr(oxy_pg, command.replace("-", "_").replace(" ", "_"), None)
+    """Return what the function, or method of Server, of a command's name returns, and where."""
+    name = command.replace("-", "_").replace(" ", "_")
+    function = getattr(oxy_pg, name, None) or getattr(oxy_pg.Server, name, None)
     if function is None:
         return None
     return function.__module__, str(inspect.signature(function).return_annotation)
@@ -145,11 +151,14 @@ def _document(name: str, module: str, annotation: str) -> dict[str, Any]:
         }
         body["properties"] |= more
         body["required"] = [*body["required"], *more]
-    head = {
+    return {**_head(name), **body, "$defs": dict(sorted(definitions.known.items()))}
+
+
+def _head(name: str) -> dict[str, Any]:
+    return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"oxy-pg {name} --json",
     }
-    return {**head, **body, "$defs": dict(sorted(definitions.known.items()))}
 
 
 # --- types ---
@@ -245,6 +254,8 @@ def _named(name: str, module: str) -> type:
 
 
 def _described(schema: dict[str, Any]) -> str:
+    if "properties" in schema.get("items", {}):
+        return f"A list of objects with these fields.\n\n{_fields(schema['items'])}"
     if schema.get("type") == "array":
         return f"A list of {_kind(schema['items'])}.\n"
     if "$ref" in schema:

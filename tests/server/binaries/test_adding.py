@@ -282,6 +282,24 @@ def test_killed_while_it_adds(nothing_added, archive):
     assert [] == os.listdir(nothing_added)
 
 
+def test_a_directory_of_others_keeps_its_mode(base_dir, tmp_path, monkeypatch):
+    """
+    One that was there before is used as it is, and one that others can write is not used.
+    """
+    place = tmp_path / "there"
+    place.mkdir(mode=0o750)
+    monkeypatch.setenv("OXY_PG_BINARIES_DIR", str(place))
+
+    with pytest.raises(oxy_pg.BinariesRefused, match="No such file"):
+        store.add("/nonexistent")
+    assert 0o750 == place.stat().st_mode & 0o7777
+
+    place.chmod(0o777)
+    with pytest.raises(oxy_pg.BinariesRefused, match="writable for other users"):
+        store.add("/nonexistent")
+    assert [] == os.listdir(place)
+
+
 # --- removed ---
 
 

@@ -121,7 +121,9 @@ def test_a_newer_one_is_installed_beside_the_chosen_one(state_dir, tmp_path, mon
     (tmp_path / "older/include/pg_config.h").write_text('#define PG_VERSION "16.0"\n')
     monkeypatch.setenv("OXY_PG_BIN_DIR", str(older))
 
-    check = examine(state_dir)["binaries"]
+    # The first of that name: that the copy does not run, without its libraries, is another one.
+    checks = doctor.examine(paths.StateDir(str(state_dir)))
+    check = next(check for check in checks if check.name == "binaries")
 
     assert "warn" == check.verdict
     assert "Unset OXY_PG_BIN_DIR" in check.remedy
@@ -426,3 +428,87 @@ def test_a_postmaster_without_supervisor_is_a_warning(server, state_dir):
         assert "warn" == verdict(state_dir, "server")
     finally:
         os.kill(found.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "check", "verdict", "words"),
+    [
+        ("postgres_data", 0o755, "data directory", "fail", "mode 0755, and PostgreSQL refuses it"),
+        ("postgres_data", 0o720, "data directory", "fail", "mode 0720"),
+        ("postgres_data", 0o750, "data directory", "pass", "PostgreSQL 16"),
+        ("password", 0o644, "password", "warn", "other users may have read it"),
+        ("password", 0o600, "password", "pass", "mode 0600"),
+    ],
+)
+def test_modes_that_stop_a_start(stopped, name, mode, check, verdict, words):
+    """
+    What doctor says of a data directory is what PostgreSQL says of it.
+    """
+    (stopped / name).chmod(mode)
+    found = examine(stopped)[check]
+
+    assert verdict == found.verdict
+    assert words in found.finding
+    if verdict == "fail":
+        with pytest.raises(oxy_pg.StartFailed, match="invalid permissions"):
+            oxy_pg.Server(stopped).start()
+        assert f"chmod 700 {stopped / name}" == found.remedy
+    else:
+        oxy_pg.Server(stopped).start()
+
+
+def test_a_library_that_is_missing_is_named_in_the_loaders_words(state_dir, tmp_path, monkeypatch):
+    """
+    The programs are run: that they are there says little.
+    """
+    bin_dir = tmp_path / "bin"
+    bin_dir.mkdir()
+    shutil.copytree(Path(binaries.find().bin_dir).parent / "include", tmp_path / "include")
+    words = "postgres: error while loading shared libraries: libfoo.so.1: cannot open"
+    for name in ("postgres", "initdb"):
+        (bin_dir / name).write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 127\n")
+        (bin_dir / name).chmod(0o755)
+    monkeypatch.setenv("OXY_PG_BIN_DIR", str(bin_dir))
+    check = examine(state_dir)["binaries"]
+
+    assert "fail" == check.verdict
+    assert words in check.finding
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_id_without_a_name(base_dir):
+    """
+    Doctor says so, and initdb does; without HOME every command says which variables are missing.
+    """
+    ours = base_dir / "unnamed"
+    ours.mkdir()
+    os.chown(ours, 54321, 54321)
+
+    def run(*arguments, **variables):
+        code = (
+            "import os, sys; os.setgroups([]); os.setgid(54321); os.setuid(54321);"
+            "import oxy_pg.__main__; oxy_pg.__main__.main()"
+        )
+        # Imported as root, whose Python this user cannot read.
+        loaded = (
+            "import oxy_pg.cli, oxy_pg.server.doctor.examine, oxy_pg.server.uninstall;"
+            "import platformdirs.unix, oxy_pg.server.supervisor.shutdown;"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", loaded + code, *arguments],
+            env={"PATH": "/usr/bin:/bin", "OXY_PG_CACHE_DIR": str(ours / "cache"), **variables},
+            cwd=ours,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    doctors = run("doctor", OXY_STATE_DIR=str(ours / "state"), HOME=str(ours))
+    homeless = [run(name) for name in ("start", "url", "status", "stop", "doctor", "uninstall")]
+
+    assert "fail  account: the user id 54321 has no name in /etc/passwd" in doctors.stdout
+    for done in homeless:
+        assert 1 == done.returncode, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Set HOME, or write absolute paths" in done.stderr
+    assert not list(ours.glob("~*"))

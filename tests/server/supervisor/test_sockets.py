@@ -50,6 +50,16 @@ def test_a_removed_name_comes_back(kept, what):
         assert (1,) == connection.execute("SELECT 1").fetchone()
 
 
+def test_the_second_name_is_closed_to_others(kept):
+    """
+    As root the state directory can be passed by others, and the socket is open to all.
+    """
+    first, _ = StateDir(kept.state_dir).socket_links
+
+    assert Path(first).is_socket()
+    assert 0o700 == Path(first).parent.stat().st_mode & 0o777
+
+
 def test_all_names_removed(kept):
     """
     Where PostgreSQL's socket has lost its second name too, a restart makes it.

@@ -524,3 +524,98 @@ def test_a_full_disk(base_dir, state_dir, way, expected):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [expected, "['postgres_data'] (30000,)"] == done.stdout.splitlines()
+
+
+# --- nothing is lost in silence ---
+
+
+@pytest.mark.parametrize("old", [15], indirect=True)  # 17 and newer create no such index
+def test_functions_that_run_meanwhile(old, state_dir):
+    """
+    CHECKs that read other tables, also of another owner; and with a search_path what names none.
+    """
+    from tests.transfer.parts.test_functions import BEGIN, LANGUAGES, NAMELESS, READING, all_of
+
+    with old.running() as url:
+        run(url("postgres"), "CREATE ROLE checker NOLOGIN", "CREATE DATABASE named OWNER oxy")
+        run(url(user="oxy"), READING)
+        run(url(), "ALTER DOMAIN allowed OWNER TO checker", "ALTER TABLE part OWNER TO checker")
+        run(url(), "ALTER TABLE part_a OWNER TO checker", "GRANT SELECT ON z_allowed TO checker")
+        index = NAMELESS["index's condition"].replace("dear", "by_rate")
+        begin = BEGIN.format(LANGUAGES["sql"])
+        run(url("named", user="oxy"), begin, NAMELESS["materialized view"], index)
+        before = all_of(url())
+        dear = run(url("named"), "SELECT * FROM dear ORDER BY id")
+
+    message = r"--search-path(?s:.*)ALTER FUNCTION"
+    with pytest.raises(oxy_pg.TransferRefused, match=message) as caught:
+        upgraded(old)
+    assert "rate" in caught.value.remedy
+    upgraded(old, search_path="public")
+
+    server = oxy_pg.Server(state_dir)
+    found = all_of(server.superuser_url("oxy"))
+    assert [] == [name for name in before if before[name] != found[name]]
+    named = server.superuser_url("named")
+    assert dear == run(named, "SELECT * FROM public.dear ORDER BY id")
+    settings = "SELECT proconfig FROM pg_proc WHERE proname = 'rate'"
+    assert [(None,)] == run(named, settings)
+    server.stop()
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+def test_comments_of_large_objects_and_data_checksums(state_dir, postgresql_18, checksums):
+    """
+    Both come along; without checksums there are none afterwards either.
+    """
+    old = OldCluster(state_dir, postgresql_18.bin_dir)
+    program = str(old.bin_dir / "pg_checksums")
+    on = old.place / "global/pg_control"
+    assert on.exists()
+    words = [program, "--enable" if checksums else "--disable", "-D", str(old.place)]
+    subprocess.run(words, check=False, capture_output=True, **old.user.popen_arguments())
+    with old.running() as url:
+        assert [("on" if checksums else "off",)] == run(url(), "SHOW data_checksums")
+        run(
+            url(user="oxy"),
+            "SELECT lo_from_bytea(4711, 'x')",
+            "COMMENT ON LARGE OBJECT 4711 IS 'it''s one'",
+        )
+
+    upgraded(old)
+
+    server = oxy_pg.Server(state_dir)
+    after = server.superuser_url("oxy")
+    assert [("on" if checksums else "off",)] == run(after, "SHOW data_checksums")
+    assert [("it's one",)] == run(after, "SELECT obj_description(4711, 'pg_largeobject')")
+    server.stop()
+
+
+@pytest.mark.parametrize("what", ["database", "collation", "column"])
+def test_what_needs_icu_is_named_before_anything_is_copied(what, state_dir, debian_15):
+    """
+    The bundled PostgreSQL has none; the cluster is as it was.
+    """
+    old = OldCluster(state_dir, debian_15.bin_dir)
+    with old.running() as url:
+        if what == "database":
+            run(
+                url("postgres"),
+                "CREATE DATABASE sorted LOCALE_PROVIDER icu ICU_LOCALE 'de' TEMPLATE template0",
+            )
+        elif what == "collation":
+            run(url(), "CREATE COLLATION german (PROVIDER = icu, LOCALE = 'de')")
+        else:
+            run(url(), 'CREATE TABLE sorted (name text COLLATE "de-x-icu")')
+    before = listing(old.data_dir)
+
+    with pytest.raises(oxy_pg.TransferRefused, match="built without ICU") as caught:
+        upgraded(old)
+
+    named = {
+        "database": "sorted: the database itself",
+        "collation": "oxy: the collation public.german",
+        "column": "oxy: the column public.sorted.name",
+    }
+    assert named[what] in str(caught.value)
+    assert before == listing(old.data_dir)

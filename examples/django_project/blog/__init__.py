@@ -1,0 +1,1 @@
+"""A blog with one table."""

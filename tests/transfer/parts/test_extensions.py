@@ -1,0 +1,118 @@
+"""What a target's extensions lack is told before anything is copied: schema and version."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+import oxy_pg
+from oxy_pg.transfer import tools
+from oxy_pg.transfer.copy import copy_database
+from oxy_pg.transfer.copy.copy_plan import Order
+from tests.other_servers import OtherServer
+
+
+@pytest.fixture(scope="module")
+def older(base_dir):
+    """PostgreSQL 16.2 with vector 0.6.2, which has no halfvec."""
+    found = next((one for one in tools.installed() if one.version == "16.2"), None)
+    if found is None:
+        pytest.skip("PostgreSQL 16.2 is not installed: pgserver has no wheel for this Python")
+    from pathlib import Path
+
+    server = OtherServer(Path(found.bin_dir), base_dir / "postgresql-16.2", tls=False)
+    yield server
+    server.stop()
+
+
+def extend(server, url: str, statement: str) -> None:
+    with server.superuser(psycopg.conninfo.conninfo_to_dict(url)["dbname"]) as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.fixture
+def newer(postgresql_18, with_18):
+    """Make a database with vector 0.8, and these objects in it."""
+
+    def make(objects: str) -> str:
+        url = postgresql_18.new_database()
+        extend(postgresql_18, url, "CREATE EXTENSION vector")
+        with psycopg.connect(url) as connection:
+            connection.execute(objects.encode())
+        return url
+
+    return make
+
+
+def push(source: str, target: str, *, dry_run: bool):
+    return copy_database.run(Order("push", source, target), dry_run=dry_run, on_progress=None)
+
+
+def test_another_schema(embedded, new_database, postgresql_18):
+    """
+    vector in "extensions" there, as Supabase has it, and in "public" here.
+    """
+    source = new_database("SELECT 1", extensions=("vector",))
+    target = postgresql_18.new_database()
+    extend(
+        postgresql_18, target, "CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions"
+    )
+
+    name = psycopg.conninfo.conninfo_to_dict(source)["dbname"]
+    source = embedded.reader_url(name)
+
+    (problem,) = push(source, target, dry_run=True).problems
+
+    assert "it is in the schema extensions there, and in public in the source" in problem
+    assert "ALTER EXTENSION vector SET SCHEMA public" in problem
+    extend(postgresql_18, target, "ALTER EXTENSION vector SET SCHEMA public")
+    assert () == push(source, target, dry_run=True).problems
+
+
+@pytest.mark.parametrize("present", [False, True], ids=["to be created", "present"])
+@pytest.mark.parametrize(
+    ("objects", "lacking"),
+    [
+        ("CREATE TABLE t (a halfvec(3))", "type halfvec"),
+        ("CREATE FUNCTION f(sparsevec) RETURNS int LANGUAGE sql AS 'SELECT 1'", "type sparsevec"),
+        (
+            "CREATE TABLE t (a vector(3)); CREATE INDEX ON t USING hnsw (a vector_l1_ops)",
+            "vector_l1",
+        ),
+        ("CREATE TABLE t (a vector(3)); CREATE INDEX ON t USING hnsw (a vector_l2_ops)", None),
+    ],
+)
+def test_an_older_version(newer, older, objects, lacking, present):
+    """
+    What it lacks of what is used; an older version that has all of it will do.
+    """
+    source = newer(objects)
+    target = older.new_database()
+    if present:
+        extend(older, target, "CREATE EXTENSION vector")
+    else:  # where the role itself may create it
+        role = psycopg.conninfo.conninfo_to_dict(target)["user"]
+        extend(older, target, f"ALTER ROLE {role} SUPERUSER")
+
+    problems = push(source, target, dry_run=True).problems
+
+    with older.superuser(psycopg.conninfo.conninfo_to_dict(target)["dbname"]) as connection:
+        there = connection.execute("SELECT count(*) FROM pg_extension").fetchone()
+    assert (1 + present,) == there  # a dry run writes nothing
+    if lacking is None:
+        assert () == problems
+    else:
+        assert lacking in problems[0]
+        assert "it is 0.6.2 there" in problems[0]
+        assert "ALTER EXTENSION vector UPDATE" in problems[0]
+
+
+def test_a_push_is_refused_before_anything_is_written(newer, older):
+    source = newer("CREATE TABLE t (a halfvec(3))")
+    target = older.new_database()
+    extend(older, target, "CREATE EXTENSION vector")
+
+    with pytest.raises(oxy_pg.ExtensionsMissing, match="halfvec"):
+        push(source, target, dry_run=False)
+    with psycopg.connect(target) as connection:
+        assert connection.execute("SELECT to_regclass('t')").fetchone() == (None,)

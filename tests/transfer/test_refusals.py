@@ -1,0 +1,123 @@
+"""What a server refuses, made to refuse by a real one: the message says what it is."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+import oxy_pg
+from oxy_pg.transfer import refusals
+from oxy_pg.transfer.backup import backup
+from oxy_pg.transfer.copy import copy_database
+from oxy_pg.transfer.copy.copy_plan import Order
+
+
+def name_of(url: str) -> str:
+    return str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+
+
+@pytest.fixture
+def statement_pool(postgresql_18, pgbouncer, monkeypatch):
+    """Give the address of PgBouncer in statement mode for a URL of that server."""
+
+    def through(url: str) -> str:
+        pool = pgbouncer(postgresql_18)
+        with psycopg.connect(
+            url.replace(f":{postgresql_18.port}/", f":{pool.port}/"), autocommit=True
+        ):
+            pass
+        path = pool.home / "pgbouncer.ini"
+        path.write_text(path.read_text().replace("= transaction", "= statement"))
+        pool._process.send_signal(1)  # reads it again
+        return url.replace(f":{postgresql_18.port}/", f":{pool.port}/")
+
+    return through
+
+
+@pytest.mark.parametrize("verb", ["backup", "push", "push --swap", "push --dry-run", "pull"])
+def test_a_pooler_in_statement_mode(verb, postgresql_18, statement_pool, embedded, tmp_path, cli):
+    """
+    A typed error that says so; at the command line no traceback.
+    """
+    url = postgresql_18.new_database(rights="CREATEDB")
+    pooled = statement_pool(url)
+    embedded.ensure_database()
+    command = {
+        "backup": ["backup", tmp_path, "--from", pooled],
+        "pull": ["pull", "--from", pooled],
+    }.get(verb, [*verb.split(), "--to", pooled])
+
+    done = cli(*command, OXY_STATE_DIR=embedded.state_dir)
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "pooler in statement mode" in done.stderr
+    assert "once the server is back" not in done.stderr
+
+
+def test_no_room_for_locks(postgresql_18, with_18, tmp_path):
+    """
+    pg_dump locks every table: the setting that has to be raised, and to what.
+    """
+    url = postgresql_18.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for first in range(0, 16_000, 1000):
+            connection.execute(
+                f"DO $$ BEGIN FOR i IN {first}..{first + 999} LOOP"
+                " EXECUTE 'CREATE TABLE t' || i || ' ()'; END LOOP; END $$".encode()
+            )
+    with pytest.raises(oxy_pg.TransferRefused, match="max_locks_per_transaction") as caught:
+        backup.backup(str(tmp_path), url)
+    assert "out of shared memory" in caught.value.reason
+
+
+def test_row_level_security(postgresql_18, with_18, tmp_path):
+    """
+    Not "grant the right": a policy would leave rows out.
+    """
+    url = postgresql_18.new_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
+        connection.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+
+    with pytest.raises(oxy_pg.TransferRefused, match="BYPASSRLS"):
+        backup.backup(str(tmp_path), url)
+
+
+def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, with_18):
+    """
+    From SQL_ASCII, which takes any byte, to UTF8: the encodings, not "correct the cause".
+    """
+    target = new_database()
+    with postgresql_18.superuser() as connection:
+        connection.execute("DROP DATABASE IF EXISTS ascii WITH (FORCE)")
+        connection.execute(
+            "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+        )
+    source = f"postgresql://postgres@/ascii?host={postgresql_18.home}&port={postgresql_18.port}"
+    with psycopg.connect(source, client_encoding="SQL_ASCII") as connection:
+        connection.execute("CREATE TABLE t AS SELECT convert_from('\\xe9', 'SQL_ASCII') AS a")
+
+    order = Order("pull", source, target, superuser=embedded.superuser_url(), alongside=True)
+    with pytest.raises(oxy_pg.TransferError, match="SHOW server_encoding"):
+        copy_database.run(order, dry_run=False, on_progress=None)
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("ERROR:  canceling statement due to conflict with recovery", "A standby has cancelled"),
+        ("FATAL:  terminating connection due to conflict with recovery", "A standby has cancelled"),
+        ('ERROR:  invalid snapshot identifier: "00000003-1"', "not on one server"),
+        ('ERROR:  snapshot "00000003-0000001B-1" does not exist', "not on one server"),
+        ("cannot execute COPY FROM in a read-only transaction", "A standby has answered"),
+        ("ERROR:  division by zero", None),
+    ],
+)
+def test_what_only_a_cluster_says(said, means):
+    """
+    ``tests/cluster`` has a cluster say them.
+    """
+    found = refusals.remedy(said)
+    assert (means or "") in (found or "")
+    assert (found is None) == (means is None)
