@@ -109,7 +109,7 @@ def test_orphans_among_documents_are_named(lite, pg_url):
     )
 
     with pytest.raises(OrphanRows) as caught:
-        migrate(path, pg_url)
+        migrate(path, pg_url, on_change="accept")
 
     assert [("rowid 3", "rowid 5")] == [orphans.rows for orphans in caught.value.orphans]
 

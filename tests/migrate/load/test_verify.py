@@ -78,6 +78,7 @@ def test_documents_are_verified_beside_rows_that_were_there(move, pg):
         "CREATE TABLE t (v jsonb, c text)",
         {"t": [('{"long": 1e2, "b": [1.0, {"y": 1, "x": 2}], "b": null}', "a")]},
         if_not_empty="append",
+        on_change="accept",
     )
 
     assert 1 == report.verification.rows
