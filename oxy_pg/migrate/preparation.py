@@ -14,6 +14,7 @@ from oxy_pg.migrate.plan.standing import Prepared
 from oxy_pg.migrate.target import catalog, session
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Progress
+from oxy_pg.system import libpq
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask_text
 
@@ -210,7 +211,7 @@ def _run(
 
     code, output = command.run(
         how,
-        connections.variables(url, os.environ) | own,
+        connections.variables(url, libpq.without(os.environ)) | own,
         None if on_progress is None else show,
     )
     if code:
