@@ -65,7 +65,7 @@ def test_start_status_restart_stop(oxy, state_dir):
     """
     The server's life, step by step.
     """
-    assert "uninitialized" == json.loads(oxy("status", "--json").stdout)["state"]
+    assert "uninitialized" == json.loads(oxy("status", "--json", code=3).stdout)["state"]
     assert not state_dir.exists()
 
     assert "PostgreSQL 16." in oxy("start").stderr
@@ -79,7 +79,7 @@ def test_start_status_restart_stop(oxy, state_dir):
     assert started["pid"] != restarted["pid"]
 
     assert "has stopped" in oxy("stop").stderr
-    stopped = json.loads(oxy("status", "--json").stdout)
+    stopped = json.loads(oxy("status", "--json", code=3).stdout)
     assert ("stopped", None) == (stopped["state"], stopped["pid"])
     assert "was not running" in oxy("stop").stderr
 
@@ -94,7 +94,8 @@ def test_status_tells_what_programs_need(oxy, server, state_dir):
     promised = {
         "state", "url", "host", "port", "pid", "supervisor_pid", "server_version", "data_dir",
         "log_dir", "started_at", "uptime_s", "clients", "connections", "max_connections",
-        "databases", "binaries", "keep_alive_s", "activity", "defaults",
+        "databases", "binaries", "keep_alive_s", "activity", "defaults", "crashes_last_hour",
+        "last_crash",
     }  # fmt: skip
     assert promised == set(status)
     assert {"name", "size_bytes"} == set(status["databases"][0])
