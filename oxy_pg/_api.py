@@ -268,7 +268,7 @@ def migrate_sqlite(
     # With a target's URL, the state directory may still say where the source is.
     of_source = source is None and target is not None
     place = None if of_source else state_dir
-    endpoint = _endpoint.resolve_for("migrate_sqlite", target, place, _used)
+    endpoint = _endpoint.resolve_for("migrate_sqlite", target, place, _used, database)
     path = f"{paths.state_dir(state_dir)}/db.sqlite" if source is None else source
     return data.migrate_sqlite(
         _data_server(endpoint),
@@ -357,7 +357,7 @@ def export_sqlite(
     """
     from oxy_pg import _server as data
 
-    found = _data_server(_endpoint.resolve_for("export_sqlite", url, state_dir, _used))
+    found = _data_server(_endpoint.resolve_for("export_sqlite", url, state_dir, _used, database))
     return data.export_sqlite(
         found if isinstance(found, str) else data.existing(found, "export"),
         path,
@@ -424,7 +424,7 @@ def backup(
     """
     from oxy_pg import _server as data
 
-    found = _data_server(_endpoint.resolve_for("backup", url, state_dir, _used))
+    found = _data_server(_endpoint.resolve_for("backup", url, state_dir, _used, database))
     return data.backup(
         found if isinstance(found, str) else data.existing(found, "back up"),
         path,
@@ -488,7 +488,7 @@ def restore(
     from oxy_pg import _server as data
 
     return data.restore(
-        _data_server(_endpoint.resolve_for("restore", url, state_dir, _used)),
+        _data_server(_endpoint.resolve_for("restore", url, state_dir, _used, database)),
         path,
         database=database,
         keep_old=keep_old,

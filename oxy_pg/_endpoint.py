@@ -160,21 +160,53 @@ def embedded_state_dir(url: str, used: set[str]) -> str | None:
 
 
 def resolve_for(
-    verb: str, url: str | None, state_dir: str | PathLike[str] | None, used: Used
+    verb: str,
+    url: str | None,
+    state_dir: str | PathLike[str] | None,
+    used: Used,
+    database: str | None = None,
 ) -> Endpoint:
     """
     Return the server whose data ``verb`` reads or replaces; never one that was not meant.
 
-    Raises ConfigurationError where that cannot be known (``Used.refuse_a_guess``).
+    Raises ConfigurationError where that cannot be known (``Used.refuse_a_guess``),
+    and for a ``database`` that is not the one of the URL.
     """
     found = resolve(url, state_dir)
-    if found.origin == VARIABLE:
+    if found.url is not None and database is not None:
+        found = _of_database(found, found.url, database, used.handles)
+    if found.origin == VARIABLE and found.url is not None:
         from oxy_pg.url import plain
 
-        found.url = plain(found.url or "")
+        found.url = plain(found.url)
     elif found.origin not in {"url", "state_dir"}:
         used.refuse_a_guess(verb, found)
     return found
+
+
+def _of_database(found: Endpoint, url: str, database: str, used: set[str]) -> Endpoint:
+    """Return where a database of this name is; a name means what it means to ``ensure()``."""
+    if found.origin == VARIABLE:
+        own = environment.get(variable_of(database))
+        if own is not None:
+            return Endpoint(VARIABLE, url=own)
+        state_dir = embedded_state_dir(url, used)
+        if state_dir is not None:
+            return Endpoint("state_dir", state_dir=state_dir)
+    from oxy_pg.server.external import database_of
+    from oxy_pg.url import check
+
+    check(url)
+    there = database_of(url)
+    if there == database:
+        return found
+    name, remedy = "The URL", ""
+    if found.origin == VARIABLE:
+        name, remedy = VARIABLE, f", or set {variable_of(database)} to the URL of {database!r}"
+    raise ConfigurationError(
+        f"{name} names the database {there!r}, and {database!r} was asked for. Leave out the name, "
+        f"put it into the URL{remedy}."
+    )
 
 
 def embedded_for(verb: str, state_dir: str | PathLike[str] | None, used: Used) -> Endpoint:

@@ -187,18 +187,18 @@ def test_the_environment_is_read_in_one_place():
     assert readers == sorted(found.stdout.split())
 
 
-def test_only_the_plugin_writes_the_environment():
+def test_the_environment_is_written_in_two_places():
     """
-    ``--oxy-pg-embedded`` takes OXY_DATABASE_URL away, from the tested application too.
+    ``--oxy-pg-embedded`` takes OXY_DATABASE_URL away, from the tested application too; libpq's
+    variables are hidden while we connect to our own server.
     """
     command = ["grep", "-rnE", r"os\.environ\[.*\] ?=|environ\.(update|setdefault|pop)"]
     found = subprocess.run(
         [*command, "--include=*.py", str(PACKAGE)], capture_output=True, text=True, check=False
     )
 
-    assert {str(PACKAGE / "pytest_plugin/options.py")} == {
-        line.partition(":")[0] for line in found.stdout.splitlines()
-    }
+    writers = {str(PACKAGE / name) for name in ("pytest_plugin/options.py", "system/libpq.py")}
+    assert writers == {line.partition(":")[0] for line in found.stdout.splitlines()}
 
 
 def test_asking_costs_no_import():
@@ -223,3 +223,33 @@ def test_asking_costs_no_import():
     )
 
     assert "False False" == done.stdout.strip()
+
+
+@pytest.mark.parametrize("verb", ["backup", "export_sqlite"])
+def test_a_database_by_its_name_is_never_another(ours, tmp_path, monkeypatch, verb):
+    """
+    What ``database=`` means does not depend on OXY_DATABASE_URL, or it is an error.
+    """
+    server = oxy_pg.Server(ours)
+    shop = server.ensure_database("shop")
+    with psycopg.connect(shop) as connection:
+        connection.execute("CREATE TABLE of_the_shop AS SELECT 1 AS id")
+
+    def tables(**options):
+        if verb == "backup":
+            manifest = oxy_pg.backup(tmp_path / "a.dump", force=True, **options).manifest
+            return [table.name for table in manifest.tables]
+        found = oxy_pg.export_sqlite(tmp_path / "a.db", force=True, **options)
+        return [table.name for table in found.tables]
+
+    monkeypatch.setenv("OXY_DATABASE_URL", server.url())  # as `oxy-pg run` sets it
+    assert ["of_the_shop"] == [name.rpartition(".")[2] for name in tables(database="shop")]
+
+    monkeypatch.setenv("OXY_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/live")
+    with pytest.raises(oxy_pg.ConfigurationError, match="OXY_DATABASE_URL_SHOP"):
+        tables(database="shop")
+    monkeypatch.setenv("OXY_DATABASE_URL_SHOP", shop)
+    assert ["of_the_shop"] == [name.rpartition(".")[2] for name in tables(database="shop")]
+
+    with pytest.raises(oxy_pg.ConfigurationError, match="names the database 'oxy'"):
+        tables(url=server.url(), database="shop")
