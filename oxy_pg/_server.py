@@ -413,8 +413,10 @@ def migrate_sqlite(
 ) -> MigrationReport:
     """Migrate a SQLite database to the embedded server, or to the database that a URL names."""
     from oxy_pg.migrate.migration import migrate
+    from oxy_pg.migrate.source import database as sources
 
     path = os.fspath(source)
+    sources.refuse_other_files(sources.path_of(path))  # before a server is made for it
     if isinstance(server, str):
         return migrate(
             path, server, dry_run=dry_run, rehearse=rehearse, scratch=_scratch, **options

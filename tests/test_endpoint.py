@@ -253,3 +253,15 @@ def test_a_database_by_its_name_is_never_another(ours, tmp_path, monkeypatch, ve
 
     with pytest.raises(oxy_pg.ConfigurationError, match="names the database 'oxy'"):
         tables(url=server.url(), database="shop")
+
+
+def test_no_server_is_made_for_a_file_that_is_not_there(state_dir, tmp_path):
+    """
+    The message says that nothing was created.
+    """
+    server = oxy_pg.Server(state_dir)
+    for source in (tmp_path / "none.db", tmp_path, f"sqlite:///{tmp_path}/none.db"):
+        with pytest.raises(oxy_pg.SourceUnreadable):
+            server.migrate_sqlite(source)
+
+    assert not state_dir.exists()

@@ -54,7 +54,7 @@ def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
     The file is never created and never changed. Waits for a lock until the
     deadline. Raises SourceUnreadable, which says why and what to do.
     """
-    _refuse_other_files(path)
+    refuse_other_files(path)
     try:
         connection = _open(path)
         try:
@@ -234,7 +234,8 @@ def _missing_bytes(path: str) -> int:
     return max(0, page * pages - os.path.getsize(path))
 
 
-def _refuse_other_files(path: str) -> None:
+def refuse_other_files(path: str) -> None:
+    """Raise SourceUnreadable for what is not there, or no SQLite database at its first look."""
     if os.path.isdir(path):
         raise SourceUnreadable(path, "it is a directory.", "Name the file inside it.")
     try:
