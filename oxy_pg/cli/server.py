@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import click
 
@@ -52,7 +52,7 @@ def start(timeout: float) -> None:
     help="As with pg_ctl: end all sessions, wait for them, or stop without a checkpoint.",
 )
 @state_dir_option
-def stop(mode: str) -> None:
+def stop(mode: Literal["fast", "smart", "immediate"]) -> None:
     """Stop the server, for all processes that use it."""
     from oxy_pg.server.cluster import postmaster
     from oxy_pg.server.supervisor import lock

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
     from types import TracebackType
-    from typing import Self, TypeVar
+    from typing import Literal, Self, TypeVar
 
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.cluster.socket_connection import Connection
@@ -119,7 +119,7 @@ class Server:
         with self._lock:
             self._hold(Deadline(_TIMEOUT)).keep_through_exec()
 
-    def stop(self, mode: str = "fast") -> None:
+    def stop(self, mode: Literal["fast", "smart", "immediate"] = "fast") -> None:
         """
         Stop the server for all its users, and return when it has gone.
 
