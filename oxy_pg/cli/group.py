@@ -33,7 +33,6 @@ EXAMPLES: Mapping[str, str] = {
     "snapshot": "oxy-pg snapshot before-migration",
     "snapshots": "oxy-pg snapshots",
     "rewind": "oxy-pg rewind before-migration",
-    "migrate-sqlite": "oxy-pg migrate-sqlite --from app.db --dry-run",
     "export-sqlite": "oxy-pg export-sqlite back.db --like app.db",
     "backup": "oxy-pg backup backups/ --keep 7",
     "restore": "oxy-pg restore backups/oxy-20260131T235959Z.dump",
@@ -75,8 +74,9 @@ class Sections(click.Group):
 
 
 def _add_example(command: click.Command, name: str) -> None:
-    # \b: as it is, without a paragraph's line breaks.
-    command.epilog = f"\b\nExample:\n  {EXAMPLES[name]}"
+    if command.epilog is None:  # it has no examples of its own
+        # \b: as it is, without a paragraph's line breaks.
+        command.epilog = f"\b\nExample:\n  {EXAMPLES[name]}"
     if isinstance(command, click.Group):
         for below, one in command.commands.items():
             _add_example(one, f"{name} {below}")

@@ -111,8 +111,8 @@ _HINTS = (
         (
             "This PostgreSQL has no extension {0}. `oxy-pg binaries` shows which installed one "
             "has it, and `oxy-pg binaries add npm` adds one with contrib. Then have it created in "
-            "every test database: extensions = ['{0}'] under [tool.oxy-pg]. Or use a server that "
-            "has it with OXY_DATABASE_URL."
+            "every test database: --oxy-pg-extension={0}, or extensions = ['{0}'] under "
+            "[tool.oxy-pg]. Or use a server that has it with OXY_DATABASE_URL."
         ),
     ),
     (

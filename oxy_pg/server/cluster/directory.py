@@ -58,8 +58,8 @@ def check_access(state: StateDir, *, writes: bool = True) -> None:
         return
     else:
         needed = os.R_OK | os.X_OK | (os.W_OK if writes else 0)
-        if os.access(state.root, needed):
-            return
+        if os.access(state.root, needed) or not os.path.lexists(state.root):
+            return  # it may go at this moment
         what = "is not writable" if writes else "is not readable"
     raise ConfigurationError(
         f"The state directory {state.root} {what} for {accounts.user_name(os.geteuid())}. Correct "

@@ -82,9 +82,9 @@ def test_a_dry_run_with_problems_does_not_advise_to_go_ahead(move):
     """
     The page says what the command line says: the migration would be refused.
     """
-    script = "CREATE TABLE item (id INTEGER PRIMARY KEY, day DATE)"
-    good = move(script, {"item": [(1, "2026-01-31")]}, dry_run=True).to_html()
-    bad = move(script, {"item": [(1, "soon")]}, dry_run=True).to_html()
+    script = "CREATE TABLE {} (id INTEGER PRIMARY KEY, day DATE)"
+    good = move(script.format("good"), {"good": [(1, "2026-01-31")]}, dry_run=True).to_html()
+    bad = move(script.format("bad"), {"bad": [(1, "soon")]}, dry_run=True).to_html()
 
     assert "without <code>--dry-run</code> to migrate" in good
     assert "without <code>--dry-run</code>" not in bad

@@ -450,7 +450,7 @@ def test_an_old_one_that_has_no_name_yet_gets_it(old, state_dir, monkeypatch):
     assert [(1,)] == run(oxy_pg.ensure(state_dir=state_dir), "SELECT a FROM t")
     # Deleting the cluster deletes what was kept of it.
     oxy_pg.Server(state_dir).destroy()
-    assert [] == [name for name in os.listdir(state_dir) if name.startswith("postgres_data")]
+    assert [] == list(state_dir.glob("postgres_data*"))
 
 
 def test_one_that_was_never_swapped_in_is_made_anew(old, state_dir):
