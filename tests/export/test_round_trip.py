@@ -216,7 +216,9 @@ def test_any_database_comes_back(tmp_path_factory, two_databases, database):
 
 
 def lost(path: str, url: str, names: Any) -> list[str]:
-    return [one for one in differences(path, url, names=names) if "column" not in one]
+    # SQLite stores -0.0 as the integer 0 (https://www.sqlite.org/datatype3.html, 2).
+    found = [one for one in differences(path, url, names=names) if "_NegativeZero" not in one]
+    return [one for one in found if "column" not in one]
 
 
 def assert_refused_for_a_reason(error: Exception, url: str, like: str | None) -> None:
