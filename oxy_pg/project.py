@@ -36,6 +36,8 @@ _EXECUTES = (
     "_directory",
     "_directories",
     "_file",
+    "_keyfile",
+    "_control_path",
     "_filename",
     "local_preload_libraries",
     "listen_addresses",
@@ -183,7 +185,7 @@ def _settings(path: str, table: Mapping[str, Any]) -> dict[str, Setting] | None:
     for name, setting in value.items():
         if not isinstance(setting, str | int | float | bool):
             raise _wrong(path, f"the setting {name!r} is {setting!r}; write a text or a number")
-        if name.lower().endswith(_EXECUTES):
+        if name.strip().lower().endswith(_EXECUTES):  # as config.checked() will read it
             raise _wrong(
                 path,
                 f"the setting {name!r} runs a command, loads a library, or names a file or an "

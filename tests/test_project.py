@@ -129,6 +129,10 @@ def test_the_state_directory_is_relative_to_the_file(here):
         ("settings = { dynamic_library_path = '/tmp' }", "runs a command"),
         ("settings = { ssl_passphrase_command = 'x' }", "runs a command"),
         ("settings = { log_directory = '/etc' }", "runs a command"),
+        ("settings = { 'archive_command ' = 'x' }", "runs a command"),
+        ("settings = { \"\\tArchive_Library\\n\" = 'x' }", "runs a command"),
+        ("settings = { krb_server_keyfile = '/etc/x' }", "runs a command"),
+        ("settings = { extension_control_path = '/tmp' }", "runs a command"),
     ],
 )
 def test_what_cannot_be_meant(here, line, words):

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 BEFORE_REWIND = "before-rewind"
 _LONGEST = 200  # characters of a snapshot's name
 _SESSIONS_END = 30.0  # seconds in which the sessions of the database have to end
+# Our own alone: on a database of its own the application writes any comment that it likes.
 _LIST = """
     SELECT datname, shobj_description(oid, 'pg_database'), pg_database_size(oid),
            extract(epoch FROM clock_timestamp())
     FROM pg_database WHERE starts_with(datname, %s) AND NOT datallowconn
+      AND pg_get_userbyid(datdba) = current_user
 """
 _OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
 

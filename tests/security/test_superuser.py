@@ -17,6 +17,15 @@ USABLE = (
     "-c statement_timeout=0 -c idle_session_timeout=0 -c role=none"
     " -c default_transaction_read_only=off -c search_path=pg_catalog"
 )
+DOMAIN_CHECKS = """
+    SELECT conname, pg_get_constraintdef(oid), convalidated, obj_description(oid, 'pg_constraint')
+    FROM pg_constraint WHERE contypid IN ('public.guarded'::regtype, 'public.lately'::regtype)
+    ORDER BY conname
+"""
+DOMAINS = [
+    ("guarded_check", "CHECK (evil.trap('domain in a definition'::text)) NOT VALID", False, "kept"),
+    ("later", "CHECK (evil.trap('late domain'::text)) NOT VALID", False, None),
+]
 IS_SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = 'oxy'"
 
 
@@ -194,5 +203,6 @@ def test_upgrade(state_dir, version):
         assert (False,) == connection.execute(rights).fetchone()
         rows = "SELECT count(*) FROM public.item UNION ALL SELECT count(*) FROM public.staffs"
         assert [(500,), (1,)] == connection.execute(rows).fetchall()
+        assert DOMAINS == connection.execute(DOMAIN_CHECKS).fetchall()
     assert [] == sprung(server)
     server.stop()

@@ -116,3 +116,19 @@ BEGIN
     END;
   END LOOP;
 END $$;
+
+-- The CHECK of a domain is run when the server reads a constant of its array, or of a record with it:
+-- in the definition of a view, a column, an index, a rule.
+CREATE DOMAIN public.guarded AS integer CHECK (evil.trap('domain in a definition'));
+COMMENT ON CONSTRAINT guarded_check ON DOMAIN public.guarded IS 'kept';
+CREATE DOMAIN public.lately AS integer;
+ALTER DOMAIN public.lately ADD CONSTRAINT later CHECK (evil.trap('late domain')) NOT VALID;
+CREATE TYPE public.pair AS (one public.guarded, two public.lately);
+CREATE VIEW public.constants AS SELECT '{1}'::public.guarded[] AS a, '(1,2)'::public.pair AS b;
+CREATE TABLE public.constant (
+  id integer, a public.guarded[] DEFAULT '{1}', b public.lately[] DEFAULT '{2}',
+  c public.pair DEFAULT '(3,4)', CHECK (a <> '{5}'::public.guarded[])
+);
+CREATE INDEX ON public.constant (id) WHERE a <> '{6}'::public.guarded[] AND b <> '{7}'::public.lately[];
+CREATE RULE ruled AS ON UPDATE TO public.constant WHERE new.b = '{8}'::public.lately[] DO NOTHING;
+ALTER TABLE public.constant ADD CONSTRAINT later CHECK (b <> '{9}'::public.lately[]) NOT VALID;

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 import oxy_pg
+from oxy_pg.server.cluster import databases
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,22 @@ def test_a_reset_makes_earlier_urls_invalid(kept, cli):
         psycopg.connect(before)
     printed = cli("password", OXY_STATE_DIR=kept.state_dir).stdout.strip()
     assert f":{printed}@" in oxy_pg.Server(kept.state_dir).url()
+
+
+def test_a_verifier_that_takes_long_to_compute(kept, cli):
+    """
+    An application can store one of hours; no process computes it, even if it is the password's.
+    """
+    kept.restart()
+    url = kept.url()
+    with psycopg.connect(url, autocommit=True) as connection:
+        secret = connection.info.password
+        verifier = databases._verifier(secret, b"salt" * 4, 200_000)
+        connection.execute(f"ALTER ROLE oxy PASSWORD '{verifier}'")
+
+    with pytest.raises(oxy_pg.ServerError, match="password --reset"):
+        oxy_pg.Server(kept.state_dir).ensure_database()
+    assert "fail  password" in cli("doctor", OXY_STATE_DIR=kept.state_dir).stdout
+    assert 0 == cli("restart", OXY_STATE_DIR=kept.state_dir).returncode
+
+    psycopg.connect(oxy_pg.Server(kept.state_dir).ensure_database()).close()

@@ -340,3 +340,26 @@ def test_temporary_server_has_snapshots_too():
         assert [] == rows(server, "oxy")
     with oxy_pg.temporary() as server:
         assert () == server.snapshots()
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"name": "forged", "epoch": 1e300}, {"name": "forged"}, {"name": "f", "epoch": 1.0}, {}],
+    ids=["a time that is none", "no time", "a snapshot of its own", "nothing"],
+)
+def test_a_snapshot_of_the_application_itself_is_none(embedded, database, forged):
+    """
+    The owner of a database writes its comment: it neither breaks the list nor gets into it.
+    """
+    embedded.snapshot("true", database=database)
+    known = {"database": database, **forged}
+    name = psycopg.sql.Identifier(name_in_cluster(database, forged.get("name", "")))
+    comment = psycopg.sql.Literal(json.dumps({"oxy_pg_snapshot": known}))
+    with psycopg.connect(embedded.url(), autocommit=True) as connection:
+        connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(name))
+        for words in ("ALTER DATABASE {} ALLOW_CONNECTIONS false", "COMMENT ON DATABASE {} IS {}"):
+            connection.execute(psycopg.sql.SQL(words).format(name, comment))
+        try:
+            assert ["true"] == [one.name for one in embedded.snapshots(database)]
+        finally:
+            connection.execute(psycopg.sql.SQL("DROP DATABASE {}").format(name))

@@ -58,7 +58,17 @@ def unpack(source: str, to: str) -> None:
         if os.path.isdir(f"{root}/{name}"):
             os.rename(f"{root}/{name}", f"{to}/{name}")
     files.remove_tree(aside)
+    _refuse_links_outside(to)
     _strip(to)
+
+
+def _refuse_links_outside(top: str) -> None:
+    """Raise NotUsable for a link that leads out of it, as one may that did not in the archive."""
+    inside = os.path.realpath(top) + "/"
+    for entry in files.walk(top):
+        if entry.is_symlink() and not os.path.realpath(entry.path).startswith(inside):
+            name = os.path.relpath(entry.path, top)
+            raise NotUsable(f"the archive is not to be trusted: {name!r} leads out of it")
 
 
 def _copy(root: str, to: str) -> None:

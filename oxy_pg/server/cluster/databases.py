@@ -25,6 +25,8 @@ _DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing fo
 _UNDEFINED = "42704"
 _IN_USE = "55006"
 _SCRAM_ITERATIONS = 4096
+# An application may store a verifier that takes hours to compute; none of this password's does.
+_MOST_ITERATIONS = 100_000
 
 
 def check_name(name: str) -> str:
@@ -213,6 +215,8 @@ def _matches(verifier: str, secret: str) -> bool:
     try:
         _, parameters, _ = verifier.split("$")
         iterations, salt = parameters.split(":")
+        if int(iterations) > _MOST_ITERATIONS:
+            return False
         return verifier == _verifier(secret, binascii.a2b_base64(salt), int(iterations))
     except ValueError:
         return False

@@ -28,6 +28,25 @@ _ENDS = {
     b"--": re.compile(rb"\n"),
     b"/*": re.compile(rb"\*/"),
 }
+# How psql reads a line depends on two settings, and a function that runs when a table is filled may
+# change them: then texts end elsewhere, and what is in them may be a command. psql asks for each
+# line anew, and reads this one, which sets them back, in the same way whatever they are.
+_ENCODING = re.compile(rb"SET client_encoding = '\w+';\n")
+_STRINGS = b"SET standard_conforming_strings = on;"
+_HEADING = re.compile(rb"-- (?:Data for )?Name: .+; Type: ([A-Z ]+); Schema: ")
+# Statements of these have semicolons in them.
+_COMPOUND = frozenset({b"FUNCTION", b"PROCEDURE", b"RULE"})
+# In rows: letters after which psql, if the table was not created, would look for a command's name.
+_LETTERS = re.compile(rb"\\([\\bfnrtv])")
+_AS_NUMBERS = {
+    b"b": rb"\010",
+    b"f": rb"\014",
+    b"n": rb"\012",
+    b"r": rb"\015",
+    b"t": rb"\011",
+    b"v": rb"\013",
+    b"\\": rb"\\",
+}
 _ESCAPED = re.compile(rb"(?:[^\\']|''|\\.)*?'(?!')", re.DOTALL)  # to the end of E'…'
 
 
@@ -53,17 +72,40 @@ def write(
 
 
 def without_commands(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield a script's lines; raises TransferRefused for one that psql would take as a command."""
+    """
+    Yield a script's lines, so that psql sees no command in them, whatever runs meanwhile.
+
+    Raises TransferRefused for a line that psql would take as a command.
+    """
     inside: re.Pattern[bytes] | None = None  # how what the line is in ends
-    copying = False
+    set_back: list[bytes] = []
+    copying = compound = headed = False
     for line in lines:
         if copying:
             copying = line != b"\\.\n"
-        elif inside is None and script.is_copy(line):
+            yield _LETTERS.sub(_as_number, line) if copying and b"\\" in line else line
+            if not copying:
+                yield from set_back
+            continue
+        heading = _HEADING.match(line) if inside is None else None
+        if compound and inside is None and line == b"--\n" and not headed:
+            yield from set_back  # the statement before was one of these
+        headed = heading is not None
+        if heading:
+            compound = heading[1] in _COMPOUND
+        elif inside is None and not set_back and _ENCODING.fullmatch(line):
+            set_back.append(_STRINGS + b" " + line)
+        if inside is None and script.is_copy(line):
             copying = True
         else:
             inside = _inside_after(line, inside)
         yield line
+        if inside is None and not copying and not compound and line.endswith(b";\n"):
+            yield from set_back
+
+
+def _as_number(found: re.Match[bytes]) -> bytes:
+    return _AS_NUMBERS[found[1]]
 
 
 def _inside_after(line: bytes, inside: re.Pattern[bytes] | None) -> re.Pattern[bytes] | None:

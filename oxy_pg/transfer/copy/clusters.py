@@ -37,11 +37,12 @@ from oxy_pg.transfer.running import run
 from oxy_pg.url import with_database, with_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oxy_pg.installations import Installation
     from oxy_pg.transfer.parts.functions import Held
     from oxy_pg.transfer.parts.inventory import Inventory
+    from oxy_pg.transfer.parts.schema import Archive
     from oxy_pg.transfer.parts.snapshot import Snapshot
     from oxy_pg.transfer.parts.tables import Table
 
@@ -50,8 +51,10 @@ _META = re.compile(r"^\\(?:un)?restrict \w+\n", re.MULTILINE)
 _SUPERUSER = re.compile(r'^CREATE ROLE "?postgres"?;\n', re.MULTILINE)
 _ROLE_SETTING = re.compile(r"^ALTER ROLE .* SET .*;\n", re.MULTILINE)
 
+_OWNER = re.compile(r"^-- Name: .+; Type: CHECK CONSTRAINT; Schema: .+; Owner: (.+)$", re.MULTILINE)
 _OWNERS = """
-    SELECT rolname, rolsuper, rolcanlogin, rolconnlimit FROM pg_roles WHERE rolname = ANY (%s)
+    SELECT rolname, rolsuper, rolcanlogin, rolconnlimit FROM pg_roles
+    WHERE oid IN (SELECT relowner FROM pg_class UNION SELECT typowner FROM pg_type)
 """
 # What an owner of a table lacks to fill it: right, object, owner.
 _LACKING = """
@@ -322,9 +325,15 @@ class _Copying:
                 held = functions.Held(connection, self.search_path)
                 self.skipped += archive.execute("pre-data", connection, held)
                 held.before_rows()
-                self._copy_rows(one, moment, target_url, held)
-                self.on_progress(Progress("index", table=one.name))
-                archive.restore("post-data", target_url, self.jobs)
+                rest, checks = archive.parted()
+                with self._owners(target_url) as owners:
+                    self._copy_rows(one, moment, target_url, owners, held)
+                    self.on_progress(Progress("index", table=one.name))
+                    rest.restore("post-data", target_url, self.jobs)
+                    # Last: the server runs a domain's when it reads a definition with a constant
+                    # of that type, and the definitions until here are the superuser's to read.
+                    held.add_checks(lambda owner: _connected(owners[owner]))
+                    self._add_late(checks, target_url, owners)
                 self.on_progress(Progress("analyze", table=one.name))
                 connection.execute("ANALYZE")
                 held.at_end(connection)
@@ -362,9 +371,32 @@ class _Copying:
             locale |= {"ICU_RULES": rules} if rules else {}
         return locale
 
-    def _copy_rows(self, one: Database, source: Snapshot, target_url: str, held: Held) -> None:
+    def _add_late(self, checks: Archive, target_url: str, owners: Mapping[str, str]) -> None:
+        """Add the CHECKs that are entries by themselves, as the owners of what they are of."""
+        with _connected(target_url) as connection:
+            script = checks.sql("post-data", database.major(connection))
+        for entry in script.entries:
+            heading = _OWNER.search(entry)
+            url = owners.get(heading[1]) if heading else None
+            if url is None:
+                raise TransferRefused("add a CHECK", f"its owner is not known: {entry.strip()}", "")
+            with _connected(url) as connection:
+                connection.execute(settings.SCHEMA)
+                try:
+                    connection.execute(entry.encode())
+                except psycopg.Error as error:
+                    raise schema.refused(entry, error) from error
+
+    def _copy_rows(
+        self,
+        one: Database,
+        source: Snapshot,
+        target_url: str,
+        owners: Mapping[str, str],
+        held: Held,
+    ) -> None:
         """
-        Copy the rows of every table as its owner, and add what was held back.
+        Copy the rows of every table as its owner, and compute what was held back.
 
         CHECKs and generated columns are computed while they are written, by
         functions that run with the rights of the role that writes.
@@ -377,14 +409,13 @@ class _Copying:
             now = min(done + here, total)
             self.on_progress(Progress("load", now, total, f"{one.name}: {table}"))
 
-        names = {table.owner for table in tables} | held.owners
-        with self._owners(names, target_url) as owners, _rights(target_url):
+        with _rights(target_url):
             for part, jobs in zip(rows.ordered(tables, held.late), (self.jobs, 1), strict=True):
                 for owner, url in owners.items():
                     owned = [table for table in part if table.owner == owner]
                     rows.Pump(owned, tell).copy_all(source, partial(_connected, url), jobs)
                     done += sum(table.size for table in owned)
-            held.after_rows(lambda owner: _connected(owners[owner]))
+            held.compute(lambda owner: _connected(owners[owner]))
         with _connected(target_url) as connection, connection.transaction():
             connection.execute(settings.ROWS)
             sequences.copy(source.connection, connection)
@@ -392,10 +423,10 @@ class _Copying:
         self.rows[one.name] = {table: table.count(source.connection) for table in tables}
 
     @contextlib.contextmanager
-    def _owners(self, names: Collection[str], target_url: str) -> Iterator[dict[str, str]]:
-        """Give each owner's URL; roles that may not log in can do it meanwhile."""
-        with _connected(self.target) as connection:
-            found = connection.execute(_OWNERS, (list(names),)).fetchall()
+    def _owners(self, target_url: str) -> Iterator[dict[str, str]]:
+        """Give the URL of each owner there; roles that may not log in can do it meanwhile."""
+        with _connected(target_url) as connection:
+            found = connection.execute(_OWNERS).fetchall()
             opened = [row for row in found if not row[1] and (not row[2] or row[3] != -1)]
             for name, *_ in opened:
                 allow = sql.SQL("ALTER ROLE {} LOGIN CONNECTION LIMIT -1")

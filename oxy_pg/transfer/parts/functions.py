@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.transfer import database
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import psycopg
+
+    # Gives a connection of a role.
+    ConnectedAs = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
 
 # Functions that users have written; those of extensions, and in C, read no tables of users.
 _WRITTEN = """
@@ -81,6 +84,10 @@ _GENERATED = f"""
       AND EXISTS (SELECT FROM calls WHERE classid = 'pg_attrdef'::regclass AND objid = a.oid)
     ORDER BY a.oid
 """
+_COMMENT = """
+    SELECT obj_description(oid, 'pg_constraint') FROM pg_constraint
+    WHERE contypid = %s::regtype AND conname = (parse_ident(%s))[1]
+"""
 # A body of standard SQL names objects, not texts.
 _WITHOUT_PATH = f"""
     SELECT p.oid, p.oid::regprocedure::text FROM pg_proc p
@@ -110,18 +117,26 @@ class _Check:
             self.of, self.name
         )
 
-    @property
-    def add(self) -> list[sql.Composed]:
-        """The statements that add it again."""
-        statements = [
-            sql.SQL(f"ALTER {self.kind} {{}} ADD CONSTRAINT {{}} ").format(self.of, self.name)
-            + sql.SQL(self.definition)
-        ]
+    def add(self, connection: psycopg.Connection[Any]) -> None:
+        """
+        Add it again; raises psycopg.Error.
+
+        PostgreSQL cannot compare the values of a domain that a column has in an
+        array or a record: that they were valid is then not known to it.
+        """
+        add = sql.SQL(f"ALTER {self.kind} {{}} ADD CONSTRAINT {{}} ").format(self.of, self.name)
+        add += sql.SQL(self.definition)
+        try:
+            with connection.transaction():
+                connection.execute(add)
+        except errors.FeatureNotSupported:
+            if self.kind != "DOMAIN":
+                raise
+            connection.execute(add + sql.SQL(" NOT VALID"))
         if self.comment is not None:
             on = "DOMAIN " * (self.kind == "DOMAIN")
             comment = sql.SQL(f"COMMENT ON CONSTRAINT {{}} ON {on}{{}} IS {{}}")
-            statements.append(comment.format(self.name, self.of, self.comment))
-        return statements
+            connection.execute(comment.format(self.name, self.of, self.comment))
 
 
 class Held:
@@ -142,19 +157,38 @@ class Held:
             for catalog in ("pg_constraint", "pg_attrdef", "pg_proc")
         ]
         self._checks: list[_Check] = []
+        self._stand_ins: list[_Check] = []  # those that another CHECK has the name of
         self._computed: list[tuple[str, sql.Composed]] = []  # owner, statement
         self._functions: list[str] = []
 
-    @property
-    def owners(self) -> set[str]:
-        """The roles that what is held back belongs to."""
-        return {owner for owner, _ in self._computed} | {check.owner for check in self._checks}
+    def after_domain(self) -> None:
+        """
+        Let no CHECK of a domain that there is now call a function.
+
+        The server runs it for a constant of such a type, an array's or a record's,
+        when it reads the definition of a view or a column, as the role that creates
+        that. A CHECK of the same name takes its place: its comment may follow.
+        """
+        for check in self._found_checks():
+            self._checks.append(check)
+            self._stand_ins.append(check)
+            add = sql.SQL("ALTER DOMAIN {} ADD CONSTRAINT {} CHECK (true)")
+            self.connection.execute(check.drop)
+            self.connection.execute(add.format(check.of, check.name))
+
+    def _found_checks(self) -> list[_Check]:
+        return [
+            _Check(kind, sql.Identifier(schema, name), sql.Identifier(check), *rest)
+            for _, kind, schema, name, check, *rest in self._new(_CHECKS, 0)
+        ]
 
     def before_rows(self) -> None:
         """Drop the CHECKs that call functions, and give the functions their search_path."""
-        for _, kind, schema, name, check, *rest in self._new(_CHECKS, 0):
-            of = sql.Identifier(schema, name)
-            self._checks.append(_Check(kind, of, sql.Identifier(check), *rest))
+        for check in self._stand_ins:
+            given = (check.of.as_string(self.connection), check.name.as_string(self.connection))
+            comment = database.one(self.connection, _COMMENT, *given)
+            self._checks[self._checks.index(check)] = replace(check, comment=comment)
+        self._checks += self._found_checks()
         for schema, name, column, expression, owner, not_null, base in self._new(_GENERATED, 1):
             self.late.add((schema, name))
             of, what = sql.Identifier(schema, name), sql.Identifier(column)
@@ -194,25 +228,30 @@ class Held:
         given = (self._before[catalog], *more)
         return self.connection.execute(query.encode(), given).fetchall()
 
-    def after_rows(
-        self,
-        connected_as: Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
-        | None = None,
-    ) -> None:
-        """
-        Compute generated columns again, and add the CHECKs; raises psycopg.Error.
+    def after_rows(self) -> None:
+        """Compute generated columns again, and add the CHECKs; raises psycopg.Error."""
+        self.compute(self._own)
+        self.add_checks(self._own)
 
-        ``connected_as`` gives a connection of an owner, by default that of all:
-        the functions run with the rights of the role that does this.
+    def _own(self, _: str) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return contextlib.nullcontext(self.connection)
+
+    def compute(self, connected_as: ConnectedAs) -> None:
         """
-        connect = connected_as or (lambda _: contextlib.nullcontext(self.connection))
+        Compute generated columns again; raises psycopg.Error.
+
+        ``connected_as`` gives a connection of an owner: the functions run with
+        the rights of the role that does this.
+        """
         for owner, statement in self._computed:
-            with connect(owner) as connection:
+            with connected_as(owner) as connection:
                 connection.execute(statement)
+
+    def add_checks(self, connected_as: ConnectedAs) -> None:
+        """Add the CHECKs, in the same way; raises psycopg.Error."""
         for check in self._checks:
-            with connect(check.owner) as connection:
-                for statement in check.add:
-                    connection.execute(statement)
+            with connected_as(check.owner) as connection:
+                check.add(connection)
 
     def at_end(self, connection: psycopg.Connection[Any]) -> None:
         """Take the search_path from the functions again: when ANALYZE has called them, too."""
