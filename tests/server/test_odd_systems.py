@@ -246,17 +246,20 @@ def test_a_bootstrap_that_is_killed_leaves_no_memory(programs, state_dir):
     """
     The System V segment and the files in /dev/shm of a bootstrap that died are removed.
     """
-    # The bootstrap kills itself in the middle: as the kernel does for want of memory.
+    # Killed in the middle, as the kernel does for want of memory: it waits for the rest of its input.
     real = programs / "postgres.real"
     (programs / "postgres").rename(real)
     mark = state_dir.parent / "id"
     mark.touch()
     mark.chmod(0o666)
+    os.mkfifo(silent := state_dir.parent / "silent")
+    silent.chmod(0o666)
     (programs / "postgres").write_text(
         f"""#!/bin/sh
 case "$*" in *--boot*)
-    {real} "$@" <&0 & pid=$!
-    for _ in $(seq 200); do
+    {real} "$@" < {silent} & pid=$!
+    exec 3> {silent}
+    for _ in $(seq 1000); do
         if [ "$(wc -l < "$PGDATA/postmaster.pid")" -ge 7 ]; then
             sed -n 7p "$PGDATA/postmaster.pid" | awk '{{print $2}}' > {mark}
             kill -9 $pid; wait $pid; exit 1
