@@ -246,7 +246,7 @@ def test_a_bootstrap_that_is_killed_leaves_no_memory(programs, state_dir):
     """
     The System V segment and the files in /dev/shm of a bootstrap that died are removed.
     """
-    # Killed in the middle, as the kernel does for want of memory: it waits for the rest of its input.
+    # Killed while it waits for the rest of its input, as the kernel does for want of memory.
     real = programs / "postgres.real"
     (programs / "postgres").rename(real)
     mark = state_dir.parent / "id"
