@@ -139,7 +139,16 @@ class Lease:
     was last known to be ready; ``check()`` brings them up to date.
     """
 
-    __slots__ = ("_line", "_pidfd", "_state", "owner_pid", "port", "postmaster_pid", "socket_dir")
+    __slots__ = (
+        "_end",
+        "_line",
+        "_pidfd",
+        "_state",
+        "owner_pid",
+        "port",
+        "postmaster_pid",
+        "socket_dir",
+    )
 
     def __init__(self, state: StateDir, keep_alive: float | None, deadline: Deadline) -> None:
         """
@@ -155,6 +164,7 @@ class Lease:
         self.postmaster_pid = 0
         self.socket_dir = ""
         self._pidfd = -1
+        self._end: select.poll | None = None
         self._line = Line(state, deadline)
         try:
             wanted = "-" if keep_alive is None else repr(float(keep_alive))
@@ -223,18 +233,16 @@ class Lease:
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 self._pidfd = os.pidfd_open(self.postmaster_pid)
+                self._end = select.poll()
+                self._end.register(self._pidfd, select.POLLIN)
 
     def _unwatch(self) -> None:
         if self._pidfd >= 0:
             os.close(self._pidfd)
-            self._pidfd = -1
+            self._pidfd, self._end = -1, None
 
     def _has_ended(self) -> bool:
-        if self._pidfd < 0:
-            return False
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(0))
+        return self._end is not None and bool(self._end.poll(0))
 
     def _timeout(self, deadline: Deadline, *, answered: bool) -> ServerError:
         from oxy_pg.server.cluster import logs

@@ -32,6 +32,7 @@ def test_it_sleeps(server):
     While a lease is held and nothing happens, it does not wake up once.
     """
     process = supervisor(server)
+    time.sleep(0.5)  # it has answered our question, and goes back to sleep
     before = process.num_ctx_switches()
 
     time.sleep(3)
