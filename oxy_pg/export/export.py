@@ -16,7 +16,7 @@ from oxy_pg.errors import BadExportValues, ConfigurationError, ExportRefused
 from oxy_pg.export import catalog, check, load, original, plan
 from oxy_pg.export.report import ExportedColumn, ExportedTable, ExportReport
 from oxy_pg.report import Progress
-from oxy_pg.system import aside
+from oxy_pg.system import aside, files
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import mask, mask_text
 
@@ -156,6 +156,7 @@ class _Export:
         with aside.written(os.path.dirname(self.order.path), label, _ENDING) as part:
             values = self._write(part, planned, found)
             size = os.path.getsize(part)
+            files.sync_file(part)
             try:
                 aside.put(part, self.order.path, replace=self.order.force)
             except FileExistsError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,9 @@ def _new(directory: str, label: str, ending: str) -> tuple[str, int]:
 def _sweep(directory: str, ending: str) -> None:
     """Remove what killed processes have left; a running one holds the lock on its file."""
     with contextlib.suppress(OSError):
+        parts = re.compile(r"\..+\.[0-9a-f]{8}" + re.escape(ending))
         for name in os.listdir(directory):
-            if name.startswith(".") and name.endswith(ending):
+            if parts.fullmatch(name):
                 _remove_if_left(f"{directory}/{name}")
 
 
@@ -74,11 +76,10 @@ def _remove_if_left(path: str) -> None:
 
 def put(part: str, path: str, *, replace: bool) -> None:
     """
-    Sync a complete file and give it its name, atomically.
+    Give a file that is complete and synced its name, atomically.
 
     Raises OSError: FileExistsError for a name that is taken, unless ``replace``.
     """
-    files.sync_file(part)
     if replace:
         os.replace(part, path)
     else:

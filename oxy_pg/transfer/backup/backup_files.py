@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
-import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from oxy_pg.errors import BackupExists, ConfigurationError, OxyPgError, TransferRefused
-from oxy_pg.system import files
+from oxy_pg.system import aside, files
 from oxy_pg.transfer.backup import manifest as manifests
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = {"custom": ".dump", "plain": ".sql.gz"}
 _STAMP = r"-\d{8}T\d{6}Z(-\d+)?(\.dump|\.sql\.gz)"
-_PART = re.compile(r"\..+\.[0-9a-f]{8}\.oxy-part")
+_PART = ".oxy-part"
 _NO_SPACE = "Make room there, or choose another place. No part of it was left behind."
 
 
@@ -45,55 +43,17 @@ def written_aside(directory: str, label: str) -> Iterator[str]:
     """
     Give the path of a new, empty file in ``directory``, which is removed afterwards.
 
-    It can be read only by its owner, and is locked for as long as it is used:
-    files that killed processes have left there have no lock, and are removed.
+    Otherwise as ``aside.written()``; raises ConfigurationError where none can be made.
     """
-    _sweep(directory)
-    path, descriptor = _new_file(directory, label)
-    try:
-        yield path
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        os.close(descriptor)
-
-
-def _new_file(directory: str, label: str) -> tuple[str, int]:
-    while True:
-        path = f"{directory}/.{label[:60]}.{secrets.token_hex(4)}.oxy-part"
+    with contextlib.ExitStack() as stack:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            path = stack.enter_context(aside.written(directory, label, _PART))
         except OSError as error:
             raise ConfigurationError(
                 f"No backup can be written into {directory}: {error.strerror}. Create the "
                 "directory, or choose one that you can write to."
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another process's sweep removes it
-            os.close(descriptor)
-            continue
-        except OSError:  # a file system without locks; there nothing is swept
-            return path, descriptor
-        if os.path.lexists(path):
-            return path, descriptor
-        os.close(descriptor)
-
-
-def _sweep(directory: str) -> None:
-    """Remove what killed backups have left; a running one holds the lock on its file."""
-    try:
-        names = [found for found in os.listdir(directory) if _PART.fullmatch(found)]
-    except OSError:
-        return
-    for found in names:
-        with contextlib.suppress(OSError):
-            descriptor = os.open(f"{directory}/{found}", os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(f"{directory}/{found}")
-            finally:
-                os.close(descriptor)
+        yield path
 
 
 def finish(part: str, manifest: Manifest) -> None:
@@ -110,30 +70,12 @@ def finish(part: str, manifest: Manifest) -> None:
 def put(part: str, path: str, *, force: bool) -> None:
     """Give a complete file its name, atomically; BackupExists unless ``force``."""
     try:
-        if force:
-            os.replace(part, path)
-        else:
-            _link(part, path)
-        files.sync_file(os.path.dirname(path))
+        aside.put(part, path, replace=force)
     except FileExistsError as error:
         raise BackupExists(path) from error
     except OSError as error:
         remedy = "Check the path and its rights."
         raise TransferRefused(f"write {path}", str(error.strerror), remedy) from error
-
-
-def _link(part: str, path: str) -> None:
-    """Rename without replacing: link(2) refuses a name that is taken, rename(2) does not."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        os.rename(part, path)
-    else:
-        os.unlink(part)
 
 
 def rotate(directory: str, newest: Manifest, keep: int) -> list[str]:
