@@ -18,6 +18,7 @@ import pytest
 
 from oxy_pg.cli import cli as group
 from oxy_pg.cli.display.figures import many
+from tests.terminal import shown_on
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 RED, YELLOW = "\x1b[31m", "\x1b[33m"
@@ -36,16 +37,7 @@ def on_a_terminal(*arguments, columns=80, **variables) -> tuple[int, str]:
         env={**environment, "TERM": "xterm-256color", **{k: str(v) for k, v in variables.items()}},
     )
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # Linux says so when nobody has the other side open any more
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(leader)
+    shown = shown_on(leader)
     return process.wait(30), shown.decode().replace("\r\n", "\n")
 
 

@@ -13,6 +13,8 @@ import termios
 
 import pytest
 
+from tests.terminal import shown_on
+
 SCRIPT = """
 CREATE TABLE "[b]odd[/b]" (id INTEGER PRIMARY KEY);
 CREATE TABLE empty (id INTEGER PRIMARY KEY);
@@ -48,16 +50,7 @@ def on_a_terminal(*arguments, whole: bool = False) -> tuple[int, str, str]:
         text=True,
     )
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # Linux says so when nobody has the other side open any more
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(leader)
+    shown = shown_on(leader)
     output, _ = process.communicate(timeout=60)
     return process.returncode, output, shown.decode()
 

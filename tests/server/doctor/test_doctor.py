@@ -20,6 +20,7 @@ from oxy_pg.server.cluster import binaries, logs
 from oxy_pg.server.doctor import environment
 from oxy_pg.server.doctor import examine as doctor
 from tests.conftest import processes_below, wait_until
+from tests.terminal import shown_on
 
 
 def examine(state_dir, external_url=None):
@@ -402,13 +403,7 @@ def test_the_command_on_a_terminal(stopped):
         stdin=subprocess.DEVNULL,
     )
     os.close(follower)
-    shown = b""
-    try:
-        while data := os.read(leader, 65536):
-            shown += data
-    except OSError:  # the other end is closed
-        pass
-    os.close(leader)
+    shown = shown_on(leader)
 
     assert 0 == process.wait()
     assert b"\x1b[32mpass" in shown
