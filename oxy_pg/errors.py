@@ -21,6 +21,12 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
+def _many(count: int, noun: str) -> str:
+    from oxy_pg.system.printable import many
+
+    return many(count, noun)
+
+
 def _what_to_do(words: str) -> str:
     from oxy_pg.system.remedies import remedy
 
@@ -360,7 +366,8 @@ class TargetNotEmpty(MigrationError):
 
     def __str__(self) -> str:
         names = "\n".join(
-            f"  - {name}: {rows:,} rows" + (" (made by --prepare)" if name in self.seeds else "")
+            f"  - {name}: {_many(rows, 'row')}"
+            + (" (made by --prepare)" if name in self.seeds else "")
             for name, rows in self.tables
         )
         told = (
@@ -412,7 +419,7 @@ class BadValues(MigrationError):
         if len(described) > self.shown:
             more = "\n  … and others"
         if self.total > len(self.values):
-            more += f"\n  (of the first {len(self.values):,} values)"
+            more += f"\n  (of the first {_many(len(self.values), 'value')})"
         if more or len(described) != self.total:
             more += "\n--report FILE.json lists every value."
         noun = "value does" if self.total == 1 else "values do"
@@ -564,9 +571,9 @@ class ExportDiffers(ExportError):
     def __str__(self) -> str:
         return (
             f"The table {self.table!r} in the SQLite file is not PostgreSQL's: one of the "
-            f"{self.rows:,} rows from row {self.first:,} on. With --like, a column of that file "
-            "may have a type in which SQLite changes values; else please report this. No file was "
-            "written."
+            f"{_many(self.rows, 'row')} from row {self.first:,} on. With --like, a column of that "
+            "file may have a type in which SQLite changes values; else please report this. "
+            "No file was written."
         )
 
 
@@ -648,7 +655,7 @@ class BackupExists(TransferError):
         return (
             f"{self.path} already exists, and was not touched. Choose another name, name a "
             "directory (each backup gets a name of its own), or overwrite it with --force "
-            "(force=True)."
+            "(force=True). To check the file: oxy-pg restore --check FILE."
         )
 
 

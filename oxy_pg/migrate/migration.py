@@ -45,6 +45,7 @@ from oxy_pg.migrate.source.readers import Readers
 from oxy_pg.migrate.target import catalog, session
 from oxy_pg.report import BadValue, Progress
 from oxy_pg.system.deadline import Deadline
+from oxy_pg.system.printable import many
 from oxy_pg.url import mask, plain
 
 if TYPE_CHECKING:
@@ -369,7 +370,7 @@ class _Run:
             self._refuse_rows(plan)
         except TargetNotEmpty as error:
             return tuple(
-                Problem("not empty", f"{name}: {rows:,} rows") for name, rows in error.tables
+                Problem("not empty", f"{name}: {many(rows, 'row')}") for name, rows in error.tables
             )
         return ()
 

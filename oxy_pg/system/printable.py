@@ -27,3 +27,8 @@ def printable(text: str) -> str:
 def json_text(text: str) -> str:
     """Return JSON, which stays the same JSON, with every control character escaped."""
     return text.translate(_IN_JSON)
+
+
+def many(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 row", "2,000 rows"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from oxy_pg.cli import cli as group
-from oxy_pg.cli.display.figures import many
+from oxy_pg.system.printable import many
 from tests.terminal import shown_on
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -277,3 +277,7 @@ def test_one_is_singular(tmp_path, server, state_dir, cli):
     assert "t: 1 row → 1" in done.stderr
     done = cli("export-sqlite", tmp_path / "b.db", OXY_STATE_DIR=state_dir)
     assert "Exported 1 row of 1 table," in done.stderr
+    done = cli("backup", tmp_path / "one.dump", OXY_STATE_DIR=state_dir)
+    assert "1 row of 1 table," in done.stderr
+    done = cli("restore", tmp_path / "one.dump", "--yes", OXY_STATE_DIR=state_dir)
+    assert "1 row of 1 table," in done.stdout

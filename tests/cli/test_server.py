@@ -65,7 +65,11 @@ def test_start_status_restart_stop(oxy, state_dir):
     """
     The server's life, step by step.
     """
-    assert "uninitialized" == json.loads(oxy("status", "--json", code=3).stdout)["state"]
+    before = json.loads(oxy("status", "--json", code=3).stdout)
+    assert ("uninitialized", str(state_dir)) == (
+        before["state"],
+        os.path.dirname(before["data_dir"]),
+    )
     assert not state_dir.exists()
 
     assert "PostgreSQL 16." in oxy("start").stderr

@@ -19,6 +19,7 @@ from oxy_pg.cli.options import (
     timeout_option,
 )
 from oxy_pg.cli.signals import ended_by_sigterm
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from oxy_pg.cli.display.lines import Display
@@ -146,8 +147,9 @@ def _needs_check(*, check: bool, deep: bool) -> None:
 def _made(report: BackupReport) -> str:
     found = report.manifest
     made = (
-        f"Backed up {found.database!r} (PostgreSQL {found.server_version}): {found.rows:,} rows of "
-        f"{len(found.tables):,} tables, {found.size / 1e6:,.1f} MB, in {report.seconds:.1f} s."
+        f"Backed up {found.database!r} (PostgreSQL {found.server_version}): "
+        f"{many(found.rows, 'row')} of {many(len(found.tables), 'table')}, "
+        f"{found.size / 1e6:,.1f} MB, in {report.seconds:.1f} s."
     )
     return "\n".join([made, *(f"Deleted {path}" for path in report.deleted)])
 
@@ -249,8 +251,8 @@ def _confirmed(question: str, display: Display) -> bool:
 def _restored(report: RestoreReport) -> str:
     found = report.manifest
     restored = (
-        f"Restored {report.database!r} as of {found.time}: {found.rows:,} rows of "
-        f"{len(found.tables):,} tables, in {report.seconds:.1f} s; row counts verified."
+        f"Restored {report.database!r} as of {found.time}: {many(found.rows, 'row')} of "
+        f"{many(len(found.tables), 'table')}, in {report.seconds:.1f} s; row counts verified."
     )
     lines = [restored]
     if report.kept_as:
@@ -269,7 +271,7 @@ def _contents(path: str, found: Manifest, *, deep: bool) -> str:
             *["  restored    into a temporary server; row counts verified"] * deep,
             f"  database    {found.database}, as of {found.time}",
             f"  PostgreSQL  {found.server_version}, dumped by pg_dump {found.tool_version}",
-            f"  size        {found.size:,} bytes; the database had {found.database_bytes:,}",
+            f"  size        {many(found.size, 'byte')}; the database had {found.database_bytes:,}",
             f"  extensions  {extensions or 'none'}",
             *(f"  {table!s:<{width}}  {table.rows:>12,} rows" for table in found.tables),
         ]

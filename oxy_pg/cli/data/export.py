@@ -8,11 +8,11 @@ import click
 
 import oxy_pg
 from oxy_pg.cli.display import progress
-from oxy_pg.cli.display.figures import many
 from oxy_pg.cli.display.terminal import echo, note
 from oxy_pg.cli.options import json_option, state_dir, state_dir_option, timeout_option
 from oxy_pg.cli.signals import ended_by_sigterm
 from oxy_pg.report import grouped
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

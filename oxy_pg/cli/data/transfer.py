@@ -18,6 +18,7 @@ from oxy_pg.cli.options import (
     timeout_option,
 )
 from oxy_pg.cli.signals import ended_by_sigterm
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,12 +177,12 @@ def _summary(report: TransferReport) -> str:
     lines += [f"  warning: {warning}" for warning in report.warnings]
     lines += [f"  problem: {problem}" for problem in report.problems]
     if report.dry_run:
-        problems = f"{len(report.problems):,} problems" if report.problems else "no problems"
+        problems = many(len(report.problems), "problem") if report.problems else "no problems"
         lines.append(f"Dry run: nothing was written; {problems} found.")
     else:
         verb = "Pushed" if report.verb == "push" else "Pulled"
         lines.append(
-            f"{verb} {report.rows:,} rows of {len(report.tables):,} tables in "
+            f"{verb} {many(report.rows, 'row')} of {many(len(report.tables), 'table')} in "
             f"{report.seconds:.1f} s; row counts verified."
         )
     return "\n".join(lines)
@@ -235,8 +236,8 @@ def _upgraded(report: UpgradeReport) -> str:
     lines += [f"warning: skipped: {what}" for what in report.skipped]
     rows = sum(database.rows for database in report.databases)
     lines.append(
-        f"Moved {rows:,} rows from PostgreSQL {report.old_version} to {report.new_version} in "
-        f"{report.seconds:.1f} s; row counts verified."
+        f"Moved {many(rows, 'row')} from PostgreSQL {report.old_version} to {report.new_version} "
+        f"in {report.seconds:.1f} s; row counts verified."
     )
     if report.kept is not None:
         lines.append(

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 
-def many(count: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def size(size_bytes: float) -> str:
     """Megabytes."""
     return f"{size_bytes / 1e6:,.1f} MB"

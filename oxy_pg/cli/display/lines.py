@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from oxy_pg.cli.display.figures import many
 from oxy_pg.cli.display.terminal import echo
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

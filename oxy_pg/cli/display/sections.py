@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oxy_pg.cli.display import figures
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +157,7 @@ def _totals(found: Activity) -> Iterator[tuple[str, object]]:
             f"{ids.age:,} ids ago in {ids.database}; autovacuum acts at {ids.freeze_at:,}",
         )
     if found.hidden:
-        what = f"what {found.hidden} sessions of other roles do"
+        what = f"what {many(found.hidden, 'session')} of other roles do"
         yield "not shown", f"{what}: {found.role} has not the rights of pg_read_all_stats"
     for name, reason in found.unknown.items():
         yield "not known", f"{name.replace('_', ' ')}: {reason}"

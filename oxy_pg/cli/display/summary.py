@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from oxy_pg.cli.display import terminal
-from oxy_pg.cli.display.figures import many
 from oxy_pg.cli.display.terminal import echo
 from oxy_pg.report import BadValue, grouped
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

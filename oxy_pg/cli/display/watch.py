@@ -24,6 +24,7 @@ from oxy_pg.cli.display.terminal import echo
 from oxy_pg.errors import ConfigurationError, OxyPgError, UnsupportedServer
 from oxy_pg.report import timestamp
 from oxy_pg.server.monitor import activity
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,7 +214,7 @@ class _Screen:
             notes = [f"{name.replace('_', ' ')}: {why}" for name, why in found.unknown.items()]
             if found.hidden:
                 notes.append(
-                    f"{found.hidden} sessions of other roles are not shown to {found.role}"
+                    f"not shown to {found.role}: {many(found.hidden, 'session')} of other roles"
                 )
             foot = Text("; ".join(notes), style="dim", no_wrap=True, overflow="ellipsis")
             known = [*sections(found), _databases(tick.found)]

@@ -25,6 +25,7 @@ from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.source.readers import Question
 from oxy_pg.migrate.target import session
 from oxy_pg.report import BadValue, Skipped
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -112,7 +113,7 @@ class Limits:
         large = f"{' + '.join(groups)} > {_ROW // 2}"
         for key, _, reason in self._refused(table, loaded, large, index=False):
             where = row_name(table.source, key)
-            value = f"{len(loaded):,} columns"
+            value = many(len(loaded), "column")
             self._report(table, (), key, BadValue(table.source.name, "*", where, value, reason))
 
     # --- indexes ------------------------------------------------------------------
@@ -131,7 +132,7 @@ class Limits:
         for found, cells, reason in self._refused(table, columns, large, index=True):
             length = sum(len(cell.encode()) for cell in cells if cell is not None)
             where = row_name(table.source, found)
-            why = f"{length:,} bytes: {reason}"
+            why = f"{many(length, 'byte')}: {reason}"
             if key.optional:
                 name = f"on {table.source.name}: {where} has {why}"
                 return Skipped("index", key.name, name, key.source_sql)

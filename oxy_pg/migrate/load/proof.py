@@ -21,6 +21,7 @@ from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.convert.values import to_text
 from oxy_pg.migrate.names import folded
 from oxy_pg.system.deadline import Deadline
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def prove(
         lite.set_progress_handler(None, 0)
     server.execute("SET LOCAL statement_timeout = 0")
     if here != there:
-        other = f"{there[0]:,} rows instead of {here[0]:,}"
+        other = f"{many(there[0], 'row')} instead of {here[0]:,}"
         what = "other values" if here[0] == there[0] else other
         raise Unproven(f"translated, it gives {what}")
 

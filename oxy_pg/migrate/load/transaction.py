@@ -25,6 +25,7 @@ from oxy_pg.migrate.report.values import Change, Count, SequenceReport, Verifica
 from oxy_pg.migrate.target import session
 from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Progress, Skipped
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -312,7 +313,7 @@ class Transaction:
             counts.append(Count(table.source.name, table.rows, found, kept, left))
             if found != wanted:
                 differences.append(
-                    f"{table.source.name}: {wanted:,} rows expected, {found:,} found"
+                    f"{table.source.name}: {many(wanted, 'row')} expected, {found:,} found"
                 )
         if differences:
             raise VerificationFailed(tuple(differences))

@@ -30,6 +30,7 @@ from oxy_pg.migrate.plan.versions import compare_versions, older_side
 from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.catalog import MOST_COLUMNS
 from oxy_pg.report import Skipped
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     import sqlite3
@@ -398,7 +399,7 @@ def _plan_table(
 def _new_columns(table: SourceTable, survey: TableSurvey, notes: _Notes) -> tuple[ColumnPlan, ...]:
     if len(survey.columns) > MOST_COLUMNS:
         notes.problems.append(
-            f"table {table.name} has {len(survey.columns):,} columns; PostgreSQL takes "
+            f"table {table.name} has {many(len(survey.columns), 'column')}; PostgreSQL takes "
             f"{MOST_COLUMNS:,}"
         )
     planned: list[ColumnPlan] = []
@@ -436,8 +437,8 @@ def _matched_columns(
             else:
                 values = survey.rows - found.nulls
                 notes.problems.append(
-                    f"column {table.name}.{column.name} has {values:,} values and no column in the "
-                    "target"
+                    f"column {table.name}.{column.name} has {many(values, 'value')} and no "
+                    "column in the target"
                 )
             continue
         planned.append(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from oxy_pg.migrate.plan.bookkeeping import is_bookkeeping
 from oxy_pg.migrate.plan.plan import Standing
 from oxy_pg.migrate.target.spelling import ident
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,8 +96,8 @@ def with_standing(
     found = standing(table.target, prepared, options, table.rows)
     if found is not None and found.fate == "replace" and not table.rows:
         warnings.append(
-            f"{table.target}: its {found.rows:,} rows in the target are deleted (--if-not-empty "
-            "truncate), and the source has none for it"
+            f"{table.target}: {many(found.rows, 'row')} in the target will be deleted "
+            "(--if-not-empty truncate), and the source has none for it"
         )
     return replace(table, standing=found)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from oxy_pg.migrate.names import folded, quoted
 from oxy_pg.migrate.plan.bookkeeping import shape_of
 from oxy_pg.migrate.target.spelling import ident
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     import sqlite3
@@ -191,7 +192,9 @@ def _by_shape(source: SourceSchema, target: TargetSchema) -> str:
     if more == less:
         return "neither side has more columns than the other"
     side, count = ("source", more) if more > less else ("target", less)
-    return f"the {side} lacks {count} columns of the other side: it is probably the older one"
+    return (
+        f"the {side} lacks {many(count, 'column')} of the other side: it is probably the older one"
+    )
 
 
 def compare_versions(

@@ -12,6 +12,7 @@ from oxy_pg.errors import ConfigurationError, SourceUnreadable
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.source import stand_ins, virtual
 from oxy_pg.system.deadline import Deadline
+from oxy_pg.system.printable import many
 from oxy_pg.url import mask
 
 _MAGIC = b"SQLite format 3\0"
@@ -213,7 +214,7 @@ def damaged(path: str, details: str) -> SourceUnreadable:
     """Return the error for a database whose pages are corrupt."""
     missing = _missing_bytes(path)
     if missing:
-        details = f"{missing:,} bytes are missing at its end ({details})"
+        details = f"its end is missing: {many(missing, 'byte')} ({details})"
     return SourceUnreadable(
         path,
         f"the file is damaged: {details}",

@@ -22,6 +22,7 @@ from oxy_pg.server.supervisor import lock
 from oxy_pg.server.supervisor.lease import SupervisorGone
 from oxy_pg.system import files
 from oxy_pg.system.deadline import Deadline
+from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +155,7 @@ def _name(pid: int) -> str:
 def _logs(state: StateDir) -> Iterator[Check]:
     names = logs.names(state.log_dir)
     total = sum(os.stat(name).st_size for name in names)
-    finding = f"{total / 1e6:,.1f} MB in {len(names)} files in {state.log_dir}"
+    finding = f"{total / 1e6:,.1f} MB in {many(len(names), 'file')} in {state.log_dir}"
     if total > config.LOG_TOTAL:
         yield Check("logs", WARN, finding, "The next start removes the oldest.")
     else:

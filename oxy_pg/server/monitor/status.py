@@ -90,7 +90,7 @@ def of_embedded(state: StateDir) -> Status:
     directory.check_access(state, writes=False)
     known: dict[str, Any] = {"binaries": _installation()}
     if not directory.exists(state):
-        return Status("uninitialized", **known)
+        return Status("uninitialized", data_dir=Path(state.data_dir), **known)
     known |= {"data_dir": Path(state.data_dir), "log_dir": Path(state.log_dir)}
     if crashes := logs.crashes(state.supervisor_log):
         known |= {"crashes_last_hour": len(crashes), "last_crash": crashes[-1]}

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from oxy_pg.errors import BackupDamaged, BackupTooNew, ConfigurationError, NotABackup
 from oxy_pg.report import Report
+from oxy_pg.system.printable import many
 from oxy_pg.transfer.contents import Extension, TableRows
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _read(file: BinaryIO, path: str) -> Manifest:
     manifest = _parsed(file.read(length), path)
     if manifest.size != start:
         raise BackupDamaged(
-            path, f"the dump in it has {start:,} bytes, and {manifest.size:,} were written"
+            path, f"the dump in it has {many(start, 'byte')}, and {manifest.size:,} were written"
         )
     return manifest
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from oxy_pg.errors import RightsMissing, TransferRefused
+from oxy_pg.system.printable import many
 from oxy_pg.transfer import database
 from oxy_pg.transfer.parts import tables as parts
 from oxy_pg.transfer.report import MovedTable
@@ -107,7 +108,7 @@ def described(found: Sequence[Conflict], replaced: Sequence[MovedTable]) -> tupl
     """Return a line for each of them, with the rows of tables."""
     counted = {str(table): table.rows for table in replaced}
     return tuple(
-        f"{one}: {counted[one.identity]:,} rows" if one.identity in counted else str(one)
+        f"{one}: {many(counted[one.identity], 'row')}" if one.identity in counted else str(one)
         for one in found
     )
 

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from oxy_pg.errors import CountsDiffer
+from oxy_pg.system.printable import many
 from oxy_pg.transfer import database
 from oxy_pg.transfer.parts import settings
 
@@ -76,7 +77,7 @@ class Pump:
             raise database.refused(f"copy rows into {table}", error) from error
         if reading.rowcount != writing.rowcount:
             raise CountsDiffer(
-                (f"{table}: {reading.rowcount:,} rows read, {writing.rowcount:,} written",)
+                (f"{table}: {many(reading.rowcount, 'row')} read, {writing.rowcount:,} written",)
             )
         with self._lock:
             self.rows[table] = writing.rowcount
@@ -192,6 +193,8 @@ def compare(
         on_table(number, len(expected), str(table))
         found = table.count(target)
         if found != rows:
-            differences.append(f"{table}: {rows:,} rows in the source, {found:,} in the target")
+            differences.append(
+                f"{table}: {many(rows, 'row')} in the source, {found:,} in the target"
+            )
     if differences:
         raise CountsDiffer(tuple(differences))

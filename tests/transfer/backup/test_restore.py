@@ -73,6 +73,27 @@ def unchanged(old, embedded):
     return look
 
 
+def test_the_log_warns_of_nothing(server, tmp_path):
+    """
+    Statistics are collected of what is restored, and of nothing else.
+    """
+    path = tmp_path / "one.dump"
+    with psycopg.connect(server.ensure_database("mine")) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT 1 AS one; CREATE MATERIALIZED VIEW m AS SELECT * FROM t;"
+            'CREATE SCHEMA "S"; CREATE TABLE "S"."%s" (id int)'
+        )
+    server.backup(path, database="mine")
+
+    server.restore(path, database="mine")
+
+    log = "".join(one.read_text() for one in server.status().log_dir.iterdir())
+    assert "WARNING" not in log
+    with psycopg.connect(server.url("mine")) as connection:
+        rows = connection.execute("SELECT relname FROM pg_stat_user_tables WHERE analyze_count > 0")
+        assert {("t",), ("m",), ("%s",)} <= set(rows)
+
+
 # --- refused before anything changes -------------------------------------------------------
 
 
