@@ -112,3 +112,71 @@ def test_no_function_that_sqlite_lacks_is_called(source, target, option):
             assert [(1,)] == connection.execute("SELECT a FROM t").fetchall()
             views = "SELECT count(*) FROM pg_views WHERE schemaname = 'public'"
             assert (0,) == connection.execute(views).fetchone()
+
+
+INSERT = (
+    "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) "
+    "VALUES (CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, CAST(? AS TEXT))"
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (b"table", b"\xff", b"\xff", 2, b'CREATE TABLE "\xff" (a)'),  # two tables on one page
+        (b"view", b"\xff", b"\xff", 0, b'CREATE VIEW "\xff" AS SELECT * FROM "\xfe"'),
+        (b"view", b"v", b"v", 0, b'CREATE VIEW v AS SELECT "\xff".x FROM t'),
+        (b"trigger", b"\xff", b"t", 0, b"CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END"),
+        (b"table", b"z", b"z", 9, b'CREATE TABLE z ("\xff" TEXT COLLATE "\xfe")'),
+        (b"index", b"i", b"t", 0, b'CREATE INDEX i ON t ("\xff"(a))'),
+        (b"nonsense", b"\xff", b"\xff", -1, b"\xff"),
+    ],
+)
+def test_a_schema_that_is_not_text(source, server, tmp_path, row):
+    """
+    SQLite's message about it is not text, either: a typed error, or the name is replaced.
+    """
+    path = source("CREATE TABLE t (a INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)")
+    with closing(sqlite3.connect(path)) as lite:
+        lite.execute("PRAGMA writable_schema = ON")
+        lite.execute(INSERT, row)
+        lite.commit()
+    name = "untext"
+    server.create_database(name)
+    try:
+        for verb in (
+            lambda: oxy_pg.migrate_sqlite(path, server.url(name), dry_run=True),
+            lambda: oxy_pg.migrate_sqlite(path, server.url(name)),
+            lambda: oxy_pg.export_sqlite(tmp_path / "out.db", server.url(name), like=path),
+        ):
+            try:
+                verb()
+            except oxy_pg.OxyPgError as error:
+                assert str(error).isascii() or "\ufffd" in str(error)  # noqa: PT017 - or it works
+    finally:
+        server.drop_database(name)
+
+
+STATEMENTS = (
+    "CREATE TABLE t (a INTEGER PRIMARY KEY); ATTACH '{}' AS other",
+    "CREATE TABLE t (a INTEGER PRIMARY KEY); VACUUM INTO '{}'",
+)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_an_original_of_an_export_writes_no_other_file(source, server, tmp_path, statement):
+    """
+    The schema of --like is executed: one statement for each object, and no more.
+    """
+    other = tmp_path / "other.db"
+    path = source("CREATE TABLE t (a INTEGER PRIMARY KEY)")
+    with closing(sqlite3.connect(path)) as lite:
+        lite.execute("PRAGMA writable_schema = ON")
+        lite.execute("UPDATE sqlite_master SET sql = ?", [statement.format(other)])
+        lite.commit()
+
+    with pytest.raises(oxy_pg.OxyPgError):
+        oxy_pg.export_sqlite(tmp_path / "out.db", server.url(), like=path)
+
+    assert not other.exists()
+    assert not (tmp_path / "out.db").exists()
