@@ -7,6 +7,7 @@ An argument beats the environment, and that the default. On the way of every
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from oxy_pg import paths
@@ -151,7 +152,9 @@ def embedded_state_dir(url: str, used: set[str]) -> str | None:
     if not at:
         return None
     password = head.rpartition(":")[2]
-    roots = [environment.get(RUN_STATE_DIR), *used, paths.state_dir()]
+    roots = [environment.get(RUN_STATE_DIR), *used]
+    with contextlib.suppress(ConfigurationError):  # one that may not be used is not meant
+        roots.append(paths.state_dir())
     for root in filter(None, roots):
         known = (files.read_text(paths.StateDir(root).password) or "").strip()
         if known and known == password:

@@ -38,7 +38,7 @@ _CLUSTER = "postgres_data"
 # What oxy_pg puts into a state directory, and into those of the plugin's servers.
 _FILES = (
     *("password", "password.verifier", "port", "lock", "settings.json", "settings.json.earlier"),
-    *("supervisor.log", "run", "kept"),
+    *("supervisor.log", "run", "kept", "oxy_pg.id"),
 )
 _PLUGINS_FILES = ("users", "booted")
 # What is in a directory that is as good as empty: a disk's own, and what keeps one in Git.
@@ -53,12 +53,13 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
     Return the state directory: given, OXY_STATE_DIR's, the project's, or the user's data directory.
 
     Links are resolved, so that all names of one directory mean the same
-    server. Raises ConfigurationError when the name is empty, or begins with
-    the home directory of a user who has none.
+    server. Raises ConfigurationError when the name is empty, begins with the
+    home directory of a user who has none, or is a project's, and a server that
+    was made elsewhere is in it.
     """
     chosen = os.fspath(given) if given is not None else os.environ.get("OXY_STATE_DIR")
+    ours = project.of_working_directory() if chosen is None else None
     if chosen is None:
-        ours = project.of_working_directory()
         chosen = (None if ours is None else ours.state_dir) or _default_state_dir()
     if not chosen:
         raise ConfigurationError(
@@ -73,7 +74,33 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
             f"The state directory's name has a line break in it: {place!r}. PostgreSQL's "
             "postmaster.pid has one path in a line: choose another name with OXY_STATE_DIR."
         )
+    if ours is not None and ours.state_dir is not None:
+        _refuse_prepared(StateDir(place), ours)
     return place
+
+
+def _refuse_prepared(state: StateDir, ours: project.Project) -> None:
+    """
+    Raise ConfigurationError for a server that came with a project.
+
+    Its configuration, and files that we would take for our own, may run commands
+    and lead elsewhere.
+    """
+    try:
+        # The lock is made just before the record, and is nothing but a lock.
+        prepared = [path for path in state.own() if path != state.lock]
+    except OSError:
+        return
+    from oxy_pg.system import recorded
+
+    if prepared and not recorded.is_recorded(state.id, state_dirs_dir()):
+        raise ConfigurationError(
+            f"[tool.oxy-pg] in {ours.path} names the state directory {state.root}, in which there "
+            "is a server already that you have not started before. It may have come with the "
+            "project, and its configuration can run commands. If it is yours, or you trust it, "
+            f"name it yourself, once: oxy-pg start --state-dir {_shell(state.root)} (or set "
+            "OXY_STATE_DIR). Otherwise remove it."
+        )
 
 
 def _expanded(path: str) -> str:
@@ -139,14 +166,23 @@ def binaries_dir() -> str:
 
 def records_dir() -> str:
     """Return the directory for what must not be in the cache: checksums of what is in it."""
+    return f"{_user_state_dir()}/templates"
+
+
+def state_dirs_dir() -> str:
+    """Return the directory of the user's record of state directories."""
+    return f"{_user_state_dir()}/state-dirs"
+
+
+def _user_state_dir() -> str:
     if sys.platform == "linux":
         # What platformdirs.user_state_dir() answers here, without the 10 ms of its import.
         base = os.environ.get("XDG_STATE_HOME", "").strip()
         base = base if os.path.isabs(base) else _expanded("~/.local/state")
-        return os.path.realpath(f"{base}/oxy_pg/templates")
+        return os.path.realpath(f"{base}/oxy_pg")
     import platformdirs
 
-    return os.path.realpath(platformdirs.user_state_dir("oxy_pg", appauthor=False)) + "/templates"
+    return os.path.realpath(platformdirs.user_state_dir("oxy_pg", appauthor=False))
 
 
 class DataDir:
@@ -319,6 +355,11 @@ class StateDir:
     def lock(self) -> str:
         """Held by the starting process, and then by the supervisor; its text names the holder."""
         return f"{self.root}/lock"
+
+    @property
+    def id(self) -> str:
+        """A random name of this directory, which the user's record of them has, too."""
+        return f"{self.root}/oxy_pg.id"
 
     @property
     def password(self) -> str:

@@ -25,10 +25,19 @@ KEYS = ("database", "extensions", "keep-alive", "port", "settings", "state-dir")
 _MARKS = (b"tool.oxy-pg", b"tool.oxy_pg", b"[tool]")
 _LARGEST = 1 << 20
 
-# PostgreSQL's settings that run a command, load a library or name a file. A project that was
-# downloaded a minute ago may ask for memory, but not for these: they are for `settings=`.
+# PostgreSQL's settings that run a command, load a library or name a file, by the ends of their
+# names; `include` takes more settings from a file, and languages have code that they run first. A
+# project that was downloaded a minute ago may ask for memory, but not for these: they are for
+# `settings=`.
 _EXECUTES = (
     "_command",
+    ".command",
+    "include",
+    "include_dir",
+    "include_if_exists",
+    "on_init",
+    "_init",
+    "start_proc",
     "_library",
     "_libraries",
     "_library_path",
@@ -39,8 +48,11 @@ _EXECUTES = (
     "_keyfile",
     "_control_path",
     "_filename",
-    "local_preload_libraries",
-    "listen_addresses",
+    "_dir",
+    "_conninfo",
+    "_addresses",
+    "bonjour",
+    "bonjour_name",
 )
 
 _known: dict[str, Project | None] = {}

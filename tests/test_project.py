@@ -133,6 +133,15 @@ def test_the_state_directory_is_relative_to_the_file(here):
         ("settings = { \"\\tArchive_Library\\n\" = 'x' }", "runs a command"),
         ("settings = { krb_server_keyfile = '/etc/x' }", "runs a command"),
         ("settings = { extension_control_path = '/tmp' }", "runs a command"),
+        ("settings = { include = '/tmp/more.conf' }", "runs a command"),
+        ("settings = { Include_If_Exists = 'more.conf' }", "runs a command"),
+        ("settings = { include_dir = '/tmp' }", "runs a command"),
+        ("settings = { 'plperl.on_init' = 'system(q(id))' }", "runs a command"),
+        ("settings = { 'plperl.on_plperlu_init' = 'system(q(id))' }", "runs a command"),
+        ("settings = { 'pltclu.start_proc' = 'x' }", "runs a command"),
+        ("settings = { 'basebackup_to_shell.command' = 'x' }", "runs a command"),
+        ("settings = { ssl_crl_dir = '/tmp' }", "runs a command"),
+        ("settings = { primary_conninfo = 'host=example.org' }", "runs a command"),
     ],
 )
 def test_what_cannot_be_meant(here, line, words):

@@ -89,8 +89,12 @@ def password(reset: bool, timeout: float) -> None:  # noqa: FBT001
     need_embedded("password")
     server = _server(math.inf)
     if reset:
-        server.reset_password(timeout)
-        note("The password was changed. `oxy-pg url` prints the new URL.")
+        ended = server.reset_password(timeout)
+        sessions = "1 session" if ended == 1 else f"{ended} sessions"
+        note(
+            f"The password was changed, and {sessions} with the old one ended. `oxy-pg url` prints "
+            "the new URL."
+        )
         return
     from oxy_pg import connection
 

@@ -43,10 +43,12 @@ def plan(path: str, tables: Sequence[Table], others: Sequence[Skipped]) -> Expor
     try:
         with contextlib.closing(_open(path)) as lite:
             return _Original(lite).plan(tables, others)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # A message of SQLite names what may be no text.
+        said = repr(bytes(error.object)) if isinstance(error, UnicodeDecodeError) else error
         raise ExportRefused(
             f"read the schema of {path}",
-            f"SQLite said: {error}.",
+            f"SQLite said: {said}.",
             "Name the SQLite file that was migrated, or leave out --like (like=).",
         ) from error
 

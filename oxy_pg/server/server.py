@@ -64,6 +64,7 @@ class Server:
         self._lease: Lease | None = None
         self._known_databases: set[str] = set()
         self._password = ""
+        self._password_time: int | None = None  # of its file
         self._port = 0  # that it belongs to
         self._lock = threading.RLock()
         _handles.add(self)
@@ -156,12 +157,12 @@ class Server:
             # A password that an application has set is set back.
             self._set_up(None, deadline, started=True)
 
-    def reset_password(self, timeout: float = _TIMEOUT) -> None:
+    def reset_password(self, timeout: float = _TIMEOUT) -> int:
         """
         Give the role ``oxy`` a new password; URLs with the old one are no longer valid.
 
-        Connections that are open stay so. ``timeout`` is in seconds. Raises what
-        ``start()`` raises.
+        Sessions that were opened with it are ended; returns how many those were.
+        ``timeout`` is in seconds. Raises what ``start()`` raises.
         """
         from oxy_pg.server.cluster import databases
 
@@ -169,8 +170,9 @@ class Server:
         with self._exclusive(deadline):
             self._hold(deadline)
             with self._connect(deadline) as connection:
-                databases.reset_password(connection, self._state)
+                ended = databases.reset_password(connection, self._state)
             self._set_up(None, deadline, started=True)
+            return ended
 
     def destroy(self) -> None:
         """
@@ -379,8 +381,10 @@ class Server:
             self._lease, attached = lease, not started
             in_use.add(self._state.root)
             self._set_up(database, deadline, started=started)
-        elif self._port != lease.port or not (
-            database is None or database in self._known_databases
+        elif (
+            self._port != lease.port
+            or _time_of(self._state.password) not in {None, self._password_time}  # reset elsewhere
+            or not (database is None or database in self._known_databases)
         ):
             self._set_up(database, deadline, started=False)
         if self._request.port not in {None, lease.port}:
@@ -405,6 +409,7 @@ class Server:
             from oxy_pg.server.cluster import directory
 
             directory.sync_if_new(self._state)
+        self._password_time = _time_of(self._state.password)
         with self._connect(deadline) as connection:
             self._password = databases.set_up(
                 connection, self._state, database, deadline, verify=started
@@ -418,6 +423,14 @@ def _pinned_url(role: str, lease: Lease, database: str) -> str:
     from oxy_pg.server.cluster import session
 
     return socket_url(role, lease.socket_dir, lease.port, database, session.options(role))
+
+
+def _time_of(path: str) -> int | None:
+    """Return when a file was written; None where it is not there, which is no change."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 def _passes(error: OSError | QueryError) -> bool:

@@ -56,7 +56,8 @@ def _all(state: StateDir) -> Iterator[tuple[str, str]]:
     yield from ((CACHE, path) for path in _named(cache, "template-", ".missed-", ".template-"))
     yield from ((CACHE, path) for path in _named(cache, "pytest"))
     temp_dir = paths.private_temp_dir(os.path.realpath(tempfile.gettempdir()))
-    for place in (paths.records_dir(), f"{temp_dir}/templates"):
+    records = paths.records_dir(), paths.state_dirs_dir(), f"{temp_dir}/templates"
+    for place in records:
         yield from ((CACHE, path) for path in _named(place, ""))
     if os.geteuid() == 0:
         place = account.shared_place(cache)

@@ -16,6 +16,7 @@ import difflib
 import hashlib
 import json
 import secrets
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +130,7 @@ def make(url: str, of: str, name: str, *, force: bool) -> Snapshot:
             _sweep(connection, of)
             if _owner(connection, of) is None:
                 raise ConfigurationError(_no_database(connection, of))
-            if _owner(connection, name_in_cluster(of, name)) is not None:
-                raise ConfigurationError(
-                    f"There is a snapshot {name!r} of {of!r} already. Choose another name, or "
-                    f"delete it: `oxy-pg snapshot --delete {name}`."
-                )
+            _refuse_taken(connection, of, name)
             new = _new_name(of)
             _copy_when_free(connection, other, of, new, force=force)
             with connection.transaction():
@@ -155,6 +152,9 @@ def rewind(url: str, of: str, name: str, *, keep: bool) -> Snapshot:
         with locks.replacing(connection, of):
             _sweep(connection, of)
             found = _find(connection, of, name)
+            if keep:
+                before = name_in_cluster(of, BEFORE_REWIND)
+                _refuse_stranger(connection, before, "of what a rewind keeps")
             new = _new_name(of)
             owner = _owner(connection, of)
             _copy(connection, name_in_cluster(of, name), new)
@@ -210,6 +210,27 @@ def _find(connection: psycopg.Connection[Any], of: str, name: str) -> Snapshot:
     near = difflib.get_close_matches(name, [one.name for one in known], n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "`oxy-pg snapshots` lists them."
     raise ConfigurationError(f"There is no snapshot {name!r} of the database {of!r}. {hint}")
+
+
+def _refuse_taken(connection: psycopg.Connection[Any], of: str, name: str) -> None:
+    """Raise ConfigurationError where there is a snapshot of that name, or another database."""
+    there = name_in_cluster(of, name)
+    if any(one.name == name for one in _listed(connection, of)):
+        raise ConfigurationError(
+            f"There is a snapshot {name!r} of {of!r} already. Choose another name, or "
+            f"delete it: `oxy-pg snapshot --delete {shlex.quote(name)}`."
+        )
+    _refuse_stranger(connection, there, f"of the snapshot {name!r} of {of!r}")
+
+
+def _refuse_stranger(connection: psycopg.Connection[Any], there: str, whose: str) -> None:
+    """Raise ConfigurationError where an application has given our name to a database of its own."""
+    owner = _owner(connection, there)
+    if owner is not None and owner != connection.info.user:
+        raise ConfigurationError(
+            f"The database {there!r} of the role {owner!r} has the name {whose}, and is none: an "
+            "application has made it. Drop or rename it."
+        )
 
 
 def _no_database(connection: psycopg.Connection[Any], of: str) -> str:

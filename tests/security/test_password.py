@@ -103,6 +103,7 @@ def test_a_file_that_others_can_read(state_dir, caplog, mode, running):
         server.stop()
     path = state_dir / "password"
     path.chmod(mode)
+    session = psycopg.connect(url) if running else None
 
     new = oxy_pg.Server(state_dir).ensure_database("oxy")
 
@@ -112,6 +113,10 @@ def test_a_file_that_others_can_read(state_dir, caplog, mode, running):
     assert refused(url, parts(new)["port"])
     assert "could be read by other users" in caplog.text
     assert parts(url)["password"] not in caplog.text
+    if session is not None:  # it may be the other user's
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+        session.close()
     server.stop()
 
 

@@ -63,6 +63,37 @@ def test_a_reset_makes_earlier_urls_invalid(kept, cli):
         psycopg.connect(before)
     printed = cli("password", OXY_STATE_DIR=kept.state_dir).stdout.strip()
     assert f":{printed}@" in oxy_pg.Server(kept.state_dir).url()
+    assert f":{printed}@" in kept.url()  # of a process that was there before
+
+
+def has_ended(connection) -> bool:
+    try:
+        while connection.pgconn.get_result() is not None:
+            pass
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
+def test_a_reset_ends_the_sessions_of_the_old_password(kept, cli):
+    """
+    All that have needed it, whatever they do; those through the private socket have not.
+    """
+    idle, at_work, in_transaction = (
+        psycopg.connect(kept.url(database), autocommit=True) for database in ("oxy", "oxy", "oxy")
+    )
+    in_transaction.execute("BEGIN; CREATE TABLE half (a int); SET ROLE oxy")
+    at_work.pgconn.send_query(b"SELECT pg_sleep(600)")
+    with psycopg.connect(kept.socket_url()) as private:
+        done = cli("password", "--reset", OXY_STATE_DIR=kept.state_dir)
+
+        assert "3 sessions with the old one ended" in done.stderr
+        for connection in (idle, at_work, in_transaction):
+            assert has_ended(connection)
+            connection.close()
+        assert ("oxy",) == private.execute("SELECT current_user").fetchone()
+    assert "0 sessions" in cli("password", "--reset", OXY_STATE_DIR=kept.state_dir).stderr
 
 
 def test_a_verifier_that_takes_long_to_compute(kept, cli):

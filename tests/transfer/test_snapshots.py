@@ -363,3 +363,27 @@ def test_a_snapshot_of_the_application_itself_is_none(embedded, database, forged
             assert ["true"] == [one.name for one in embedded.snapshots(database)]
         finally:
             connection.execute(psycopg.sql.SQL("DROP DATABASE {}").format(name))
+
+
+@pytest.mark.parametrize("name", ["taken", BEFORE_REWIND])
+def test_a_database_of_the_application_with_the_name_of_a_snapshot(embedded, database, name):
+    """
+    It is named, and never dropped, neither for a snapshot of that name nor by a rewind.
+    """
+    embedded.snapshot("true", database=database)
+    taken = name_in_cluster(database, name)
+    with psycopg.connect(embedded.url(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{taken}"')
+    try:
+        write(embedded, taken, "CREATE TABLE kept (x int)")
+        verb, what = (embedded.snapshot, name) if name == "taken" else (embedded.rewind, "true")
+        with pytest.raises(ConfigurationError, match=f"'{taken}' of the role 'oxy'"):
+            verb(what, database=database)
+
+        assert [1] == rows(embedded, database)
+        assert ["true"] == [one.name for one in embedded.snapshots(database)]
+        with psycopg.connect(embedded.url(taken)) as connection:
+            assert [] == connection.execute("SELECT x FROM kept").fetchall()
+        embedded.rewind("true", database=database, keep=False)
+    finally:
+        embedded.drop_database(taken)

@@ -20,6 +20,7 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 from oxy_pg.migrate.convert.kinds.times import TIMESTAMPTZ
 from oxy_pg.migrate.names import folded
 from oxy_pg.migrate.plan.expressions import Uncertain
+from oxy_pg.migrate.source import stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,6 +64,18 @@ def tables_of(tree: exp.Expr) -> set[str]:
     return {folded(table.name) for table in tree.find_all(exp.Table)} - names
 
 
+def _refuse_unknown_functions(tree: exp.Expr) -> None:
+    """
+    Raise Uncertain for a function that sqlglot leaves as it is, unless SQLite itself has it.
+
+    One of the application's is not in PostgreSQL; and one of PostgreSQL's, which a file
+    may name although SQLite cannot have called it, would run there with our rights.
+    """
+    for call in tree.find_all(exp.Anonymous, exp.AnonymousAggFunc):
+        if stand_ins.is_unknown_function(call.name):
+            raise Uncertain(f"it calls {call.name}(), which SQLite does not have")
+
+
 class Translation:
     """
     Translates one query or condition.
@@ -86,6 +99,7 @@ class Translation:
 
     def query(self, tree: exp.Expr, *, strict: bool = True) -> str:
         """Translate a SELECT. Raises Uncertain."""
+        _refuse_unknown_functions(tree)
         tree = tree.copy()
         ctes = {folded(cte.alias) for cte in tree.find_all(exp.CTE)}
         for table in list(tree.find_all(exp.Table)):
@@ -96,6 +110,7 @@ class Translation:
         """Translate a condition on the columns of one table. Raises Uncertain."""
         if tree.find(exp.Subquery, exp.Select):
             raise Uncertain("it is a query")
+        _refuse_unknown_functions(tree)
         self._owns(table, folded(table.source.name))
         where = exp.Where(this=tree.copy())
         return self._finish(where, strict=True).removeprefix("WHERE ")

@@ -63,7 +63,7 @@ def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     return connection
 
@@ -148,7 +148,7 @@ def check(connection: sqlite3.Connection, path: str) -> None:
     """Raise SourceUnreadable when the file is damaged; reads all of it."""
     try:
         found = _quick_check(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
     if found:
         raise damaged(path, "; ".join(found[:5]))
@@ -263,8 +263,14 @@ def refuse_other_files(path: str) -> None:
         )
 
 
-def unreadable(path: str, error: sqlite3.Error) -> SourceUnreadable:
+def unreadable(path: str, error: sqlite3.Error | UnicodeDecodeError) -> SourceUnreadable:
     """Return the error for what SQLite refused to read, with the remedy that fits."""
+    if isinstance(error, UnicodeDecodeError):
+        return SourceUnreadable(
+            path,
+            f"a name in its schema is not UTF-8. SQLite says: {bytes(error.object)!r}.",
+            "Rename it with the program that wrote the file, or write a copy of its tables.",
+        )
     code = _code(error)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         remedy = (

@@ -88,6 +88,11 @@ def is_unknown_collation(name: str) -> bool:
     return folded(name) not in _built_in()[1]
 
 
+def is_unknown_function(name: str) -> bool:
+    """Whether this SQLite has no such function."""
+    return folded(name) not in _built_in()[0]
+
+
 def unknown_functions(*expressions: str) -> list[str]:
     """Return the functions that expressions call and this SQLite does not have."""
     functions, _ = _built_in()

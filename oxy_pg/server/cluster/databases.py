@@ -25,6 +25,7 @@ _DUPLICATE = {"42P04", "42710", "23505"}  # database, object, and both racing fo
 _UNDEFINED = "42704"
 _IN_USE = "55006"
 _SCRAM_ITERATIONS = 4096
+_SESSIONS_END = 5.0  # seconds in which sessions have to end that were told to
 # An application may store a verifier that takes hours to compute; none of this password's does.
 _MOST_ITERATIONS = 100_000
 
@@ -60,13 +61,20 @@ def _read_password(state: StateDir) -> str | None:
     return found if is_ours and found.isascii() else None
 
 
-def _others_may_read(path: str) -> bool:
-    """Whether another user may know what is in this file; says so."""
+def _open_mode(path: str) -> int | None:
+    """Return the mode of a file that another user may have read; None for one that is closed."""
     try:
         found = os.stat(path, follow_symlinks=False)
     except OSError:
-        return False
-    if not found.st_mode & 0o077 and found.st_uid in {os.geteuid(), 0}:
+        return None
+    is_open = found.st_mode & 0o077 or found.st_uid not in {os.geteuid(), 0}
+    return found.st_mode & 0o7777 if is_open else None
+
+
+def _others_may_read(path: str) -> bool:
+    """Whether another user may know what is in this file; says so."""
+    mode = _open_mode(path)
+    if mode is None:
         return False
     import logging
 
@@ -74,7 +82,7 @@ def _others_may_read(path: str) -> bool:
         "%s could be read by other users (mode %04o): the password is changed, and earlier URLs "
         "are no longer valid",
         path,
-        found.st_mode & 0o7777,
+        mode,
     )
     return True
 
@@ -101,8 +109,11 @@ def set_up(
     connection.query(f"SELECT pg_catalog.pg_advisory_lock({SETUP_LOCK})")
     known, is_there, is_complete = _look(connection, state, name, verify=verify)
     if known is None:
+        leaked = _open_mode(state.password) is not None
         known = password(state)
         _set_password(connection, known, state)
+        if leaked:
+            end_sessions(connection)
     if not is_complete:
         roles.create(connection)
     if name is not None and not is_there:
@@ -171,12 +182,34 @@ def has_our_password(connection: Connection, state: StateDir) -> bool:
     return bool(rows) and _matches(str(rows[0][0]), secret)
 
 
-def reset_password(connection: Connection, state: StateDir) -> None:
-    """Give the role a new password, and its file too: earlier URLs are no longer valid."""
+def reset_password(connection: Connection, state: StateDir) -> int:
+    """
+    Give the role a new password, and its file too: earlier URLs are no longer valid.
+
+    Returns how many sessions with the old one were ended.
+    """
     connection.query(f"SELECT pg_catalog.pg_advisory_lock({SETUP_LOCK})")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(state.password)
     _set_password(connection, password(state), state)
+    return end_sessions(connection)
+
+
+def end_sessions(connection: Connection) -> int:
+    """End the role's sessions that have needed the password; return how many there were."""
+    # Through the private socket nobody needs it.
+    query = (
+        "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+        f" WHERE usename = {literal(ROLE)} AND client_addr IS NOT NULL AND {sessions.CLIENTS}"
+    )
+    ended = set()
+    # Also those that were just logging in.
+    for _ in Deadline(_SESSIONS_END).attempts(0.01, 0.1):
+        found = {pid for pid, _ in connection.query(query)}
+        if not found:
+            break
+        ended |= found
+    return len(ended)
 
 
 def _set_password(connection: Connection, secret: str, state: StateDir) -> None:

@@ -12,7 +12,7 @@ from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import config, logs, postmaster, template
-from oxy_pg.system import files, private
+from oxy_pg.system import files, private, recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,13 @@ def make_state_dir(state: StateDir) -> None:
     state.check_private()
     check_access(state)
     _check_content(state)
+
+
+def record(state: StateDir) -> None:
+    """Let the user's projects name this state directory from now on; for the lock's holder."""
+    # Without a place for a record it is asked for by name the next time.
+    with contextlib.suppress(OSError, private.NotPrivate, ConfigurationError):
+        recorded.keep(state.id, paths.state_dirs_dir())
 
 
 def check_access(state: StateDir, *, writes: bool = True) -> None:
@@ -343,6 +350,8 @@ def destroy(state: StateDir) -> None:
         files.remove_tree(home)
     for path in state.socket_links:
         remove(os.path.dirname(path))
+    with contextlib.suppress(ConfigurationError):
+        recorded.forget(state.id, paths.state_dirs_dir())
     # The lock goes last: while it is there and held, no other process uses the directory.
     for path in (*(path for path in state.own() if path != state.lock), state.lock):
         remove(path)

@@ -224,6 +224,8 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         # Before a process is spawned in vain: who asks again and again would hold the lock all the
         # time, and an upgrade would not get it.
         directory.check(state, user)
+    if durable:
+        directory.record(state)
     with spawn.daemon(state, lock_fd) as supervisor:
         programs = binaries.reachable(binaries.find(deadline), user)
         if is_there:

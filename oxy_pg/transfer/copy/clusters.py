@@ -81,9 +81,12 @@ _ICU = """
 """
 _DATABASES = """
     SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), to_jsonb(d)
-    FROM pg_database d WHERE datname <> 'template0' AND NOT starts_with(datname, %s)
+    FROM pg_database d WHERE datname <> 'template0'
+      AND NOT (starts_with(datname, %s) AND NOT datallowconn)
     ORDER BY pg_database_size(oid) DESC
 """
+# An application may have given a database of its own such a name.
+_SNAPSHOTS = "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s) AND NOT datallowconn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +139,7 @@ def plan(
             "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"
         ).fetchall()
         found = connection.execute(_DATABASES, [SNAPSHOT]).fetchall()
-        snapshots = database.one(
-            connection, "SELECT count(*) FROM pg_database WHERE starts_with(datname, %s)", SNAPSHOT
-        )
+        snapshots = database.one(connection, _SNAPSHOTS, SNAPSHOT)
     reason = "what was in it is in the data directory now"
     left = [Skipped("tablespace", name, reason) for (name,) in tablespaces]
     if snapshots:
