@@ -416,8 +416,7 @@ class _Copying:
                     rows.Pump(owned, tell).copy_all(source, partial(_connected, url), jobs)
                     done += sum(table.size for table in owned)
             held.compute(lambda owner: _connected(owners[owner]))
-        with _connected(target_url) as connection, connection.transaction():
-            connection.execute(settings.ROWS)
+        with _connected(target_url) as connection:
             sequences.copy(source.connection, connection)
             large_objects.copy(source.connection, connection, owners=True)
         self.rows[one.name] = {table: table.count(source.connection) for table in tables}
