@@ -351,6 +351,14 @@ _REMEDIES = (
             "changes: use the primary's address, or set hot_standby_feedback = on there."
         ),
     ),
+    (
+        "session is (?:not )?read-only|server is (?:not )?in hot standby mode",
+        (
+            "None of the servers in {url} is what its target_session_attrs asks for now: only "
+            "standbys have answered, or only a primary. If another primary is about to take over, "
+            "run it again once it has."
+        ),
+    ),
     ("resolve|Name or service", "Check the host's name in {url}."),
     (
         "too many|connection slots",

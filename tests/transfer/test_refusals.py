@@ -106,6 +106,26 @@ def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, w
         copy_database.run(order, dry_run=False, on_progress=None)
 
 
+@pytest.mark.parametrize("wanted", ["read-write", "primary"])
+def test_only_a_standby_answers(wanted, debian_15, standby, cli):
+    """
+    Not "check host and port": they are right, and another primary may be about to take over.
+    """
+    url = debian_15.new_database()
+    replica = standby()
+    replica.catch_up()
+    url = url.replace(f":{debian_15.port}/", f":{replica.port}/")
+
+    done = cli(
+        *("push", "--timeout", "1", "--to", f"{url}&target_session_attrs={wanted}"),
+        OXY_STATE_DIR=debian_15.home / "none",
+    )
+
+    assert done.returncode == 1
+    assert "only standbys have answered" in done.stderr, done.stderr
+    assert "Check host and port" not in done.stderr
+
+
 @pytest.mark.parametrize("cause", ["vacuum", "lock", "database"])
 def test_a_standby_that_cancels_a_backup(cause, debian_15, standby, embedded, tmp_path, cli):
     """
