@@ -107,7 +107,7 @@ def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, w
 
 
 @pytest.mark.parametrize("wanted", ["read-write", "primary"])
-def test_only_a_standby_answers(wanted, debian_15, standby, cli):
+def test_only_a_standby_answers(wanted, debian_15, standby, tmp_path, cli):
     """
     Not "check host and port": they are right, and another primary may be about to take over.
     """
@@ -116,10 +116,8 @@ def test_only_a_standby_answers(wanted, debian_15, standby, cli):
     replica.catch_up()
     url = url.replace(f":{debian_15.port}/", f":{replica.port}/")
 
-    done = cli(
-        *("push", "--timeout", "1", "--to", f"{url}&target_session_attrs={wanted}"),
-        OXY_STATE_DIR=debian_15.home / "none",
-    )
+    source = f"{url}&target_session_attrs={wanted}"
+    done = cli("backup", tmp_path, "--from", source, "--timeout", "1")
 
     assert done.returncode == 1
     assert "only standbys have answered" in done.stderr, done.stderr
