@@ -270,14 +270,20 @@ _FINAL = (
 )
 # getaddrinfo(3): EAI_NONAME and EAI_NODATA. "Temporary failure in name resolution" may pass.
 _UNKNOWN_HOST = ("not known", "No address associated")
+_CONFLICT = "conflict with recovery"
 _STARTING = ("the database system is", "too many", "remaining connection slots")
 
 
 def may_pass(error: psycopg.OperationalError) -> bool:
-    """Whether waiting helps: the port is not open, no name server answers, or it is starting."""
+    """
+    Whether waiting helps: the port is not open, no name server answers, it is starting, or it is
+    a standby that has ended a session which was just beginning.
+    """
+    text = str(error)
+    if _CONFLICT in text:
+        return True
     if error.sqlstate is not None:
         return isinstance(error, pg.CannotConnectNow | pg.TooManyConnections)
-    text = str(error)
     # What PostgreSQL itself answers begins with FATAL, in every language of libpq's own messages.
     if "FATAL" in text:
         return any(words in text for words in _STARTING)
@@ -337,6 +343,21 @@ _REMEDIES = (
     (
         "invalid value for parameter|invalid command-line argument|unrecognized configuration",
         "Correct ?options=… in {url}: -c%20name%3Dvalue for each setting, such as search_path.",
+    ),
+    (
+        _CONFLICT,
+        (
+            "A standby ends sessions, also those that are just beginning, to apply the primary's "
+            "changes: use the primary's address, or set hot_standby_feedback = on there."
+        ),
+    ),
+    (
+        "session is (?:not )?read-only|server is (?:not )?in hot standby mode",
+        (
+            "None of the servers in {url} is what its target_session_attrs asks for now: only "
+            "standbys have answered, or only a primary. If another primary is about to take over, "
+            "run it again once it has."
+        ),
     ),
     ("resolve|Name or service", "Check the host's name in {url}."),
     (

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from oxy_pg import Server
-from tests.other_servers import debian_15, pgbouncer, postgresql_18  # noqa: F401
+from tests.other_servers import debian_15, pgbouncer, postgresql_18, standby  # noqa: F401
 
 for name in ("OXY_DATABASE_URL", "OXY_STATE_DIR", "OXY_PG_KEEP_ALIVE"):
     os.environ.pop(name, None)

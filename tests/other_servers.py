@@ -52,7 +52,9 @@ class OtherServer:
         options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
         self._run("initdb", "-D", self.data_dir, *options)
         (self.data_dir / "pg_hba.conf").write_text(
-            "local all all trust\n" + ("hostssl" if tls else "host") + " all all 127.0.0.1/32"
+            "local all,replication all trust\n"
+            + ("hostssl" if tls else "host")
+            + " all all 127.0.0.1/32"
             " scram-sha-256\n"
         )
         if tls:
@@ -65,7 +67,8 @@ class OtherServer:
 
     def _run(self, program: str, *arguments: object) -> None:
         words = [str(self.bin_dir / program), *map(str, arguments)]
-        subprocess.run(words, check=True, capture_output=True, **self._as_user())
+        done = subprocess.run(words, check=False, capture_output=True, text=True, **self._as_user())
+        assert done.returncode == 0, (words, done.stderr)
 
     def _make_certificates(self) -> None:
         """A root of our own, and a certificate for 127.0.0.1 that it has signed."""
@@ -87,7 +90,7 @@ class OtherServer:
             *("-CA", self.certificate, "-CAkey", "root.key"),
             *("-keyout", "server.key", "-out", "server.crt"),
         )
-        for name in ("server.key", "server.crt"):
+        for name in ("root.key", "server.key", "server.crt"):
             (self.data_dir / name).chmod(0o600)
             self._user.own(str(self.data_dir / name))
         self.certificate.chmod(0o644)
@@ -154,6 +157,40 @@ class OtherServer:
         query = f"?sslmode=verify-full&sslrootcert={quote(str(self.certificate))}" * self.tls
         secret = quote(password, safe="")
         return f"postgresql://{role}:{secret}@127.0.0.1:{self.port}/{database}{query}"
+
+
+class Standby(OtherServer):
+    """A standby that streams from an OtherServer, with these settings; both on 127.0.0.1."""
+
+    def __init__(self, primary: OtherServer, home: Path, **settings: str) -> None:
+        """Copy the primary and start; what is committed there now can be read here."""
+        self.bin_dir, self.home, self.tls = primary.bin_dir, home, primary.tls
+        self.primary = primary
+        self.data_dir = home / "data"
+        self.certificate = primary.certificate
+        self.port = free_port()
+        self._user = primary._user
+        home.mkdir()
+        self._user.own(str(home))
+        source = ("-h", primary.home, "-p", primary.port, "-U", "postgres")
+        self._run("pg_basebackup", *source, "-D", self.data_dir, "-R", "-c", "fast", "--no-sync")
+        with (self.data_dir / "postgresql.auto.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self._process = None
+        self.start()
+
+    def catch_up(self) -> None:
+        """Wait until everything that the primary has written is applied here."""
+        with self.primary.superuser() as connection:
+            row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+        for _ in range(600):
+            with self.superuser() as connection:
+                if connection.execute(
+                    "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", row
+                ).fetchone() == (True,):
+                    return
+            time.sleep(0.05)
+        raise AssertionError((self.home / "log").read_text())
 
 
 class PgBouncer:
@@ -258,6 +295,21 @@ def debian_15(base_dir):
     server = OtherServer(DEBIAN_15, base_dir / "debian-15", tls=True)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def standby(debian_15, base_dir):
+    """Make standbys of it, with the settings that are given; they are stopped afterwards."""
+    started = []
+
+    def start(**settings: str) -> Standby:
+        started.append(Standby(debian_15, base_dir / f"standby-{next(_numbers)}", **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+        shutil.rmtree(one.home)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,10 +18,13 @@ from oxy_pg.transfer.contents import Extension, TableRows
 from oxy_pg.url import mask, mask_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
 # Seconds for one more connection to a server that has answered before.
 _AGAIN = 10.0
+
+_COUNTED_AT_ONCE = 100  # tables
+_SMALL = 1 << 20  # bytes of a table that is counted together with others
 
 # What a role or a database may have set, and what would end a session that works, or waits for
 # the other side, for hours; as far as this server knows it (transaction_timeout is of 17).
@@ -47,7 +52,7 @@ EXPRESSIONS = (
 )
 # Tables whose rows pg_dump dumps: not those of extensions, and of partitioned ones the partitions.
 _TABLES = f"""
-    SELECT nspname, relname, {EXPRESSIONS}
+    SELECT nspname, relname, {EXPRESSIONS}, coalesce(pg_relation_size(c.oid), 0)
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't'
       AND nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -226,7 +231,7 @@ def is_encrypted(connection: psycopg.Connection[Any]) -> bool:
 
 def tables(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
     """Return schema and name of the tables whose rows pg_dump dumps."""
-    return [(str(schema), str(name)) for schema, name, _ in connection.execute(_TABLES.encode())]
+    return [(str(schema), str(name)) for schema, name, *_ in connection.execute(_TABLES.encode())]
 
 
 def count(
@@ -240,16 +245,67 @@ def count(
     ``on_table`` gets how many are done, of how many, and which is next.
     Raises psycopg.Error.
     """
-    found = []
-    names = connection.execute(_TABLES.encode()).fetchall()
-    names = [one for one in names if schemas is None or one[0] in schemas]
+    rows = connection.execute(_TABLES.encode()).fetchall()
+    found = [Countable(*row) for row in rows if schemas is None or row[0] in schemas]
     connection.execute("SET row_security = off")
-    for number, (schema, name, has_expressions) in enumerate(names):
-        on_table(number, len(names), f"{schema}.{name}")
-        rows = count_one(connection, sql.Identifier(schema, name), has_expressions=has_expressions)
-        found.append(TableRows(schema, name, rows))
-    on_table(len(names), len(names), "")
-    return tuple(found)
+    numbers = count_each(connection, found, on_table)
+    return tuple(
+        TableRows(one.schema, one.name, number) for one, number in zip(found, numbers, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Countable:
+    """A table whose rows are counted."""
+
+    schema: str
+    name: str
+    has_expressions: bool  # what ``EXPRESSIONS`` says of it
+    size: int  # bytes on disk, more or less
+    condition: str = ""
+
+
+def count_each(
+    connection: psycopg.Connection[Any],
+    tables: Sequence[Countable],
+    on_table: Callable[[int, int, str], object],
+) -> list[int]:
+    """
+    Count the rows of each table; of small ones many with one query.
+
+    ``on_table`` gets how many are done, of how many, and which is next.
+    """
+    counted: list[int] = []
+    for is_small, group in itertools.groupby(tables, _is_small):
+        waiting = iter(group)
+        while portion := list(itertools.islice(waiting, _COUNTED_AT_ONCE if is_small else 1)):
+            first = portion[0]
+            on_table(len(counted), len(tables), f"{first.schema}.{first.name}")
+            if is_small:
+                counts = sql.SQL(", ").join(
+                    sql.SQL("(SELECT count(*) FROM ONLY {})").format(
+                        sql.Identifier(one.schema, one.name)
+                    )
+                    for one in portion
+                )
+                row = connection.execute(sql.SQL("SELECT {}").format(counts)).fetchone()
+                counted += row or ()
+            else:
+                counted.append(
+                    count_one(
+                        connection,
+                        sql.Identifier(first.schema, first.name),
+                        first.condition,
+                        has_expressions=first.has_expressions,
+                    )
+                )
+    on_table(len(counted), len(tables), "")
+    return counted
+
+
+def _is_small(table: Countable) -> bool:
+    """Whether it needs no query of its own: a large one may be read by several processes."""
+    return table.size < _SMALL and not table.has_expressions and not table.condition
 
 
 def count_one(

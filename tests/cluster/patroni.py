@@ -294,9 +294,13 @@ class Cluster:
         return states == ["async", "sync"] and "sync_standby" in self.members().values()
 
     def wait_until_complete(self, seconds: float) -> None:
+        """Wait until it is complete again; meanwhile the primary writes, as one in use does."""
         ends = time.monotonic() + seconds
         while not self.is_complete():
             assert time.monotonic() < ends, (self.state(), self.logs())
+            # A former primary that has begun another segment waits for the new one to reach it.
+            with contextlib.suppress(psycopg.Error), self.superuser() as connection:
+                connection.execute("SELECT pg_switch_wal()")
             time.sleep(0.3)
 
     def superuser(self, database: str = "postgres") -> psycopg.Connection[Any]:

@@ -178,3 +178,30 @@ def test_one_transfer_at_a_time_replaces_a_database(new_database):
                 pytest.fail("both have it")
         with locks.replacing(other, "shop"):
             pass
+
+
+def test_small_tables_are_counted_together(new_database):
+    """
+    250 of them and a large one in a few queries; each has its own number.
+    """
+    url = new_database(
+        """
+        DO $$ BEGIN FOR i IN 0..249 LOOP
+            EXECUTE format('CREATE TABLE "t %s" AS SELECT generate_series(1, %s) AS a', i, i);
+        END LOOP; END $$;
+        CREATE TABLE "t 1 large" AS SELECT repeat('x', 1000) FROM generate_series(1, 3000);
+        CREATE TABLE parent (a int); CREATE TABLE heir () INHERITS (parent);
+        INSERT INTO parent VALUES (1); INSERT INTO heir VALUES (1), (2);
+        """
+    )
+    asked = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = database.count(connection, lambda *told: asked.append(told))
+
+    numbers = {one.name: one.rows for one in found}
+    assert {f"t {i}": i for i in range(250)} == {
+        name: rows for name, rows in numbers.items() if name[2:].isdigit()
+    }
+    assert (3000, 1, 2) == tuple(numbers[name] for name in ("t 1 large", "parent", "heir"))
+    assert len(asked) < 10
+    assert (253, 253, "") == asked[-1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import psycopg
 import pytest
 
@@ -103,6 +106,81 @@ def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, w
         copy_database.run(order, dry_run=False, on_progress=None)
 
 
+@pytest.mark.parametrize("wanted", ["read-write", "primary"])
+def test_only_a_standby_answers(wanted, debian_15, standby, tmp_path, cli):
+    """
+    Not "check host and port": they are right, and another primary may be about to take over.
+    """
+    url = debian_15.new_database()
+    replica = standby()
+    replica.catch_up()
+    url = url.replace(f":{debian_15.port}/", f":{replica.port}/")
+
+    source = f"{url}&target_session_attrs={wanted}"
+    done = cli("backup", tmp_path, "--from", source, "--timeout", "1")
+
+    assert done.returncode == 1
+    assert "only standbys have answered" in done.stderr, done.stderr
+    assert "Check host and port" not in done.stderr
+
+
+@pytest.mark.parametrize("cause", ["vacuum", "lock", "database"])
+def test_a_standby_that_cancels_a_backup(cause, debian_15, standby, embedded, tmp_path, cli):
+    """
+    A backup from a standby that waits for nobody, while the primary changes what it reads.
+
+    Each cause is told in other words by the server; the remedy is the same, and no file is left.
+    """
+    url = debian_15.new_database()
+    name = name_of(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT g AS id, md5(random()::text) AS x"
+            " FROM generate_series(1, 300000) g"
+        )
+        connection.execute("CREATE TABLE u AS SELECT g AS id FROM generate_series(1, 1000) g")
+    replica = standby(hot_standby_feedback="off", max_standby_streaming_delay="0")
+    replica.catch_up()
+    over = threading.Event()
+    statements = {
+        "vacuum": ["DELETE FROM u", "VACUUM u", "INSERT INTO u SELECT generate_series(1, 1000)"],
+        "lock": ["ALTER TABLE u ADD c int", "ALTER TABLE u DROP c"],
+        "database": [f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"],
+    }[cause]
+
+    def change() -> None:
+        if cause == "database":  # not before the backup is at work
+            with replica.superuser() as connection:
+                while (
+                    not over.is_set()
+                    and not connection.execute(
+                        "SELECT FROM pg_stat_activity WHERE datname = %s AND query ~ '^COPY'",
+                        (name,),
+                    ).fetchall()
+                ):
+                    time.sleep(0.01)
+        database = "postgres" if cause == "database" else name
+        with debian_15.superuser(database) as connection:
+            while not over.is_set():
+                for statement in statements:
+                    connection.execute(statement.encode())
+
+    changes = threading.Thread(target=change)
+    changes.start()
+    try:
+        source = url.replace(f":{debian_15.port}/", f":{replica.port}/")
+        done = cli("backup", tmp_path, "--from", source, OXY_STATE_DIR=embedded.state_dir)
+    finally:
+        over.set()
+        changes.join()
+
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    assert "conflict with recovery" in done.stderr
+    assert "A standby has cancelled it" in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("said", "means"),
     [
@@ -116,7 +194,7 @@ def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, w
 )
 def test_what_only_a_cluster_says(said, means):
     """
-    ``tests/cluster`` has a cluster say them.
+    Every form of the words; servers say the first three above, and in ``tests/cluster``.
     """
     found = refusals.remedy(said)
     assert (means or "") in (found or "")

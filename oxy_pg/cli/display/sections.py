@@ -122,6 +122,8 @@ def rows(found: Observation) -> list[tuple[str, str]]:
 def _about(found: Status) -> Iterator[tuple[str, object]]:
     yield "state", found.state
     yield "url", found.url
+    if found.role is not None:
+        yield "answered by", _answered_by(found)
     yield "version", found.server_version
     yield "pid", found.pid
     yield "supervisor", found.supervisor_pid
@@ -138,6 +140,15 @@ def _about(found: Status) -> Iterator[tuple[str, object]]:
     if found.binaries:
         one = found.binaries
         yield "binaries", f"{one.version} ({one.provider}) in {one.path}"
+
+
+def _answered_by(found: Status) -> str:
+    """Return the host of several that has answered, its role, and how far it is behind."""
+    place = f"{found.host}, port {found.port}: {found.role}"
+    if found.role == "primary":
+        return place
+    behind = "by an unknown time" if found.lag_s is None else figures.duration(found.lag_s)
+    return f"{place}, {'not behind' if found.lag_s == 0 else f'behind {behind}'}"
 
 
 def _keep_alive(seconds: float) -> str:

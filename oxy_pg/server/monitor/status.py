@@ -50,12 +50,19 @@ class Status:
 
     ``state`` is ``uninitialized`` (no cluster yet), ``stopped``, ``starting``,
     ``running``, or ``external`` (OXY_DATABASE_URL). What is not known is None.
+
+    ``host`` is the one that has answered, of several in a URL; ``role`` of an external
+    server is ``primary`` or ``standby``; ``lag_s`` is how far a standby is behind, in
+    seconds: 0 once it has applied all that it has received, otherwise, or while it
+    receives nothing, the age of the last transaction that it has applied.
     """
 
     state: str
     url: str | None = None
     host: str | None = None
     port: int | None = None
+    role: str | None = None
+    lag_s: float | None = None
     pid: int | None = None
     supervisor_pid: int | None = None
     server_version: str | None = None
@@ -171,6 +178,15 @@ SELECT datname, pg_database_size(oid) FROM pg_database
 """
 
 
+# In recovery all that was received may be applied, and the primary be far ahead nevertheless:
+# then nothing is received at the moment.
+_LAG = """
+SELECT CASE WHEN EXISTS (SELECT FROM pg_stat_wal_receiver WHERE pid IS NOT NULL)
+             AND pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END
+"""
+
+
 def _facts(row: tuple[Any, ...], databases: list[tuple[Any, ...]]) -> dict[str, Any]:
     version, started_at, uptime, connections, max_connections = row
     return {
@@ -196,5 +212,24 @@ def of_connection(connection: psycopg.Connection[Any], url: str) -> Status:
     facts = connection.execute(_FACTS).fetchone()
     assert facts is not None
     known = _facts(facts, connection.execute(_DATABASES).fetchall())
-    info = connection.info
-    return Status("external", url=urls.mask(url), host=info.host, port=info.port, **known)
+    role, lag = _role_and_lag(connection)
+    info = connection.info  # of the host that has answered
+    place: dict[str, Any] = {"url": urls.mask(url), "host": info.host, "port": info.port}
+    return Status("external", **place, role=role, lag_s=lag, **known)
+
+
+def _role_and_lag(connection: psycopg.Connection[Any]) -> tuple[str | None, float | None]:
+    """Return whether it is a primary or a standby, and how many seconds a standby is behind."""
+    import psycopg  # not with the module, which `oxy-pg status` of the embedded server needs
+
+    row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    assert row is not None
+    if not row[0]:
+        return "primary", None
+    try:
+        row = connection.execute(_LAG).fetchone()
+    except psycopg.Error:  # a managed service that replicates in another way
+        if connection.closed:
+            raise
+        return "standby", None
+    return "standby", None if row is None or row[0] is None else max(0.0, round(float(row[0]), 3))

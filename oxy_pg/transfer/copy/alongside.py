@@ -92,11 +92,9 @@ class _Filling:
             unsupported = self.archive.execute("pre-data", connection, held)
             held.before_rows()
             pump.copy_all(self.source, writer, plan.order.jobs, held.late)
-            with connection.transaction():
-                connection.execute(settings.ROWS)
-                loading.sequences_and_large_objects(
-                    plan, self.source.connection, connection, replace=False
-                )
+            loading.sequences_and_large_objects(
+                plan, self.source.connection, connection, replace=False
+            )
             held.after_rows()
             loading.verify(pump, connection, self.on_progress)
             self.on_progress(Progress("index"))

@@ -31,6 +31,7 @@ from oxy_pg.transfer.parts import (
     sequences,
     settings,
     snapshot,
+    tables,
 )
 from oxy_pg.transfer.report import MovedDatabase, MovedTable
 from oxy_pg.transfer.running import run
@@ -402,8 +403,8 @@ class _Copying:
         CHECKs and generated columns are computed while they are written, by
         functions that run with the rights of the role that writes.
         """
-        tables = one.inventory.tables
-        total = sum(table.size for table in tables)
+        listed = one.inventory.tables
+        total = sum(table.size for table in listed)
         done = 0
 
         def tell(table: Table, _: int, here: int) -> None:
@@ -411,17 +412,16 @@ class _Copying:
             self.on_progress(Progress("load", now, total, f"{one.name}: {table}"))
 
         with _rights(target_url):
-            for part, jobs in zip(rows.ordered(tables, held.late), (self.jobs, 1), strict=True):
+            for part, jobs in zip(rows.ordered(listed, held.late), (self.jobs, 1), strict=True):
                 for owner, url in owners.items():
                     owned = [table for table in part if table.owner == owner]
                     rows.Pump(owned, tell).copy_all(source, partial(_connected, url), jobs)
                     done += sum(table.size for table in owned)
             held.compute(lambda owner: _connected(owners[owner]))
-        with _connected(target_url) as connection, connection.transaction():
-            connection.execute(settings.ROWS)
+        with _connected(target_url) as connection:
             sequences.copy(source.connection, connection)
             large_objects.copy(source.connection, connection, owners=True)
-        self.rows[one.name] = {table: table.count(source.connection) for table in tables}
+        self.rows[one.name] = tables.count(source.connection, listed)
 
     @contextlib.contextmanager
     def _owners(self, target_url: str) -> Iterator[dict[str, str]]:

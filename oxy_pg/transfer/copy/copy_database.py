@@ -19,7 +19,7 @@ from oxy_pg.report import Progress
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer import database, swap
 from oxy_pg.transfer.copy import alongside, copy_plan, in_place
-from oxy_pg.transfer.parts import schema, snapshot
+from oxy_pg.transfer.parts import schema, snapshot, tables
 from oxy_pg.transfer.report import MovedTable, TransferReport
 from oxy_pg.transfer.workspace import workspace
 
@@ -112,11 +112,11 @@ def _look(
     show: Callable[[Progress], object],
 ) -> _Outcome:
     """Count the rows that would be copied, and see what would be left out; writes nothing."""
-    counted = {}
-    tables = plan.inventory.tables if plan.is_readable else ()
-    for number, table in enumerate(tables):
-        show(Progress("count", number, len(tables), str(table)))
-        counted[table] = table.count(source.connection)
+    counted = tables.count(
+        source.connection,
+        plan.inventory.tables if plan.is_readable else (),
+        lambda done, of, table: show(Progress("count", done, of, table)),
+    )
     if plan.problems:
         return counted, (), ()
     return counted, _schema(plan, source, directory, show).skipped, ()

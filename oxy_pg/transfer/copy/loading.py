@@ -45,7 +45,7 @@ def sequences_and_large_objects(
     *,
     replace: bool,
 ) -> None:
-    """Copy these; both connections are in a transaction."""
+    """Copy these; the source is in a transaction."""
     sequences.copy(source, target, plan.order.schemas)
     if plan.order.schemas is None:
         large_objects.copy(source, target, replace=replace)

@@ -19,7 +19,7 @@ from psycopg import sql
 from oxy_pg.errors import CountsDiffer
 from oxy_pg.system.printable import many
 from oxy_pg.transfer import database
-from oxy_pg.transfer.parts import settings
+from oxy_pg.transfer.parts import settings, tables
 
 if TYPE_CHECKING:
     import contextlib
@@ -188,13 +188,11 @@ def compare(
     on_table: Callable[[int, int, str], object],
 ) -> None:
     """Compare the target's row counts with the expected ones; CountsDiffer names every table."""
-    differences = []
-    for number, (table, rows) in enumerate(expected.items()):
-        on_table(number, len(expected), str(table))
-        found = table.count(target)
-        if found != rows:
-            differences.append(
-                f"{table}: {many(rows, 'row')} in the source, {found:,} in the target"
-            )
+    counted = tables.count(target, expected, on_table)
+    differences = [
+        f"{table}: {many(rows, 'row')} in the source, {counted[table]:,} in the target"
+        for table, rows in expected.items()
+        if counted[table] != rows
+    ]
     if differences:
         raise CountsDiffer(tuple(differences))

@@ -10,7 +10,7 @@ from psycopg import sql
 from oxy_pg.transfer import database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import psycopg
 
@@ -77,6 +77,24 @@ class Table:
             self.condition or "",
             has_expressions=self.has_expressions,
         )
+
+
+def count(
+    connection: psycopg.Connection[Any],
+    found: Iterable[Table],
+    on_table: Callable[[int, int, str], object] = lambda *_: None,
+) -> dict[Table, int]:
+    """
+    Count the rows of each; raises psycopg.Error.
+
+    ``on_table`` gets how many are done, of how many, and which is next.
+    """
+    listed = list(found)
+    countable = [
+        database.Countable(one.schema, one.name, one.has_expressions, one.size, one.condition or "")
+        for one in listed
+    ]
+    return dict(zip(listed, database.count_each(connection, countable, on_table), strict=True))
 
 
 def tables(

@@ -421,6 +421,64 @@ def test_a_server_that_went_and_came_is_found_again(debian_15):
     assert "pässword" not in str(caught.value)
 
 
+def several(url, *servers):
+    """Spell the URL of several hosts of which each has the same databases and roles."""
+    first = url.partition("@")[2].partition("/")[0]
+    return url.replace(first, ",".join(f"127.0.0.1:{one.port}" for one in servers))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "role"),
+    [("read-write", "primary"), ("primary", "primary"), ("standby", "standby"), ("any", "standby")],
+)
+def test_which_of_several_hosts_has_answered(debian_15, standby, cli, wanted, role):
+    """
+    Host, port, role and how far it is behind, in text and in JSON; libpq chooses the host.
+    """
+    url = debian_15.new_database()
+    replica = standby()
+    replica.catch_up()
+    both = f"{several(url, replica, debian_15)}&target_session_attrs={wanted}"
+    answered = debian_15 if role == "primary" else replica
+
+    found = json.loads(cli("status", "--json", OXY_DATABASE_URL=both).stdout)
+    text = cli("status", OXY_DATABASE_URL=both).stdout
+
+    assert ("127.0.0.1", answered.port) == (found["host"], found["port"])
+    assert (role, None if role == "primary" else 0) == (found["role"], found["lag_s"])
+    behind = "" if role == "primary" else ", not behind"
+    assert f"answered by: 127.0.0.1, port {answered.port}: {role}{behind}\n" in text
+
+
+@pytest.mark.parametrize("cause", ["paused", "cut off"])
+def test_a_standby_that_is_behind(debian_15, standby, cause):
+    """
+    Whether it does not apply what it receives, or receives nothing: never "not behind".
+    """
+    url = debian_15.new_database()
+    replica = standby(wal_retrieve_retry_interval="1s")
+    replica.catch_up()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE seen (a int)")
+    replica.catch_up()
+    with ExternalObserver(several(url, replica), 10) as observer:
+        assert 0 == observer.look().status.lag_s
+
+        with replica.superuser() as connection:
+            if cause == "paused":
+                connection.execute("SELECT pg_wal_replay_pause()")
+            else:
+                connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+                connection.execute("SELECT pg_reload_conf()")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("INSERT INTO seen SELECT generate_series(1, 1000)")
+
+        assert wait_until(lambda: observer.look().status.lag_s)
+        first = observer.look().status.lag_s or 0.0
+        time.sleep(0.1)
+        assert 0 < first < (observer.look().status.lag_s or 0.0)
+
+
 # --- live ---
 
 

@@ -21,6 +21,7 @@ from oxy_pg.system import files
 from tests.other_servers import DEBIAN_15, postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
 from tests.transfer.copy.old_clusters import OldCluster
+from tests.transfer.parts.test_large_objects import many
 
 BIN_DIRS = {15: lambda: DEBIAN_15, 18: postgresql_18_bin}
 
@@ -561,6 +562,29 @@ def test_functions_that_run_meanwhile(old, state_dir):
     settings = "SELECT proconfig FROM pg_proc WHERE proname = 'rate'"
     assert [(None,)] == run(named, settings)
     server.stop()
+
+
+def test_more_large_objects_than_locks(state_dir, postgresql_18):
+    """
+    20,000 of an ordinary role, with a right of another one: each is locked to change its owner.
+    """
+    old = old_cluster(state_dir, 18)
+    with old.running() as url:
+        run(url("postgres"), "CREATE ROLE reader NOLOGIN")
+        many(url(), 20_000, role="oxy")
+        run(url(), "GRANT SELECT ON LARGE OBJECT 100011 TO reader")
+        query = (
+            "SELECT m.oid, pg_get_userbyid(lomowner), lomacl::text, md5(lo_get(m.oid)),"
+            " obj_description(m.oid, 'pg_largeobject') FROM pg_largeobject_metadata m ORDER BY 1"
+        )
+        before = run(url(), query)
+
+    upgraded(old)
+
+    with oxy_pg.Server(state_dir, keep_alive=1) as server:
+        assert before == run(server.superuser_url("oxy"), query)
+    server.destroy()
+    assert (20_000, {"oxy"}) == (len(before), {row[1] for row in before})
 
 
 @pytest.mark.parametrize("checksums", [False, True])
