@@ -423,8 +423,9 @@ def mask_text(text: str, *urls: str) -> str:
         shown = mask(url)
         for secret in sorted(_secrets(url), key=len, reverse=True):
             text = text.replace(secret, shown if secret == url else HIDDEN)
+    # The bound is for time: a word of a million letters would be searched from each of them.
     text = re.sub(
-        r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+",
+        r"[A-Za-z][A-Za-z0-9+.-]{0,60}://[^\s\"'<>]+",
         lambda found: found[0] if _is_harmless(found[0]) else mask(found[0]),
         text,
     )

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
       (?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
     | (?P<blob>[xX]'[0-9a-fA-F]*')
     | (?P<string>'(?:[^']|'')*')
-    | (?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])
+    | (?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*(?:\]|\Z))
     | (?P<number>0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
     | (?P<word>[^\W\d][\w$]*)
     | (?P<operator>->>|->|\|\||<<|>>|<=|>=|<>|!=|==|.)
@@ -206,8 +206,8 @@ _KINDS = (("PRIMARY", "KEY"), ("UNIQUE",), ("CHECK",), ("NOT", "NULL"), ("FOREIG
 def _kind(item: list[Token], position: int, column: str | None) -> str:
     """Return which constraint begins here, or ""."""
     for words in _KINDS:
-        pairs = zip(words, item[position:], strict=False)
-        if len(item) >= position + len(words) and all(token.is_word(w) for w, token in pairs):
+        found = item[position : position + len(words)]
+        if len(found) == len(words) and all(map(Token.is_word, found, words)):
             return " ".join(words)
     return "FOREIGN KEY" if column is not None and item[position].is_word("REFERENCES") else ""
 

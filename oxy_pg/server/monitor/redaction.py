@@ -8,7 +8,7 @@ HIDDEN = "<insufficient privilege>"  # PostgreSQL's own words for what our role 
 
 _SECRET = re.compile(
     r"passw|passphrase|secret|credential|crypt|hmac|jwt|bearer|(?:api|private|access)_?key"
-    r"|(?<![a-z])token(?![a-z])|://[^\s/'\"]*:[^\s/'\"]*@",
+    r"|(?<![a-z])token(?![a-z])|://[^\s/'\":]*:[^\s/'\"]*@",
     re.IGNORECASE,
 )
 _QUOTE = re.compile(r"'|\$(?:[^\W\d]\w*)?\$")

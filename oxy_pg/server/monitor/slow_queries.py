@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 _READ = 2 * 1024 * 1024  # bytes of the log's end
 _MOST = 10
 
-# log_line_prefix as config.py has it; what belongs to the same entry begins with a tab.
+# log_line_prefix as config.py has it; what belongs to the same entry begins with a tab. Names have
+# 63 bytes at most: without that bound, a line of a million @ would take hours.
 _ENTRY = re.compile(
     r"^(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ (?P<zone>\S+) \[\d+\] "
-    r"(?P<role>.*?)@(?P<database>.*?) LOG:  duration: (?P<ms>[\d.]+) ms  "
+    r"(?P<role>.{0,63}?)@(?P<database>.{0,63}?) LOG:  duration: (?P<ms>[\d.]+) ms  "
     r"(?:statement|parse|bind|execute|fastpath)\b[^:]*: (?P<query>.*(?:\n\t.*)*)",
     re.MULTILINE,
 )
