@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 import oxy_pg
@@ -230,6 +231,30 @@ def test_programs_that_hang_end_with_the_timeout(programs, state_dir, name):
     assert time.monotonic() - started < 15  # not the 20 s that a program gets by itself
     left = [one for one in psutil.process_iter(["cmdline"]) if mark in (one.info["cmdline"] or ())]
     assert [] == left
+
+
+def test_a_question_about_settings_that_hangs(programs, state_dir):
+    """
+    It is not taken for a refusal of the settings; and they are asked for again afterwards.
+    """
+    oxy_pg.ensure(state_dir=state_dir)
+    oxy_pg.Server(state_dir).stop()
+    real = programs / "postgres.real"
+    (programs / "postgres").rename(real)
+    (programs / "postgres").write_text(
+        f'#!/bin/sh\ncase " $* " in *" -C "*) exec sleep 600;; esac\nexec {real} "$@"\n'
+    )
+    (programs / "postgres").chmod(0o755)
+    server = oxy_pg.Server(state_dir, settings={"work_mem": "5MB"})
+
+    with pytest.raises(oxy_pg.StartTimeout, match="not finished when the 2 s"):
+        server.ensure_database(timeout=2)
+
+    (programs / "postgres").unlink()
+    real.rename(programs / "postgres")
+    with psycopg.connect(server.ensure_database()) as connection:
+        assert ("5MB",) == connection.execute("SHOW work_mem").fetchone()
+    server.stop()
 
 
 # --- what an initdb that died leaves ---

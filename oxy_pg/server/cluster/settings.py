@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 
-from oxy_pg.errors import ConfigurationError
+from oxy_pg.errors import ConfigurationError, StartTimeout
 from oxy_pg.facts import ROLE
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, literal
 from oxy_pg.system import files
@@ -121,6 +121,8 @@ def check(
 ) -> None:
     """Ask PostgreSQL whether it takes these settings; ConfigurationError with its words if not."""
     words = refusal(os.path.realpath(state.data_dir), settings, binaries, account, deadline)
+    if words is not None and not deadline.remaining():  # it has not answered
+        raise StartTimeout(state.data_dir, deadline.timeout, words)
     if words is not None:
         raise ConfigurationError(
             f"PostgreSQL rejects the settings {dict(settings)!r}. It said:\n{words}\n"
