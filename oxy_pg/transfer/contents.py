@@ -19,8 +19,14 @@ class TableRows:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """An extension, its version, and the schema that it is in."""
+    """
+    An extension, its version, and the schema that it is in.
+
+    ``uses`` are its types, functions and other members that objects of the
+    database depend on, where that was asked for.
+    """
 
     name: str
     version: str
     schema: str
+    uses: tuple[str, ...] = ()

@@ -350,7 +350,8 @@ def extensions(
 
     With ``schemas`` those that are in one of these, or that something in one uses.
     """
-    found = tuple(Extension(*map(str, row)) for row in connection.execute(_EXTENSIONS))
+    rows = connection.execute(_EXTENSIONS)
+    found = tuple(Extension(str(name), str(version), str(schema)) for name, version, schema in rows)
     if schemas is None:
         return found
     used = {row[0] for row in connection.execute(_USED, (list(schemas),))}

@@ -106,6 +106,57 @@ def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, w
         copy_database.run(order, dry_run=False, on_progress=None)
 
 
+@pytest.mark.parametrize("verb", ["pull", "push", "push --swap", "backup"])
+def test_the_source_goes_while_its_schema_is_read(verb, embedded, debian_15, tmp_path, cli):
+    """
+    pg_dump's connection ends, as in a failover: what to do next is said, whoever runs it.
+    """
+    tables = (
+        "DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s ()', i);"
+        " END LOOP; END $$"
+    )
+    source = embedded.ensure_database("leaving") if "push" in verb else debian_15.new_database()
+    with psycopg.connect(source, autocommit=True) as connection:
+        connection.execute(tables)
+    superuser = embedded.superuser_url("postgres") if "push" in verb else None
+    over = threading.Event()
+
+    def end() -> None:
+        with (
+            psycopg.connect(superuser, autocommit=True) if superuser else debian_15.superuser() as (
+                connection
+            )
+        ):
+            while not over.is_set():
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = %s AND query ~ '^LOCK TABLE'",
+                    (name_of(source),),
+                )
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    words = {
+        "pull": ["pull", "--from", source, "-d", "arriving"],
+        "backup": ["backup", tmp_path, "--from", source],
+    }
+    target = debian_15.new_database(rights="CREATEDB")
+    try:
+        done = cli(
+            *words.get(verb, [*verb.split(), "-d", "leaving", "--to", target]),
+            OXY_STATE_DIR=embedded.state_dir,
+        )
+    finally:
+        over.set()
+        ending.join()
+        embedded.drop_database("leaving")
+
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    assert "The connection was lost" in done.stderr, done.stderr
+    assert "arriving" not in embedded.databases()
+
+
 @pytest.mark.parametrize("wanted", ["read-write", "primary"])
 def test_only_a_standby_answers(wanted, debian_15, standby, tmp_path, cli):
     """

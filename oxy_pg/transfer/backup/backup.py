@@ -18,7 +18,7 @@ from oxy_pg.report import Progress, Report
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer import database, refusals
 from oxy_pg.transfer.backup import backup_files, backup_plan, manifest, plain_script
-from oxy_pg.transfer.parts import functions
+from oxy_pg.transfer.parts import functions, inventory
 from oxy_pg.transfer.running import Running
 from oxy_pg.url import mask
 
@@ -184,7 +184,9 @@ class _Backup:
             sha256="",
             tables=counted,
             large_objects=database.large_objects(connection) if plan.has_large_objects else 0,
-            extensions=database.extensions(connection, plan.schemas),
+            extensions=inventory.with_uses(
+                connection, database.extensions(connection, plan.schemas)
+            ),
             schemas=plan.schemas or (),
         )
 

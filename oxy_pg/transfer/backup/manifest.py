@@ -151,11 +151,12 @@ def _parsed(member: bytes, path: str) -> Manifest:
     try:
         values["tables"] = tuple(_checked(TableRows, one) for one in _list(values, "tables"))
         values["extensions"] = tuple(
-            _checked(Extension, one) for one in _list(values, "extensions")
+            _checked(Extension, {**one, "uses": tuple(one.get("uses", ()))})
+            for one in _list(values, "extensions")
         )
         values["schemas"] = tuple(_list(values, "schemas")) if "schemas" in values else ()
         manifest: Manifest = _checked(Manifest, values)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise BackupDamaged(path, f"its manifest is incomplete ({error})") from error
     except ValueError as error:
         raise BackupDamaged(path, f"its manifest is not valid: {error}") from error
@@ -180,9 +181,11 @@ def _checked(kind: Any, values: Any) -> Any:
             raise ValueError(f"{field.name} is not a text")
         if field.type == "int" and (type(value) is not int or value < 0):
             raise ValueError(f"{field.name} is not a number of things")
+        if field.type == "tuple[str, ...]" and not all(
+            isinstance(one, str) and "\0" not in one for one in value
+        ):
+            raise ValueError(f"{field.name} are not texts")
     if isinstance(made, Manifest):
-        if not all(isinstance(one, str) and "\0" not in one for one in made.schemas):
-            raise ValueError("schemas are not texts")
         if made.kind not in _HEADS.values():
             raise ValueError("kind is neither custom nor plain")
         for name in ("server_version", "tool_version"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from oxy_pg.errors import (
 from oxy_pg.installations import major_of
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.backup import archive, extensions
-from oxy_pg.transfer.parts import functions
-from oxy_pg.url import mask, plain
+from oxy_pg.transfer.parts import functions, inventory
+from oxy_pg.url import mask, plain, with_database
 
 if TYPE_CHECKING:
     from oxy_pg.installations import Installation
@@ -189,6 +190,10 @@ def _problems(
         reason = f"these extensions are not installed on the server: {', '.join(missing)}."
         remedy = "Install them on the server. Nothing was changed."
         found.append(TransferRefused(doing(given), reason, remedy))
+    try:
+        _check_versions(given, manifest, connection)
+    except TransferError as error:
+        found.append(error)
     if there and not given.clean:
         names = ", ".join(f"{schema}.{name}" for schema, name in there[:10])
         reason = f"it is not empty: {names}" + (", …" if len(there) > 10 else ".")
@@ -200,6 +205,20 @@ def _problems(
         except TransferError as error:
             found.append(error)
     return found
+
+
+def _check_versions(given: Order, manifest: Manifest, connection: psycopg.Connection[Any]) -> None:
+    """Raise ExtensionsMissing for extensions whose version there lacks what the backup uses."""
+    with contextlib.ExitStack() as stack:
+        creating = connection
+        if given.superuser_url is not None and manifest.extensions:
+            url = given.superuser_url
+            if given.in_place:
+                url = with_database(url, swap.name_of(given.url))
+            creating = stack.enter_context(database.connect_again(url))
+        inventory.check_versions(
+            creating, mask(given.url), manifest.extensions, fresh=not given.in_place
+        )
 
 
 def _holds_tables(url: str) -> bool:

@@ -193,8 +193,12 @@ class _Planner:
             creating = self.target
             if self.order.superuser is not None:
                 creating = stack.enter_context(database.connect_again(self.order.superuser))
-            shown = self.order.target_shown
-            inventory.check_versions(self.source, creating, shown, self.inventory.extensions)
+            inventory.check_versions(
+                creating,
+                self.order.target_shown,
+                inventory.with_uses(self.source, self.inventory.extensions),
+                fresh=self.order.alongside,
+            )
 
     def _check_conflicts(self) -> None:
         order, shown = self.order, self.order.target_shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from oxy_pg.transfer import database
 from oxy_pg.transfer.parts import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from oxy_pg.transfer.contents import Extension
     from oxy_pg.transfer.parts.tables import Table
@@ -178,25 +179,40 @@ _USED_MEMBERS = f"""
 """
 
 
+def with_uses(
+    connection: psycopg.Connection[Any], extensions: Iterable[Extension]
+) -> tuple[Extension, ...]:
+    """Return the extensions with those of their members that the database's objects depend on."""
+    found = []
+    for one in extensions:
+        rows = connection.execute(_USED_MEMBERS.encode(), (one.name,))
+        uses = sorted(str(row[0]) for row in rows if row[0] is not None)
+        found.append(dataclasses.replace(one, uses=tuple(uses)))
+    return tuple(found)
+
+
 def check_versions(
-    source: psycopg.Connection[Any],
     target: psycopg.Connection[Any],
     url: str,
     wanted: Sequence[Extension],
+    *,
+    fresh: bool = False,
 ) -> None:
     """
-    Make sure that older versions of extensions have what the source uses; else ExtensionsMissing.
+    Make sure that older versions of extensions have what is used of them; else ExtensionsMissing.
 
-    Extensions that ``target`` does not have yet are created for a moment, where
-    its role may do that, and rolled back. Raises psycopg.Error.
+    ``wanted`` are from ``with_uses()``. Those that ``target`` does not have yet
+    are created for a moment, where its role may do that, and rolled back. With
+    ``fresh`` it is a new database of that server that receives them. Raises
+    psycopg.Error.
     """
     refused = []
     for one in wanted:
-        found, members = _members(target, one)
+        found = _version(target, one.name, fresh=fresh)
         if not found or _numbers(found) >= _numbers(one.version):
             continue
-        used = {row[0] for row in source.execute(_USED_MEMBERS.encode(), (one.name,))}
-        lacking = sorted(used - members - {None})
+        members = _members(target, one.name, found)
+        lacking = [] if members is None else [use for use in one.uses if use not in members]
         if lacking:
             refused.append(
                 (
@@ -212,26 +228,33 @@ def check_versions(
         raise ExtensionsMissing(url, tuple(refused))
 
 
-def _members(target: psycopg.Connection[Any], extension: Extension) -> tuple[str, set[str]]:
-    """Return an extension's version in the target, and its members; "" where it cannot be known."""
+def _version(target: psycopg.Connection[Any], name: str, *, fresh: bool) -> str:
+    """Return the version that the target has or would create; "" without either."""
+    there = "SELECT extversion FROM pg_extension WHERE extname = %s"
+    new = "SELECT default_version FROM pg_available_extensions WHERE name = %s"
+    found = None if fresh else database.one(target, there, name)
+    return str(found or database.one(target, new, name) or "")
 
-    def look() -> tuple[str, set[str]]:
-        version = database.one(
-            target, "SELECT extversion FROM pg_extension WHERE extname = %s", extension.name
-        )
-        rows = target.execute(_MEMBERS.encode(), (extension.name,))
-        return str(version or ""), {row[0] for row in rows}
+
+def _members(target: psycopg.Connection[Any], name: str, version: str) -> set[str] | None:
+    """Return the members of a version of an extension; None where they cannot be known."""
+
+    def look() -> set[str] | None:
+        there = "SELECT extversion FROM pg_extension WHERE extname = %s"
+        if database.one(target, there, name) != version:
+            return None
+        return {row[0] for row in target.execute(_MEMBERS.encode(), (name,))}
 
     found = look()
-    if found[0]:
+    if found is not None:
         return found
-    name = sql.Identifier(extension.name)
+    create = sql.SQL("CREATE EXTENSION {} SCHEMA public CASCADE").format(sql.Identifier(name))
     try:
         with target.transaction(force_rollback=True):
-            target.execute(sql.SQL("CREATE EXTENSION {} SCHEMA public CASCADE").format(name))
+            target.execute(create)
             return look()
     except psycopg.Error:
-        return "", set()
+        return None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

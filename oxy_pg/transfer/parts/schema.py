@@ -199,7 +199,7 @@ def dump(
     leave_local: bool = False,
 ) -> Archive:
     """
-    Write the schema of a database to ``path``; raises ToolFailed.
+    Write the schema of a database to ``path``; raises ToolFailed and TransferRefused.
 
     ``options`` are pg_restore's, for later. With ``leave_local`` publications,
     subscriptions and event triggers are left out, and the schemas are created
@@ -210,8 +210,13 @@ def dump(
     if snapshot is not None:
         arguments.append(f"--snapshot={snapshot}")
     arguments += [f"--schema={quoted(schema)}" for schema in schemas or ()]
-    with Running(programs, "pg_dump", arguments, url=url):
-        pass
+    try:
+        with Running(programs, "pg_dump", arguments, url=url):
+            pass
+    except ToolFailed as error:
+        if (known := refusals.remedy(error.output)) is None:
+            raise
+        raise TransferRefused("read the schema of the source", error.output, known) from None
     listed = run(programs, "pg_restore", ("--list", path)).decode()
     kept, skipped = _selected(listed.splitlines(), leave_local=leave_local)
     with open(f"{path}.list", "w", encoding="utf-8") as file:

@@ -7,6 +7,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg.transfer import tools
+from oxy_pg.transfer.backup import backup, restore
 from oxy_pg.transfer.copy import copy_database
 from oxy_pg.transfer.copy.copy_plan import Order
 from tests.other_servers import OtherServer
@@ -116,3 +117,55 @@ def test_a_push_is_refused_before_anything_is_written(newer, older):
         push(source, target, dry_run=False)
     with psycopg.connect(target) as connection:
         assert connection.execute("SELECT to_regclass('t')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["new database", "in place"])
+@pytest.mark.parametrize("plain", [False, True], ids=["archive", "plain"])
+@pytest.mark.parametrize(
+    ("objects", "lacking"),
+    [
+        ("CREATE TABLE t (a halfvec(3))", "type halfvec"),
+        (
+            "CREATE TABLE t (a vector(3)); CREATE INDEX ON t USING hnsw (a vector_l1_ops)",
+            "vector_l1",
+        ),
+        (
+            "CREATE TABLE t AS SELECT '[1]'::vector(1) a; CREATE INDEX ON t USING ivfflat (a)",
+            None,
+        ),
+    ],
+)
+def test_a_restore_into_an_older_version(
+    embedded, new_database, older, objects, lacking, plain, in_place, tmp_path
+):
+    """
+    It is refused before anything is created, also what only an index at the end would show.
+    """
+    source = new_database(objects, extensions=("vector",))
+    source = embedded.reader_url(psycopg.conninfo.conninfo_to_dict(source)["dbname"])
+    path = backup.backup(str(tmp_path / "b"), source, plain=plain).path
+    target = older.new_database(rights="CREATEDB")
+    name = psycopg.conninfo.conninfo_to_dict(target)["dbname"]
+    superuser = f"postgresql://postgres@/postgres?host={older.home}&port={older.port}"
+
+    def databases():
+        with older.superuser() as connection:
+            query = "SELECT oid, datname, (SELECT count(*) FROM pg_shdepend) FROM pg_database"
+            return sorted(connection.execute(query).fetchall())
+
+    before = databases()
+
+    def restore_it():
+        restore.restore(path, target, in_place=in_place, superuser_url=superuser)
+
+    if lacking is None:
+        restore_it()
+        with psycopg.connect(target) as connection:
+            assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
+        return
+    with pytest.raises(oxy_pg.ExtensionsMissing, match=lacking) as caught:
+        restore_it()
+    assert "it is 0.6.2 there and 0.8" in str(caught.value)
+    assert before == databases()
+    with older.superuser(name) as connection:
+        assert connection.execute("SELECT to_regtype('vector')").fetchone() == (None,)
