@@ -175,7 +175,7 @@ def applications(session: nox.Session) -> None:
     python = str(place / "bin/python")
     session.run(
         python, "-m", "pip", "install", "--quiet",
-        "optuna", "wagtail", "mlflow", "psycopg[binary]",
+        "optuna", "wagtail", "mlflow", "jupyterhub", "psycopg[binary]",
         external=True,
     )  # fmt: skip
     environment = {"OXY_PG_APPLICATIONS": python}

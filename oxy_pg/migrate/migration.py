@@ -283,6 +283,7 @@ class _Run:
             compute=compute,
             prepared=replace(self.prepared, rows=rows),
             versions=versions,
+            on_rows=lambda rows, of: self.on_progress(Progress("plan", rows=rows, of_rows=of)),
         )
         warnings = [] if schema.tables else ["the source has no tables"]
         return replace(plan, warnings=(*plan.warnings, *warnings), preparation=self.said)
@@ -301,7 +302,7 @@ class _Run:
 
     def _checked(self, plan: Plan, *, thorough: bool) -> Preflight:
         preflight = Preflight(self.readers, self.server, plan)
-        preflight.run(thorough=thorough)
+        preflight.run(thorough=thorough, on_progress=self.on_progress)
         return preflight
 
     def _dry_run(self, plan: Plan) -> MigrationReport:

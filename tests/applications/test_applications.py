@@ -18,7 +18,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg import connection
-from tests.migrate.compare import differences
+from tests.migrate.compare import differences, virtual_differences
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
@@ -73,6 +73,12 @@ APPS = {
         "SqlAlchemyStore(os.environ['STORAGE'], '/nowhere')",
         frozenset({"experiments", "workspaces"}),
         ("mlflow", "db", "upgrade", "{url}"),
+        "",
+    ),
+    "jupyterhub": App(
+        "import os; from jupyterhub import orm; orm.new_session_factory(os.environ['STORAGE'])",
+        frozenset(),
+        ("jupyterhub", "upgrade-db", "--JupyterHub.db_url={url}"),
         "",
     ),
 }
@@ -149,8 +155,10 @@ def test_wagtail(server, tmp_path):
         one.table for one in report.seeds if one.action == "replaced"
     }
     assert tried.seeds == report.seeds
-    moved = [table.name for table in report.tables]
+    # The index of full text is an ordinary table now; the comparator knows it by its module.
+    moved = [table.name for table in report.tables if table.name != f"{index[0]}_fts"]
     assert [] == differences(path, url, tables=moved)
+    assert [] == virtual_differences(path, url)
     assert "No migrations to apply" in run(*manage, "migrate", folder=folder, url=url)
     run(*manage, "update_index", folder=folder, url=url)
     there = run(*script, "use", folder=folder, url=url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -12,7 +13,11 @@ import sys
 import termios
 
 import pytest
+from rich.console import Console
 
+from oxy_pg.cli.display.bars import TableBars
+from oxy_pg.migrate.migration import migrate
+from oxy_pg.report import Progress
 from tests.terminal import shown_on
 
 SCRIPT = """
@@ -127,3 +132,35 @@ def test_quiet_is_quiet_on_a_terminal_too(path, pg_url):
     code, _, shown = on_a_terminal("migrate-sqlite", "--quiet", "--from", path, "--to", pg_url)
 
     assert (0, "") == (code, shown)
+
+
+@pytest.mark.parametrize("phase", ["plan", "check", "verify"])
+def test_the_steps_say_how_far_they_are(phase):
+    """
+    In per cent; all of it only when the next step begins.
+    """
+    bars = TableBars()
+    written = io.StringIO()
+    screen = Console(file=written, width=100)
+    for rows in (0, 5, 10):
+        bars.show(Progress(phase, rows=rows, of_rows=10))
+        screen.print(bars._progress.get_renderable())
+
+    assert ["50", "99"] == re.findall(r"(\d+) %", written.getvalue())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_counts_the_rows_that_were_examined(path, pg_url, jobs):
+    """
+    From none to all, for both steps; a large table is examined in parts.
+    """
+    seen = []
+    migrate(path, pg_url, jobs=jobs, on_bad_value="skip", on_progress=seen.append)
+
+    for phase in ("plan", "check"):
+        rows = [p.rows for p in seen if p.phase == phase and p.of_rows]
+        assert rows == sorted(rows)
+        assert len(set(rows)) > 3
+        assert all(p.rows <= p.of_rows for p in seen if p.phase == phase and p.of_rows)
+        assert {150_010} == {p.of_rows for p in seen if p.phase == phase and p.of_rows}
+    assert 150_010 == max(p.rows for p in seen if p.phase == "plan")

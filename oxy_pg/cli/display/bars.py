@@ -173,9 +173,7 @@ class TableBars(_Bars):
     def draw(self, progress: report.Progress) -> None:
         """Move the bars."""
         if progress.phase in _WAITS:
-            self._rows = progress.of_rows or self._rows
-            # How long it takes is not known, so the bar pulses.
-            self._replace_total(_WAITS[progress.phase], None)
+            self._wait(progress)
         elif progress.phase == "load":
             if self._table is None:
                 self._begin_table(progress)
@@ -205,6 +203,17 @@ class TableBars(_Bars):
     def _end(self, *, failed: bool) -> None:
         if failed:
             self._bars.update(self._total, description="stopped")
+
+    def _wait(self, progress: report.Progress) -> None:
+        """Show how far a step is; where that is not known, the bar pulses."""
+        if progress.phase != self.phase:
+            self._replace_total(_WAITS[progress.phase], None)
+        if progress.phase == "check":
+            self._rows = progress.of_rows or self._rows
+        if progress.of_rows and progress.rows:
+            self._bars.update(
+                self._total, completed=progress.rows, total=progress.of_rows, is_percent=True
+            )
 
     def _replace_total(self, description: str, rows: int | None) -> None:
         self._bars.remove_task(self._total)
@@ -248,11 +257,13 @@ class _TotalLast(Progress):
 
 
 class _Rows(ProgressColumn):
-    """Rows loaded, of how many."""
+    """Rows loaded, of how many; of the steps before and after that, the percentage."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
             return Text()
+        if task.fields.get("is_percent"):
+            return Text(f"{min(99, int(task.percentage))} %")
         return Text(f"{task.completed:,.0f}/{task.total:,.0f}")
 
 
@@ -262,6 +273,8 @@ class _Rate(ProgressColumn):
     max_refresh = 0.5
 
     def render(self, task: Task) -> Text:
+        if task.fields.get("is_percent"):
+            return Text()
         took = task.fields.get("took") or task.finished_time or task.elapsed
         if not took or not task.completed:
             return Text()

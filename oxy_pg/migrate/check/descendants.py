@@ -7,13 +7,14 @@ key, and each step asks only about the rows that the step before has added.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from oxy_pg.migrate.check.rowsets import NUMBERS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from oxy_pg.migrate.check.rowsets import RowSets
     from oxy_pg.migrate.plan.plan import TablePlan
@@ -49,44 +50,61 @@ def skip_descendants(
     source: sqlite3.Connection, rows: RowSets, references: Sequence[Reference]
 ) -> None:
     """Skip every row that is left without one that it refers to."""
-    last = {
-        name: names
-        for name, names in rows.skipped.items()
-        if source.execute(f"SELECT EXISTS (SELECT 1 FROM temp.{names})").fetchone()[0]
-    }
-    while last:
-        fresh: dict[str, str] = {}
+    tables = {table.source.name: table for r in references for table in (r.table, r.parent)}
+    last = {name for name, table in tables.items() if rows.count(table)}
+    if not last:
+        return
+    # All statements are made once: a new one in every step takes longer than running it.
+    added = {name: _Added(source, rows, table) for name, table in tables.items()}
+    lost: dict[Reference, str] = {}
+    for step in itertools.count(1):
+        fresh = set()
         for reference in references:
-            before = last.get(reference.parent.source.name)
-            if before is None:
+            name, parent = reference.table.source.name, reference.parent.source.name
+            if parent not in last:
                 continue
-            name = reference.table.source.name
-            added = fresh.get(name) or rows.temporary(reference.table)
-            if source.execute(_lost(source, rows, reference, before, added)).rowcount:
-                fresh[name] = added
-                rows.skip_all(reference.table, f"SELECT * FROM temp.{added}")
-            elif name not in fresh:
-                source.execute(f"DROP TABLE temp.{added}")
-        for names in last.values():
-            if names not in rows.skipped.values():
-                source.execute(f"DROP TABLE temp.{names}")
+            if reference not in lost:
+                lost[reference] = _lost(source, rows, reference, added)
+            if source.execute(lost[reference], {"step": step}).rowcount:
+                fresh.add(name)
+        for name in fresh:
+            source.execute(added[name].skip, {"step": step})
+        if not fresh:
+            break
         last = fresh
+    for one in added.values():
+        source.execute(f"DROP TABLE temp.{one.names}")
+
+
+class _Added:
+    """The rows of one table that each step has added: ``names`` is the temporary table of them."""
+
+    def __init__(self, source: sqlite3.Connection, rows: RowSets, table: TablePlan) -> None:
+        keys, skipped = _names("k", table), rows.skip_table(table)
+        self.names = f"oxy_added_{next(NUMBERS)}"
+        self.skip = (
+            f"INSERT INTO temp.{skipped} SELECT {keys} FROM temp.{self.names} WHERE step = :step"
+        )
+        source.execute(f"CREATE TEMP TABLE {self.names} ({keys}, step, PRIMARY KEY ({keys}))")
+        source.execute(f"INSERT INTO temp.{self.names} SELECT {keys}, 0 FROM temp.{skipped}")
+        source.execute(f"CREATE INDEX temp.{self.names}_step ON {self.names} (step)")
 
 
 def _lost(
-    source: sqlite3.Connection, rows: RowSets, reference: Reference, before: str, added: str
+    source: sqlite3.Connection,
+    rows: RowSets,
+    reference: Reference,
+    added: Mapping[str, _Added],
 ) -> str:
     """Return the statement that adds the rows all of whose parents are skipped now."""
     links = reference.links(source)
     own = ", ".join(f"l.{name}" for name in _list("c", reference.table))
-    skipped = rows.skip_table(reference.table)
+    names, before = (added[t.source.name].names for t in (reference.table, reference.parent))
     parents = rows.skip_table(reference.parent)
     return (
-        f"INSERT OR IGNORE INTO temp.{added} SELECT {own} FROM temp.{before} AS f "
+        f"INSERT OR IGNORE INTO temp.{names} SELECT {own}, :step FROM temp.{before} AS f "
         f"CROSS JOIN temp.{links} AS l ON {_same('l', 'p', 'f', 'k', reference.parent)} "
-        f"WHERE NOT EXISTS (SELECT 1 FROM temp.{skipped} AS s "
-        f"WHERE {_same('s', 'k', 'l', 'c', reference.table)}) "
-        f"AND NOT EXISTS (SELECT 1 FROM temp.{links} AS o "
+        f"WHERE f.step = :step - 1 AND NOT EXISTS (SELECT 1 FROM temp.{links} AS o "
         f"WHERE {_same('o', 'c', 'l', 'c', reference.table)} "
         f"AND NOT EXISTS (SELECT 1 FROM temp.{parents} AS s "
         f"WHERE {_same('s', 'k', 'o', 'p', reference.parent)}))"

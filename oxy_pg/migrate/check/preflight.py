@@ -28,9 +28,11 @@ from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
-from oxy_pg.report import BadValue
+from oxy_pg.report import BadValue, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan, UniqueKey
@@ -62,7 +64,9 @@ class Preflight:
         self.rows = RowSets(self._source)
         self._keys = Keys(self._source, plan.encoding)
 
-    def run(self, *, thorough: bool) -> None:
+    def run(
+        self, *, thorough: bool, on_progress: Callable[[Progress], object] | None = None
+    ) -> None:
         """
         Look for every problem.
 
@@ -75,13 +79,32 @@ class Preflight:
             # Created in advance: a new table would abort the queries that are still being read.
             for table in self.plan.tables:
                 self.rows.skip_table(table)
-        tables = []
+        tables: list[TablePlan] = []
+        done = 0
+
+        def show(table: TablePlan, columns: int) -> None:
+            # The last part is for the keys; what follows looks at few rows.
+            rows = done + table.rows * columns // (len(table.columns) + 1)
+            if on_progress is not None:
+                on_progress(
+                    Progress(
+                        "check", len(tables), len(self.plan.tables), table.source.name, rows,
+                        self.plan.rows,
+                    )
+                )  # fmt: skip
+
         for table in self.plan.tables:
-            columns = tuple(self._values(table, column, thorough) for column in table.columns)
+            found: list[ColumnPlan] = []
+            for column in table.columns:
+                show(table, len(found))
+                found.append(self._values(table, column, thorough))
+            columns = tuple(found)
+            show(table, len(found))
             tables.append(replace(table, columns=columns))
             self.changes.note_rounded(self._source, table)
             self._nulls(table)
             self._duplicates(replace(table, columns=columns), exact=thorough)
+            done += table.rows
         self.plan = replace(self.plan, tables=tuple(map(self._with_changes, tables)))
         limits = Limits(self._readers, self._target, self.rows, self._too_large)
         self.plan = limits.run(self.plan)

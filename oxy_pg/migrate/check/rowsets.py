@@ -115,7 +115,10 @@ class RowSets:
 
 def is_among(table: TablePlan, names: str, alias: str) -> str:
     """Return the condition that a temporary table names a row."""
-    same = " AND ".join(f"s.k{n} IS {alias}.{part}" for n, part in enumerate(table.source.identity))
+    # With "+" SQLite does not convert the kept value to the affinity of the column, for which it
+    # would read all of the temporary table for each row instead of its index.
+    parts = enumerate(table.source.identity)
+    same = " AND ".join(f"s.k{n} IS +{alias}.{part}" for n, part in parts)
     return f"EXISTS (SELECT 1 FROM temp.{names} AS s WHERE {same})"
 
 

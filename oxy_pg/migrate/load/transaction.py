@@ -284,8 +284,13 @@ class Transaction:
         counts = self._counts(before)
         compared = []
         if options.verify == "full":
+            done = 0
             for number, table in enumerate(tables):
-                self.on_progress(Progress("verify", number, len(tables), table.source.name))
+                name = table.source.name
+                self.on_progress(
+                    Progress("verify", number, len(tables), name, done, self.plan.rows)
+                )
+                done += table.rows
                 if table.columns:
                     in_order = table.source.name in self.in_order
                     loaded = self.loaded[table.source.name]

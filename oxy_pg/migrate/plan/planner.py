@@ -34,7 +34,7 @@ from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
@@ -70,13 +70,15 @@ def make_plan(
     compute: bool = True,
     prepared: Prepared | None = None,
     versions: Sequence[Versions] = (),
+    on_rows: Callable[[int, int], object] | None = None,
 ) -> Plan:
     """
     Make the plan.
 
     Without ``compute``, generated columns become ordinary ones, with their values.
     ``prepared`` has the rows that stand in the target, and which of them are seeds;
-    ``versions`` are those of the migration tools on both sides.
+    ``versions`` are those of the migration tools on both sides; ``on_rows`` gets how many
+    rows have been examined, of how many.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
     and ConfigurationError for options that name tables or columns that do not exist.
@@ -94,7 +96,7 @@ def make_plan(
     jobs = [
         (t, Wishes(wanted[t.name], _casts_of(t, casts), known, options.integers)) for t in chosen
     ]
-    surveys = survey_tables(readers, jobs)
+    surveys = survey_tables(readers, jobs, on_rows)
     tables = [
         _plan_table(table, existing[table.name], names[table.name], survey, notes)
         for table, survey in zip(chosen, surveys, strict=True)

@@ -25,7 +25,7 @@ from oxy_pg.report import BadValue
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from oxy_pg.migrate.convert.kind import PgType
     from oxy_pg.migrate.convert.types import Cast
@@ -114,11 +114,43 @@ class Wishes:
     integers: str = "bigint"
 
 
+class Pace:
+    """
+    How many rows have been examined, of how many, by the numbers of the rows.
+
+    A table is examined by one query, and some are closely after that: each is
+    counted as half of the work.
+    """
+
+    def __init__(
+        self, readers: Readers, tables: Sequence[SourceTable], show: Callable[[int, int], object]
+    ) -> None:
+        self._show = show
+        self._extents = [_extent(readers, table) for table in tables]
+        self._total = 2 * sum(self._extents)
+        self._halves = 0
+
+    def part(self, part: tuple[int, int] | None, number: int) -> None:
+        """Count a part of a table as examined; None: all of it."""
+        self._add(self._extents[number] if part is None else part[1] - part[0] + 1)
+
+    def table(self, number: int) -> None:
+        """Count a table as examined closely, if that was necessary."""
+        self._add(self._extents[number])
+
+    def _add(self, rows: int) -> None:
+        self._halves += rows
+        self._show(min(self._halves, self._total) // 2, self._total // 2)
+
+
 def survey_tables(
-    readers: Readers, tables: Sequence[tuple[SourceTable, Wishes]]
+    readers: Readers,
+    tables: Sequence[tuple[SourceTable, Wishes]],
+    on_rows: Callable[[int, int], object] | None = None,
 ) -> list[TableSurvey]:
-    """Examine every value of these tables."""
+    """Examine every value of these tables; ``on_rows`` gets how many rows of how many were."""
     connection = readers.connection
+    pace = Pace(readers, [table for table, _ in tables], on_rows) if on_rows else None
     proposals = [_propose_all(connection, *job) for job in tables]
     # All at once: the parts of a large table go to several readers.
     counts = _sums(
@@ -127,25 +159,40 @@ def survey_tables(
             (table, _fitting_terms(table, proposed))
             for (table, *_), proposed in zip(tables, proposals, strict=True)
         ],
+        pace,
     )
     surveys = []
-    for job, proposed, sums in zip(tables, proposals, counts, strict=True):
+    for number, (job, proposed, sums) in enumerate(zip(tables, proposals, counts, strict=True)):
         quick = _all_fitting(proposed, sums)
         surveys.append(quick or _look_closely(readers, *job, proposed))
+        if pace is not None:
+            pace.table(number)
     return surveys
 
 
-def _sums(readers: Readers, asked: Sequence[tuple[SourceTable, list[str]]]) -> list[list[Any]]:
+def _sums(
+    readers: Readers,
+    asked: Sequence[tuple[SourceTable, list[str]]],
+    pace: Pace | None = None,
+) -> list[list[Any]]:
     """Return the sums of the terms of each table; none where it has no terms."""
     questions: list[Question] = []
-    owners: list[int] = []
+    owners: list[tuple[int, tuple[int, int] | None]] = []
     for number, (table, terms) in enumerate(asked):
         if terms:
             parts = _parts(readers, table)
             questions += [_sum_question(table, terms, part) for part in parts]
-            owners += [number] * len(parts)
+            owners += [(number, part) for part in parts]
+        elif pace is not None:
+            pace.part(None, number)
+
+    def on_answer(place: int) -> None:
+        number, part = owners[place]
+        if pace is not None:
+            pace.part(part, number)
+
     found: list[list[Any]] = [[] for _ in asked]
-    for number, row in zip(owners, readers.ask_all(questions), strict=True):
+    for (number, _), row in zip(owners, readers.ask_all(questions, on_answer), strict=True):
         so_far = found[number]
         numbers = [value or 0 for value in row]
         found[number] = [a + b for a, b in zip(so_far, numbers, strict=True)] if so_far else numbers
@@ -162,18 +209,31 @@ def _sum_question(table: SourceTable, terms: list[str], part: tuple[int, int] | 
 
 def _parts(readers: Readers, table: SourceTable) -> list[tuple[int, int] | None]:
     """Return the ranges of rowids in which a table is read; None: all of it at once."""
-    if len(readers.all) == 1 or not table.has_rowid:
+    ends = _ends(readers, table)
+    if ends is None or ends[1] - ends[0] < _PART:
         return [None]
-    rowid, name = table.identity[0], quoted(table.name)
-    # Two queries: for one with both, SQLite would read the whole table.
-    query = f"SELECT (SELECT min({rowid}) FROM {name}), (SELECT max({rowid}) FROM {name})"
-    least, greatest = readers.connection.execute(query).fetchone()
-    if least is None or greatest - least < _PART:
-        return [None]
+    least, greatest = ends
     width = max(_PART, -(-(greatest - least + 1) // (_PARTS * len(readers.all))))
     return [
         (first, min(first + width - 1, greatest)) for first in range(least, greatest + 1, width)
     ]
+
+
+def _ends(readers: Readers, table: SourceTable) -> tuple[int, int] | None:
+    """Return the least and the greatest rowid; None where there is none."""
+    if not table.has_rowid:
+        return None
+    rowid, name = table.identity[0], quoted(table.name)
+    # Two queries: for one with both, SQLite would read the whole table.
+    query = f"SELECT (SELECT min({rowid}) FROM {name}), (SELECT max({rowid}) FROM {name})"
+    least, greatest = readers.connection.execute(query).fetchone()
+    return None if least is None else (least, greatest)
+
+
+def _extent(readers: Readers, table: SourceTable) -> int:
+    """Return about how many rows a table has."""
+    ends = _ends(readers, table)
+    return 0 if ends is None else ends[1] - ends[0] + 1
 
 
 def _propose_all(

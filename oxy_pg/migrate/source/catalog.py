@@ -83,6 +83,7 @@ def _without_unknown(
     """Leave out the columns that this SQLite cannot compute; list what it does not know."""
     columns = []
     skipped = []
+    reasons = stand_ins.not_computable(table)
     for column in table.columns:
         name = f"{table.name}.{column.name}"
         if stand_ins.is_unknown_collation(column.collation):
@@ -90,7 +91,7 @@ def _without_unknown(
                 f"{column.collation} is the application's own; PostgreSQL compares the characters"
             )
             skipped.append(Skipped("collation", name, reason))
-        reason = _not_computable(connection, table, column)
+        reason = _not_computable(connection, table, column, reasons)
         if reason:
             made = f"GENERATED ALWAYS AS ({column.generated})"
             skipped.append(Skipped("generated column", name, reason, made))
@@ -104,14 +105,16 @@ def _without_unknown(
 
 
 def _not_computable(
-    connection: sqlite3.Connection, table: SourceTable, column: SourceColumn
+    connection: sqlite3.Connection,
+    table: SourceTable,
+    column: SourceColumn,
+    reasons: dict[str, str],
 ) -> str:
     """Return why the values of a generated column cannot be read, or ""."""
     if column.generated is None or column.stored:
         return ""
-    unknown = stand_ins.unknown_functions(column.generated)
-    if unknown:
-        return f"its values are not moved: {unknown[0]}() is a function of the application"
+    if reason := reasons.get(folded(column.name)):
+        return f"its values are not moved: {reason}"
     try:
         query = f"SELECT count({quoted(column.name)}) FROM {quoted(table.name)}"
         connection.execute(query).fetchone()

@@ -30,7 +30,7 @@ from oxy_pg.system.machine import cpus
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
 _log = logging.getLogger("oxy_pg")
@@ -205,6 +205,10 @@ def _listen(questions: queue.SimpleQueue[Question | float]) -> None:
         os._exit(0)
 
 
+def _ignore(_: int) -> None:
+    pass
+
+
 class Readers:
     """
     The readers of one source: ``here`` with its ``connection``, and ``all`` that share the work.
@@ -261,10 +265,21 @@ class Readers:
         except MigrationError as error:
             self._read_alone(error)
 
-    def ask_all(self, questions: Sequence[Question]) -> list[tuple[Any, ...]]:
-        """Return the answers to all questions, in their order. Raises sqlite3.Error."""
+    def ask_all(
+        self, questions: Sequence[Question], on_answer: Callable[[int], object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """
+        Return the answers to all questions, in their order. Raises sqlite3.Error.
+
+        ``on_answer`` gets the place of each question that has been answered.
+        """
+        answered = on_answer or _ignore
         if len(self.all) == 1 or len(questions) == 1:
-            return [self.here.ask(question) for question in questions]
+            found = []
+            for place, question in enumerate(questions):
+                found.append(self.here.ask(question))
+                answered(place)
+            return found
         idle: queue.SimpleQueue[Reader] = queue.SimpleQueue()
         for reader in self.all:
             idle.put(reader)
@@ -280,7 +295,11 @@ class Readers:
         with ThreadPoolExecutor(len(self.all)) as pool:
             answers = [pool.submit(ask, question) for question in questions]
             try:
-                return [answer.result() for answer in answers]
+                rows = []
+                for place, answer in enumerate(answers):
+                    rows.append(answer.result())
+                    answered(place)
+                return rows
             finally:
                 for answer in answers:
                     answer.cancel()

@@ -21,6 +21,8 @@ from oxy_pg.migrate.source import tokens
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from oxy_pg.migrate.source.schema import SourceTable
+
 # Words that a parenthesis may follow in an expression without being called.
 _NOT_CALLED = {
     "abort", "all", "and", "as", "between", "by", "case", "cast", "check", "collate", "current",
@@ -110,6 +112,49 @@ def _called(found: list[tokens.Token]) -> Iterator[str]:
             token.kind == "name" or (token.kind == "word" and folded(token.text) not in _NOT_CALLED)
         ):
             yield token.value
+
+
+def not_computable(table: SourceTable) -> dict[str, str]:
+    """Return why the application alone can compute a virtual column, by its folded name."""
+    texts = {
+        folded(column.name): tokens.tokenize(column.generated)
+        for column in table.columns
+        if column.generated is not None and not column.stored
+    }
+    own = {
+        folded(column.name): column.collation
+        for column in table.columns
+        if is_unknown_collation(column.collation)
+    }
+    reasons = {name: reason for name, text in texts.items() if (reason := _own(text, own))}
+    # What is computed from a column that cannot be computed, cannot be either.
+    waiting = list(reasons)
+    while waiting:
+        other = waiting.pop()
+        for name, text in texts.items():
+            if name not in reasons and any(folded(token.value) == other for token in text):
+                reasons[name] = reasons[other]
+                waiting.append(name)
+    return reasons
+
+
+# What may compare texts by a collation.
+_COMPARING = {
+    "=", "==", "<>", "!=", "<", ">", "<=", ">=", "between", "case", "in", "is", "max", "min",
+    "nullif",
+}  # fmt: skip
+
+
+def _own(text: list[tokens.Token], collations: dict[str, str]) -> str:
+    """Return what an expression needs of the application: a function, a collation, or ""."""
+    functions = unknown_functions(tokens.join(text))
+    if functions:
+        return f"{functions[0]}() is a function of the application"
+    named = [one.value for token, one in pairwise(text) if token.is_word("COLLATE")]
+    if any(folded(token.text) in _COMPARING for token in text):
+        named += [collations.get(folded(token.value), "BINARY") for token in text]
+    unknown = [name for name in named if is_unknown_collation(name)]
+    return f"{unknown[0].upper()} is a collation of the application" if unknown else ""
 
 
 def _expressions(text: str) -> list[str]:

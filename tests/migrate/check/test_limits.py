@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from oxy_pg.errors import BadValues, MigrationError
+from oxy_pg.errors import BadValues, ChangedValues, MigrationError
 from oxy_pg.migrate.migration import migrate
 
 LONG = random.Random(1).randbytes(4000).hex()  # 8,000 bytes that hardly get shorter
@@ -185,6 +185,45 @@ def test_json_that_is_nested_too_deeply_is_named(lite, pg_url, pg, declared, sha
 
     assert ["t.j, id 2" in p.message for p in dry.problems] == [True]
     assert [] == pg("SELECT FROM pg_class WHERE relname = 't'")
+
+
+@pytest.mark.parametrize("declared", ["JSON", "JSONB"])
+@pytest.mark.parametrize("depth", [900, 1200, 5000])
+def test_json_that_only_python_cannot_nest_moves(lite, pg_url, pg, declared, depth):
+    """
+    Compared with what PostgreSQL returns, which spells numbers, blanks and keys in its own way.
+    """
+    inner = '{"b": 1.50, "a": "x\\"{", "c": []}'
+    texts = [
+        '{"a":' * depth + inner + "}" * depth,
+        "[" * depth + inner + "]" * depth,
+        '[{"z":' * (depth // 2) + inner + "}, 1e2]" * (depth // 2),
+    ]
+    path = lite(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, j {declared})", {"t": [*enumerate(texts)]}
+    )
+
+    assert 3 == migrate(path, pg_url, verify="full", on_change="accept").rows
+    same = [
+        pg("SELECT j::jsonb = %s::jsonb FROM t WHERE id = %s", t, n) for n, t in enumerate(texts)
+    ]
+    assert [[(True,)]] * 3 == same
+
+
+@pytest.mark.parametrize("depth", [10, 1200, 3000])
+def test_a_repeated_key_deep_in_a_document_is_a_change(lite, pg_url, pg, depth):
+    """
+    jsonb would keep the last alone.
+    """
+    text = '{"a":' * depth + '{"k": 1, "k": 2}' + "}" * depth
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, j JSONB)", {"t": [(1, text)]})
+
+    with pytest.raises(ChangedValues, match="repeated key"):
+        migrate(path, pg_url)
+
+    assert 1 == migrate(path, pg_url, on_change="accept").rows
+    [(found,)] = pg("SELECT j::text FROM t")
+    assert '{"a": ' * depth + '{"k": 2}' + "}" * depth == found
 
 
 def test_the_search_takes_little_time(tmp_path, pg_url, lite):

@@ -127,6 +127,35 @@ def test_a_collation_of_the_application(foreign, pg_url, pg):
     assert [(1, "A")] == pg("SELECT * FROM ok")
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "g AS (score(n)), h AS (g + 1), k AS (coalesce(h, 0))",
+        'k AS (coalesce(H, 0)), h AS ("g" + 1), g AS (score(n))',
+        "g AS (c = 'abc'), h AS (iif(g, 1, 2)), k AS (h)",
+        "g AS (max(c, 'abc')), h AS (CASE c WHEN 'abc' THEN 1 END), k AS (n COLLATE icu_root < '')",
+    ],
+)
+def test_columns_that_only_the_application_can_compute(foreign, pg_url, pg, columns):
+    """
+    Through another column, or by comparing with its collation: a stand-in's value is not moved.
+    """
+    path = foreign(
+        f"CREATE TABLE u (id INTEGER PRIMARY KEY, n TEXT, c TEXT COLLATE icu_root, {columns},"
+        " size AS (length(c)), twice AS (size * 2), s AS (score(n) + 1) STORED);",
+        rows=("INSERT INTO u (n, c) VALUES ('Abc', 'ABC')",),
+    )
+
+    dry = migrate(path, pg_url, dry_run=True)
+    report = migrate(path, pg_url, verify="full")
+
+    not_moved = [s.name for s in report.skipped if "its values are not moved" in s.reason]
+    assert {"u.g", "u.h", "u.k"} == set(not_moved)
+    assert dry.skipped == report.skipped
+    assert [(1, "Abc", "ABC", 3, 6, "4")] == pg("SELECT id, n, c, size, twice, s::text FROM u")
+    assert [(6,)] == pg("SELECT count(*) FROM information_schema.columns WHERE table_name = 'u'")
+
+
 def test_functions_of_the_application(foreign, pg_url, pg):
     """
     In a generated column, an index, a partial predicate, a CHECK; also as a quoted name.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from ast import literal_eval
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from oxy_pg.migrate.convert.codec import QUOTED, Fast, Field
 from oxy_pg.migrate.convert.kind import Kind
@@ -69,20 +70,20 @@ class Jsonb(Json):
         return None  # SQLite cannot see what jsonb does not hold
 
     def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        what = "with a repeated key, of which jsonb keeps the last"
         try:
             json.loads(str(value), parse_int=str, parse_float=str, object_pairs_hook=_single_keys)
         except RecursionError:
-            return None  # PostgreSQL refuses it
+            return Loss(what) if _deep_meaning(str(value)).has_repeated_keys else None
         except _Repeated:
-            after = json.dumps(json.loads(str(value)), ensure_ascii=False)
-            return Loss("with a repeated key, of which jsonb keeps the last", after=after)
+            return Loss(what, after=json.dumps(json.loads(str(value)), ensure_ascii=False))
         return None
 
     def key(self, text: str) -> str:
         try:
             return _meaning(text)
-        except (RecursionError, ArithmeticError) as error:
-            raise Unfit("nested too deeply, or a number too large, to be compared") from error
+        except ArithmeticError as error:
+            raise Unfit("a number too large to be compared") from error
 
     def canonical(self, text: str) -> object:
         return _meaning(text)
@@ -99,9 +100,44 @@ def _single_keys(pairs: list[tuple[str, object]]) -> None:
 
 def _meaning(text: str) -> str:
     # Objects as sorted pairs in a tuple, arrays as lists, numbers by their value.
-    return repr(
-        json.loads(text, parse_int=digits, parse_float=digits, object_pairs_hook=_sorted_pairs)
-    )
+    try:
+        return repr(
+            json.loads(text, parse_int=digits, parse_float=digits, object_pairs_hook=_sorted_pairs)
+        )
+    except RecursionError:
+        return _deep_meaning(text).spelled
+
+
+_PART = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[][{},:]|[^][{},:"\s]+)', re.DOTALL)
+
+
+class _Deep(NamedTuple):
+    """A document as _meaning() spells it, and whether an object in it has a key twice."""
+
+    spelled: str
+    has_repeated_keys: bool
+
+
+def _deep_meaning(text: str) -> _Deep:
+    """Read a document that is nested more deeply than Python's own reader can follow."""
+    repeated = False
+    waiting: list[list[str]] = [[]]  # what is open: the keys and values of objects in turn
+    for part in _PART.findall(text):
+        if part in {"[", "{"}:
+            waiting.append([])
+        elif part in {"]", "}"}:
+            found = waiting.pop()
+            if part == "]":
+                spelled = f"[{', '.join(found)}]"
+            else:
+                pairs = dict(zip(found[::2], found[1::2], strict=True))
+                repeated = repeated or 2 * len(pairs) < len(found)
+                items = [f"({key}, {pairs[key]})" for key in sorted(pairs, key=literal_eval)]
+                spelled = f"({', '.join(items)}{',' * (len(items) == 1)})"
+            waiting[-1].append(spelled)
+        elif part not in {",", ":"}:
+            waiting[-1].append(repr(json.loads(part, parse_int=digits, parse_float=digits)))
+    return _Deep(waiting[0][0], repeated)
 
 
 def _sorted_pairs(pairs: list[tuple[str, object]]) -> tuple[tuple[str, object], ...]:
