@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from oxy_pg.connection import drop_database, refuse_if_in_use
+from oxy_pg.connection import drop_database, end_sessions, refuse_if_in_use
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.facts import TEST_LOCK_CLASS
 from oxy_pg.system.deadline import Deadline
@@ -341,6 +341,4 @@ def seal(connection: Connection, name: str) -> None:
     """
     identifier = sql.Identifier(name)
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(identifier))
-    connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-    )
+    end_sessions(connection, name)
