@@ -27,17 +27,21 @@ def clones(server):
     made.close()
 
 
+def take_four(clones):
+    for _ in range(4):
+        clones.take()
+
+
 def test_a_template_that_was_in_use_for_a_while(server, clones):
     """The test that waits gets the error; the next one a database."""
     server.create_database("template_in_use")
     clones.use_template("template_in_use")
     for _ in range(3):
         clones.take()
-    with psycopg.connect(server.url("template_in_use")):
-        # PostgreSQL waits five seconds for each; up to two were created ahead.
-        with pytest.raises(ServerError, match="being accessed"):
-            for _ in range(4):
-                clones.take()
+    # PostgreSQL waits five seconds for each; up to two were created ahead.
+    in_use = pytest.raises(ServerError, match="being accessed")
+    with psycopg.connect(server.url("template_in_use")), in_use:
+        take_four(clones)
     assert clones.take() in server.databases()
 
 
