@@ -130,6 +130,7 @@ def chaos(session: nox.Session) -> None:
     kills, seed = [*session.posargs, "1000", "1"][:2]
     environment = {"OXY_PG_CHAOS_KILLS": kills, "OXY_PG_CHAOS_SEED": seed}
     session.run("pytest", "-s", "tests/chaos/test_chaos.py", env=environment)
+    session.run("pytest", "--long", "tests/chaos/test_crowd.py", "tests/chaos/test_lying_state.py")
 
 
 @nox.session
@@ -143,6 +144,7 @@ def properties(session: nox.Session) -> None:
         "tests/migrate/test_real_databases.py",
         "tests/export/test_round_trip.py",
         "tests/export/test_kill.py",
+        "tests/migrate/check/test_limits.py",
     ]
     environment = {"OXY_PG_EXAMPLES": examples, "OXY_PG_KILLS": kills}
     session.run("pytest", "--long", "-s", "--hypothesis-show-statistics", *tests, env=environment)

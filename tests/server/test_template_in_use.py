@@ -48,7 +48,7 @@ def test_answers_at_once(server, handle, source, state):
             started = time.monotonic()
             with pytest.raises(oxy_pg.ServerError) as error:
                 handle.create_database("copy", **template)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 5  # which PostgreSQL itself waits
         finally:
             visitor.cancel()
         if state == "active":
@@ -70,7 +70,7 @@ def test_somebody_in_template1_and_ensure(server):
         started = time.monotonic()
         with pytest.raises(oxy_pg.ServerError, match=f"process {visitor.info.backend_pid} "):
             oxy_pg.ensure("new", state_dir=server.state_dir)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5
     assert oxy_pg.ensure("new", state_dir=server.state_dir).endswith("/new")
 
 
