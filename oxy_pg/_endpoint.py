@@ -76,46 +76,6 @@ def variable_of(database: str) -> str:
     return found
 
 
-def refuse_embedded() -> None:
-    """Raise ConfigurationError where OXY_PG_EMBEDDED forbids to start an embedded server."""
-    said = (environment.get("OXY_PG_EMBEDDED") or "").strip().lower()
-    if said in {"", "allow"}:
-        return
-    if said != "never":
-        raise ConfigurationError(
-            f"OXY_PG_EMBEDDED is {said!r}. Write never, which forbids an embedded server, or unset "
-            "it."
-        )
-    missing = "names one" if environment.get(VARIABLE) else "is not set"
-    seen = " DATABASE_URL is set, but oxy_pg does not read it." if _database_url_alone() else ""
-    raise ConfigurationError(
-        f"OXY_PG_EMBEDDED=never forbids an embedded server, and {VARIABLE} {missing}.{seen} Set "
-        f"{VARIABLE} to the URL of the server to use: postgresql://user:password@host/database."
-    )
-
-
-def _database_url_alone() -> bool:
-    return bool(environment.get("DATABASE_URL")) and not environment.get(VARIABLE)
-
-
-_warned = False
-
-
-def warn_of_database_url() -> None:
-    """Warn once where DATABASE_URL is set alone: an embedded server may not be what is meant."""
-    global _warned  # noqa: PLW0603 - once in a process
-    if _warned or not _database_url_alone():
-        return
-    _warned = True
-    import logging
-
-    logging.getLogger("oxy_pg").warning(
-        "DATABASE_URL is set, but oxy_pg does not read it: the embedded server is used. Set "
-        "%s to use that server, or OXY_PG_EMBEDDED=never to forbid the embedded one.",
-        VARIABLE,
-    )
-
-
 def resolve(url: str | None = None, state_dir: str | PathLike[str] | None = None) -> Endpoint:
     """
     Return the server that is meant.
