@@ -12,6 +12,7 @@ import os
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.facts import ROLE
 from oxy_pg.system import environment, files
 
 TYPE_CHECKING = False
@@ -105,21 +106,39 @@ def embedded_state_dir(url: str, used: set[str]) -> str | None:
     Return the state directory of the embedded server that a URL names; None for another server.
 
     Looked at: the server that `oxy-pg run` has named, those that this process
-    has ``used``, and the default one. The random password tells: no two
-    servers have the same.
+    has ``used``, the default one, and, for a URL as `oxy-pg url` prints it,
+    those that run. The random password tells: no two servers have the same.
     """
     head, at, _ = url.rpartition("@127.0.0.1:")
     if not at:
         return None
-    password = head.rpartition(":")[2]
+    user, _, password = head.rpartition("/")[2].partition(":")
     roots = [environment.get(RUN_STATE_DIR), *used]
     with contextlib.suppress(ConfigurationError):  # one that may not be used is not meant
         roots.append(paths.state_dir())
     for root in filter(None, roots):
-        known = (files.read_text(paths.StateDir(root).password) or "").strip()
-        if known and known == password:
+        if _has_password(root, password):
             return root
-    return None
+    if user != ROLE or not password:
+        return None
+    found = _found.get(url)
+    if found is None:
+        from oxy_pg.server.supervisor import order
+
+        running = (root for root in order.at_work() if _has_password(root, password))
+        found = _found[url] = next(running, "")
+    return found or None
+
+
+# Which of the servers that run a URL names: what asks every process, is asked once.
+_found: dict[str, str] = {}
+
+
+def _has_password(root: str, password: str) -> bool:
+    return (
+        bool(password)
+        and password == (files.read_text(paths.StateDir(root).password) or "").strip()
+    )
 
 
 def resolve_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,9 +10,12 @@ import click
 from oxy_pg import _defaults, _endpoint, embedded, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_ASKS_WITHIN = 10.0  # seconds for a server to say that it wants a password
 
 
 def _remember_state_dir(context: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -104,3 +108,21 @@ def need_embedded(command: str) -> None:
             "one. Name the embedded one with --state-dir, or unset the variable for this command: "
             f"env -u OXY_DATABASE_URL oxy-pg {command}"
         )
+
+
+def with_password(_: click.Context, __: click.Parameter, url: str) -> str:
+    """Return a URL with the password that is typed, where the server wants one and nothing has it."""
+    from oxy_pg import connection as connections
+    from oxy_pg import url as urls
+
+    if not sys.stdin.isatty() or urls.has_password(url):
+        return url
+    try:
+        connections.connect(url, Deadline(_ASKS_WITHIN), wait=False).close()
+    except connections.Unreachable as error:
+        if "no password supplied" in error.reason:
+            shown = f"Password for {urls.mask(url)}"
+            return urls.with_password(url, click.prompt(shown, hide_input=True, err=True))
+    except ConfigurationError:
+        pass  # the command says what is wrong with the URL
+    return url
