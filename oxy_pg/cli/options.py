@@ -111,7 +111,7 @@ def need_embedded(command: str) -> None:
 
 
 def with_password(_: click.Context, __: click.Parameter, url: str) -> str:
-    """Return a URL with the password that is typed, where the server wants one and nothing has it."""
+    """Return a URL with the password that is typed, where the server wants one, and has none."""
     from oxy_pg import connection as connections
     from oxy_pg import url as urls
 

@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 import time
+from urllib.parse import unquote
 
 import psycopg
 import pytest
@@ -675,7 +676,7 @@ def test_errors_say_what_to_do():
 def without_password(url):
     head, _, place = url.partition("@")
     user, _, password = head.rpartition(":")
-    return f"{user}@{place}", password
+    return f"{user}@{place}", unquote(password)
 
 
 @pytest.mark.parametrize("command", ["push", "pull"])
