@@ -12,6 +12,7 @@ import os
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.facts import ROLE
 from oxy_pg.system import environment, files
 
 TYPE_CHECKING = False
@@ -76,46 +77,6 @@ def variable_of(database: str) -> str:
     return found
 
 
-def refuse_embedded() -> None:
-    """Raise ConfigurationError where OXY_PG_EMBEDDED forbids to start an embedded server."""
-    said = (environment.get("OXY_PG_EMBEDDED") or "").strip().lower()
-    if said in {"", "allow"}:
-        return
-    if said != "never":
-        raise ConfigurationError(
-            f"OXY_PG_EMBEDDED is {said!r}. Write never, which forbids an embedded server, or unset "
-            "it."
-        )
-    missing = "names one" if environment.get(VARIABLE) else "is not set"
-    seen = " DATABASE_URL is set, but oxy_pg does not read it." if _database_url_alone() else ""
-    raise ConfigurationError(
-        f"OXY_PG_EMBEDDED=never forbids an embedded server, and {VARIABLE} {missing}.{seen} Set "
-        f"{VARIABLE} to the URL of the server to use: postgresql://user:password@host/database."
-    )
-
-
-def _database_url_alone() -> bool:
-    return bool(environment.get("DATABASE_URL")) and not environment.get(VARIABLE)
-
-
-_warned = False
-
-
-def warn_of_database_url() -> None:
-    """Warn once where DATABASE_URL is set alone: an embedded server may not be what is meant."""
-    global _warned  # noqa: PLW0603 - once in a process
-    if _warned or not _database_url_alone():
-        return
-    _warned = True
-    import logging
-
-    logging.getLogger("oxy_pg").warning(
-        "DATABASE_URL is set, but oxy_pg does not read it: the embedded server is used. Set "
-        "%s to use that server, or OXY_PG_EMBEDDED=never to forbid the embedded one.",
-        VARIABLE,
-    )
-
-
 def resolve(url: str | None = None, state_dir: str | PathLike[str] | None = None) -> Endpoint:
     """
     Return the server that is meant.
@@ -145,21 +106,39 @@ def embedded_state_dir(url: str, used: set[str]) -> str | None:
     Return the state directory of the embedded server that a URL names; None for another server.
 
     Looked at: the server that `oxy-pg run` has named, those that this process
-    has ``used``, and the default one. The random password tells: no two
-    servers have the same.
+    has ``used``, the default one, and, for a URL as `oxy-pg url` prints it,
+    those that run. The random password tells: no two servers have the same.
     """
     head, at, _ = url.rpartition("@127.0.0.1:")
     if not at:
         return None
-    password = head.rpartition(":")[2]
+    user, _, password = head.rpartition("/")[2].partition(":")
     roots = [environment.get(RUN_STATE_DIR), *used]
     with contextlib.suppress(ConfigurationError):  # one that may not be used is not meant
         roots.append(paths.state_dir())
     for root in filter(None, roots):
-        known = (files.read_text(paths.StateDir(root).password) or "").strip()
-        if known and known == password:
+        if _has_password(root, password):
             return root
-    return None
+    if user != ROLE or not password:
+        return None
+    found = _found.get(url)
+    if found is None:
+        from oxy_pg.server.supervisor import order
+
+        running = (root for root in order.at_work() if _has_password(root, password))
+        found = _found[url] = next(running, "")
+    return found or None
+
+
+# Which of the servers that run a URL names: what asks every process, is asked once.
+_found: dict[str, str] = {}
+
+
+def _has_password(root: str, password: str) -> bool:
+    return (
+        bool(password)
+        and password == (files.read_text(paths.StateDir(root).password) or "").strip()
+    )
 
 
 def resolve_for(

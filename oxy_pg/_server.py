@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import _defaults, project
+from oxy_pg import _defaults, embedded, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
 from oxy_pg.server.server import Server as Handle
@@ -417,14 +417,14 @@ def migrate_sqlite(
 
     path = os.fspath(source)
     sources.refuse_other_files(sources.path_of(path))  # before a server is made for it
+    scratch = None if embedded.is_forbidden() else _scratch
+    how = {"dry_run": dry_run, "rehearse": rehearse, "scratch": scratch, **options}
     if isinstance(server, str):
-        return migrate(
-            path, server, dry_run=dry_run, rehearse=rehearse, scratch=_scratch, **options
-        )
+        return migrate(path, server, **how)
     with _or_an_empty_one(server, dry_run=dry_run or rehearse) as chosen:
         # A command that prepares the target (`alembic upgrade head`) may ask for them.
         url = chosen.ensure_database(database, extensions=_project_extensions())
-        return migrate(path, url, dry_run=dry_run, rehearse=rehearse, **options)
+        return migrate(path, url, **how)
 
 
 def export_sqlite(
@@ -451,9 +451,13 @@ def export_sqlite(
 
 
 @contextlib.contextmanager
-def _scratch() -> Iterator[str]:
-    """Give an empty database of a temporary server."""
-    with contextlib.contextmanager(running)(TemporaryHandle(), (), 60.0) as server:
+def _scratch(extensions: Sequence[str]) -> Iterator[str]:
+    """Give an empty database of a temporary server, with those of the extensions that it has."""
+    from oxy_pg.server.cluster import binaries
+
+    installed = binaries.find().extensions()
+    wanted = [name for name in extensions if name in installed]
+    with contextlib.contextmanager(running)(TemporaryHandle(), wanted, 60.0) as server:
         yield server.ensure_database(DATABASE)
 
 

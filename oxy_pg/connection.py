@@ -321,7 +321,7 @@ _REMEDIES = (
             "written as %40 %3A %2F."
         ),
     ),
-    ("no password supplied", "Write the password into {url}, or into ~/.pgpass."),
+    ("no password supplied", "Write the password into {url}, PGPASSWORD or ~/.pgpass."),
     (
         'database ".*" does not exist',
         "Create it first: CREATE DATABASE {name} OWNER {role}; or correct the name in {url}.",

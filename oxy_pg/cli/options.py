@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from oxy_pg import _defaults, _endpoint, project
+from oxy_pg import _defaults, _endpoint, embedded, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server
+from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_ASKS_WITHIN = 10.0  # seconds for a server to say that it wants a password
 
 
 def _remember_state_dir(context: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -86,7 +90,7 @@ def external_url(database: str | None = None) -> str | None:
 
 def embedded_server(keep_alive: float | None = None) -> Server:
     """Return the handle on the embedded server that is meant, with the project's defaults."""
-    _endpoint.refuse_embedded()
+    embedded.refuse()
     ours = project.of_working_directory()
     return Server(
         state_dir(),
@@ -104,3 +108,21 @@ def need_embedded(command: str) -> None:
             "one. Name the embedded one with --state-dir, or unset the variable for this command: "
             f"env -u OXY_DATABASE_URL oxy-pg {command}"
         )
+
+
+def with_password(_: click.Context, __: click.Parameter, url: str) -> str:
+    """Return a URL with the password that is typed, where the server wants one, and has none."""
+    from oxy_pg import connection as connections
+    from oxy_pg import url as urls
+
+    if not sys.stdin.isatty() or urls.has_password(url):
+        return url
+    try:
+        connections.connect(url, Deadline(_ASKS_WITHIN), wait=False).close()
+    except connections.Unreachable as error:
+        if "no password supplied" in error.reason:
+            shown = f"Password for {urls.mask(url)}"
+            return urls.with_password(url, click.prompt(shown, hide_input=True, err=True))
+    except ConfigurationError:
+        pass  # the command says what is wrong with the URL
+    return url

@@ -118,5 +118,5 @@ def _facts_table(found: Observation) -> RenderableType:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows(found):
-        table.add_row(name, Text(value, style=colour if name == "state" else ""))
+        table.add_row(name, Text(value, style={"state": colour, "problem": "red"}.get(name, "")))
     return table

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oxy_pg import paths
+from oxy_pg import embedded, paths
 from oxy_pg import url as urls
-from oxy_pg._endpoint import refuse_embedded
 from oxy_pg.cli.display import terminal
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
@@ -102,7 +101,7 @@ def tune(
         machine = Machine(memory, cpus, disk or machines.SSD)
         _show(_of_external(url, machine, connections, timeout), machine, as_sql, as_json)
         return
-    refuse_embedded()
+    embedded.refuse()
     place = paths.StateDir(paths.state_dir(state_dir()))
     here = machines.here(place.data_dir)
     machine = Machine(memory or here.memory, cpus or here.cpus, disk or here.disk)

@@ -2,8 +2,9 @@
 A temporary database in which a dry run tries ``prepare``, so that it judges the real schema.
 
 It is made next to the target, with the target's encoding and locale, where
-the role may create databases; else on an embedded server of the same major
-version. It is dropped at the end; those of processes that were killed, by the next one.
+the role may create databases, and the target's extensions in them; else on an
+embedded server of the same major version. It is dropped at the end; those of
+processes that were killed, by the next one.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from oxy_pg.migrate.plan.standing import count_rows
 from oxy_pg.migrate.target import catalog, session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from oxy_pg.system.deadline import Deadline
 
-    # Starts an embedded server; gives the URL of an empty database on it.
-    Scratch = Callable[[], AbstractContextManager[str]]
+    # Starts an embedded server; gives the URL of an empty database on it, which has the
+    # extensions with these names, as far as they are installed.
+    Scratch = Callable[[Sequence[str]], AbstractContextManager[str]]
 
 PREFIX = "oxy_pg_trial_"
 _log = logging.getLogger("oxy_pg")
@@ -52,34 +54,69 @@ class Trial:
 @contextmanager
 def database(url: str, deadline: Deadline, scratch: Scratch | None) -> Iterator[Trial]:
     """Give a temporary database like the one that a URL names. Raises TargetUnreachable."""
+    with _next_to(url, deadline) as (found, version, extensions):
+        missing = extensions if found.url is None else _missing(found.url, extensions, deadline)
+        if scratch is None or (found.url is not None and not missing):
+            yield found
+            return
+        with scratch(extensions) as embedded:
+            own = _major(embedded, deadline)
+            if own == version and (
+                found.url is None or not _missing(embedded, extensions, deadline)
+            ):
+                yield Trial(embedded, "a temporary embedded server", found.rows)
+            elif found.url is not None:
+                yield found  # what is missing, the preparation says
+            else:
+                other = f"the target is PostgreSQL {version}, the embedded server {own}"
+                yield Trial(None, f"{found.where}, and {other}", found.rows)
+
+
+@contextmanager
+def _next_to(url: str, deadline: Deadline) -> Iterator[tuple[Trial, int, list[str]]]:
+    """Give a database on the target's server, its major version, and the target's extensions."""
     with closing(session.connect(url, deadline)) as server:
         with session.transaction(server):
             rows = _rows(server)
         _drop_abandoned(server)
+        version = server.info.server_version // 10000
+        extensions = _extensions(server)
         name = f"{PREFIX}{secrets.token_hex(6)}"
         # As long as this session lives, the database has an owner.
         server.execute("SELECT pg_advisory_lock(%s)", [_lock(name)])
         refused = _create(server, name)
-        if refused is None:
-            try:
-                trial = urls.with_database(url, name)
-                _make_alike(server, name, trial, deadline)
-                yield Trial(trial, "a temporary database next to the target", rows)
-            finally:
-                connections.drop_database(server, name)
+        if refused is not None:
+            yield Trial(None, refused, rows), version, extensions
             return
-        version = server.info.server_version // 10000
-    if scratch is None:
-        yield Trial(None, refused, rows)
-        return
-    with scratch() as trial:
-        with closing(session.connect(trial, deadline)) as embedded:
-            own = embedded.info.server_version // 10000
-        if own == version:
-            yield Trial(trial, "a temporary embedded server", rows)
-        else:
-            other = f"the target is PostgreSQL {version}, the embedded server {own}"
-            yield Trial(None, f"{refused}, and {other}", rows)
+        try:
+            trial = urls.with_database(url, name)
+            _make_alike(server, name, trial, extensions, deadline)
+            yield (
+                Trial(trial, "a temporary database next to the target", rows),
+                version,
+                extensions,
+            )
+        finally:
+            connections.drop_database(server, name)
+
+
+def _extensions(server: psycopg.Connection[Any]) -> list[str]:
+    found = server.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")
+    return sorted(name for (name,) in found.fetchall())
+
+
+def _missing(url: str, extensions: list[str], deadline: Deadline) -> list[str]:
+    """Return which of these a database does not have: many only a superuser may create."""
+    if not extensions:
+        return []
+    with closing(session.connect(url, deadline)) as connection:
+        there = _extensions(connection)
+    return [name for name in extensions if name not in there]
+
+
+def _major(url: str, deadline: Deadline) -> int:
+    with closing(session.connect(url, deadline)) as connection:
+        return connection.info.server_version // 10000
 
 
 def _rows(server: psycopg.Connection[Any]) -> dict[str, int]:
@@ -132,13 +169,18 @@ def _create(server: psycopg.Connection[Any], name: str) -> str | None:
     return None
 
 
-def _make_alike(server: psycopg.Connection[Any], name: str, trial: str, deadline: Deadline) -> None:
+def _make_alike(
+    server: psycopg.Connection[Any],
+    name: str,
+    trial: str,
+    extensions: list[str],
+    deadline: Deadline,
+) -> None:
     """Create the schema and the extensions of the target in a new database, where possible."""
     schema = server.execute("SELECT current_schema(), current_setting('search_path')").fetchone()
-    extensions = server.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")
     statements = [
         sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(extension))
-        for (extension,) in extensions.fetchall()
+        for extension in extensions
     ]
     if schema is not None and schema[0] not in {None, "public"}:
         statements.append(
@@ -157,4 +199,4 @@ def _make_alike(server: psycopg.Connection[Any], name: str, trial: str, deadline
             try:
                 made.execute(statement)
             except psycopg.Error:
-                continue  # what is missing, the preparation says
+                continue  # an extension that only a superuser may create

@@ -353,6 +353,26 @@ def test_stop_says_what_it_has_stopped(oxy, state_dir, server):
     assert "PostgreSQL was not running." in oxy("stop").stderr
 
 
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_status_says_that_the_data_of_a_running_server_has_gone(oxy, state_dir, how):
+    oxy("start")
+    place = state_dir / "postgres_data"
+    if how == "renamed":
+        place.rename(state_dir / "postgres_data.away")
+    else:
+        shutil.rmtree(place)
+
+    found = json.loads(oxy("status", "--json").stdout)
+
+    assert found["state"] in {"running", "starting"}
+    assert found["pid"]
+    assert f"has removed or renamed {place} while" in found["problem"]
+    assert "problem: Something has removed" in oxy("status").stdout
+    oxy("stop")
+    found = json.loads(oxy("status", "--json", code=3).stdout)
+    assert ("uninitialized", None) == (found["state"], found["problem"])
+
+
 def test_data_that_was_removed_is_not_called_untouched(oxy, state_dir):
     """
     What has happened is said, and what to do about it.

@@ -290,6 +290,38 @@ def test_without_createdb_an_embedded_server_serves(lite, plain_url):
     assert ["bad value"] == [problem.kind for problem in report.problems]
 
 
+def test_where_an_embedded_server_is_forbidden_prepare_is_not_tried(lite, plain_url, monkeypatch):
+    monkeypatch.setenv("OXY_PG_EMBEDDED", "never")
+    report = oxy_pg.migrate_sqlite(lite(SCRIPT), plain_url, prepare=psql(CREATE), dry_run=True)
+    assert report.preparation.startswith("--prepare was NOT tried")
+
+
+@pytest.mark.parametrize("how", ["dry_run", "rehearse", "dry_run of a URL"])
+def test_a_trial_has_the_extensions_that_only_a_superuser_may_create(lite, server, how):
+    """
+    pgvector is there in the target, and ``oxy`` may not create it in another database.
+    """
+    url = server.ensure_database(extensions=["vector"])
+    with psycopg.connect(server.superuser_url()) as connection:
+        trusted = connection.execute(
+            "SELECT trusted FROM pg_available_extension_versions WHERE name = 'vector'"
+        ).fetchall()
+    assert {(False,)} == set(trusted)  # else this test proves nothing
+    path = lite(SCRIPT + ", (2, 'too long')")
+    create = f"CREATE EXTENSION IF NOT EXISTS vector; {CREATE}; ALTER TABLE t ADD m vector(2)"
+    if how == "dry_run of a URL":
+        report = oxy_pg.migrate_sqlite(path, url, prepare=psql(create), dry_run=True)
+    elif how == "rehearse":
+        with pytest.raises(BadValues, match="character varying"):
+            server.migrate_sqlite(path, prepare=psql(create), rehearse=True)
+        return
+    else:
+        report = server.migrate_sqlite(path, prepare=psql(create), dry_run=True)
+
+    assert ["bad value"] == [problem.kind for problem in report.problems]
+    assert "a temporary embedded server" in report.preparation
+
+
 def test_a_rehearsal_with_prepare_runs_in_a_temporary_database(lite, pg_url, pg, server_url):
     """
     It finds what only the real schema can refuse; its report is the move's.

@@ -320,6 +320,36 @@ def test_a_bin_dir_without_postgres_is_named(monkeypatch, tmp_path, state_dir):
         oxy_pg.ensure(state_dir=state_dir)
 
 
+def test_a_directory_without_postgres_is_to_be_corrected(state_dir, monkeypatch, tmp_path):
+    """
+    To install another PostgreSQL would not help as long as the variable is set.
+    """
+    monkeypatch.setenv("OXY_PG_BIN_DIR", str(tmp_path))
+
+    with pytest.raises(oxy_pg.BinariesNotFound) as caught:
+        oxy_pg.Server(state_dir).start()
+    assert "Correct OXY_PG_BIN_DIR" in str(caught.value)
+    assert "unset it" in str(caught.value)
+    assert "pip install" not in str(caught.value)
+
+
+def test_an_installation_without_initdb_is_incomplete(tmp_path):
+    """
+    A package for a server that was taken apart: what is there is not searched elsewhere.
+    """
+    from oxy_pg.server.cluster import binaries
+
+    found = binaries.find()
+    for name in os.listdir(found.bin_dir):
+        if name != "initdb":
+            (tmp_path / name).symlink_to(f"{found.bin_dir}/{name}")
+
+    with pytest.raises(oxy_pg.BinariesNotFound) as caught:
+        type(found)(found.provider, found.version, str(tmp_path)).program("initdb")
+    assert "has no initdb" in str(caught.value)
+    assert "is incomplete" in str(caught.value)
+
+
 @pytest.mark.skipif(
     not Path("/usr/lib/postgresql/15/bin/postgres").exists(),
     reason="Debian's postgresql-15 is not installed; .ci/run installs it",

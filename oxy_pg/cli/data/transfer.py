@@ -16,6 +16,7 @@ from oxy_pg.cli.options import (
     state_dir,
     state_dir_option,
     timeout_option,
+    with_password,
 )
 from oxy_pg.cli.signals import ended_by_sigterm
 from oxy_pg.system.printable import many
@@ -88,7 +89,15 @@ def _copy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--to", "url", metavar="URL", required=True, help="The database to push to.")
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    required=True,
+    callback=with_password,
+    help="The database to push to; its password may stand in PGPASSWORD or ~/.pgpass, or is asked "
+    "for on a terminal.",
+)
 @click.option(
     "--swap",
     is_flag=True,
@@ -129,7 +138,14 @@ def push(
 
 
 @click.command()
-@click.option("--from", "url", metavar="URL", required=True, help="The database to pull from.")
+@click.option(
+    "--from",
+    "url",
+    metavar="URL",
+    required=True,
+    callback=with_password,
+    help="The database to pull from; its password as with push.",
+)
 @_copy_options
 def pull(
     *,
@@ -191,7 +207,8 @@ def _summary(report: TransferReport) -> str:
 def _listed(tables: tuple[MovedTable, ...]) -> list[str]:
     width = max([len(str(table)) for table in tables], default=0)
     return [
-        f"  {table!s:<{width}}  {table.rows:>12,} rows  {table.bytes / 1e6:>10,.1f} MB"
+        f"  {table!s:<{width}}  {table.rows:>12,} {'row ' if table.rows == 1 else 'rows'}"
+        f"  {table.bytes / 1e6:>10,.1f} MB"
         for table in tables
     ]
 

@@ -121,6 +121,7 @@ def rows(found: Observation) -> list[tuple[str, str]]:
 
 def _about(found: Status) -> Iterator[tuple[str, object]]:
     yield "state", found.state
+    yield "problem", found.problem
     yield "url", found.url
     if found.role is not None:
         yield "answered by", _answered_by(found)

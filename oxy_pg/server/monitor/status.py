@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg import url as urls
-from oxy_pg.errors import BinariesNotFound, ConfigurationError
+from oxy_pg.errors import BinariesNotFound, ConfigurationError, state_of_data
 from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE
 from oxy_pg.report import timestamp
 from oxy_pg.server.cluster import binaries, directory, logs, postmaster
@@ -55,6 +55,7 @@ class Status:
     server is ``primary`` or ``standby``; ``lag_s`` is how far a standby is behind, in
     seconds: 0 once it has applied all that it has received, otherwise, or while it
     receives nothing, the age of the last transaction that it has applied.
+    ``problem`` is what is wrong with a server that runs: its data directory has gone.
     """
 
     state: str
@@ -78,6 +79,7 @@ class Status:
     keep_alive_s: float | None = None
     crashes_last_hour: int = 0
     last_crash: str | None = None
+    problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, ready for ``json.dumps``; an infinite time becomes "inf"."""
@@ -97,7 +99,9 @@ def of_embedded(state: StateDir) -> Status:
     directory.check_access(state, writes=False)
     known: dict[str, Any] = {"binaries": _installation()}
     if not directory.exists(state):
-        return Status("uninitialized", data_dir=Path(state.data_dir), **known)
+        if not lock.is_held(state):
+            return Status("uninitialized", data_dir=Path(state.data_dir), **known)
+        known["problem"] = state_of_data(state.data_dir)
     known |= {"data_dir": Path(state.data_dir), "log_dir": Path(state.log_dir)}
     if crashes := logs.crashes(state.supervisor_log):
         known |= {"crashes_last_hour": len(crashes), "last_crash": crashes[-1]}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
+from urllib.parse import unquote
 
 import psycopg
 import pytest
@@ -20,6 +24,7 @@ from tests.conftest import wait_until
 from tests.migrate import compare
 from tests.migrate.test_real_databases import PYTHON, fetch
 from tests.other_servers import postgresql_18_bin
+from tests.terminal import shown_on
 from tests.transfer.contents import RICH, differences, everything
 
 
@@ -663,3 +668,66 @@ def test_errors_say_what_to_do():
         assert words in str(error)
         copy = pickle.loads(pickle.dumps(error))
         assert (str(error), vars(error)) == (str(copy), vars(copy))
+
+
+# --- the password ---
+
+
+def without_password(url):
+    head, _, place = url.partition("@")
+    user, _, password = head.rpartition(":")
+    return f"{user}@{place}", unquote(password)
+
+
+@pytest.mark.parametrize("command", ["push", "pull"])
+def test_the_password_stands_in_pgpassword(home, debian_15, monkeypatch, command):
+    url, password = without_password(debian_15.new_database())
+    monkeypatch.setenv("PGPASSWORD", password)
+    end = "--to" if command == "push" else "--from"
+    run(home.url(), "CREATE TABLE t (id int)")
+    words = [sys.executable, "-m", "oxy_pg", command, end, url, "--if-not-empty", "replace"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+
+    assert 0 == done.returncode, done.stderr
+    assert password not in done.stdout + done.stderr
+    if command == "push":
+        assert [(0,)] == run(url, "SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize("typed", ["right", "wrong"])
+def test_the_password_is_asked_for_on_a_terminal(home, debian_15, typed):
+    """
+    Asked only where the server wants one; not shown, and in no message.
+    """
+    url, password = without_password(debian_15.new_database())
+    run(home.url(), "CREATE TABLE t (id int)")
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oxy_pg", "push", "--to", url],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+    )
+    os.close(follower)
+    assert wait_until(lambda: not termios.tcgetattr(leader)[3] & termios.ECHO, 60)
+    os.write(leader, f"{password if typed == 'right' else password + 'x'}\n".encode())
+    shown = shown_on(leader)
+
+    assert (0 if typed == "right" else 1) == process.wait(60), shown
+    assert b"Password for" in shown
+    assert password.encode() not in shown
+    if typed == "wrong":
+        assert b"password authentication failed" in shown
+
+
+def test_without_a_terminal_the_places_for_a_password_are_named(home, debian_15):
+    url, _ = without_password(debian_15.new_database())
+    run(home.url(), "CREATE TABLE t (id int)")
+    words = [sys.executable, "-m", "oxy_pg", "push", "--to", url]
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert 1 == done.returncode
+    assert "PGPASSWORD or ~/.pgpass" in " ".join(done.stderr.split())
