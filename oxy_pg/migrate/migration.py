@@ -7,6 +7,7 @@ one transaction of the target, one read transaction of the source.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import ExitStack, closing
@@ -381,11 +382,21 @@ class _Run:
         except OxyPgError as found:
             raise found from error
         if isinstance(error, pg.IntegrityError):
-            diag = error.diag
-            where = diag.constraint_name or diag.column_name or ""
-            value = (diag.message_detail or "").rstrip(".")
-            bad = BadValue(diag.table_name or "", where, "a row", value, diag.message_primary or "")
-            raise BadValues((bad,)) from error
+            raise BadValues((_refused_row(error.diag),)) from error
+
+
+_COPIED = re.compile(r"COPY (\S+), line (\d+)(?:, column (\S+?))?(?:: (.*))?", re.DOTALL)
+
+
+def _refused_row(diag: psycopg.errors.Diagnostic) -> BadValue:
+    """Describe a row that PostgreSQL refuses for what only PostgreSQL knows."""
+    # Of a domain or a partition only the context says which table and column it was.
+    copied = _COPIED.match(diag.context or "")
+    table, line, column, shown = copied.groups() if copied else (None, None, None, None)
+    where = column or diag.column_name or diag.constraint_name or "*"
+    row = f"row {line} of those that were sent" if line else "a row"
+    value = (diag.message_detail or shown or "a value").rstrip(".")
+    return BadValue(diag.table_name or table or "", where, row, value, diag.message_primary or "")
 
 
 def _doubtful(trial: Transaction) -> Iterator[Unexamined]:

@@ -339,3 +339,35 @@ def test_it_excludes_a_dry_run(lite, pg_url):
     """
     with pytest.raises(ConfigurationError, match="--rehearse"):
         migrate(lite(SOURCE), pg_url, dry_run=True, rehearse=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("CREATE DOMAIN d AS int CHECK (VALUE > 0); CREATE TABLE t (id bigint, a d)", "t.a"),
+        ("CREATE DOMAIN d AS int NOT NULL; CREATE TABLE t (id bigint, a d)", "t.a"),
+        (
+            (
+                "CREATE TABLE t (id bigint, a int) PARTITION BY LIST (a);"
+                "CREATE TABLE t5 PARTITION OF t FOR VALUES IN (5)"
+            ),
+            "t.*",
+        ),
+    ],
+)
+def test_what_only_postgres_refuses_is_named_with_its_table(lite, pg, pg_url, target, place):
+    """
+    PostgreSQL itself names neither for a domain, and no column for a partition.
+    """
+    pg(target)
+    value = None if "NOT NULL" in target else -1
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT)", {"t": [(1, 5), (2, value)]})
+
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url)
+
+    (bad,) = caught.value.values
+    assert place == f"{bad.table}.{bad.column}"
+    assert "row 2 of those that were sent" == bad.row
+    assert bad.value
+    assert f"  - {place}, row 2 of those that were sent: " in str(caught.value)
