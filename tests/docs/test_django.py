@@ -14,6 +14,8 @@ from tests.docs.test_testing import FILES
 from tests.pytest_plugin.conftest import remove_cached_servers
 
 BINARIES = (Path(__file__).parents[2] / "docs/binaries.md").read_text()
+pytestmark = pytest.mark.timeout(400)  # several sessions each
+
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--ds=settings")
 # It says that it has run.
 SECOND = """
@@ -64,7 +66,7 @@ def project(tmp_path, state_dir, request):
             },
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
             check=False,
         )
 
