@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import _defaults, _endpoint, project
+from oxy_pg import _defaults, _endpoint, embedded, project
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.server import permission
 from oxy_pg.server.server import Server as _Handle
 from oxy_pg.server.server import checked_timeout, in_use
 from oxy_pg.system import environment
@@ -169,8 +168,8 @@ def _server(
     )
     server = _servers.get(key)
     if server is None:
-        permission.refuse()
-        permission.warn_of_database_url()
+        embedded.refuse()
+        embedded.warn_of_database_url()
         made = _Handle(state_dir, settings=settings, keep_alive=keep_alive, port=port)
         server = _servers.setdefault(key, made)
     return server
@@ -685,7 +684,7 @@ def upgrade(
     from oxy_pg.server.upgrade import swap
     from oxy_pg.transfer.parts import functions
 
-    permission.refuse()
+    embedded.refuse()
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
     functions.names(search_path)

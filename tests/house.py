@@ -32,7 +32,6 @@ FLOORS = (
 # The rooms inside each wing, from the ground up; modules that stand beside the rooms are rooms too.
 ROOMS = {
     "server": (
-        ("permission",),
         ("cluster",),
         ("supervisor", "external", "tuning"),
         ("monitor",),

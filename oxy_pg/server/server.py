@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 
-from oxy_pg import paths
+from oxy_pg import embedded, paths
 from oxy_pg.errors import (
     ConfigurationError,
     LockTimeout,
@@ -19,7 +19,6 @@ from oxy_pg.errors import (
     state_of_data,
 )
 from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, READER, ROLE, SUPERUSER
-from oxy_pg.server import permission
 from oxy_pg.server.cluster.socket_connection import QueryError
 from oxy_pg.server.supervisor import launcher
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone
@@ -147,7 +146,7 @@ class Server:
         """
         from oxy_pg.server.supervisor import shutdown
 
-        permission.refuse()  # before it is stopped
+        embedded.refuse()  # before it is stopped
         with self._lock:
             deadline = Deadline(checked_timeout(timeout) + _STOP_TIMEOUT)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from oxy_pg import embedded
 from oxy_pg.errors import (
     ConfigurationError,
     InitdbFailed,
@@ -13,7 +14,6 @@ from oxy_pg.errors import (
     ServerError,
     StartFailed,
 )
-from oxy_pg.server import permission
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone, SupervisorStopped
 from oxy_pg.system import files
 
@@ -70,7 +70,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     rest wait for it, never longer than the deadline. Raises ServerError and
     ConfigurationError.
     """
-    permission.refuse()
+    embedded.refuse()
     state.check_private()
     failures = 0
     nudge = _Nudge(state, deadline)
