@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import _defaults, _endpoint, embedded, project
+from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server as _Handle
 from oxy_pg.server.server import checked_timeout, in_use
@@ -168,8 +168,8 @@ def _server(
     )
     server = _servers.get(key)
     if server is None:
-        embedded.refuse()
-        embedded.warn_of_database_url()
+        project.refuse_embedded()
+        project.warn_of_database_url()
         made = _Handle(state_dir, settings=settings, keep_alive=keep_alive, port=port)
         server = _servers.setdefault(key, made)
     return server
@@ -684,7 +684,7 @@ def upgrade(
     from oxy_pg.server.upgrade import swap
     from oxy_pg.transfer.parts import functions
 
-    embedded.refuse()
+    project.refuse_embedded()
     if jobs < 1:
         raise ConfigurationError(f"jobs is {jobs!r}; it is a number of jobs, 1 or more.")
     functions.names(search_path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import _defaults, embedded, project
+from oxy_pg import _defaults, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
 from oxy_pg.server.server import Server as Handle
@@ -417,7 +417,7 @@ def migrate_sqlite(
 
     path = os.fspath(source)
     sources.refuse_other_files(sources.path_of(path))  # before a server is made for it
-    scratch = None if embedded.is_forbidden() else _scratch
+    scratch = None if project.embedded_is_forbidden() else _scratch
     how = {"dry_run": dry_run, "rehearse": rehearse, "scratch": scratch, **options}
     if isinstance(server, str):
         return migrate(path, server, **how)

@@ -19,7 +19,7 @@ FLOORS = (
     ("errors",),
     ("installations",),
     ("project",),
-    ("embedded", "paths", "url"),
+    ("paths", "url"),
     ("connection",),
     ("server", "migrate", "transfer", "export"),
     ("_defaults", "_endpoint"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oxy_pg import _defaults, _endpoint, embedded, project
+from oxy_pg import _defaults, _endpoint, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.server.server import Server
 from oxy_pg.system.deadline import Deadline
@@ -90,7 +90,7 @@ def external_url(database: str | None = None) -> str | None:
 
 def embedded_server(keep_alive: float | None = None) -> Server:
     """Return the handle on the embedded server that is meant, with the project's defaults."""
-    embedded.refuse()
+    project.refuse_embedded()
     ours = project.of_working_directory()
     return Server(
         state_dir(),

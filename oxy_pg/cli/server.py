@@ -8,7 +8,7 @@ from typing import Literal, NoReturn
 
 import click
 
-from oxy_pg import embedded
+from oxy_pg import project
 from oxy_pg.cli.display.terminal import echo, note, spinner
 from oxy_pg.cli.options import (
     need_embedded,
@@ -73,7 +73,7 @@ def stop(mode: Literal["fast", "smart", "immediate"]) -> None:
 def restart(timeout: float) -> None:
     """Restart the server, which applies all its settings."""
     need_embedded("restart")
-    embedded.refuse()  # one that does not run is started
+    project.refuse_embedded()  # one that does not run is started
     server = _server(math.inf)
     with spinner("Restarting PostgreSQL …"):
         server.restart(timeout)

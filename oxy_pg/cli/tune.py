@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oxy_pg import embedded, paths
+from oxy_pg import paths, project
 from oxy_pg import url as urls
 from oxy_pg.cli.display import terminal
 from oxy_pg.cli.display.terminal import echo, note, spinner
@@ -101,7 +101,7 @@ def tune(
         machine = Machine(memory, cpus, disk or machines.SSD)
         _show(_of_external(url, machine, connections, timeout), machine, as_sql, as_json)
         return
-    embedded.refuse()
+    project.refuse_embedded()
     place = paths.StateDir(paths.state_dir(state_dir()))
     here = machines.here(place.data_dir)
     machine = Machine(memory or here.memory, cpus or here.cpus, disk or here.disk)

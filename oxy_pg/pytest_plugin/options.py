@@ -152,14 +152,14 @@ def external_url(config: pytest.Config) -> str | None:
 
     Raises ConfigurationError where OXY_PG_EMBEDDED forbids that.
     """
-    from oxy_pg import _endpoint, embedded
+    from oxy_pg import _endpoint, project
     from oxy_pg.errors import ConfigurationError
 
     found = _endpoint.external_url()
     if found is not None and not config.getoption("oxy_pg_embedded"):
         return found
     try:
-        embedded.refuse()
+        project.refuse_embedded()
     except ConfigurationError as error:
         if config.getoption("oxy_pg_embedded"):
             raise ConfigurationError(

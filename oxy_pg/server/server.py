@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 
-from oxy_pg import embedded, paths
+from oxy_pg import paths, project
 from oxy_pg.errors import (
     ConfigurationError,
     LockTimeout,
@@ -146,7 +146,7 @@ class Server:
         """
         from oxy_pg.server.supervisor import shutdown
 
-        embedded.refuse()  # before it is stopped
+        project.refuse_embedded()  # before it is stopped
         with self._lock:
             deadline = Deadline(checked_timeout(timeout) + _STOP_TIMEOUT)
             try:

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 
-from oxy_pg import embedded, paths
+from oxy_pg import paths, project
 from oxy_pg.errors import ConfigurationError, ServerError, StartFailed
 from oxy_pg.facts import DATABASE, ROLE, SUPERUSER
 from oxy_pg.server.cluster import config, databases, directory, logs, postmaster
@@ -76,7 +76,7 @@ class TemporaryServer(DisposableServer):
     """
 
     def __init__(self, *, settings: Settings | None = None, name: str | None = None) -> None:
-        embedded.refuse()  # before there is a directory
+        project.refuse_embedded()  # before there is a directory
         super().__init__(_make_dir(name), settings=settings or {}, keep_alive=0.0)
         self._request.ephemeral = True
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 
-from oxy_pg import embedded, installations, paths
+from oxy_pg import installations, paths, project
 from oxy_pg.errors import BinariesRefused, ConfigurationError
 from oxy_pg.facts import MAJOR
 from oxy_pg.installations import ADDED, PACKAGES, Installation
@@ -50,7 +50,7 @@ def add(source: str) -> Installation:
     is started once, and only then has its name: an interrupted call leaves
     nothing that would be used. Raises BinariesRefused, and nothing has changed.
     """
-    embedded.refuse()  # it is started to try it
+    project.refuse_embedded()  # it is started to try it
     what = source
     try:
         with _aside() as place, tempfile.TemporaryDirectory(prefix="oxy_pg-npm-") as downloads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from oxy_pg import embedded
+from oxy_pg import project
 from oxy_pg.errors import (
     ConfigurationError,
     InitdbFailed,
@@ -70,7 +70,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
     rest wait for it, never longer than the deadline. Raises ServerError and
     ConfigurationError.
     """
-    embedded.refuse()
+    project.refuse_embedded()
     state.check_private()
     failures = 0
     nudge = _Nudge(state, deadline)
