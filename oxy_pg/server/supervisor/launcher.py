@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from oxy_pg.errors import (
@@ -14,7 +13,7 @@ from oxy_pg.errors import (
     StartFailed,
 )
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone, SupervisorStopped
-from oxy_pg.system import files
+from oxy_pg.system import cheap, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         if failures == _MOST_FAILURES:
             last_words = (files.read_text(state.supervisor_log) or "")[-2000:]
             raise StartFailed(state.data_dir, f"The supervisor ended at once:\n{last_words}")
-        with contextlib.suppress(SupervisorGone):
+        with cheap.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
         if started is None:
@@ -96,7 +95,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         else:
             return lease, True
         finally:
-            with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+            with cheap.suppress(ChildProcessError):  # an application that reaps all children
                 os.waitpid(started.pid, 0)  # it has forked the supervisor, and gone
     from oxy_pg.server.supervisor import lock
 
