@@ -11,7 +11,7 @@ from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
-from oxy_pg.server.cluster import config, logs, postmaster, template
+from oxy_pg.server.cluster import config, logs, postmaster
 from oxy_pg.system import files, private, recorded
 
 TYPE_CHECKING = False
@@ -170,6 +170,8 @@ def create(
     InitdbFailed, or OSError when the disk is full. A crash leaves at most a
     directory ``postgres_data.new-*``, which the next call removes.
     """
+    from oxy_pg.server.cluster import template
+
     home = _home_for(state, account)
     _remove_leftovers(home)
     place = DataDir(paths.cluster_in(home))

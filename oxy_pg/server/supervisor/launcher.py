@@ -104,11 +104,14 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
 
 def _prepare_meanwhile(state: StateDir, started: _Started) -> None:
     """Do what can be done while PostgreSQL starts."""
-    from oxy_pg.server.cluster import directory, template
+    from oxy_pg.server.cluster import directory
 
     try:
         directory.sync_if_new(state)
-        template.publish(started.waiting_template)
+        if started.waiting_template:
+            from oxy_pg.server.cluster import template
+
+            template.publish(started.waiting_template)
     except OSError as error:
         raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
     import hashlib  # noqa: F401 - the password will be checked with these
