@@ -86,7 +86,7 @@ CONTENDERS = (
 
 def _node_version(package: str) -> str | None:
     """Return the version of a Node package below NODE_PATH."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(KeyError, OSError, ValueError):
         path = Path(os.environ["NODE_PATH"]) / package / "package.json"
         return str(json.loads(path.read_text())["version"])
     return None

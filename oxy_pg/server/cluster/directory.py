@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from oxy_pg import paths
@@ -12,7 +11,7 @@ from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import config, logs, postmaster
-from oxy_pg.system import files, private, recorded
+from oxy_pg.system import cheap, files, private, recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ def sync_if_new(state: StateDir) -> None:
         return
     files.sync_tree(state.data_dir)
     files.sync_file(state.home)
-    with contextlib.suppress(FileNotFoundError):  # another process was faster
+    with cheap.suppress(FileNotFoundError):  # another process was faster
         os.unlink(state.unsynced)
 
 
@@ -294,7 +293,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
             _make_private(parent, mode)
         _make_private(run_dir, mode)
         # In that one nobody but us can put a link in the place of the other.
-        with contextlib.suppress(FileExistsError):
+        with cheap.suppress(FileExistsError):
             files.make_directory(state.socket_dir, 0o700)
         descriptor = os.open(state.socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except (private.NotPrivate, NotADirectoryError) as error:
@@ -357,7 +356,7 @@ def destroy(state: StateDir) -> None:
     # The lock goes last: while it is there and held, no other process uses the directory.
     for path in (*(path for path in state.own() if path != state.lock), state.lock):
         remove(path)
-    with contextlib.suppress(OSError):  # it holds other files, or is a mount point
+    with cheap.suppress(OSError):  # it holds other files, or is a mount point
         os.rmdir(state.root)
 
 

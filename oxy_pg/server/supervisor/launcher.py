@@ -213,7 +213,7 @@ def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _St
 
 def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> _Started:
     """Prepare the cluster and hand over to a supervisor; we hold the lock."""
-    from oxy_pg.server.cluster import account, binaries, databases, directory, settings
+    from oxy_pg.server.cluster import account, directory
     from oxy_pg.server.supervisor import spawn
 
     durable = not request.ephemeral
@@ -229,6 +229,9 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
     if durable:
         directory.record(state)
     with spawn.daemon(state, lock_fd) as supervisor:
+        # While its interpreter starts.
+        from oxy_pg.server.cluster import binaries, databases, settings
+
         programs = binaries.reachable(binaries.find(deadline), user)
         if is_there:
             adopt = _survivor(state, deadline)
