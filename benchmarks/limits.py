@@ -77,7 +77,7 @@ def _ours(state: Path, cache: Path) -> float:
     """Start our server and stop it; milliseconds of the start."""
     done = subprocess.run(
         [sys.executable, "-c", _START.format(state=str(state))],
-        env=place.environment(OXY_PG_CACHE_DIR=str(cache)),
+        env=place.with_cache(cache),
         capture_output=True,
         text=True,
         check=True,
@@ -204,7 +204,7 @@ class _holder:  # noqa: N801 - a context
     def __init__(self, state: str, home: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _HOLD.format(state=state)],
-            env=place.environment(OXY_PG_CACHE_DIR=str(home / "cache"), OXY_PG_KEEP_ALIVE="0"),
+            env=place.with_cache(home / "cache", OXY_PG_KEEP_ALIVE="0"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -176,7 +176,7 @@ class Starting:
         )
 
     def _environment(self, cache: Path) -> dict[str, str]:
-        return place.environment(OXY_PG_CACHE_DIR=str(cache), **_same_postgresql())
+        return place.with_cache(cache, **_same_postgresql())
 
     def _run(
         self,
