@@ -50,7 +50,7 @@ def make_state_dir(state: StateDir) -> None:
 def record(state: StateDir) -> None:
     """Let the user's projects name this state directory from now on; for the lock's holder."""
     # Without a place for a record it is asked for by name the next time.
-    with contextlib.suppress(OSError, private.NotPrivate, ConfigurationError):
+    with cheap.suppress(OSError, private.NotPrivate, ConfigurationError):
         recorded.keep(state.id, paths.state_dirs_dir())
 
 
@@ -351,7 +351,7 @@ def destroy(state: StateDir) -> None:
         files.remove_tree(home)
     for path in state.socket_links:
         remove(os.path.dirname(path))
-    with contextlib.suppress(ConfigurationError):
+    with cheap.suppress(ConfigurationError):
         recorded.forget(state.id, paths.state_dirs_dir())
     # The lock goes last: while it is there and held, no other process uses the directory.
     for path in (*(path for path in state.own() if path != state.lock), state.lock):
