@@ -22,6 +22,7 @@ from benchmarks import (
     export,
     guard,
     idle,
+    limits,
     machine,
     migration,
     page,
@@ -34,7 +35,7 @@ from benchmarks.movers import MOVERS
 from benchmarks.result import Result
 
 _JSON = "results.json"
-PARTS = ("starting", "idle", "suite", "migration", "export", "snapshots")
+PARTS = ("starting", "limits", "idle", "suite", "migration", "export", "snapshots")
 
 
 def main() -> int:
@@ -96,12 +97,15 @@ def _measure(base: Path, arguments: argparse.Namespace) -> list[Result]:
     if "starting" in arguments.only:
         _say("starting …")
         results += starting.Starting(base, starting.installed()).measure(arguments.rounds)
+    if "limits" in arguments.only:
+        _say("limits …")
+        results += limits.measure(base, arguments.rounds)
     if "idle" in arguments.only:
         _say("idle …")
         results += idle.measure(base, 10.0)
     if "suite" in arguments.only:
         _say("suites …")
-        results.append(suites.measure(base, 50, max(1, arguments.rounds // 3)))
+        results += [suites.measure(base, tests, max(1, arguments.rounds // 3)) for tests in (1, 50)]
     if "migration" in arguments.only:
         largest = arguments.messages
         sizes = {

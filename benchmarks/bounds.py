@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.limits import BARE_START, BY_HAND, COPY, INITDB, INTERPRETER
 from benchmarks.result import COUNTS, OURS, Result
 
 TOLERANCE = 1.25  # the guard allows this much for a noisy machine
@@ -51,6 +52,16 @@ BOUNDS = (
     Bound("attach", "pgserver", 0.4),
     Bound("again", "pgserver", 0.5),
     Bound("suite", "pytest-postgresql", 0.4),
+    # Against what PostgreSQL and the interpreter themselves take (limits.py).
+    Bound("limit-warm-start", BARE_START, 2.0, guard=3.5),
+    Bound("limit-first-start", INITDB, 1.25, guard=1.6),
+    Bound("limit-new-cluster", COPY, 1.5, guard=3.5),
+    Bound("limit-attach", INTERPRETER, 1.5, guard=2.3),
+    Bound("limit-url", INTERPRETER, 3, guard=3.2),
+    Bound("limit-env", INTERPRETER, 3, guard=3.2),
+    Bound("limit-status", INTERPRETER, 6, guard=9),
+    Bound("limit-database", BY_HAND, 1.2, guard=1.3),
+    Bound("suite-cold", "pytest-postgresql", 0.5, guard=0.6),
     Bound("migration", "pgloader", 0.33),
     Bound(
         "migration",

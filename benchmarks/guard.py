@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import bounds, idle, migration, place, starting, suites
+from benchmarks import bounds, idle, limits, migration, place, starting, suites
 from benchmarks.movers import MOVERS
 from benchmarks.result import COUNTS, OURS
 
@@ -41,8 +41,13 @@ def _starting(base: Path, rounds: int) -> list[Result]:
     return starting.Starting(base, (OURS, "pgserver")).measure(rounds)
 
 
+def _limits(base: Path, rounds: int) -> list[Result]:
+    return limits.measure(base, rounds)
+
+
 def _suite(base: Path, rounds: int) -> list[Result]:
-    return [suites.measure(base, 50, rounds, (OURS, "pytest-postgresql"))]
+    names = (OURS, "pytest-postgresql")
+    return [suites.measure(base, tests, rounds, names) for tests in (1, 50)]
 
 
 def _migration(base: Path, rounds: int) -> list[Result]:
@@ -58,6 +63,7 @@ _MESSAGES = 100_000
 _HAVE_TO_BE = {"pgserver", "pytest-postgresql"}  # installed; pgserver has no wheel for Python 3.13
 PARTS = (
     Part(("pgserver",), _starting, 9, 21),
+    Part(limits.NAMES, _limits, 7, 15),
     Part(("pytest-postgresql",), _suite, 3, 7),
     Part(("PostgreSQL alone", COUNTS, ""), _migration, 3, 9),
     Part(("",), _idle, 3, 10),

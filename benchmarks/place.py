@@ -49,5 +49,16 @@ def environment(**more: str) -> dict[str, str]:
     return {**given, **more}
 
 
+def with_cache(cache: Path, **more: str) -> dict[str, str]:
+    """
+    Return the environment of ours with a cache of its own.
+
+    The checksum of its template is kept outside of it, and by the template's
+    name: without a place of its own the next cache's would take its place, and
+    the template would be refused.
+    """
+    return environment(OXY_PG_CACHE_DIR=str(cache), XDG_STATE_HOME=f"{cache}-state", **more)
+
+
 def compile_ours() -> None:
     compileall.compile_dir(ROOT / "oxy_pg", quiet=2)

@@ -11,7 +11,7 @@ OURS = "oxy_pg"
 COUNTS = f"{OURS}, --verify counts"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Result:
     """
     The figures of one thing, one for each round and contender.

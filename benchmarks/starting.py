@@ -86,7 +86,7 @@ CONTENDERS = (
 
 def _node_version(package: str) -> str | None:
     """Return the version of a Node package below NODE_PATH."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(KeyError, OSError, ValueError):
         path = Path(os.environ["NODE_PATH"]) / package / "package.json"
         return str(json.loads(path.read_text())["version"])
     return None
@@ -176,7 +176,7 @@ class Starting:
         )
 
     def _environment(self, cache: Path) -> dict[str, str]:
-        return place.environment(OXY_PG_CACHE_DIR=str(cache), **_same_postgresql())
+        return place.with_cache(cache, **_same_postgresql())
 
     def _run(
         self,

@@ -88,8 +88,11 @@ _DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 def measure(base: Path, tests: int, rounds: int, names: tuple[str, ...] = ()) -> Result:
     """Run the suites ``rounds`` times after a first time that fills caches."""
-    result = Result("suite", f"{tests} tests, each with a new database, session included", "s")
-    home = base / "suites"
+    key, what = "suite", f"{tests} tests, each with a new database, session included"
+    if tests == 1:
+        key, what = "suite-cold", "cold start: a session with one test"
+    result = Result(key, what, "s")
+    home = base / f"suites{tests}"
     home.mkdir()
     directories = {}
     for number, (name, (module, conftest)) in enumerate(_CONTENDERS.items()):

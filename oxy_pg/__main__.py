@@ -8,7 +8,11 @@ import sys
 def main() -> None:
     """Run the command line; Ctrl-C ends it with a word, also while it is imported."""
     try:
-        from oxy_pg.cli import main as run
+        from oxy_pg.cli import quick
+
+        if quick.answer(sys.argv[1:]):
+            return
+        from oxy_pg.cli.commands import main as run
 
         run()
     except KeyboardInterrupt:

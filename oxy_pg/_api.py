@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from oxy_pg import _defaults, _endpoint, project
@@ -14,6 +13,7 @@ from oxy_pg.system import environment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from os import PathLike
     from typing import Literal
 
@@ -175,13 +175,12 @@ def _server(
     return server
 
 
-@contextlib.contextmanager
 def temporary(
     *,
     settings: Settings | None = None,
     extensions: Iterable[str] = (),
     timeout: float = 60.0,
-) -> Iterator[Server]:
+) -> AbstractContextManager[Server]:
     """
     Give a server of its own to a ``with`` block; nothing of it remains.
 
@@ -192,11 +191,16 @@ def temporary(
 
     Raises what ``ensure()`` raises for an embedded server.
     """
-    from oxy_pg._server import TemporaryServer
-    from oxy_pg.server import temporary as temporaries
+    import contextlib
 
-    server = TemporaryServer(settings=settings)
-    yield from temporaries.running(server, extensions, timeout)
+    def given() -> Iterator[Server]:
+        from oxy_pg._server import TemporaryServer
+        from oxy_pg.server import temporary as temporaries
+
+        server = TemporaryServer(settings=settings)
+        yield from temporaries.running(server, extensions, timeout)
+
+    return contextlib.contextmanager(given)()
 
 
 def migrate_sqlite(

@@ -7,13 +7,12 @@ An argument beats the environment, and that the default. On the way of every
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import ROLE
-from oxy_pg.system import environment, files
+from oxy_pg.system import cheap, environment, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def embedded_state_dir(url: str, used: set[str]) -> str | None:
         return None
     user, _, password = head.rpartition("/")[2].partition(":")
     roots = [environment.get(RUN_STATE_DIR), *used]
-    with contextlib.suppress(ConfigurationError):  # one that may not be used is not meant
+    with cheap.suppress(ConfigurationError):  # one that may not be used is not meant
         roots.append(paths.state_dir())
     for root in filter(None, roots):
         if _has_password(root, password):

@@ -75,6 +75,17 @@ def socket_url(
     return url if options is None else f"{url}&options={_quote(options)}"
 
 
+def libpq_of_embedded(url: str) -> dict[str, str]:
+    """Return libpq's variables for what ``tcp_url()`` has spelled, without psycopg's parser."""
+    userinfo, _, place = url.partition("://")[2].rpartition("@")
+    authority, _, database = place.partition("/")
+    user, _, password = userinfo.partition(":")
+    host, _, port = authority.partition(":")
+    names = ("PGUSER", "PGPASSWORD", "PGDATABASE", "PGHOST", "PGPORT")
+    spelled = (user, password, database, host, port)
+    return {name: _unquote(value) for name, value in zip(names, spelled, strict=True)}
+
+
 # Where the servers are whose URLs this process has spelled.
 _embedded: set[str] = set()
 

@@ -309,6 +309,21 @@ def test_attaching_loads_no_library(run_python, server, state_dir):
     assert "[]" == run_python(code, OXY_STATE_DIR=state_dir)
 
 
+def test_attaching_loads_little_of_the_standard_library(run_python, server, state_dir):
+    """
+    What attaching waits for is a server, and not modules that take as long as Python's start.
+    """
+    code = (
+        "import sys; before = set(sys.modules); import oxy_pg; oxy_pg.ensure();"
+        "ours = {name for name in sys.modules if name.startswith('oxy_pg')};"
+        "print(*sorted(set(sys.modules) - before - ours))"
+    )
+
+    loaded = set(run_python(code, OXY_STATE_DIR=state_dir).split())
+
+    assert loaded <= {"__future__", "_socket", "select", "atexit", "errno", "time"}
+
+
 def test_importing_writes_nothing(run_python, tmp_path):
     """
     Importing and making a handle leave the disk alone.

@@ -12,7 +12,7 @@ from tests.house import ARROWS, FLOORS, MODULES, MOST_IN_A_ROOM, PACKAGE, ROOMS,
 
 def test_there_are_arrows():
     assert len(ARROWS) > 300
-    assert ("oxy_pg.__main__", 11, "oxy_pg.cli") in ARROWS
+    assert ("oxy_pg.__main__", 11, "oxy_pg.cli.quick") in ARROWS
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oxy_pg import _defaults, _endpoint, project
+from oxy_pg import _endpoint
+from oxy_pg.cli import quick
 from oxy_pg.errors import ConfigurationError
-from oxy_pg.server.server import Server
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from oxy_pg.server.server import Server
 
 _ASKS_WITHIN = 10.0  # seconds for a server to say that it wants a password
 
@@ -90,14 +92,7 @@ def external_url(database: str | None = None) -> str | None:
 
 def embedded_server(keep_alive: float | None = None) -> Server:
     """Return the handle on the embedded server that is meant, with the project's defaults."""
-    project.refuse_embedded()
-    ours = project.of_working_directory()
-    return Server(
-        state_dir(),
-        settings=_defaults.settings(None, ours),
-        keep_alive=_defaults.keep_alive(keep_alive, ours),
-        port=_defaults.port(None, ours),
-    )
+    return quick.server_of(state_dir(), keep_alive)
 
 
 def need_embedded(command: str) -> None:

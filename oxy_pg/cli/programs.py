@@ -25,6 +25,7 @@ from oxy_pg.cli.options import (
     state_dir_option,
     timeout_option,
 )
+from oxy_pg.cli.quick import STAYS_UP, ensured
 from oxy_pg.errors import BinariesNotFound, ConfigurationError, ToolsNotFound
 from oxy_pg.facts import MAJOR
 from oxy_pg.url import DRIVERS
@@ -39,16 +40,6 @@ def started(keep_alive: float | None, timeout: float) -> Server:
     with spinner("Starting PostgreSQL …"):
         server.start(timeout)
     return server
-
-
-def ensured(server: Server, database: str | None, timeout: float) -> str:
-    """Return the URL of a database, which is created with the project's extensions."""
-    ours = project.of_working_directory()
-    return server.ensure_database(
-        _defaults.database(database, ours),
-        extensions=_defaults.extensions((), ours),
-        timeout=timeout,
-    )
 
 
 def _meant(
@@ -164,7 +155,7 @@ def url(
         address = server.socket_url(_defaults.database(database, project.of_working_directory()))
     echo(address if driver is None else for_driver(address, driver))
     if server is not None:
-        note("The server stays up until `oxy-pg stop`.")
+        note(STAYS_UP)
 
 
 @click.command()
@@ -198,7 +189,7 @@ def env(
     else:
         echo(spelling.FORMATS[spelled](_variables(address, server, assignments)))
     if server is not None:
-        note("The server stays up until `oxy-pg stop`.")
+        note(STAYS_UP)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -16,7 +16,8 @@ from oxy_pg.cli.options import (
     state_dir_option,
     timeout_option,
 )
-from oxy_pg.cli.programs import ensured, started
+from oxy_pg.cli.programs import started
+from oxy_pg.cli.quick import ensured
 from oxy_pg.paths import StateDir
 from oxy_pg.server.server import Server
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from oxy_pg import _defaults, paths
+from oxy_pg.cli import quick
 from oxy_pg.cli.display import terminal
 from oxy_pg.cli.display.sections import STATE_COLOURS, plain_lines, rows, section_table, sections
 from oxy_pg.cli.display.terminal import echo
@@ -70,9 +70,7 @@ def status(
             return
         found = observer.look()
     if as_json:
-        names = ("key", "value", "origin")
-        defaults = [dict(zip(names, one, strict=True)) for one in _defaults.origins()]
-        echo(json.dumps({**found.to_dict(), "defaults": defaults}, indent=2))
+        echo(quick.status_document(found))
     elif sys.stdout.isatty():
         _print_tables(found)
     else:

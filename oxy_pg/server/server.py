@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import _weakref
 import atexit
-import contextlib
-import math
 import os
-import threading
-import weakref
 
 from oxy_pg import paths, project
 from oxy_pg.errors import (
@@ -22,11 +19,13 @@ from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, READER, ROLE, SUPERUSER
 from oxy_pg.server.cluster.socket_connection import QueryError
 from oxy_pg.server.supervisor import launcher
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone
+from oxy_pg.system import cheap
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.url import socket_url, tcp_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
     from types import TracebackType
@@ -66,8 +65,8 @@ class Server:
         self._password = ""
         self._password_time: int | None = None  # of its file
         self._port = 0  # that it belongs to
-        self._lock = threading.RLock()
-        _handles.add(self)
+        self._lock = cheap.rlock()
+        _remember(self)
 
     def __repr__(self) -> str:
         return f"Server({self._state.root!r})"
@@ -320,16 +319,9 @@ class Server:
 
     # --- the hold ---
 
-    @contextlib.contextmanager
-    def _exclusive(self, deadline: Deadline) -> Iterator[None]:
+    def _exclusive(self, deadline: Deadline) -> _Exclusive:
         """Keep other threads out; LockTimeout when one of them keeps us out until the deadline."""
-        lock = self._lock  # a forked child gets another one
-        if not lock.acquire(timeout=deadline.remaining()):
-            raise LockTimeout(self._state.lock, "another thread of this process", deadline.timeout)
-        try:
-            yield
-        finally:
-            lock.release()
+        return _Exclusive(self._lock, self._state.lock, deadline)
 
     def _hold(self, deadline: Deadline, database: str | None = None) -> Lease:
         """Return a lease on a server that is ready, and in which ``database`` is there."""
@@ -420,6 +412,24 @@ class Server:
             self._known_databases.add(database)
 
 
+class _Exclusive:
+    """A context that one thread is in at a time."""
+
+    __slots__ = ("_deadline", "_lock", "_path")
+
+    def __init__(self, lock: threading.RLock, path: str, deadline: Deadline) -> None:
+        self._lock = lock  # a forked child gets another one, and this one is still let go
+        self._path = path  # for the message
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._deadline.remaining()):
+            raise LockTimeout(self._path, "another thread of this process", self._deadline.timeout)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def _pinned_url(role: str, lease: Lease, database: str) -> str:
     from oxy_pg.server.cluster import session
 
@@ -487,7 +497,7 @@ def _checked_keep_alive(keep_alive: float | None) -> float | None:
     try:
         seconds = float(given)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        seconds = math.nan
+        seconds = float("nan")
     if not seconds >= 0:
         raise ConfigurationError(
             f"keep_alive (OXY_PG_KEEP_ALIVE) is {given!r}; a number of seconds is needed, 0 or "
@@ -496,13 +506,27 @@ def _checked_keep_alive(keep_alive: float | None) -> float | None:
     return seconds
 
 
-_handles: weakref.WeakSet[Server] = weakref.WeakSet()
+# Those that are in use; by weak references, and without the module weakref, which takes a
+# millisecond to import.
+_handles: dict[int, _weakref.ReferenceType[Server]] = {}
+
+
+def _remember(handle: Server) -> None:
+    key = id(handle)
+    _handles[key] = _weakref.ref(handle, lambda _: _handles.pop(key, None))
+
+
+def _living() -> Iterator[Server]:
+    for reference in [*_handles.values()]:
+        handle = reference()
+        if handle is not None:
+            yield handle
 
 
 def _after_fork_in_child() -> None:
     # Another thread of the parent may have held a lock at that moment, and is not here to let go.
-    for handle in _handles:
-        handle._lock = threading.RLock()  # noqa: SLF001
+    for handle in _living():
+        handle._lock = cheap.rlock()  # noqa: SLF001
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -511,5 +535,5 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 @atexit.register
 def _release_at_exit() -> None:
     # The kernel would do it a moment later; Python would first complain of open sockets.
-    for handle in _handles:
+    for handle in _living():
         handle.release()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import _thread
 import errno
 import os
 import stat
 import sys
-import threading
+
+from oxy_pg.system import cheap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def write_text(
     killed process but not for a power failure: for what is synced later on,
     all at once, or can be made again. Raises OSError.
     """
-    aside = f"{path}.{os.getpid()}-{threading.get_ident()}.new"
-    with contextlib.suppress(FileNotFoundError):  # of a killed process that had our pid
+    aside = f"{path}.{os.getpid()}-{_thread.get_ident()}.new"
+    with cheap.suppress(FileNotFoundError):  # of a killed process that had our pid
         os.unlink(aside)
     # O_EXCL: root writes into data directories of other users, who must not choose the file.
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -56,7 +57,7 @@ def write_text(
                 os.fsync(descriptor)
         os.rename(aside, path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with cheap.suppress(OSError):
             os.unlink(aside)
         raise
     if sync:
@@ -129,7 +130,7 @@ def sync_tree(top: str) -> None:
     if sys.platform == "linux" and _sync_file_system(top):
         return
     for entry in walk(top):
-        with contextlib.suppress(FileNotFoundError):
+        with cheap.suppress(FileNotFoundError):
             if not entry.is_symlink():
                 sync_file(entry.path)
     sync_file(top)
@@ -190,7 +191,7 @@ def size_of_tree(top: str) -> int:
     """Return the bytes on disk of everything below ``top``, but for what goes meanwhile."""
     total = 0
     for entry in walk(top):
-        with contextlib.suppress(FileNotFoundError):
+        with cheap.suppress(FileNotFoundError):
             total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total
 
@@ -199,5 +200,5 @@ def remove_tree(top: str) -> None:
     """Remove a directory of ours with everything in it; raises OSError."""
     import shutil
 
-    with contextlib.suppress(FileNotFoundError):
+    with cheap.suppress(FileNotFoundError):
         shutil.rmtree(top)

@@ -8,11 +8,10 @@ checked through its descriptor, and used through that descriptor.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
-from oxy_pg.system import files
+from oxy_pg.system import cheap, files
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 # macOS has no O_PATH, and both have these two.
@@ -66,7 +65,7 @@ def make_directory(path: str, mode: int = 0o700) -> int:
     parent = os.path.dirname(path)
     above = make_directory(parent) if not os.path.lexists(parent) else _open_parent(parent)
     try:
-        with contextlib.suppress(FileExistsError):  # another process of ours was faster
+        with cheap.suppress(FileExistsError):  # another process of ours was faster
             files.make_directory(os.path.basename(path), mode, dir_fd=above)
         return open_directory(os.path.basename(path), dir_fd=above)
     finally:

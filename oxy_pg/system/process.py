@@ -203,20 +203,20 @@ def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devn
     ``descriptors`` are ours by the numbers that they get there; what is not
     given of 0, 1 and 2 is /dev/null, and standard error is added to ``errors``.
     """
-    import contextlib
     import fcntl
 
-    with contextlib.ExitStack() as stack:
-        actions: list[tuple[object, ...]] = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-            (os.POSIX_SPAWN_DUP2, 0, 1),
-            (os.POSIX_SPAWN_OPEN, 2, errors, os.O_WRONLY | os.O_APPEND, 0),
-        ]
+    actions: list[tuple[object, ...]] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+        (os.POSIX_SPAWN_OPEN, 2, errors, os.O_WRONLY | os.O_APPEND, 0),
+    ]
+    copies: dict[int, ClosedInChildren] = {}
+    try:
         for number, descriptor in descriptors.items():
             # Above the numbers that they get there, so that none overwrites another.
             copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
-            stack.callback(os.close, copy)
-            stack.enter_context(ClosedInChildren(copy))
+            copies[copy] = ClosedInChildren(copy)
+            copies[copy].__enter__()
             actions.append((os.POSIX_SPAWN_DUP2, copy, number))
         # posix_spawn() and not subprocess: it takes a quarter of the time to import nothing, and
         # does not wait on a pipe that another thread's fork may hold (program.py).
@@ -230,6 +230,10 @@ def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devn
             setsigmask=(),
             setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
         )
+    finally:
+        for copy, guarded in copies.items():
+            guarded.__exit__()
+            os.close(copy)
 
 
 def sees_all() -> bool:

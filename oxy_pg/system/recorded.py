@@ -7,10 +7,9 @@ the name, so that a directory which was downloaded cannot have it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
-from oxy_pg.system import private
+from oxy_pg.system import cheap, private
 
 _LETTERS = frozenset("0123456789abcdef")
 _LENGTH = 32
@@ -23,7 +22,7 @@ def is_recorded(path: str, record: str) -> bool:
     name = _name_in(path)
     if name is None:
         return False
-    with contextlib.suppress(OSError, private.NotPrivate):
+    with cheap.suppress(OSError, private.NotPrivate):
         directory = private.open_directory(record)
         try:
             os.close(private.open_file(name, directory))
@@ -45,13 +44,13 @@ def keep(path: str, record: str) -> None:
         name = _name_in(path)
         if name is None:
             name = os.urandom(_LENGTH // 2).hex()
-        with contextlib.suppress(FileExistsError):
+        with cheap.suppress(FileExistsError):
             _write(name, directory, f"{os.path.dirname(path)}\n")
             _prune(directory)
     finally:
         os.close(directory)
     if _name_in(path) is None:
-        with contextlib.suppress(FileNotFoundError):
+        with cheap.suppress(FileNotFoundError):
             os.unlink(path)
         home = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -64,7 +63,7 @@ def forget(path: str, record: str) -> None:
     """Remove the record of a directory."""
     name = _name_in(path)
     if name is not None:
-        with contextlib.suppress(OSError):
+        with cheap.suppress(OSError):
             os.unlink(f"{record}/{name}")
 
 
@@ -96,7 +95,7 @@ def _prune(directory: int) -> None:
     if len(names) <= _MOST:
         return
     for name in names:
-        with contextlib.suppress(OSError, private.NotPrivate):
+        with cheap.suppress(OSError, private.NotPrivate):
             with open(private.open_file(name, directory), "rb") as file:
                 path = os.fsdecode(file.read(65536)).rstrip("\n")
             if not os.path.isdir(path):

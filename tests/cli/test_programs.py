@@ -277,3 +277,57 @@ def test_the_server_that_env_started_stays(oxy, state_dir):
     oxy("env", OXY_PG_KEEP_ALIVE=0)
 
     assert "running" == oxy_pg.Server(state_dir).status().state
+
+
+@pytest.mark.parametrize(
+    ("plain", "same"),
+    [
+        (["url"], ["url", "--timeout", "60"]),
+        (["env"], ["env", "--format", "export"]),
+    ],
+)
+def test_plain_forms_are_answered_without_click(oxy, run_python, state_dir, plain, same):
+    """
+    What scripts call again and again prints what the command itself prints, and loads no click.
+    """
+    expected = oxy(*same).stdout
+    code = (
+        "import atexit, runpy, sys\n"
+        "atexit.register(lambda: print('loaded:', *sorted({'click', 'rich', 'psycopg', 're'} "
+        "& set(sys.modules))))\n"
+        f"sys.argv = ['oxy-pg', *{plain!r}]\n"
+        "from oxy_pg.__main__ import main\n"
+        "main()"
+    )
+
+    printed = run_python(code, OXY_STATE_DIR=state_dir)
+
+    assert f"{expected}loaded:" == printed
+    assert expected == oxy(*plain).stdout
+    assert expected == oxy(*plain, "--state-dir", str(state_dir), OXY_STATE_DIR="/no").stdout
+    assert 2 == oxy(*plain, "--no-such-option", code=2).returncode
+
+
+def test_a_plain_form_means_the_server_of_the_variable(oxy):
+    """
+    OXY_DATABASE_URL names the server for the plain forms too: no other one is given for it.
+    """
+    oxy("url")
+
+    done = oxy("url", code=1, OXY_DATABASE_URL="mysql://root@localhost/shop")
+
+    assert "" == done.stdout
+    assert "OXY_DATABASE_URL" in done.stderr
+
+
+def test_a_directory_with_a_space_is_quoted_for_the_shell(oxy, base_dir):
+    """
+    A value that a shell would split is quoted, in the plain form as in the other.
+    """
+    place = base_dir / "with a space"
+    try:
+        expected = oxy("env", "--format", "export", OXY_STATE_DIR=place).stdout
+        assert f"'{place}'" in expected
+        assert expected == oxy("env", OXY_STATE_DIR=place).stdout
+    finally:
+        stop_everything_below(place)

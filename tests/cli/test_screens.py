@@ -16,7 +16,7 @@ import termios
 import psycopg
 import pytest
 
-from oxy_pg.cli import cli as group
+from oxy_pg.cli.commands import cli as group
 from oxy_pg.system.printable import many
 from tests.terminal import shown_on
 

@@ -447,10 +447,11 @@ def test_a_directory_that_is_not_ours_to_use(base_dir, command):
     closed = base_dir / f"closed-{command}"
     closed.mkdir(mode=0o700)
     code = (
-        "import os, sys, oxy_pg.cli, oxy_pg.server.uninstall, oxy_pg.server.monitor.embedded\n"
-        "import platformdirs.unix, oxy_pg.server.supervisor.shutdown\n"
+        "import os, sys, oxy_pg.cli.commands, oxy_pg.server.uninstall\n"
+        "import oxy_pg.server.monitor.embedded, oxy_pg.server.supervisor.shutdown\n"
+        "import platformdirs.unix\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "oxy_pg.cli.main()\n"
+        "oxy_pg.cli.commands.main()\n"
     )
     for place in (closed, closed / "below"):
         done = subprocess.run(

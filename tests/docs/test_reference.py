@@ -15,7 +15,7 @@ import pytest
 
 import oxy_pg
 from oxy_pg import Server
-from oxy_pg.cli import cli as program
+from oxy_pg.cli.commands import cli as program
 from oxy_pg.cli.group import EXAMPLES
 from tests.docs import reference
 from tests.docs.reference import cli as commands

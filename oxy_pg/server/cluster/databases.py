@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from oxy_pg import sessions
@@ -10,7 +9,7 @@ from oxy_pg.errors import ConfigurationError, ServerError
 from oxy_pg.facts import DROP_DATABASE, ROLE, SETUP_LOCK
 from oxy_pg.server.cluster import roles
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
-from oxy_pg.system import files
+from oxy_pg.system import cheap, files
 from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
@@ -164,7 +163,7 @@ def _is_of(verifier: str, secret: str, state: StateDir) -> bool:
 
 
 def _remember(verifier: str, state: StateDir) -> None:
-    with contextlib.suppress(OSError):  # a full disk: the next process computes it
+    with cheap.suppress(OSError):  # a full disk: the next process computes it
         files.write_text(state.verifier, _record(verifier, state), sync=False)
 
 
@@ -189,7 +188,7 @@ def reset_password(connection: Connection, state: StateDir) -> int:
     Returns how many sessions with the old one were ended.
     """
     connection.query(f"SELECT pg_catalog.pg_advisory_lock({SETUP_LOCK})")
-    with contextlib.suppress(FileNotFoundError):
+    with cheap.suppress(FileNotFoundError):
         os.unlink(state.password)
     _set_password(connection, password(state), state)
     return end_sessions(connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from oxy_pg import paths
@@ -11,8 +10,8 @@ from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
-from oxy_pg.server.cluster import config, logs, postmaster, template
-from oxy_pg.system import files, private, recorded
+from oxy_pg.server.cluster import config, logs, postmaster
+from oxy_pg.system import cheap, files, private, recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def make_state_dir(state: StateDir) -> None:
 def record(state: StateDir) -> None:
     """Let the user's projects name this state directory from now on; for the lock's holder."""
     # Without a place for a record it is asked for by name the next time.
-    with contextlib.suppress(OSError, private.NotPrivate, ConfigurationError):
+    with cheap.suppress(OSError, private.NotPrivate, ConfigurationError):
         recorded.keep(state.id, paths.state_dirs_dir())
 
 
@@ -170,6 +169,8 @@ def create(
     InitdbFailed, or OSError when the disk is full. A crash leaves at most a
     directory ``postgres_data.new-*``, which the next call removes.
     """
+    from oxy_pg.server.cluster import template
+
     home = _home_for(state, account)
     _remove_leftovers(home)
     place = DataDir(paths.cluster_in(home))
@@ -247,7 +248,7 @@ def sync_if_new(state: StateDir) -> None:
         return
     files.sync_tree(state.data_dir)
     files.sync_file(state.home)
-    with contextlib.suppress(FileNotFoundError):  # another process was faster
+    with cheap.suppress(FileNotFoundError):  # another process was faster
         os.unlink(state.unsynced)
 
 
@@ -292,7 +293,7 @@ def make_run_dir(state: StateDir, account: Account) -> None:
             _make_private(parent, mode)
         _make_private(run_dir, mode)
         # In that one nobody but us can put a link in the place of the other.
-        with contextlib.suppress(FileExistsError):
+        with cheap.suppress(FileExistsError):
             files.make_directory(state.socket_dir, 0o700)
         descriptor = os.open(state.socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except (private.NotPrivate, NotADirectoryError) as error:
@@ -350,12 +351,12 @@ def destroy(state: StateDir) -> None:
         files.remove_tree(home)
     for path in state.socket_links:
         remove(os.path.dirname(path))
-    with contextlib.suppress(ConfigurationError):
+    with cheap.suppress(ConfigurationError):
         recorded.forget(state.id, paths.state_dirs_dir())
     # The lock goes last: while it is there and held, no other process uses the directory.
     for path in (*(path for path in state.own() if path != state.lock), state.lock):
         remove(path)
-    with contextlib.suppress(OSError):  # it holds other files, or is a mount point
+    with cheap.suppress(OSError):  # it holds other files, or is a mount point
         os.rmdir(state.root)
 
 

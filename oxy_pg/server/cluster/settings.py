@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 
 from oxy_pg.errors import ConfigurationError, StartTimeout
 from oxy_pg.facts import ROLE
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, literal
-from oxy_pg.system import files
+from oxy_pg.system import cheap, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def save(state: StateDir, settings: Mapping[str, str]) -> None:
 
 def forget_earlier(state: StateDir) -> None:
     """Do without the settings of before: those that waited for a restart have worked."""
-    with contextlib.suppress(FileNotFoundError):
+    with cheap.suppress(FileNotFoundError):
         os.unlink(state.earlier_settings)
 
 

@@ -10,12 +10,9 @@ startup, simple query, text results (PostgreSQL 16 manual, chapter 55).
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import struct
-
 from oxy_pg.facts import MAINTENANCE_DATABASE, MONITOR, SUPERUSER
 from oxy_pg.server.cluster import session
+from oxy_pg.system import cheap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +63,7 @@ class Connection:
         """
         self._deadline = deadline
         self._buffer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = cheap.unix_socket()
         try:
             self._socket.settimeout(deadline.remaining() or 0.001)
             self._socket.connect(f"{socket_dir}/.s.PGSQL.{port}")
@@ -75,7 +72,7 @@ class Connection:
                 parameters |= session.parameters(user, any_version=any_version)
             words = (word for pair in parameters.items() for word in pair)
             body = b"\0".join(word.encode() for word in words) + b"\0\0"
-            self._socket.sendall(struct.pack("!ii", len(body) + 8, _PROTOCOL_3_0) + body)
+            self._socket.sendall(_int32(len(body) + 8) + _int32(_PROTOCOL_3_0) + body)
             self._rows()
         except BaseException:
             self._socket.close()
@@ -85,14 +82,14 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
+        with cheap.suppress(OSError):
             self._socket.sendall(b"X\0\0\0\x04")  # Terminate: spares the server a log line
         self._socket.close()
 
     def query(self, sql: str) -> list[tuple[str | None, ...]]:
         """Run one statement, or several without results, and return the rows as text."""
         body = sql.encode() + b"\0"
-        self._socket.sendall(b"Q" + struct.pack("!i", len(body) + 4) + body)
+        self._socket.sendall(b"Q" + _int32(len(body) + 4) + body)
         return self._rows()
 
     def _rows(self) -> list[tuple[str | None, ...]]:
@@ -116,7 +113,7 @@ class Connection:
 
     def _message(self) -> tuple[bytes, bytes]:
         header = self._read(5)
-        return header[:1], self._read(struct.unpack("!i", header[1:])[0] - 4)
+        return header[:1], self._read(int.from_bytes(header[1:]) - 4)
 
     def _read(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -147,11 +144,15 @@ def monitor(
     return Connection(socket_dir, port, deadline, database)
 
 
+def _int32(number: int) -> bytes:
+    return number.to_bytes(4)
+
+
 def _row(body: bytes) -> tuple[str | None, ...]:
     fields: list[str | None] = []
     at = 2
-    for _ in range(struct.unpack("!h", body[:2])[0]):
-        size = struct.unpack("!i", body[at : at + 4])[0]
+    for _ in range(int.from_bytes(body[:2], signed=True)):
+        size = int.from_bytes(body[at : at + 4], signed=True)
         at += 4
         if size < 0:
             fields.append(None)

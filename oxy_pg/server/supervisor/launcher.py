@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from oxy_pg import project
@@ -15,7 +14,7 @@ from oxy_pg.errors import (
     StartFailed,
 )
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone, SupervisorStopped
-from oxy_pg.system import files
+from oxy_pg.system import cheap, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         if failures == _MOST_FAILURES:
             last_words = (files.read_text(state.supervisor_log) or "")[-2000:]
             raise StartFailed(state.data_dir, f"The supervisor ended at once:\n{last_words}")
-        with contextlib.suppress(SupervisorGone):
+        with cheap.suppress(SupervisorGone):
             return Lease(state, request.keep_alive, deadline), False
         started = _start_if_free(state, request, deadline)
         if started is None:
@@ -98,7 +97,7 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
         else:
             return lease, True
         finally:
-            with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+            with cheap.suppress(ChildProcessError):  # an application that reaps all children
                 os.waitpid(started.pid, 0)  # it has forked the supervisor, and gone
     from oxy_pg.server.supervisor import lock
 
@@ -107,11 +106,14 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
 
 def _prepare_meanwhile(state: StateDir, started: _Started) -> None:
     """Do what can be done while PostgreSQL starts."""
-    from oxy_pg.server.cluster import directory, template
+    from oxy_pg.server.cluster import directory
 
     try:
         directory.sync_if_new(state)
-        template.publish(started.waiting_template)
+        if started.waiting_template:
+            from oxy_pg.server.cluster import template
+
+            template.publish(started.waiting_template)
     except OSError as error:
         raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
     import hashlib  # noqa: F401 - the password will be checked with these
@@ -213,7 +215,7 @@ def _start_if_free(state: StateDir, request: Request, deadline: Deadline) -> _St
 
 def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) -> _Started:
     """Prepare the cluster and hand over to a supervisor; we hold the lock."""
-    from oxy_pg.server.cluster import account, binaries, databases, directory, settings
+    from oxy_pg.server.cluster import account, directory
     from oxy_pg.server.supervisor import spawn
 
     durable = not request.ephemeral
@@ -229,6 +231,9 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
     if durable:
         directory.record(state)
     with spawn.daemon(state, lock_fd) as supervisor:
+        # While its interpreter starts.
+        from oxy_pg.server.cluster import binaries, databases, settings
+
         programs = binaries.reachable(binaries.find(deadline), user)
         if is_there:
             adopt = _survivor(state, deadline)

@@ -8,12 +8,11 @@ answers are described in ``loop.py``.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import socket
 
 from oxy_pg.errors import LockTimeout, ServerError, StartFailed, StartTimeout
+from oxy_pg.system import cheap
 from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
@@ -44,7 +43,7 @@ class Line:
         """Connect; raises SupervisorGone when no process listens, LockTimeout when none answers."""
         self._state = state
         self._buffer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = cheap.unix_socket()
         try:
             self._socket.settimeout(deadline.remaining() or 0.001)
             self._socket.connect(state.control)
@@ -66,7 +65,7 @@ class Line:
 
     def keep_through_exec(self) -> None:
         """Do not hang up when this process executes another program."""
-        self._socket.set_inheritable(True)
+        os.set_inheritable(self._socket.fileno(), True)
 
     def send(self, line: str) -> None:
         """Send a request; raises SupervisorGone."""
@@ -231,7 +230,7 @@ class Lease:
         """Learn of the postmaster's end from the kernel too (pidfd_open(2), Linux)."""
         self._unwatch()
         if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
+            with cheap.suppress(OSError):
                 self._pidfd = os.pidfd_open(self.postmaster_pid)
                 self._end = select.poll()
                 self._end.register(self._pidfd, select.POLLIN)

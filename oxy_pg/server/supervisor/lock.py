@@ -8,55 +8,68 @@ library: the lock belongs to an open file, and that can be inherited.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import signal
 
-from oxy_pg.system import files, process
+from oxy_pg.system import cheap, files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from oxy_pg.paths import StateDir
 
 
-@contextlib.contextmanager
-def attempt(state: StateDir) -> Iterator[int | None]:
+class attempt:  # noqa: N801 - used as a function
     """
     Try to take the lock; gives its descriptor, or None when another process has it.
 
     On leaving, our hold ends; a supervisor that has inherited it keeps it. None,
     too, when the file or its directory is removed at this moment (`oxy-pg reset`).
     """
-    try:
-        descriptor = files.open_or_create(state.lock, os.O_RDWR)
-    except FileNotFoundError:
-        yield None
-        return
-    with process.ClosedInChildren(descriptor) as held:
+
+    __slots__ = ("_descriptor", "_held", "_state")
+
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
+        self._held: process.ClosedInChildren | None = None
+
+    def __enter__(self) -> int | None:
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-                return
-            except OSError as error:
-                words = f"its file system has no locks (flock: {error.strerror})"
-                raise OSError(error.errno, words, state.lock) from error
-            if not _is_there(state, descriptor):
-                yield None
-                return
-            if os.getpid() == 1:
-                _collect(named(state))
-            with contextlib.suppress(OSError):  # a full disk: only a message would have named us
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()} starter\n".encode(), 0)
-            yield descriptor
-        finally:
-            if held.is_open:
-                os.close(descriptor)
+            self._descriptor = files.open_or_create(self._state.lock, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        self._held = process.ClosedInChildren(self._descriptor)
+        self._held.__enter__()
+        try:
+            return self._descriptor if _take(self._state, self._descriptor) else None
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._held is None:
+            return
+        if self._held.is_open:
+            os.close(self._descriptor)
+        self._held.__exit__()
+
+
+def _take(state: StateDir, descriptor: int) -> bool:
+    """Lock the open file, and say in it who we are; False where it is another process's."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        words = f"its file system has no locks (flock: {error.strerror})"
+        raise OSError(error.errno, words, state.lock) from error
+    if not _is_there(state, descriptor):
+        return False
+    if os.getpid() == 1:
+        _collect(named(state))
+    with cheap.suppress(OSError):  # a full disk: only a message would have named us
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} starter\n".encode(), 0)
+    return True
 
 
 def named(state: StateDir) -> int:
@@ -73,7 +86,7 @@ def _collect(pid: int) -> None:
     our children, and nobody else waits for them.
     """
     if pid > 1 and not process.is_alive(pid):
-        with contextlib.suppress(ChildProcessError):
+        with cheap.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 
 
@@ -120,7 +133,9 @@ def nudge(state: StateDir) -> None:
     """Have the supervisor look whether its sockets are still there."""
     pid = supervisor(state)
     if pid:
-        with contextlib.suppress(OSError):
+        import signal
+
+        with cheap.suppress(OSError):
             os.kill(pid, signal.SIGIO)  # as the kernel does; an older one prunes its logs
 
 

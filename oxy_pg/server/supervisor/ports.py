@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-
-from oxy_pg.system import files
+from oxy_pg.system import cheap, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +78,8 @@ class Ports:
             if _is_free(port) or not self._any_port:
                 return port
             self.lost = self.lost or port == self._known
+        import socket
+
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
@@ -97,7 +96,7 @@ class Ports:
         self._known = port
         self.lost = False
         if self._file:
-            with contextlib.suppress(OSError):  # a full disk: the next start finds another port
+            with cheap.suppress(OSError):  # a full disk: the next start finds another port
                 if files.read_text(self._file) != f"{port}\n":
                     files.write_text(self._file, f"{port}\n", sync=False)
 
@@ -111,6 +110,8 @@ def _is_free(port: int) -> bool:
 
 
 def _bind(port: int) -> None:
+    import socket  # no start waits for it that has a port of last time
+
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does
         probe.bind(("127.0.0.1", port))

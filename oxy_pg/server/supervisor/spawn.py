@@ -7,16 +7,14 @@ is ready, so that its interpreter starts while the cluster is made.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 
 from oxy_pg.server.supervisor.daemon import LOCK_FD
-from oxy_pg.system import files, process
+from oxy_pg.system import cheap, files, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
 
     from oxy_pg.paths import StateDir
     from oxy_pg.server.supervisor.order import Order
@@ -34,7 +32,7 @@ class Daemon:
     def go(self, order: Order) -> None:
         """Listen on the control socket, and hand over; raises OSError."""
         # What an earlier supervisor left is replaced.
-        with contextlib.suppress(FileNotFoundError):
+        with cheap.suppress(FileNotFoundError):
             os.unlink(order.control)
         self._control.bind(order.control)
         files.set_mode(order.control, 0o600, order.control)
@@ -45,40 +43,60 @@ class Daemon:
     def dismiss(self) -> None:
         """Let it end, since it is not needed."""
         self._tell(b"")
-        with contextlib.suppress(ChildProcessError):  # an application that reaps all children
+        with cheap.suppress(ChildProcessError):  # an application that reaps all children
             os.waitpid(self.pid, 0)
 
     def _tell(self, message: bytes) -> None:
         # With its size, and not until we hang up: a process that another thread forks may hold
         # the pipe for longer.
-        with contextlib.suppress(BrokenPipeError):  # killed; asking for a lease will tell
+        with cheap.suppress(BrokenPipeError):  # killed; asking for a lease will tell
             os.write(self._order_fd, len(message).to_bytes(4) + message)
 
 
-@contextlib.contextmanager
-def daemon(state: StateDir, lock_fd: int) -> Iterator[Daemon]:
+class daemon:  # noqa: N801 - used as a function
     """
     Give a daemon that waits for its order.
 
     It holds the lock of the state directory, too, from its beginning. If it is
     not told to go, it has ended on leaving; it also ends when we are killed.
     """
-    with contextlib.ExitStack() as stack:
-        control = stack.enter_context(socket.socket(socket.AF_UNIX))
-        reader, writer = os.pipe()
-        stack.callback(os.close, writer)
-        for descriptor in (control.fileno(), writer):
-            stack.enter_context(process.ClosedInChildren(descriptor))
+
+    __slots__ = ("_control", "_guarded", "_lock_fd", "_spawned", "_state", "_writer")
+
+    def __init__(self, state: StateDir, lock_fd: int) -> None:
+        self._state = state
+        self._lock_fd = lock_fd
+
+    def __enter__(self) -> Daemon:
+        self._control = cheap.unix_socket()
+        reader, self._writer = os.pipe()
+        self._guarded = [
+            process.ClosedInChildren(one) for one in (self._control.fileno(), self._writer)
+        ]
+        for one in self._guarded:
+            one.__enter__()
         try:
-            pid = _spawn(state, (lock_fd, control.fileno(), reader))
+            pid = _spawn(self._state, (self._lock_fd, self._control.fileno(), reader))
+        except BaseException:
+            self._close()
+            raise
         finally:
             os.close(reader)
-        spawned = Daemon(pid, control, writer)
+        self._spawned = Daemon(pid, self._control, self._writer)
+        return self._spawned
+
+    def __exit__(self, *_: object) -> None:
         try:
-            yield spawned
+            if not self._spawned.has_gone:
+                self._spawned.dismiss()
         finally:
-            if not spawned.has_gone:
-                spawned.dismiss()
+            self._close()
+
+    def _close(self) -> None:
+        for one in self._guarded:
+            one.__exit__()
+        os.close(self._writer)
+        self._control.close()
 
 
 def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:

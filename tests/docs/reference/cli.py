@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oxy_pg.cli import cli
+from oxy_pg.cli.commands import cli
 from oxy_pg.cli.group import EXAMPLES
 from tests.docs.reference.markdown import table
 

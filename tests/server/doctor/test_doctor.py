@@ -486,7 +486,7 @@ def test_a_user_id_without_a_name(base_dir):
         )
         # Imported as root, whose Python this user cannot read.
         loaded = (
-            "import oxy_pg.cli, oxy_pg.server.doctor.examine, oxy_pg.server.uninstall;"
+            "import oxy_pg.cli.commands, oxy_pg.server.doctor.examine, oxy_pg.server.uninstall;"
             "import platformdirs.unix, oxy_pg.server.supervisor.shutdown;"
         )
         return subprocess.run(
