@@ -185,3 +185,16 @@ def test_names_that_do_not_belong_in_a_cluster(owner, names, replaced, reason, t
     finally:
         os.close(descriptor)
     assert not (tmp_path / "planted").exists()
+
+
+def test_two_caches_of_one_user(owner):
+    """
+    Each has its own template; neither is refused for the other's checksum.
+    """
+    caches = owner.home / "one", owner.home / "two"
+    for cache in caches:
+        run(owner, TWICE, OXY_PG_CACHE_DIR=cache)
+        assert list(cache.glob("template-*"))
+
+    for cache in caches:
+        assert "is not used" not in run(owner, OXY_PG_CACHE_DIR=cache)

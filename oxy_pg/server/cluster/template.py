@@ -109,7 +109,7 @@ def _unpack(template: str, target: str, account: Account) -> bool:
     try:
         descriptor = _open(template)
         try:
-            _compare(descriptor, os.path.basename(template))
+            _compare(descriptor, _record_of(template))
             archive.unpack(descriptor, target, account, _is_expected)
             _check_settings(target)
         finally:
@@ -170,6 +170,12 @@ def _record_dirs() -> tuple[str, str]:
     """Return the directories for checksums: with the user's state, or else temporary."""
     temp_dir = os.path.realpath(tempfile.gettempdir())
     return paths.records_dir(), f"{paths.private_temp_dir(temp_dir)}/templates"
+
+
+def _record_of(template: str) -> str:
+    """Return the name of the file with its checksum: a user may have several caches."""
+    cache_dir, name = os.path.split(template)
+    return f"{name}-{paths.digest(os.path.realpath(cache_dir))}"
 
 
 def _compare(descriptor: int, name: str) -> None:
@@ -279,7 +285,7 @@ def publish(waiting: str) -> None:
     with contextlib.suppress(OSError, private.NotPrivate):
         directory = private.open_directory(cache_dir)
         try:
-            _publish(directory, name, template)
+            _publish(directory, name, f"{cache_dir}/{template}")
         except BaseException:
             os.unlink(name, dir_fd=directory)
             raise
@@ -287,11 +293,12 @@ def publish(waiting: str) -> None:
             os.close(directory)
 
 
-def _publish(directory: int, waiting: str, template: str) -> None:
+def _publish(directory: int, waiting: str, path: str) -> None:
+    template = os.path.basename(path)
     descriptor = private.open_file(waiting, directory)
     try:
         os.fsync(descriptor)  # or a power failure could leave its size without its contents
-        _record(template, _checksum(descriptor))
+        _record(_record_of(path), _checksum(descriptor))
     finally:
         os.close(descriptor)
     try:
