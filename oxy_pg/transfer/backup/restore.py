@@ -16,7 +16,7 @@ from oxy_pg.report import Progress, Report
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.transfer import database, swap, tools
 from oxy_pg.transfer.backup import alongside, archive, in_place, manifest, restore_plan
-from oxy_pg.url import mask
+from oxy_pg.url import mask, with_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,9 +126,11 @@ def _alongside(
         own = stack.enter_context(swap.maintenance(order.url, deadline))
         plan = _agreed(order, found, own, confirm)
         other = stack.enter_context(
-            swap.maintenance(order.url)
-            if order.superuser_url is None
-            else database.connect_again(order.superuser_url)
+            swap.maintenance(
+                order.url
+                if order.superuser_url is None
+                else with_database(order.superuser_url, swap.name_of(order.url))
+            )
         )
         return plan, alongside.restore(plan, swap.Sessions(own, other), show)
 

@@ -73,6 +73,17 @@ def unchanged(old, embedded):
     return look
 
 
+def test_the_superuser_comes_by_the_database_itself(made, old, saved, embedded):
+    """
+    Its session is not among those that are in the way of the new one's name.
+    """
+    path, new = made
+
+    saved.restore(path, old, superuser_url=superuser(embedded, old))
+
+    assert new == contents(old)
+
+
 def test_the_log_warns_of_nothing(server, tmp_path):
     """
     Statistics are collected of what is restored, and of nothing else.
