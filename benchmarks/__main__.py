@@ -30,12 +30,13 @@ from benchmarks import (
     snapshots,
     starting,
     suites,
+    tables,
 )
 from benchmarks.movers import MOVERS
 from benchmarks.result import Result
 
 _JSON = "results.json"
-PARTS = ("starting", "limits", "idle", "suite", "migration", "export", "snapshots")
+PARTS = ("starting", "limits", "idle", "suite", "migration", "tables", "export", "snapshots")
 
 
 def main() -> int:
@@ -115,6 +116,8 @@ def _measure(base: Path, arguments: argparse.Namespace) -> list[Result]:
             largest: (few, MOVERS),
         }
         results += migration.measure(base, sizes, _say)
+    if "tables" in arguments.only:
+        results += tables.measure(base, few, _say)
     if "export" in arguments.only:
         _say("export …")
         results += export.measure(base, arguments.messages, few, _say)

@@ -74,6 +74,8 @@ BOUNDS = (
     Bound("migration", COUNTS, 1.5),
     Bound("migration-250000", COUNTS, 1.5),
     Bound("growth", "", 4.4),
+    Bound("tables", "pgloader", 0.15),
+    Bound("tables", "oxy_pg, an eighth of the tables", 9),
     Bound("migration-memory", "", 150),
     Bound("export", "COPY TO alone", 6),
     Bound("export-memory", "", 150),

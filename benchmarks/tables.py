@@ -1,0 +1,100 @@
+"""
+Migrations of many small tables: what a table costs, whatever is in it.
+
+Beside pgloader, and beside ourselves with an eighth of the tables: the time
+has to grow with their number, and not with its square.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import sys
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+import oxy_pg
+from benchmarks import process
+from benchmarks.process import CannotError
+from benchmarks.result import OURS, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TABLES = 800
+ROWS = 20
+EIGHTH = f"{OURS}, an eighth of the tables"
+_OURS = "import sys, oxy_pg\noxy_pg.migrate_sqlite(sys.argv[1], sys.argv[2])\n"
+
+
+def measure(base: Path, rounds: int, said: Callable[[str], None]) -> list[Result]:
+    """Migrate ``TABLES`` tables and an eighth of them ``rounds`` times, all contenders in turn."""
+    home = base / "tables"
+    home.mkdir(mode=0o711)
+    whole, eighth = home / "whole.sqlite", home / "eighth.sqlite"
+    _generate(whole, TABLES)
+    _generate(eighth, TABLES // 8)
+    result = Result("tables", f"migration of {TABLES} tables of {ROWS} rows", "s")
+    contenders = {
+        OURS: (whole, TABLES, [sys.executable, "-c", _OURS, str(whole)]),
+        EIGHTH: (eighth, TABLES // 8, [sys.executable, "-c", _OURS, str(eighth)]),
+        "pgloader": (whole, TABLES, [shutil.which("pgloader") or "", f"sqlite://{whole}"]),
+    }
+    with oxy_pg.Server(home / "state", keep_alive=0) as server:
+        for number in range(rounds):
+            for name, (_, tables, command) in contenders.items():
+                if name in result.failures:
+                    continue
+                try:
+                    seconds = _turn(server, command, tables)
+                except CannotError as error:
+                    result.fail(name, str(error))
+                    continue
+                result.add(name, seconds)
+                said(f"{tables} tables, {number + 1}/{rounds}, {name}: {seconds:.2f} s")
+    return [result]
+
+
+def _generate(path: Path, tables: int) -> None:
+    """Write tables that refer to each other, with an index and a default each."""
+    with contextlib.closing(sqlite3.connect(path)) as lite, lite:
+        for number in range(tables):
+            lite.execute(
+                f"CREATE TABLE item_{number} (id INTEGER PRIMARY KEY, name VARCHAR(40) NOT NULL,"
+                " at DATETIME DEFAULT CURRENT_TIMESTAMP, amount REAL, other INTEGER"
+                f" REFERENCES item_{max(0, number - 1)} (id))"
+            )
+            lite.execute(f"CREATE INDEX item_{number}_name ON item_{number} (name)")
+            rows = [
+                (row, f"item {row}", f"2026-01-{row:02} 10:00:00", row / 4, 1 + row // 2)
+                for row in range(1, ROWS + 1)
+            ]
+            lite.executemany(f"INSERT INTO item_{number} VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _turn(server: oxy_pg.Server, command: list[str], tables: int) -> float:
+    """Run a contender into a new database, and look whether all has arrived."""
+    if not command[0]:
+        raise CannotError("not installed: apt-get install pgloader")
+    server.create_database("tables")
+    try:
+        url = server.url("tables")
+        done = process.measure([*command, url], ("FATAL", "ERROR", "Heap exhausted"))
+        with psycopg.connect(url) as connection:
+            counts = [
+                connection.execute(
+                    sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(f"item_{number}"))
+                ).fetchone()
+                for number in range(tables)
+            ]
+    except psycopg.Error as error:
+        raise CannotError(f"{type(error).__name__}: {error}") from error
+    finally:
+        server.drop_database("tables")
+    if counts != [(ROWS,)] * tables:
+        raise CannotError("rows are missing")
+    return done.seconds
