@@ -545,7 +545,7 @@ def test_schemas_that_do_not_fit_say_which_is_older(lite, pg_url, pg, ours, thei
     path = lite(SCRIPT + ";" + DJANGO.format(ours))
     with pytest.raises(SchemaMismatch, match=said) as caught:
         migrate(path, pg_url)
-    assert "column t.v has 1 values and no column in the target" in str(caught.value)
+    assert "column t.v has 1 value and no column in the target" in str(caught.value)
 
 
 def test_where_versions_have_no_order_the_columns_tell(lite, pg_url, pg):

@@ -117,7 +117,7 @@ def test_truncate_names_the_tables_that_the_source_leaves_empty(lite, pg_url, pg
     report = migrate(lite(SOURCE), pg_url, if_not_empty="truncate", dry_run=True)
     found = [warning for warning in report.warnings if "deleted" in warning]
     assert 1 == len(found)
-    assert found[0].startswith("permission: its 2 rows in the target are deleted")
+    assert found[0].startswith("permission: 2 rows in the target will be deleted")
     migrate(lite("SELECT 1"), pg_url, if_not_empty="truncate")
     assert [] == pg("SELECT * FROM permission")
     assert [("theme",)] == pg("SELECT * FROM setting")

@@ -93,7 +93,7 @@ def test_the_path_is_the_result(filled, cli, tmp_path):
     assert 0 == done.returncode
     assert [Path(done.stdout.strip())] == list(tmp_path.iterdir())
     assert done.stderr.startswith("connecting …\ncounting rows …\n")
-    assert "1,234 rows of 1 tables" in done.stderr
+    assert "1,234 rows of 1 table" in done.stderr
     assert "" == cli("backup", tmp_path, "--quiet").stderr
 
 

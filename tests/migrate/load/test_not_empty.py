@@ -21,7 +21,7 @@ def test_a_seeded_target_is_refused(move, pg):
     """
     pg("CREATE TABLE t (id int PRIMARY KEY, v text)")
     pg("INSERT INTO t VALUES (9, 'seed')")
-    with pytest.raises(TargetNotEmpty, match=r"t: 1 rows"):
+    with pytest.raises(TargetNotEmpty, match=r"t: 1 row"):
         move(SEED)
     assert [(9, "seed")] == pg("SELECT * FROM t")
 

@@ -14,7 +14,7 @@ def test_a_column_without_a_place_is_an_error(move, pg):
     Field note 23: a source column with data and no column in the target.
     """
     pg("CREATE TABLE t (id int)")
-    with pytest.raises(SchemaMismatch, match=r"t\.sandbox_info has 1 values and no column"):
+    with pytest.raises(SchemaMismatch, match=r"t\.sandbox_info has 1 value and no column"):
         move("CREATE TABLE t (id int, sandbox_info text)", {"t": [(1, "{}"), (2, None)]})
 
 

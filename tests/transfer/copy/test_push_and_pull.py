@@ -187,9 +187,9 @@ def test_a_target_that_is_not_empty_is_named(home, postgresql_18):
     run(target, "CREATE TABLE t AS SELECT 2 AS theirs", "CREATE VIEW v AS SELECT 1 AS one")
     before = everything(target)
 
-    with pytest.raises(oxy_pg.DatabaseNotEmpty, match=r"(?s)table public.t: 1 rows.*view public.v"):
+    with pytest.raises(oxy_pg.DatabaseNotEmpty, match=r"(?s)table public.t: 1 row.*view public.v"):
         oxy_pg.push(target)
-    with pytest.raises(oxy_pg.DatabaseNotEmpty, match=r"table public.t: 1 rows"):
+    with pytest.raises(oxy_pg.DatabaseNotEmpty, match=r"table public.t: 1 row"):
         oxy_pg.pull(target)
 
     assert [] == differences(before, everything(target))
@@ -611,7 +611,7 @@ def test_the_commands(home, debian_15, cli, state_dir, monkeypatch):
 
     assert (0, 0, 1, 0) == tuple(one.returncode for one in (tried, pushed, again, pulled))
     assert "Dry run: nothing was written; no problems" in tried.stdout
-    assert "Pushed 1,234 rows of 1 tables" in pushed.stdout
+    assert "Pushed 1,234 rows of 1 table" in pushed.stdout
     assert "export OXY_DATABASE_URL='postgresql://" in pushed.stderr
     assert "copying rows …" in pushed.stderr
     assert "is not empty" in again.stderr
