@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import oxy_pg
 from oxy_pg import url as urls
 from tests.conftest import stop_everything_below
+from tests.test_project import of_another_role
 
 ODD_NAME = "Käse & 100%"
 
@@ -124,11 +125,13 @@ def test_an_external_server_is_not_told_how_to_authenticate(state_dir, run_pytho
     code = "import oxy_pg; print(oxy_pg.ensure(driver='psycopg'))"
     elsewhere = tmp_path / "nothing"
 
-    external = run_python(code, OXY_DATABASE_URL=url, OXY_STATE_DIR=elsewhere)
-    ours = run_python(code, OXY_DATABASE_URL=url, OXY_STATE_DIR=state_dir)
+    other = of_another_role(oxy_pg.Server(state_dir), url)
+    external = run_python(code, OXY_DATABASE_URL=other, OXY_STATE_DIR=elsewhere)
+    ours = run_python(code, OXY_DATABASE_URL=url, OXY_STATE_DIR=elsewhere)
 
-    assert url.replace("postgresql://", "postgresql+psycopg://") == external
-    assert f"{external}?require_auth=scram-sha-256" == ours
+    assert other.replace("postgresql://", "postgresql+psycopg://") == external
+    ours_without = url.replace("postgresql://", "postgresql+psycopg://")
+    assert f"{ours_without}?require_auth=scram-sha-256" == ours
 
 
 def test_a_driver_that_is_not_installed_is_a_name_all_the_same(state_dir, run_python):

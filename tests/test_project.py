@@ -276,13 +276,19 @@ def test_so_it_does_with_an_exported_url(server, state_dir, run_python):
     assert "shop" in server.databases()
 
 
+def of_another_role(server, url):
+    with psycopg.connect(server.superuser_url()) as connection:
+        connection.execute("CREATE ROLE another LOGIN PASSWORD 'secret'")
+    return f"postgresql://another:secret@{url.rpartition('@')[2]}"
+
+
 @pytest.fixture
 def external(server, monkeypatch, tmp_path):
-    """A URL that looks like another one's server: its state directory is not ours to know."""
+    """A URL that looks like another one's server: the role is none of ours."""
     url = server.ensure_database("app")
     server.create_database("shop_db")
     monkeypatch.setenv("OXY_STATE_DIR", str(tmp_path / "nothing"))
-    return url
+    return of_another_role(server, url)
 
 
 def test_a_second_name_on_another_server_is_refused(external, run_python, tmp_path):
