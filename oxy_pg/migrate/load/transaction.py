@@ -197,7 +197,7 @@ class Transaction:
                 reading = self._begin_reading(number + 1, readings)
                 self._filled.add(table.target)
                 self.doing = "build indexes and constraints on"
-                self._post_statements()
+                self._post_statements(is_read_ahead=True)
 
     def _begin_reading(self, number: int, readings: ExitStack) -> Reading | None:
         if number >= len(self.plan.tables):
@@ -241,12 +241,20 @@ class Transaction:
                 self._filled.add(KEYS_RESTORED)
                 self._post_statements()
 
-    def _post_statements(self) -> None:
-        """Execute, in their order, the statements whose tables are filled."""
-        ready = [statement for statement in self._waiting if statement.after <= self._filled]
-        self._waiting = [
-            statement for statement in self._waiting if not statement.after <= self._filled
-        ]
+    def _post_statements(self, *, is_read_ahead: bool = False) -> None:
+        """
+        Execute, in their order, the statements whose tables are filled.
+
+        While another thread reads the SQLite file, not those whose proof reads it,
+        too: SQLite has one lock for a connection and Python one for all threads,
+        and each thread would wait for the other's.
+        """
+        ready, waiting = [], []
+        for statement in self._waiting:
+            is_held = is_read_ahead and statement.proof is not None
+            is_ready = statement.after <= self._filled and not is_held
+            (ready if is_ready else waiting).append(statement)
+        self._waiting = waiting
         for statement in ready:
             self._post_statement(statement)
 
