@@ -249,7 +249,8 @@ class Transaction:
         too: SQLite has one lock for a connection and Python one for all threads,
         and each thread would wait for the other's.
         """
-        ready, waiting = [], []
+        ready: list[Statement] = []
+        waiting: list[Statement] = []
         for statement in self._waiting:
             is_held = is_read_ahead and statement.proof is not None
             is_ready = statement.after <= self._filled and not is_held

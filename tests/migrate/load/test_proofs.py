@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from oxy_pg.migrate.load import transaction
+from oxy_pg.migrate.load.proof import prove
 
 FILE = """
 CREATE TABLE a (x INTEGER, t TEXT);
@@ -21,13 +21,13 @@ def test_no_other_thread_reads_the_file_during_a_proof(move, pg, monkeypatch):
     """
     Two threads with one connection would wait for ever: one has SQLite's lock, one Python's.
     """
-    reading, real = [], transaction.prove
+    reading = []
 
     def watched(*given):
         reading.append([one.name for one in threading.enumerate() if "reader" in one.name])
-        return real(*given)
+        return prove(*given)
 
-    monkeypatch.setattr(transaction, "prove", watched)
+    monkeypatch.setattr("oxy_pg.migrate.load.transaction.prove", watched)
 
     move(FILE)
 
