@@ -106,7 +106,7 @@ def no_state_dir(state_dir):
 
 
 SITUATIONS = [
-    (nothing_installed, errors.BinariesNotFound, "/nonexistent", "pip install"),
+    (nothing_installed, errors.BinariesNotFound, "/nonexistent", "Correct OXY_PG_BIN_DIR"),
     (unusable_locale_or_program, errors.InitdbFailed, "postgres_data", "doctor"),
     (broken_cluster, errors.StartFailed, "pg_control", "oxy-pg logs"),
     (stopped_postmaster, errors.StartTimeout, "postgres_data", "larger `timeout`"),
