@@ -99,11 +99,11 @@ class Translation:
 
     def query(self, tree: exp.Expr, *, strict: bool = True) -> str:
         """Translate a SELECT. Raises Uncertain."""
-        _refuse_unknown_functions(tree)
-        tree = tree.copy()
+        original, tree = tree, tree.copy()
         ctes = {folded(cte.alias) for cte in tree.find_all(exp.CTE)}
         for table in list(tree.find_all(exp.Table)):
             self._table(table, ctes)
+        _refuse_unknown_functions(original)
         return self._finish(tree, strict=strict)
 
     def condition(self, tree: exp.Expr, table: TablePlan) -> str:
