@@ -119,11 +119,12 @@ def _ensure_external(
     """Return the URL of a database of the server that the environment names."""
     from oxy_pg.server import external
 
-    own = None if asked is None else _endpoint.embedded_state_dir(url, in_use)
+    has_variable = environment.get(_endpoint.variable_of(name)) is not None
+    own = None if asked is None or has_variable else _endpoint.embedded_state_dir(url, in_use)
     if own is not None and asked is not None and asked != external.database_of(url):
         # Set by `oxy-pg run` or `oxy-pg url`: a name means what it means without it.
         return _server(own, None).ensure_database(asked, extensions=extensions, timeout=timeout)
-    if own is None and environment.get(_endpoint.variable_of(name)) is None:
+    if own is None and not has_variable:
         _refuse_second_name(url, name)
     if settings:
         import logging

@@ -17,6 +17,7 @@ import pytest
 
 import oxy_pg
 from tests.conftest import stop_everything_below
+from tests.test_project import of_another_role
 
 # A value with everything that a shell or a reader of .env files may take for something else.
 ODD = 'it\'s a "$HOME" #1 `x` \\ back {database}'
@@ -212,11 +213,12 @@ def test_so_it_does_with_the_url_of_an_embedded_server(oxy, old_programs, state_
     assert "(PostgreSQL) 16." in done.stdout
 
 
-def test_path_stays_as_it_is_for_another_server(oxy, old_programs, tmp_path):
+def test_path_stays_as_it_is_for_another_server(oxy, old_programs, tmp_path, state_dir):
     """
     The bundled programs have no TLS, and the server is of a version of its own.
     """
-    other = {"OXY_DATABASE_URL": oxy("url").stdout.strip(), "OXY_STATE_DIR": tmp_path / "none"}
+    url = of_another_role(oxy_pg.Server(state_dir), oxy("url").stdout.strip())
+    other = {"OXY_DATABASE_URL": url, "OXY_STATE_DIR": tmp_path / "none"}
 
     done = oxy("run", "--", "sh", "-c", "echo $PATH", PATH=old_programs, **other)
 
