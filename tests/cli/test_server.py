@@ -99,7 +99,7 @@ def test_status_tells_what_programs_need(oxy, server, state_dir):
         "state", "url", "host", "port", "role", "lag_s", "pid", "supervisor_pid", "server_version",
         "data_dir", "log_dir", "started_at", "uptime_s", "clients", "connections",
         "max_connections", "databases", "binaries", "keep_alive_s", "activity", "defaults",
-        "crashes_last_hour", "last_crash",
+        "crashes_last_hour", "last_crash", "problem",
     }  # fmt: skip
     assert promised == set(status)
     assert {"name", "size_bytes"} == set(status["databases"][0])
