@@ -7,13 +7,14 @@ no ``signal`` here (2 ms each).
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Self
 else:
     import _signal as signal
@@ -26,6 +27,9 @@ _FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
 # By who holds them: another thread may open a descriptor under the number of one just closed.
 _closed_in_children: dict[ClosedInChildren, int] = {}
+
+# Held while a descriptor is opened and noted there, or closed and forgotten: no fork comes between.
+forks_wait = _thread.RLock()
 
 
 def environment() -> dict[str, str]:
@@ -96,38 +100,44 @@ def kill(pid: int) -> None:
 
 class ClosedInChildren:
     """
-    A context in which children that another thread forks close this descriptor.
+    A descriptor that children which another thread forks close; closed by us on leaving.
 
     One that was forked while we hold a lock or a pipe would hold it for as
-    long as it lives.
+    long as it lives. To be made in the same ``with forks_wait`` that opens it.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, close: Callable[[], object] | None = None) -> None:
+        self._close = close or (lambda: os.close(descriptor))
+        _closed_in_children[self] = descriptor
 
     def __enter__(self) -> Self:
-        _closed_in_children[self] = self._descriptor
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _closed_in_children.pop(self, None)
+        self.close()
 
-    @property
-    def is_open(self) -> bool:
-        """False in a child that was forked meanwhile: there the number may mean something else."""
-        return self in _closed_in_children
+    def close(self) -> None:
+        """Close it, the first time; in a child that was forked meanwhile it is not ours."""
+        with forks_wait:
+            if _closed_in_children.pop(self, None) is not None:
+                self._close()
 
 
 def _close_in_child() -> None:
     for descriptor in {*_closed_in_children.values()}:
         try:  # noqa: SIM105 - contextlib takes 2 ms to import
             os.close(descriptor)
-        except OSError:  # another thread had just closed it
+        except OSError:  # its owner had closed it by another way
             pass
     _closed_in_children.clear()
+    forks_wait.release()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+os.register_at_fork(
+    before=forks_wait.acquire,
+    after_in_parent=forks_wait.release,
+    after_in_child=_close_in_child,
+)
 
 
 def command(module: str, call: str, *arguments: str) -> list[str]:
@@ -210,13 +220,13 @@ def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devn
         (os.POSIX_SPAWN_DUP2, 0, 1),
         (os.POSIX_SPAWN_OPEN, 2, errors, os.O_WRONLY | os.O_APPEND, 0),
     ]
-    copies: dict[int, ClosedInChildren] = {}
+    copies: list[ClosedInChildren] = []
     try:
         for number, descriptor in descriptors.items():
             # Above the numbers that they get there, so that none overwrites another.
-            copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
-            copies[copy] = ClosedInChildren(copy)
-            copies[copy].__enter__()
+            with forks_wait:
+                copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
+                copies.append(ClosedInChildren(copy))
             actions.append((os.POSIX_SPAWN_DUP2, copy, number))
         # posix_spawn() and not subprocess: it takes a quarter of the time to import nothing, and
         # does not wait on a pipe that another thread's fork may hold (program.py).
@@ -231,9 +241,8 @@ def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devn
             setsigdef=(signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM),
         )
     finally:
-        for copy, guarded in copies.items():
-            guarded.__exit__()
-            os.close(copy)
+        for guarded in copies:
+            guarded.close()
 
 
 def sees_all() -> bool:

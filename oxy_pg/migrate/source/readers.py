@@ -166,14 +166,16 @@ def _pipe(
     reader: contextlib.ExitStack, writer: contextlib.ExitStack
 ) -> tuple[io.BufferedReader, io.BufferedWriter]:
     """Open a pipe whose two ends are closed with these stacks."""
-    reading, writing = os.pipe()
+    # Else a process that another thread forks at this moment would keep it open.
+    with process.forks_wait:
+        read_fd, write_fd = os.pipe()
+        reading, writing = os.fdopen(read_fd, "rb"), os.fdopen(write_fd, "wb")
+        reader.enter_context(process.ClosedInChildren(read_fd, reading.close))
+        writer.enter_context(process.ClosedInChildren(write_fd, writing.close))
     with contextlib.suppress(OSError, AttributeError):  # macOS does not have it
         # So that an answer does not delay the next one, and its writer need not wait.
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
-    # Else a process that another thread forks at this moment would keep it open.
-    reader.enter_context(process.ClosedInChildren(reading))
-    writer.enter_context(process.ClosedInChildren(writing))
-    return reader.enter_context(open(reading, "rb")), writer.enter_context(open(writing, "wb"))
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE)
+    return reading, writing
 
 
 def answer() -> None:

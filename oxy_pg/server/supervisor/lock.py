@@ -26,7 +26,7 @@ class attempt:  # noqa: N801 - used as a function
     too, when the file or its directory is removed at this moment (`oxy-pg reset`).
     """
 
-    __slots__ = ("_descriptor", "_held", "_state")
+    __slots__ = ("_held", "_state")
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
@@ -34,23 +34,20 @@ class attempt:  # noqa: N801 - used as a function
 
     def __enter__(self) -> int | None:
         try:
-            self._descriptor = files.open_or_create(self._state.lock, os.O_RDWR)
+            with process.forks_wait:
+                descriptor = files.open_or_create(self._state.lock, os.O_RDWR)
+                self._held = process.ClosedInChildren(descriptor)
         except FileNotFoundError:
             return None
-        self._held = process.ClosedInChildren(self._descriptor)
-        self._held.__enter__()
         try:
-            return self._descriptor if _take(self._state, self._descriptor) else None
+            return descriptor if _take(self._state, descriptor) else None
         except BaseException:
             self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:
-        if self._held is None:
-            return
-        if self._held.is_open:
-            os.close(self._descriptor)
-        self._held.__exit__()
+        if self._held is not None:
+            self._held.close()
 
 
 def _take(state: StateDir, descriptor: int) -> bool:
@@ -101,15 +98,16 @@ def _is_there(state: StateDir, descriptor: int) -> bool:
 def is_held(state: StateDir) -> bool:
     """Whether a process holds the lock just now; changes nothing."""
     try:
-        descriptor = os.open(state.lock, os.O_RDWR | os.O_CLOEXEC)
+        with process.forks_wait:
+            descriptor = os.open(state.lock, os.O_RDWR | os.O_CLOEXEC)
+            opened = process.ClosedInChildren(descriptor)
     except OSError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
+    with opened:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 

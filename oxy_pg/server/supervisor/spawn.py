@@ -61,28 +61,27 @@ class daemon:  # noqa: N801 - used as a function
     not told to go, it has ended on leaving; it also ends when we are killed.
     """
 
-    __slots__ = ("_control", "_guarded", "_lock_fd", "_spawned", "_state", "_writer")
+    __slots__ = ("_guarded", "_lock_fd", "_spawned", "_state")
 
     def __init__(self, state: StateDir, lock_fd: int) -> None:
         self._state = state
         self._lock_fd = lock_fd
 
     def __enter__(self) -> Daemon:
-        self._control = cheap.unix_socket()
-        reader, self._writer = os.pipe()
-        self._guarded = [
-            process.ClosedInChildren(one) for one in (self._control.fileno(), self._writer)
-        ]
-        for one in self._guarded:
-            one.__enter__()
+        with process.forks_wait:
+            control = cheap.unix_socket()
+            self._guarded = [process.ClosedInChildren(control.fileno(), control.close)]
+            reader, writer = os.pipe()
+            self._guarded += [process.ClosedInChildren(writer)]
+            reading = process.ClosedInChildren(reader)
         try:
-            pid = _spawn(self._state, (self._lock_fd, self._control.fileno(), reader))
+            pid = _spawn(self._state, (self._lock_fd, control.fileno(), reader))
         except BaseException:
             self._close()
             raise
         finally:
-            os.close(reader)
-        self._spawned = Daemon(pid, self._control, self._writer)
+            reading.close()
+        self._spawned = Daemon(pid, control, writer)
         return self._spawned
 
     def __exit__(self, *_: object) -> None:
@@ -94,9 +93,7 @@ class daemon:  # noqa: N801 - used as a function
 
     def _close(self) -> None:
         for one in self._guarded:
-            one.__exit__()
-        os.close(self._writer)
-        self._control.close()
+            one.close()
 
 
 def _spawn(state: StateDir, inherited: tuple[int, int, int]) -> int:

@@ -6,6 +6,8 @@ import fcntl
 import os
 import threading
 
+import pytest
+
 from oxy_pg.paths import StateDir
 from oxy_pg.server.supervisor import lock
 
@@ -57,3 +59,38 @@ def test_a_lock_that_is_removed_while_it_is_asked_for_is_not_held(state_dir, mon
         os.rmdir(state.root)
         with lock.attempt(state) as third:
             assert third is None
+
+
+@pytest.mark.parametrize("late", ["open", "close"])
+def test_no_fork_comes_between_opening_and_noting(state_dir, run_python, late):
+    """
+    A child forked by another thread at any moment leaves the lock to us.
+
+    ``os.open`` and ``os.close`` take half a second here, in which the child is
+    forked; it lives on while the lock is asked for again.
+    """
+    code = (
+        "import fcntl, os, threading, time\n"
+        "from oxy_pg import paths\n"
+        "from oxy_pg.server.supervisor import lock\n"
+        f"state = paths.StateDir({str(state_dir)!r})\n"
+        "os.makedirs(state.root)\n"
+        f"real = os.{late}\n"
+        "reached = threading.Event()\n"
+        "def slow(*arguments, **options):\n"
+        "    found = real(*arguments, **options)\n"
+        "    if threading.current_thread() is thread: reached.set(); time.sleep(0.5)\n"
+        "    return found\n"
+        "def take():\n"
+        "    with lock.attempt(state) as descriptor: assert descriptor\n"
+        "thread = threading.Thread(target=take)\n"
+        f"os.{late} = slow\n"
+        "thread.start(); reached.wait()\n"
+        "child = os.fork()\n"
+        "if not child: time.sleep(60); os._exit(0)\n"
+        "thread.join()\n"
+        "print(lock.is_held(state))\n"
+        "os.kill(child, 9)\n"
+    )
+
+    assert run_python(code, PYTHONWARNINGS="ignore") == "False"
