@@ -268,7 +268,7 @@ def _look_closely(
         else:
             (facts,) = _all_facts(connection, quoted(table.name), [column])
             found = _propose(column, facts, wishes, encoding=encoding)
-            if found.type.kind.is_instant and facts.integers + facts.reals:
+            if found.type.kind.is_instant and (facts.integers + facts.reals or found.option):
                 found = _with_unit(connection, table, found, wishes, encoding=encoding)
             found = _recount(readers, table, replace(found, nulls=rows - present))
         surveyed.append(found)
@@ -355,7 +355,9 @@ def _with_unit(
 ) -> ColumnSurvey:
     """Decide what the numbers of a time column count, or describe what the user has decided."""
     column, facts = table.column(found.name), found.facts
-    numbers = units.read_numbers(connection, table.name, found.name)
+    numbers = units.read_numbers(
+        connection, table.name, found.name, in_texts=found.facts.texts > 0
+    )
     cast_ = wishes.casts.get(found.name)
     if cast_ is not None and cast_.option is not None and cast_.option == found.option:
         note = units.described(numbers, cast_.option)

@@ -69,9 +69,23 @@ class Reading:
     unclear: UnclearTime | None = None
 
 
-def read_numbers(connection: sqlite3.Connection, table: str, column: str) -> Numbers:
-    """Group the numbers of a column by their size."""
+# As instants.number_in() takes a text for a number, where it is said what numbers count.
+_IN_DIGITS = (
+    "typeof({x}) = 'text' AND ltrim({x}, '+-' || char(9, 10, 11, 12, 13, 32)) GLOB '[0-9]*' "
+    "AND trim({x}, '+-' || char(9, 10, 11, 12, 13, 32)) NOT GLOB '*[^0-9.]*'"
+)
+
+
+def read_numbers(
+    connection: sqlite3.Connection, table: str, column: str, *, in_texts: bool
+) -> Numbers:
+    """Group the numbers of a column by their size; those that are texts, too, where asked."""
     x = quoted(column)
+    # Without the column's affinity, by which numbers would be compared as texts.
+    rows = f"SELECT +{x} AS {x} FROM {quoted(table)} WHERE typeof({x}) IN ('integer', 'real')"
+    if in_texts:
+        digits = _IN_DIGITS.format(x=x)
+        rows += f" UNION ALL SELECT +CAST({x} AS NUMERIC) FROM {quoted(table)} WHERE {digits}"
     sizes = " ".join(
         f"WHEN {x} BETWEEN {FROM * size} AND {TO * size} THEN '{unit}'"
         for unit, size in SIZES.items()
@@ -85,7 +99,7 @@ def read_numbers(connection: sqlite3.Connection, table: str, column: str) -> Num
             WHEN {x} BETWEEN {_JULIAN} THEN 'day'
             {sizes} ELSE 'none' END AS size,
             count(*), min({x}), max({x}), sum(typeof({x}) = 'real')
-        FROM {quoted(table)} WHERE typeof({x}) IN ('integer', 'real') GROUP BY size
+        FROM ({rows}) GROUP BY size
     """
     groups: dict[str, tuple[int, float, float]] = {}
     nevers: dict[float, int] = {}

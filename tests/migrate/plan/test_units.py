@@ -351,3 +351,35 @@ def test_a_fraction_after_a_comma(move, pg, text, expected):
     move("CREATE TABLE t (at DATETIME)", {"t": [(text,), ("2024-01-01 00:00:00+00:00",)]},
          casts={"t.at": "timestamptz"})  # fmt: skip
     assert [(expected,)] == pg("SELECT at::text FROM t ORDER BY at DESC LIMIT 1")
+
+
+@pytest.mark.parametrize(
+    ("cast", "values", "first", "last"),
+    [
+        ("timestamptz:s", ("1700000000", "1700000100"), "2023-11-14 22:13:20", "22:15:00"),
+        ("timestamptz:s", ("-5", " +1700000000 "), "1969-12-31 23:59:55", "2023-11-14 22:13:20"),
+        ("timestamptz:s", ("1700000000", "2030-01-01"), "2023-11-14 22:13:20", "22:13:20"),
+        ("timestamp:ms", ("5.", T * 1000), "1970-01-01 00:00:00.005", "2023-11-14 22:13:20"),
+        ("timestamp:julian", ("2460311.5", "2460312"), "2024-01-02 00:00:00", "2024-01-02 12:00"),
+        ("date:yyyymmdd", ("20240101", "20231231"), "2023-12-31", "2024-01-01"),
+    ],
+)
+def test_numbers_that_are_texts_say_where_they_lead(lite, pg_url, cast, values, first, last):
+    """
+    First and last instant stand in the plan for each column whose numbers are read as times.
+    """
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, at)", rows(*values))
+    report = migrate(path, pg_url, casts={"t.at": cast}, dry_run=True)
+    (warning,) = (text for text in report.warnings if "t.at: " in text)
+    assert first in warning
+    assert last in warning
+
+
+def test_numbers_that_are_texts_beside_numbers_are_seen(lite, pg_url):
+    """
+    A text is read by the unit that the numbers have: the plan counts it among them.
+    """
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, at)", rows(T, T, "86400"))
+    report = migrate(path, pg_url, casts={"t.at": "timestamptz:s"}, dry_run=True)
+    (warning,) = (text for text in report.warnings if "t.at: " in text)
+    assert "3 numbers are read as seconds since 1970 (UTC): 1970-01-02 00:00:00 to" in warning
