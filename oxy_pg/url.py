@@ -25,7 +25,8 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 HIDDEN = "***"
-_EXAMPLE = "postgresql://user:password@host:5432/database"
+_EXAMPLE_ROLE = "postgresql://user:password@host"
+_EXAMPLE = f"{_EXAMPLE_ROLE}:5432/database"
 # Schemes that a message may repeat; anything else before "://" may be a part of a password.
 _SCHEMES = frozenset(
     [
@@ -450,10 +451,12 @@ def mask_text(text: str, *urls: str) -> str:
             text = text.replace(secret, shown if secret == url else HIDDEN)
     # The bound is for time: a word of a million letters would be searched from each of them.
     text = re.sub(
-        r"[A-Za-z][A-Za-z0-9+.-]{0,60}://[^\s\"'<>]+",
+        r"[A-Za-z][A-Za-z0-9+.-]{0,60}://[^\s\"'<>]+(?<![).,;:])",
         lambda found: found[0] if _is_harmless(found[0]) else mask(found[0]),
         text,
     )
+    # One that was taken for a path, of whose slashes one is left.
+    text = re.sub(r"([A-Za-z]:/[^\s/:@\"']{0,63}:)[^\s/@\"']{1,1000}@", rf"\1{HIDDEN}@", text)
     return re.sub(
         r"((?<![a-z])(?:ssl)?passw(?:or)?d\s*=\s*)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?:\\.|[^&#\s])*)",
         rf"\1{HIDDEN}",
@@ -463,8 +466,10 @@ def mask_text(text: str, *urls: str) -> str:
 
 
 def _is_harmless(url: str) -> bool:
-    """Whether this is the address of a page or a file, as in a hint."""
-    return url.startswith(("http://", "https://", "file://")) and "@" not in url
+    """Whether this is the address of a page or a file, or our own example, as in a hint."""
+    if url.startswith(_EXAMPLE_ROLE):
+        return True
+    return url.startswith(("http://", "https://", "file://", "sqlite:///")) and "@" not in url
 
 
 # --- check --------------------------------------------------------------------------

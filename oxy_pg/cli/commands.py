@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from oxy_pg import url
 from oxy_pg.cli import binaries, databases, doctor, programs, removal, server, shell, status, tune
 from oxy_pg.cli.data import backup, export, migrate, snapshot, transfer
 from oxy_pg.cli.display.terminal import echo, note
@@ -72,10 +73,12 @@ def main() -> None:
         echo("Interrupted.", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        # A URL in the wrong place is repeated without its password.
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        click.UsageError(url.mask_text(error.format_message()), ctx).show()
         sys.exit(error.exit_code)
     except OxyPgError as error:
-        note(f"oxy-pg: {error}")
+        note(f"oxy-pg: {url.mask_text(str(error))}")
         sys.exit(1)
     except BrokenPipeError:
         # The reader of our output has gone (`oxy-pg logs | head`): not an error.

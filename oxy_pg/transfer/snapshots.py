@@ -77,6 +77,8 @@ def default_name(of: str, branch: str | None) -> str:
 
 def check_name(name: str) -> str:
     """Return a name that a snapshot may have; ConfigurationError if not."""
+    if "://" in name:  # not repeated: it may have a password, and would show it in every list
+        raise ConfigurationError("The name of a snapshot was expected, and not a URL.")
     if not name or len(name) > _LONGEST or not name.isprintable():
         raise ConfigurationError(
             f"{name!r} cannot be the name of a snapshot: it has 1 to {_LONGEST} printable "

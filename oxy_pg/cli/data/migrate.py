@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,9 @@ Examples:
     "migrate-sqlite",
     short_help="Migrate a SQLite database: all of it, or nothing.",
     epilog=_EXAMPLES,
+    context_settings={"allow_extra_args": True},
 )
+@click.pass_context
 @click.option(
     "--from",
     "source",
@@ -242,6 +245,7 @@ Examples:
 )
 @state_dir_option
 def migrate_sqlite(
+    ctx: click.Context,
     *,
     source: str | None,
     target: str | None,
@@ -258,6 +262,8 @@ def migrate_sqlite(
     The SQLite file is only read. What is written is one transaction: interrupted
     at any moment, also by Ctrl-C, it leaves the target unchanged.
     """
+    if ctx.args:
+        raise click.UsageError(_without_option(ctx.args[0]), ctx)
     # Without a handler Python prints what psycopg logs when a connection breaks; the error that is
     # raised says the same, and what to do.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
@@ -289,6 +295,12 @@ def migrate_sqlite(
 
         summary.show(report)
     return 1 if report.dry_run and report.problems else 0
+
+
+def _without_option(word: str) -> str:
+    if word.startswith(("postgres:", "postgresql:", "postgresql+")):
+        return "The URL of the server goes with --to."
+    return f"The SQLite file goes with --from: oxy-pg migrate-sqlite --from {shlex.quote(word)}"
 
 
 def _migrate(

@@ -355,9 +355,7 @@ def _with_unit(
 ) -> ColumnSurvey:
     """Decide what the numbers of a time column count, or describe what the user has decided."""
     column, facts = table.column(found.name), found.facts
-    numbers = units.read_numbers(
-        connection, table.name, found.name, in_texts=found.facts.texts > 0
-    )
+    numbers = units.read_numbers(connection, table.name, found.name, in_texts=found.facts.texts > 0)
     cast_ = wishes.casts.get(found.name)
     if cast_ is not None and cast_.option is not None and cast_.option == found.option:
         note = units.described(numbers, cast_.option)

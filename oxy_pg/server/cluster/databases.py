@@ -31,6 +31,8 @@ _MOST_ITERATIONS = 100_000
 
 def check_name(name: str) -> str:
     """Return ``name`` if PostgreSQL takes it as it is; ConfigurationError if not."""
+    if "://" in name:  # not repeated: it may have a password, and would show it in every list
+        raise ConfigurationError("The name of a database was expected, and not a URL.")
     size = len(name.encode("utf-8", "replace"))
     if not 0 < size < 64 or "\0" in name:
         raise ConfigurationError(
