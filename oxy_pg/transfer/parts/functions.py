@@ -69,6 +69,15 @@ _CHECKS = f"""
                       WHERE inhparent = conrelid AND k.relowner <> c.relowner)
     ORDER BY (SELECT max(depth) FROM below WHERE id = conrelid) DESC NULLS LAST, con.oid
 """
+# Those that were not dropped.
+_KEPT = f"""
+    WITH {_CALLS}
+    SELECT nspname, relname FROM pg_constraint con
+    JOIN pg_class c ON c.oid = conrelid JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE contype = 'c' AND con.oid <> ALL (%s)
+      AND EXISTS (SELECT FROM calls
+                  WHERE classid = 'pg_constraint'::regclass AND objid = con.oid)
+"""
 _GENERATED = f"""
     WITH {_CALLS}
     SELECT nspname, relname, t.attname, pg_get_expr(adbin, adrelid), pg_get_userbyid(relowner),
@@ -204,6 +213,8 @@ class Held:
                 self._computed.append((owner, alter.format(of, what, sql.SQL("SET"))))
         for check in reversed(self._checks):
             self.connection.execute(check.drop)
+        # What those that are kept read in other tables has to be there before their rows are.
+        self.late |= {*self._new(_KEPT, 0)}
         if self._path:
             self.before_table()
 

@@ -700,3 +700,63 @@ def in_order(url):
         assert column == "plain" or sort == by_index
         found[column] = sort
     return found
+
+
+@pytest.mark.parametrize("kind", ["partitions", "inherited", "attached"])
+def test_checks_that_read_other_tables_with_owners_of_their_own(kind, state_dir, debian_15):
+    """
+    A CHECK that reaches tables of another role stays in place: their rows come after all others.
+    """
+    below = {
+        "partitions": ("CREATE TABLE public.a1 PARTITION OF public.a_rows FOR VALUES IN (1)",),
+        "inherited": ("CREATE TABLE public.a1 () INHERITS (public.a_rows)",),
+        "attached": (
+            "CREATE TABLE public.a1 (kind text, n int)",
+            "ALTER TABLE public.a1 ADD CONSTRAINT known CHECK (public.allowed(kind))",
+            "ALTER TABLE public.a_rows ATTACH PARTITION public.a1 FOR VALUES IN (1)",
+        ),
+    }[kind]
+    old = OldCluster(state_dir, debian_15.bin_dir)
+    with old.running() as url:
+        run(
+            url(user="oxy"),
+            "CREATE TABLE public.a_rows (kind text, n int)"
+            + ("" if kind == "inherited" else " PARTITION BY LIST (n)"),
+            "CREATE TABLE public.z_kinds (kind text PRIMARY KEY)",
+            "INSERT INTO public.z_kinds VALUES ('x')",
+            "CREATE FUNCTION public.allowed(text) RETURNS bool LANGUAGE sql STABLE"
+            " AS 'SELECT EXISTS (SELECT FROM public.z_kinds k WHERE k.kind = $1)'",
+            "ALTER TABLE public.a_rows ADD CONSTRAINT known CHECK (public.allowed(kind))",
+            *below,
+            "ALTER TABLE public.a1 ADD CONSTRAINT own CHECK (public.allowed(kind) OR n < 0)",
+            "INSERT INTO public.a1 VALUES ('x', 1)",
+        )
+        run(
+            url(),
+            "CREATE ROLE other",
+            "ALTER TABLE public.a1 OWNER TO other",
+            "GRANT SELECT ON public.z_kinds TO other",
+        )
+        before = checks(url())
+
+    upgraded(old)
+
+    with oxy_pg.Server(state_dir, keep_alive=1) as server:
+        after = server.superuser_url("oxy")
+        assert before == checks(after)
+        assert [("x", 1)] == run(after, "TABLE public.a1")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            run(after, "INSERT INTO public.a1 VALUES ('y', 1)")
+    server.destroy()
+
+
+def checks(url):
+    """Every CHECK, with its table's owner."""
+    return run(
+        url,
+        "SET search_path = pg_catalog",
+        "SELECT conrelid::regclass::text, conname, conislocal, coninhcount, convalidated,"
+        " pg_get_constraintdef(k.oid), relowner::regrole::text FROM pg_constraint k"
+        " JOIN pg_class c ON c.oid = conrelid WHERE contype = 'c'"
+        " AND relnamespace = 'public'::regnamespace ORDER BY 1, 2",
+    )
