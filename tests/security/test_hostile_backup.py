@@ -19,6 +19,31 @@ DATA_HEADING = "--\n-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner
 FOOTER = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffoxy_pg manifest %012d\0\x03\0" + bytes(8)
 
 
+COMMANDS = (
+    r"\! {touch}",
+    r"SELECT 1; \! {touch}",
+    "\\unrestrict x\n\\! {touch}",
+    "\\restrict abc\n\\unrestrict abc\n\\! {touch}",
+    "COPY public.t (a) FROM stdin;\n5\n\\.\n\\! {touch}",
+    f"{DATA_HEADING}COPY public.t (a) FROM stdin;\n5\n\\.\n\\! {{touch}}",
+    "\\o |{touch}\nSELECT 1;\n\\o",
+    r"\set x `{touch}`",
+    r"SELECT 'x' \g |{touch}",
+    r"SELECT 'touch' \gexec",
+    r"\copy t to program '{touch}'",
+    r"\i /etc/passwd",
+    r"\setenv PATH /tmp",
+    r"\connect postgres",
+    "COPY (SELECT 1) TO PROGRAM '{touch}';",
+    "SELECT pg_read_file('/etc/passwd');",
+    "SELECT lo_import('/etc/passwd');",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE c AS '/tmp/x';",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE internal AS 'x';",
+    "ALTER ROLE oxy SUPERUSER;",
+    "SET SESSION AUTHORIZATION postgres;",
+)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """A plain backup of a small table: its SQL, and its manifest as a dictionary."""
@@ -57,32 +82,7 @@ def without_sums(values):
     return {name: value for name, value in values.items() if name not in ("size", "sha256")}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        r"\! {touch}",
-        r"SELECT 1; \! {touch}",
-        "\\unrestrict x\n\\! {touch}",
-        "\\restrict abc\n\\unrestrict abc\n\\! {touch}",
-        "COPY public.t (a) FROM stdin;\n5\n\\.\n\\! {touch}",
-        f"{DATA_HEADING}COPY public.t (a) FROM stdin;\n5\n\\.\n\\! {{touch}}",
-        "\\o |{touch}\nSELECT 1;\n\\o",
-        r"\set x `{touch}`",
-        r"SELECT 'x' \g |{touch}",
-        r"SELECT 'touch' \gexec",
-        r"\copy t to program '{touch}'",
-        r"\i /etc/passwd",
-        r"\setenv PATH /tmp",
-        r"\connect postgres",
-        "COPY (SELECT 1) TO PROGRAM '{touch}';",
-        "SELECT pg_read_file('/etc/passwd');",
-        "SELECT lo_import('/etc/passwd');",
-        "CREATE FUNCTION f() RETURNS int LANGUAGE c AS '/tmp/x';",
-        "CREATE FUNCTION f() RETURNS int LANGUAGE internal AS 'x';",
-        "ALTER ROLE oxy SUPERUSER;",
-        "SET SESSION AUTHORIZATION postgres;",
-    ],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("in_place", [False, True])
 def test_no_command_in_a_script_runs(plain, server, tmp_path, command, in_place):
     """
@@ -103,6 +103,31 @@ def test_no_command_in_a_script_runs(plain, server, tmp_path, command, in_place)
         assert (None,) == connection.execute("SELECT to_regclass('t')").fetchone()
         rights = "SELECT rolsuper FROM pg_roles WHERE rolname = 'oxy'"
         assert (False,) == connection.execute(rights).fetchone()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_deep_check_runs_no_command_of_it(plain, tmp_path, command):
+    """
+    It restores into a server of its own, on this machine: that is no reason to trust it.
+    """
+    script, values = plain
+    line = command.replace("{touch}", f"touch {tmp_path}/owned").encode()
+    hostile = script.replace(b"SET row_security", line + b"\nSET row_security")
+    path = written(tmp_path / "a.sql.gz", hostile, without_sums(values))
+
+    with pytest.raises(oxy_pg.TransferError):
+        oxy_pg.check_backup(path, deep=True)
+
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_deep_check_of_the_same_script_without_it(plain, tmp_path):
+    """
+    Otherwise the test above proves nothing.
+    """
+    script, values = plain
+    path = written(tmp_path / "a.sql.gz", script, without_sums(values))
+    assert [3] == [table.rows for table in oxy_pg.check_backup(path, deep=True).tables]
 
 
 def test_the_same_script_without_it_is_restored(plain, server, tmp_path):
