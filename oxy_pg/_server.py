@@ -207,7 +207,7 @@ class Server(Handle):
 
         chosen = name
         if chosen is None:
-            from oxy_pg.system import git
+            from oxy_pg.transfer import git
 
             chosen = snapshots.default_name(database, git.branch(os.getcwd()))
         snapshots.check_name(chosen)

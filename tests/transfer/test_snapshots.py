@@ -15,7 +15,7 @@ import pytest
 import oxy_pg
 from oxy_pg.errors import ConfigurationError, TransferRefused
 from oxy_pg.facts import SNAPSHOT
-from oxy_pg.system import git
+from oxy_pg.transfer import git
 from oxy_pg.transfer.snapshots import BEFORE_REWIND, name_in_cluster
 from tests.conftest import wait_until
 from tests.transfer.contents import RICH, everything

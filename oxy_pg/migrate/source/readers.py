@@ -9,14 +9,10 @@ that it calls in Python need the interpreter's.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import pickle
 import queue
 import sqlite3
-import sys
-import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -24,19 +20,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from oxy_pg.errors import MigrationError
 from oxy_pg.migrate.source import database
 from oxy_pg.migrate.source.functions import install_functions, install_packs
-from oxy_pg.system import process
+from oxy_pg.system import process, worker
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.system.machine import cpus
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
 _log = logging.getLogger("oxy_pg")
 
 _WORTH = 32 * 1024 * 1024  # bytes of a source from which on more processes save time
-_PIPE = 1024 * 1024  # bytes: the most that Linux gives an ordinary user (pipe(7))
 _ATTEMPTS = 20  # to see one moment, while another program keeps writing
 
 
@@ -110,26 +104,12 @@ class ProcessReader:
 
     def __init__(self, path: str, deadline: Deadline) -> None:
         """Start it. Raises OSError."""
-        self._ours = contextlib.ExitStack()
-        with contextlib.ExitStack() as theirs:
-            asked, self._to = _pipe(theirs, self._ours)
-            self._from, answers = _pipe(self._ours, theirs)
-            try:
-                self._pid = process.spawn(
-                    process.command(__name__, "answer()"),
-                    {0: asked.fileno(), 1: answers.fileno()},
-                )
-            except OSError:
-                self._ours.close()
-                raise
+        self._worker = worker.Worker(__name__, "answer()")
         self.send((os.path.abspath(path), deadline.remaining()))
 
     def send(self, question: object) -> None:
         """Ask."""
-        # That the process has ended is noticed when its answer is read.
-        with contextlib.suppress(OSError):
-            pickle.dump(question, self._to)
-            self._to.flush()
+        self._worker.send(question)
 
     def receive(self) -> tuple[Any, ...]:
         """Wait for an answer. Raises MigrationError when the process has ended."""
@@ -143,49 +123,24 @@ class ProcessReader:
 
     def _receive(self) -> Any:
         try:
-            # It comes from our own process, through a pipe that no other process can write to.
-            answer = pickle.load(self._from)  # noqa: S301
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            return self._worker.receive()
+        except worker.Ended as error:
             raise MigrationError(
                 "A process that was reading the source has ended unexpectedly; nothing was "
                 "written. Try again; --jobs 1 reads without other processes."
             ) from error
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
 
     def end(self) -> None:
         """End the process at once: it only reads."""
-        process.kill(self._pid)
-        with contextlib.suppress(OSError):  # it may hold a question that was not read
-            self._to.close()
-        self._ours.close()
-
-
-def _pipe(
-    reader: contextlib.ExitStack, writer: contextlib.ExitStack
-) -> tuple[io.BufferedReader, io.BufferedWriter]:
-    """Open a pipe whose two ends are closed with these stacks."""
-    # Else a process that another thread forks at this moment would keep it open.
-    with process.forks_wait:
-        read_fd, write_fd = os.pipe()
-        reading, writing = os.fdopen(read_fd, "rb"), os.fdopen(write_fd, "wb")
-        reader.enter_context(process.ClosedInChildren(read_fd, reading.close))
-        writer.enter_context(process.ClosedInChildren(write_fd, writing.close))
-    with contextlib.suppress(OSError, AttributeError):  # macOS does not have it
-        # So that an answer does not delay the next one, and its writer need not wait.
-        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE)
-    return reading, writing
+        self._worker.end()
 
 
 def answer() -> None:
     """Run the other process: answer questions until the pipe is closed."""
-    path, seconds = pickle.load(sys.stdin.buffer)  # noqa: S301
+    questions = worker.questions()
+    path, seconds = next(questions)
     reader = ConnectionReader(database.connect(path, Deadline(seconds)))
-    questions: queue.SimpleQueue[Question | float] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(questions,), daemon=True).start()
-    while True:
-        question = questions.get()
+    for question in questions:
         found: object = None
         try:
             if isinstance(question, Question):
@@ -194,17 +149,7 @@ def answer() -> None:
                 reader.begin(Deadline(question))
         except sqlite3.Error as error:
             found = error
-        pickle.dump(found, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-
-
-def _listen(questions: queue.SimpleQueue[Question | float]) -> None:
-    """Receive questions; end at once when the asking process has ended, even during a query."""
-    try:
-        while True:
-            questions.put(pickle.load(sys.stdin.buffer))  # noqa: S301
-    except (EOFError, OSError, pickle.UnpicklingError):
-        os._exit(0)
+        worker.answer(found)
 
 
 def _ignore(_: int) -> None:
