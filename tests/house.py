@@ -54,7 +54,7 @@ ROOMS = {
         ("migration",),
     ),
     "transfer": (
-        ("contents", "refusals", "report", "tools", "workspace"),
+        ("contents", "git", "refusals", "report", "tools", "workspace"),
         ("running",),
         ("database", "properties"),
         ("locks",),
@@ -62,11 +62,12 @@ ROOMS = {
         ("backup", "copy", "snapshots"),
     ),
     "export": (
-        ("names", "expressions", "catalog", "report"),
+        ("names", "expressions", "catalog", "digests", "report"),
         ("columns",),
         ("shapes", "ddl"),
         ("plan",),
         ("original", "check", "load"),
+        ("verify",),
         ("export",),
     ),
 }

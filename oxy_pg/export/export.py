@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import time
@@ -13,7 +14,7 @@ import psycopg
 
 from oxy_pg import connection as connections
 from oxy_pg.errors import BadExportValues, ConfigurationError, ExportRefused
-from oxy_pg.export import catalog, check, load, original, plan
+from oxy_pg.export import catalog, check, load, original, plan, verify
 from oxy_pg.export.report import ExportedColumn, ExportedTable, ExportReport
 from oxy_pg.report import Progress
 from oxy_pg.system import aside, files
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from oxy_pg.export.check import Found
-    from oxy_pg.export.plan import ExportPlan
+    from oxy_pg.export.plan import ExportPlan, TablePlan
     from oxy_pg.report import BadValue
 
 _ENDING = ".oxy-export"
@@ -199,27 +200,19 @@ class _Export:
 
     def _write(self, part: str, planned: ExportPlan, found: list[Found]) -> int:
         """Write the file, and compare it; return how many values were compared."""
-        digests = []
+        written = []
         with contextlib.closing(load.create(part, planned)) as lite:
             for table, one in zip(planned.tables, found, strict=True):
-                show = self._counter("dump", table.target)
-                digests.append(load.copy(self.connection, lite, table, one.batch, show))
+                show = functools.partial(self._count, "dump", table)
+                written.append((table, load.copy(self.connection, lite, table, one.batch, show)))
             self.on_progress(Progress("index"))
             load.finish(self.connection, lite, planned)
         self.done = 0
-        values = 0
-        with contextlib.closing(sqlite3.connect(f"file:{_uri(part)}?mode=ro", uri=True)) as lite:
-            for table, expected in zip(planned.tables, digests, strict=True):
-                show = self._counter("verify", table.target)
-                values += load.compare(lite, table, expected, show)
-        return values
+        return verify.compare(part, written, functools.partial(self._count, "verify"))
 
-    def _counter(self, phase: str, table: str) -> Callable[[int], object]:
-        def count(rows: int) -> None:
-            self.done += rows
-            self.on_progress(Progress(phase, self.done, self.rows, table))
-
-        return count
+    def _count(self, phase: str, table: TablePlan, rows: int) -> None:
+        self.done += rows
+        self.on_progress(Progress(phase, self.done, self.rows, table.target))
 
     def _report(
         self,
@@ -253,9 +246,3 @@ class _Export:
             size=size,
             seconds=time.monotonic() - self.began,
         )
-
-
-def _uri(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(path)

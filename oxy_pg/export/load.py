@@ -1,34 +1,35 @@
-"""The rows: fetched from PostgreSQL, written to SQLite, read back and compared."""
+"""The rows: fetched from PostgreSQL, and written to SQLite."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import marshal
+import itertools
 import queue
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import sql
 
-from oxy_pg.errors import ExportDiffers, ExportRefused
+from oxy_pg.errors import ExportRefused
+from oxy_pg.export.digests import digest, marshalled, unordered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     import psycopg
 
+    from oxy_pg.export.digests import Rows
     from oxy_pg.export.plan import ExportPlan, TablePlan
 
-    Batch = tuple[list[tuple[Any, ...]], bytes]
-    # How many rows a batch had, and what they were.
-    Digests = list[tuple[int, bytes]]
+    Batch = tuple[Rows, bytes]
 
 # A batch has so many rows at first, and takes so many bytes at most.
 _FIRST = 8
 _BATCH = 4_000_000
-_SUMMED = 100  # rows of a table without an order that are read at a time
+# One statement writes rows of so many values: half the time of one for each row. Every SQLite
+# takes 999.
+_VALUES = 250
 _CURSOR = "oxy_pg_export"
 # Without a journal nothing could be rolled back; but the file has no name yet.
 _PRAGMAS = (
@@ -38,6 +39,14 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = off",
     "PRAGMA cache_size = -32768",
 )
+
+
+class Block(NamedTuple):
+    """Rows that were written one after the other: how many, their digest, the last one's rowid."""
+
+    rows: int
+    digest: bytes
+    last: int
 
 
 def create(path: str, plan: ExportPlan) -> sqlite3.Connection:
@@ -54,27 +63,41 @@ def copy(
     plan: TablePlan,
     most: int,
     on_rows: Callable[[int], object],
-) -> Digests:
+) -> list[Block]:
     """
     Copy a table's rows, ``most`` of them at a time; return what to compare them with.
 
     The next batch is fetched while one is written. ``on_rows`` gets how many
     were written. Raises psycopg.Error and ExportRefused.
     """
-    found: Digests = []
+    found = []
     with _fetched(connection, plan, most) as batches:
-        for rows, digest in batches:
+        for rows, raw in batches:
             try:
-                lite.executemany(plan.write, rows)
+                last = _write(lite, plan, rows)
             except sqlite3.Error as error:
                 raise ExportRefused(
                     f"write the table {plan.target!r}",
                     f"SQLite said: {error}.",
                     "Leave the table out with --exclude (exclude=). No file was written.",
                 ) from error
-            found.append((len(rows), digest if plan.rowid else unordered(rows)))
+            found.append(Block(len(rows), digest(raw) if plan.rowid else unordered(rows), last))
             on_rows(len(rows))
     return found
+
+
+def _write(lite: sqlite3.Connection, plan: TablePlan, rows: Rows) -> int:
+    """Write rows, and return the rowid of the last one."""
+    # DEFAULT VALUES, of a table without columns, is one row.
+    together = max(1, _VALUES // len(plan.columns)) if plan.columns else 1
+    whole = len(rows) - len(rows) % together
+    parts = (rows[place : place + together] for place in range(0, whole, together))
+    lite.executemany(
+        plan.write(together), (tuple(itertools.chain.from_iterable(part)) for part in parts)
+    )
+    lite.executemany(plan.write(1), rows[whole:])
+    (last,) = lite.execute("SELECT last_insert_rowid()").fetchone()
+    return int(last)
 
 
 @contextlib.contextmanager
@@ -98,7 +121,7 @@ def _fetched(
                 cursor.execute(plan.read)
                 while not over.is_set() and (rows := cursor.fetchmany(size)):
                     raw = marshalled(rows)
-                    hand_over((rows, digest(raw)))
+                    hand_over((rows, raw))
                     # PostgreSQL may have compressed them: how large they are is known only now.
                     room = _BATCH * len(rows) // len(raw)
                     size = max(1, min(most, 2 * size, room))
@@ -121,21 +144,6 @@ def _fetched(
         thread.join()
 
 
-def marshalled(rows: list[tuple[Any, ...]]) -> bytes:
-    """Return bytes that are the same for the same values alone: 1 is another one than 1.0."""
-    return marshal.dumps(rows, 2)  # later versions have references between equal objects
-
-
-def digest(raw: bytes) -> bytes:
-    """Return what is compared in the place of so many bytes."""
-    return hashlib.blake2b(raw, digest_size=16).digest()
-
-
-def unordered(rows: list[tuple[Any, ...]]) -> bytes:
-    """Return a sum over rows, which are the same in any order."""
-    return _total(digest(marshalled([row])) for row in rows)
-
-
 def finish(connection: psycopg.Connection[Any], lite: sqlite3.Connection, plan: ExportPlan) -> None:
     """Set the numbers with which keys go on, create the indexes, and commit."""
     for table in plan.tables:
@@ -156,45 +164,3 @@ def _go_on(connection: psycopg.Connection[Any], lite: sqlite3.Connection, plan: 
     lite.execute("DELETE FROM sqlite_sequence WHERE name = ?", (plan.target,))
     # SQLite goes on after the greatest key if that is greater.
     lite.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (plan.target, last))
-
-
-def compare(
-    lite: sqlite3.Connection, plan: TablePlan, digests: Digests, on_rows: Callable[[int], object]
-) -> int:
-    """
-    Compare every value in the file with what was fetched; return how many there are.
-
-    Raises ExportDiffers.
-    """
-    if not plan.rowid:
-        digests = _summed(digests)
-    values = done = 0
-    cursor = lite.execute(plan.read_back)
-    for count, expected in digests:
-        if _found(cursor, count, plan) != expected:
-            raise ExportDiffers(plan.target, done + 1, count)
-        done += count
-        values += count * len(plan.columns)
-        on_rows(count)
-    if cursor.fetchone() is not None:
-        raise ExportDiffers(plan.target, done + 1, 1)
-    return values
-
-
-def _found(cursor: sqlite3.Cursor, count: int, plan: TablePlan) -> bytes:
-    """Return what identifies the next rows of a table."""
-    if not plan.rowid:
-        batches = iter(lambda: cursor.fetchmany(_SUMMED), [])
-        return _total(unordered(rows) for rows in batches)
-    rows = cursor.fetchmany(count)
-    # A row without columns has one in SQLite.
-    return digest(marshalled(rows if plan.columns else [()] * len(rows)))
-
-
-def _summed(digests: Digests) -> Digests:
-    """Return one digest for all rows of a table."""
-    return [(sum(count for count, _ in digests), _total(one for _, one in digests))]
-
-
-def _total(sums: Iterable[bytes]) -> bytes:
-    return (sum(map(int.from_bytes, sums)) % 2**128).to_bytes(16)

@@ -67,21 +67,21 @@ class TablePlan:
         only = sql.SQL("" if self.table.is_partitioned else "ONLY ")
         return only + sql.Identifier(self.table.schema, self.table.name)
 
-    @property
-    def write(self) -> str:
-        """SQLite's statement for one row."""
+    def write(self, rows: int) -> str:
+        """SQLite's statement for so many rows; without columns for one."""
         if not self.columns:
             return f"INSERT INTO {quoted(self.target)} DEFAULT VALUES"
         columns = ", ".join(quoted(stored.target) for stored in self.columns)
-        marks = ", ".join("?" * len(self.columns))
-        return f"INSERT INTO {quoted(self.target)} ({columns}) VALUES ({marks})"
+        row = f"({', '.join('?' * len(self.columns))})"
+        return f"INSERT INTO {quoted(self.target)} ({columns}) VALUES {', '.join([row] * rows)}"
 
     @property
     def read_back(self) -> str:
-        """SQLite's statement for the rows that were written."""
+        """SQLite's statement for the rows that were written: those between two rowids, if any."""
         found = (stored.form.found.replace("{x}", quoted(stored.target)) for stored in self.columns)
-        order = f" ORDER BY {self.rowid}" if self.rowid else ""
-        return f"SELECT {', '.join(found) or '1'} FROM {quoted(self.target)}{order}"
+        query = f"SELECT {', '.join(found) or '1'} FROM {quoted(self.target)}"
+        rowid = self.rowid
+        return f"{query} WHERE {rowid} BETWEEN ? AND ? ORDER BY {rowid}" if rowid else query
 
     @property
     def rowid(self) -> str | None:

@@ -179,6 +179,8 @@ def two_databases(server_url):
         # As if every table were large.
         patch.setattr("oxy_pg.export.load._FIRST", 2)
         patch.setattr("oxy_pg.export.load._BATCH", 200)
+        patch.setattr("oxy_pg.export.verify._WORTH", 0)
+        patch.setattr("oxy_pg.export.verify.cpus", lambda: 2)
         yield emptied
     with psycopg.connect(server_url, autocommit=True) as connection:
         for name in names:
