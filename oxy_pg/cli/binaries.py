@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oxy_pg.cli.display import terminal
-from oxy_pg.cli.display.terminal import echo, note
+from oxy_pg.cli.display.terminal import echo, note, say
 from oxy_pg.cli.options import json_option, state_dir_option
 from oxy_pg.errors import BinariesNotFound
 
@@ -112,7 +112,7 @@ def add(source: str) -> None:
 
     with terminal.spinner("Fetching, unpacking and starting it once …"):
         one = store.add(source)
-    echo(f"PostgreSQL {one.version} was added as {store.name_of(one)}, in {one.bin_dir}.")
+    say(f"PostgreSQL {one.version} was added as {store.name_of(one)}, in {one.bin_dir}.")
     used = found.find()
     if used == one:
         note("A server that is running keeps the one that it has until: oxy-pg restart")
@@ -133,5 +133,5 @@ def remove(name: str) -> None:
     from oxy_pg.server.binaries import store
 
     one = store.remove(name)
-    echo(f"PostgreSQL {one.version} ({name}) was removed.")
+    say(f"PostgreSQL {one.version} ({name}) was removed.")
     note("Databases that use extensions which only it had need one that has them again.")

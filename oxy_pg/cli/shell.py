@@ -45,15 +45,19 @@ def help_(context: click.Context, command: str | None) -> None:
 
 @click.command()
 @click.argument("action", type=click.Choice(["install", "show"]))
-@click.option(
-    "--shell", type=click.Choice(_SHELLS), help="The shell.  [default: the one that SHELL names]"
-)
+@click.argument("shell", type=click.Choice(_SHELLS), required=False)
 @click.pass_context
 def completion(context: click.Context, action: str, shell: str | None) -> None:
-    """Complete commands and options with the Tab key: install it, or show the script."""
+    """
+    Complete commands and options with the Tab key: install it, or show the script.
+
+    For the shell that the variable SHELL names, or for another one.
+    """
     chosen = shell or os.path.basename(os.environ.get("SHELL", ""))
     if chosen not in _SHELLS:
-        raise click.UsageError("SHELL names none of these shells: name one with --shell.")
+        raise click.UsageError(
+            "SHELL names none of these shells: name one, as in `oxy-pg completion install bash`."
+        )
     script = _script(chosen, context.find_root().command)
     if action == "show":
         echo(script)

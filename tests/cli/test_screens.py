@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -125,7 +126,7 @@ def test_completion_is_installed_where_the_shell_looks(cli, tmp_path, shell, var
     for _ in range(2):
         done = cli("completion", "install", SHELL=f"/bin/{shell}", **{variable: tmp_path})
         assert 0 == done.returncode, done.stderr
-    shown = cli("completion", "show", "--shell", shell).stdout
+    shown = cli("completion", "show", shell).stdout
     assert shown == (tmp_path / place).read_text()
     assert "_OXY_PG_COMPLETE" in shown
 
@@ -141,6 +142,14 @@ def test_completion_completes(cli):
 
 def test_unknown_shell_is_refused(cli):
     assert 2 == cli("completion", "install", SHELL="/bin/tcsh").returncode
+    assert 2 == cli("completion", "install", "tcsh", SHELL="/bin/bash").returncode
+
+
+def test_shell_that_is_named_comes_before_the_one_that_is_used(cli, tmp_path):
+    done = cli("completion", "install", "fish", SHELL="/bin/bash", XDG_CONFIG_HOME=tmp_path)
+
+    assert 0 == done.returncode, done.stderr
+    assert (tmp_path / "fish/completions/oxy-pg.fish").exists()
 
 
 # --- databases ---
@@ -221,6 +230,57 @@ def test_bars_end_at_their_end(server, state_dir, tmp_path):
                 last[line.split()[0]] = (amount[1], amount[2], "100 %" in line)
         assert last
         assert all(done == of and full for done, of, full in last.values()), last
+
+
+def test_bar_of_a_dry_run_ends_at_its_end_and_one_row_is_one_row(server, state_dir, tmp_path):
+    """
+    What stays on the screen of the check is a full bar.
+    """
+    path = tmp_path / "a.db"
+    with contextlib.closing(sqlite3.connect(path)) as lite:
+        lite.executescript(
+            "CREATE TABLE one (x int); INSERT INTO one VALUES (1); CREATE TABLE two (x int);"
+            "INSERT INTO two VALUES (1), (2); CREATE TABLE none (x int)"
+        )
+
+    code, shown = on_a_terminal(
+        "migrate-sqlite", "--from", path, "--dry-run", OXY_STATE_DIR=state_dir
+    )
+
+    lines = [line.split() for line in re.split(r"[\r\n]+", ESCAPES.sub("", shown))]
+    assert 0 == code, shown
+    bars = [line for line in lines if line[:1] == ["checking"]]
+    assert ["100", "%"] == bars[-1][2:4]
+    assert {"━"} == set(bars[-1][1])
+    counts = {line[1]: line[2:] for line in lines if line[:1] == ["create"]}
+    assert {"one": ["1", "row"], "two": ["2", "rows"], "none": ["0", "rows"]} == counts
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_word_of_a_result_is_broken_at_the_edge(server, state_dir, tmp_path, columns):
+    """
+    A sentence of ``restore``, ``rewind``, ``migrate-sqlite``, ``push``, too.
+    """
+    path = tmp_path / "a.db"
+    with contextlib.closing(sqlite3.connect(path)) as lite:
+        lite.executescript("CREATE TABLE t (x int); INSERT INTO t VALUES (1)")
+    variables = {"OXY_STATE_DIR": state_dir}
+    server.create_database("other")
+    server.ensure_database("oxy")
+    said = {
+        ("migrate-sqlite", "--from", path): "compared.",
+        ("snapshot", "one"): "one",
+        ("rewind", "one"): "'before-rewind'.",
+        ("backup", tmp_path / "a.oxy"): "",
+        ("restore", tmp_path / "a.oxy", "--yes"): "row counts verified.",
+        ("push", "--to", server.url("other")): "row counts verified.",
+    }
+    for words, end in said.items():
+        code, shown = on_a_terminal(*words, columns=columns, **variables)
+        assert 0 == code, shown
+        text = re.split(r"[\r\n]", ESCAPES.sub("", shown))
+        assert end in " ".join(" ".join(text).split())
+        assert [] == [line for line in text if len(line) > columns and " " in line.strip()]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])

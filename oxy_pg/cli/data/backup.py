@@ -10,7 +10,7 @@ import click
 
 import oxy_pg
 from oxy_pg.cli.display import progress
-from oxy_pg.cli.display.terminal import echo, note
+from oxy_pg.cli.display.terminal import echo, note, say
 from oxy_pg.cli.options import (
     json_option,
     search_path_option,
@@ -238,7 +238,10 @@ def restore(
         text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False)
         echo(text if as_json else _contents(path, found, deep=deep))
         return
-    echo(report.to_json() if as_json else _restored(report))
+    if as_json:
+        echo(report.to_json())
+    else:
+        say(_restored(report))
 
 
 def _confirmed(question: str, display: Display) -> bool:

@@ -9,7 +9,7 @@ import click
 
 from oxy_pg import _defaults, project
 from oxy_pg.cli.display import figures
-from oxy_pg.cli.display.terminal import echo, note, spinner
+from oxy_pg.cli.display.terminal import echo, note, say, spinner
 from oxy_pg.cli.options import json_option, need_embedded, state_dir, state_dir_option
 from oxy_pg.cli.signals import ended_by_sigterm
 
@@ -125,4 +125,4 @@ def rewind(*, name: str, database: str, discard: bool, as_json: bool) -> None:
         echo(found.to_json())
         return
     kept = "" if discard else " What it was before is the snapshot 'before-rewind'."
-    echo(f"{database!r} is as it was at {found.time}.{kept}")
+    say(f"{database!r} is as it was at {found.time}.{kept}")

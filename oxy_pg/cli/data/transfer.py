@@ -9,7 +9,7 @@ import click
 
 import oxy_pg
 from oxy_pg.cli.display import progress
-from oxy_pg.cli.display.terminal import echo
+from oxy_pg.cli.display.terminal import echo, say
 from oxy_pg.cli.options import (
     json_option,
     search_path_option,
@@ -173,7 +173,10 @@ def pull(
 
 
 def _print(report: TransferReport, *, as_json: bool) -> None:
-    echo(report.to_json() if as_json else _summary(report))
+    if as_json:
+        echo(report.to_json())
+    else:
+        say(_summary(report))
 
 
 def _summary(report: TransferReport) -> str:

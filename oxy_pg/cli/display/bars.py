@@ -126,9 +126,13 @@ class _Percent(ProgressColumn):
     def render(self, task: Task) -> Text:
         if not task.total:
             return Text("     ")
-        # All of it only when nothing is missing.
-        done = 100 if task.completed >= task.total else min(99, int(task.percentage))
-        return Text(f"{done:3d} %")
+        return Text(f"{_percent(task):3d} %")
+
+
+def _percent(task: Task) -> int:
+    """Return the percentage: 100 only when nothing is missing."""
+    done = task.total is not None and task.completed >= task.total
+    return 100 if done else min(99, int(task.percentage))
 
 
 _WAITS = {
@@ -203,6 +207,9 @@ class TableBars(_Bars):
     def _end(self, *, failed: bool) -> None:
         if failed:
             self._bars.update(self._total, description="stopped")
+        elif self.phase in _WAITS:  # a dry run ends there
+            total = self._bars.total(self._total) or 1
+            self._bars.update(self._total, completed=total, total=total, is_percent=True)
 
     def _wait(self, progress: report.Progress) -> None:
         """Show how far a step is; where that is not known, the bar pulses."""
@@ -247,6 +254,10 @@ class _TotalLast(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(sorted(self.tasks, key=lambda task: "is_total" in task.fields))
 
+    def total(self, task_id: TaskID) -> float | None:
+        """Return how much a task is altogether, where that is known."""
+        return next(task.total for task in self.tasks if task.id == task_id)
+
     def leave(self, task_id: TaskID) -> None:
         """Print a finished bar above those that still move; it is not drawn again."""
         row = self.make_tasks_table(task for task in self.tasks if task.id == task_id)
@@ -263,7 +274,7 @@ class _Rows(ProgressColumn):
         if task.total is None:
             return Text()
         if task.fields.get("is_percent"):
-            return Text(f"{min(99, int(task.percentage))} %")
+            return Text(f"{_percent(task)} %")
         return Text(f"{task.completed:,.0f}/{task.total:,.0f}")
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oxy_pg.cli.display import terminal
-from oxy_pg.cli.display.terminal import echo
+from oxy_pg.cli.display.terminal import echo, say
 from oxy_pg.report import BadValue, grouped
 from oxy_pg.system.printable import many
 
@@ -46,7 +46,7 @@ def show(report: MigrationReport) -> None:
     for warning in report.warnings:
         echo(f"warning: {warning}")
     _show_problems(report)
-    echo(_last_line(report))
+    say(_last_line(report))
 
 
 def _show_problems(report: MigrationReport) -> None:
@@ -71,7 +71,8 @@ def _show_plan(report: MigrationReport) -> None:
     for table in report.tables:
         verb = "create" if table.action == "create" else "fill  "
         skipped = f", {table.rows_skipped:,} of them skipped" if table.rows_skipped else ""
-        echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} rows{skipped}")
+        noun = "row" if table.rows_read == 1 else "rows"
+        echo(f"  {verb} {table.name:<{width}}  {table.rows_read:>12,} {noun}{skipped}")
         for column in table.columns:
             echo(f"         {column.name}: {column.declared or '-'} → {column.type}")
 

@@ -32,10 +32,20 @@ def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
     On a terminal, problems are red and warnings yellow, and no word of a
     message is broken at the edge: in what goes to stderr, and after a label.
     """
+    _print(text, nl=nl, err=err, is_message=err)
+
+
+def say(text: str) -> None:
+    """Print a result that consists of sentences: on a terminal none of their words is broken."""
+    _print(text, nl=True, err=False, is_message=True)
+
+
+def _print(text: str, *, nl: bool, err: bool, is_message: bool) -> None:
     safe = printable(text)
     if nl and (sys.stderr if err else sys.stdout).isatty():
         width = shutil.get_terminal_size().columns
-        safe = "\n".join(_fitted(line, width, is_message=err) for line in safe.split("\n"))
+        lines = safe.split("\n")
+        safe = "\n".join(_fitted(line, width, is_message=is_message) for line in lines)
     click.echo(safe, nl=nl, err=err)
 
 
