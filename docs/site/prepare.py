@@ -2,12 +2,14 @@
 Write build/docs/, or another directory, from which the site is built: docs/ and the changelog.
 
 The Markdown of this repository is written to be read in the repository. For the
-site, links to files above docs/ become links to the repository, and the name
-of a file above its text becomes the title of the text.
+site, links to files above docs/ become links to the repository, the name of a
+file above its text becomes the title of the text, and no option in a table is
+broken at its hyphens.
 """  # noqa: INP001 - a program, not a package
 
 from __future__ import annotations
 
+import html
 import posixpath
 import re
 import shutil
@@ -19,6 +21,7 @@ REPOSITORY = "https://github.com/oxy-hq/oxy-pg"
 # A file above docs/ that is a page of the site, and its name there.
 PAGES = {"CHANGELOG.md": "changelog.md"}
 
+CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 # The first line of a code block, with the name of a file in bold above it if there is one.
 FENCE = re.compile(
@@ -42,7 +45,7 @@ def main(to: Path) -> None:
 def page(text: str, source: str, name: str) -> str:
     """Return a page of the repository as a page of the site."""
     text = LINK.sub(lambda link: target(link[1], source, name), text)
-    return FENCE.sub(fence, text)
+    return unbroken(FENCE.sub(fence, text))
 
 
 def target(link: str, source: str, name: str) -> str:
@@ -66,6 +69,30 @@ def fence(line: re.Match[str]) -> str:
         # In docs/testing.md the first directory is that of the example.
         name = file[1].partition("/")[2] or file[1]
     return f'{line["start"]} title="{name}"'
+
+
+def unbroken(text: str) -> str:
+    """Mark the words of code in tables: on a phone "--" became "-" on two lines."""
+    lines = []
+    is_code = False
+    for line in text.split("\n"):
+        is_code ^= line.lstrip().startswith("```")
+        is_row = line.startswith("|") and not is_code
+        lines.append(CODE.sub(marked, line) if is_row else line)
+    return "\n".join(lines)
+
+
+def marked(code: re.Match[str]) -> str:
+    """Return a piece of code with hyphens as HTML, where its words with them are elements."""
+    if "-" not in code[1]:
+        return code[0]
+    words = [
+        f"<span>{word}</span>" if "-" in word else word
+        for word in html.escape(code[1].replace("\\|", "|"), quote=False).split(" ")
+    ]
+    # What is left of Markdown in it would be looked for.
+    plain = re.sub(r"[*_|\[\]\\~:]", lambda sign: f"&#{ord(sign[0])};", " ".join(words))
+    return f"<code>{plain}</code>"
 
 
 if __name__ == "__main__":

@@ -92,3 +92,23 @@ def test_the_name_of_a_file_is_the_title_of_its_text(prepared):
     for path in prepared.rglob("*.md"):
         for line in re.findall(r"^ *```.+$", path.read_text(), re.MULTILINE):
             assert re.fullmatch(r' *```\w+( title="[^"]+")?', line), line
+
+
+def test_code_in_tables_says_the_same_with_whole_words(prepared):
+    """
+    Every word with a hyphen is an element, which no browser breaks; blocks of code stay.
+    """
+    seen = 0
+    for page in prepared.rglob("*.md"):
+        for line in without_code(page.read_text()).splitlines():
+            if not line.startswith("|"):
+                continue
+            assert not [one for one in re.findall("`[^`]*`", line) if "-" in one], line
+            for code in re.findall(r"<code>(.*?)</code>", line):
+                seen += 1
+                assert "-" not in re.sub(r"<span>[^<> ]*</span>", "", code), code
+    assert seen > 100
+    reference = (prepared / "reference/cli.md").read_text()
+    plain = reference.replace("<span>", "").replace("</span>", "")
+    assert "| Run a dev server with a database: <code>oxy-pg run -- CMD…</code>. |" in plain
+    assert "\n  run   Run a dev server with a database: `oxy-pg run -- CMD…`.\n" in reference
