@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from oxy_pg.export.check import Found
+    from oxy_pg.export.load import Block
     from oxy_pg.export.plan import ExportPlan, TablePlan
     from oxy_pg.report import BadValue
 
@@ -200,6 +201,17 @@ class _Export:
 
     def _write(self, part: str, planned: ExportPlan, found: list[Found]) -> int:
         """Write the file, and compare it; return how many values were compared."""
+        values = sum(
+            one.rows * len(table.columns) for table, one in zip(planned.tables, found, strict=True)
+        )
+        with verify.Readers(part, values) as readers:
+            written = self._copy(part, planned, found)
+            self.done = 0
+            return verify.compare(readers, written, functools.partial(self._count, "verify"))
+
+    def _copy(
+        self, part: str, planned: ExportPlan, found: list[Found]
+    ) -> list[tuple[TablePlan, list[Block]]]:
         written = []
         with contextlib.closing(load.create(part, planned)) as lite:
             for table, one in zip(planned.tables, found, strict=True):
@@ -207,8 +219,7 @@ class _Export:
                 written.append((table, load.copy(self.connection, lite, table, one.batch, show)))
             self.on_progress(Progress("index"))
             load.finish(self.connection, lite, planned)
-        self.done = 0
-        return verify.compare(part, written, functools.partial(self._count, "verify"))
+        return written
 
     def _count(self, phase: str, table: TablePlan, rows: int) -> None:
         self.done += rows

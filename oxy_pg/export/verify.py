@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-import os
 import queue
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +17,14 @@ from oxy_pg.system.machine import cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Self
 
     from oxy_pg.export.load import Block
     from oxy_pg.export.plan import TablePlan
 
 _log = logging.getLogger("oxy_pg")
 
-_WORTH = 32 * 1024 * 1024  # bytes of a file from which on more processes save time
+_WORTH = 1_000_000  # values from which on more processes save time
 _MOST = 4  # processes
 _SUMMED = 100  # rows of a table without an order that are read at a time
 _LEAST, _GREATEST = -(2**63), 2**63 - 1  # rowids
@@ -47,8 +48,66 @@ class Expected(NamedTuple):
     rows: int
 
 
+class Readers:
+    """
+    Read a file: this process does or, where there are many values, others together.
+
+    A context manager; the others start at once, while the file is not yet written.
+    """
+
+    def __init__(self, path: str, values: int) -> None:
+        self._path = path
+        self._stack = contextlib.ExitStack()
+        self._others: list[worker.Worker] = []
+        jobs = min(cpus(), _MOST)
+        if jobs > 1 and values >= _WORTH and process.has_python():
+            self._start(jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self, jobs: int) -> None:
+        try:
+            for _ in range(jobs):
+                self._others.append(other := worker.Worker(__name__, "serve()"))
+                self._stack.callback(other.end)
+                other.send(self._path)
+        except OSError as error:
+            _log.info("the file is compared by this process alone: %s", error)
+            self._others = []
+
+    def answers(self, questions: Sequence[Question]) -> Iterator[bytes]:
+        """Give the answers in the order of the questions. Raises sqlite3.Error."""
+        if not self._others:
+            lite = self._stack.enter_context(contextlib.closing(_open(self._path)))
+            return (answer(lite, question) for question in questions)
+        idle: queue.SimpleQueue[worker.Worker] = queue.SimpleQueue()
+        for other in self._others:
+            idle.put(other)
+        pool = ThreadPoolExecutor(len(self._others))
+        # After an error the open questions are not asked any more.
+        self._stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        return pool.map(functools.partial(self._ask, idle), questions)
+
+    def _ask(self, idle: queue.SimpleQueue[worker.Worker], question: Question) -> bytes:
+        """Let the next process that is idle answer."""
+        other = idle.get()
+        try:
+            other.send(question)
+            found: bytes = other.receive()
+        except worker.Ended:  # the system may have killed it: no reason to give up
+            with contextlib.closing(_open(self._path)) as lite:
+                return answer(lite, question)
+        finally:
+            idle.put(other)
+        return found
+
+
 def compare(
-    path: str,
+    readers: Readers,
     tables: Sequence[tuple[TablePlan, list[Block]]],
     on_rows: Callable[[TablePlan, int], object],
 ) -> int:
@@ -59,11 +118,11 @@ def compare(
     and sqlite3.Error.
     """
     expected = [one for plan, blocks in tables for one in _expected(plan, blocks)]
-    with _answers(path, [one.question for one in expected]) as answers:
-        for one, found in zip(expected, answers, strict=True):
-            if found != one.digest:
-                raise ExportDiffers(one.plan.target, one.first, max(one.rows, 1))
-            on_rows(one.plan, one.rows)
+    answers = readers.answers([one.question for one in expected])
+    for one, found in zip(expected, answers, strict=True):
+        if found != one.digest:
+            raise ExportDiffers(one.plan.target, one.first, max(one.rows, 1))
+        on_rows(one.plan, one.rows)
     return sum(one.rows * len(one.plan.columns) for one in expected)
 
 
@@ -84,57 +143,6 @@ def _expected(plan: TablePlan, blocks: list[Block]) -> Iterator[Expected]:
     if not blocks:
         question = Question(query, (_LEAST, _GREATEST), has_columns)
         yield Expected(question, digest(marshalled([])), plan, 1, 0)
-
-
-@contextlib.contextmanager
-def _answers(path: str, questions: Sequence[Question]) -> Iterator[Iterator[bytes]]:
-    """Give the answers in the order of the questions."""
-    jobs = min(cpus(), _MOST, len(questions))
-    with contextlib.ExitStack() as stack:
-        others: list[worker.Worker] = []
-        if jobs > 1 and os.path.getsize(path) >= _WORTH and process.has_python():
-            try:
-                for _ in range(jobs):
-                    others.append(other := worker.Worker(__name__, "serve()"))
-                    stack.callback(other.end)
-                    other.send(path)
-            except OSError as error:
-                _log.info("the file is compared by this process alone: %s", error)
-                others = []
-        if others:
-            yield _asked(path, others, questions, stack)
-        else:
-            lite = stack.enter_context(contextlib.closing(_open(path)))
-            yield (answer(lite, question) for question in questions)
-
-
-def _asked(
-    path: str,
-    others: Sequence[worker.Worker],
-    questions: Sequence[Question],
-    stack: contextlib.ExitStack,
-) -> Iterator[bytes]:
-    """Let the next process that is idle answer the next question."""
-    idle: queue.SimpleQueue[worker.Worker] = queue.SimpleQueue()
-    for other in others:
-        idle.put(other)
-
-    def ask(question: Question) -> bytes:
-        other = idle.get()
-        try:
-            other.send(question)
-            found: bytes = other.receive()
-        except worker.Ended:  # the system may have killed it: no reason to give up
-            with contextlib.closing(_open(path)) as lite:
-                return answer(lite, question)
-        finally:
-            idle.put(other)
-        return found
-
-    pool = ThreadPoolExecutor(len(others))
-    # After an error the open questions are not asked any more.
-    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-    return pool.map(ask, questions)
 
 
 def _open(path: str) -> sqlite3.Connection:
