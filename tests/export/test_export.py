@@ -320,3 +320,21 @@ def test_memory_does_not_grow_with_the_table(pg_url, tmp_path):
     # SQLite's cache, which a small table does not fill, has 32 MB.
     assert used["many"] < used["short"] + 50
     assert used["long"] < used["short"] + 90
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1, 251), (5, 49), (5, 50), (5, 151), (300, 3)])
+def test_every_number_of_rows_and_columns_arrives(pg_url, exported, columns, rows):
+    """
+    However many of them one statement writes: each value where it was.
+    """
+    names = [f"c{number}" for number in range(columns)]
+    values = ", ".join(f"g * 1000 + {number} AS {name}" for number, name in enumerate(names))
+    with psycopg.connect(pg_url) as connection:
+        connection.execute(f"CREATE TABLE t AS SELECT {values} FROM generate_series(1, {rows}) g")
+
+    ask, report = exported()
+
+    assert rows == report.rows
+    assert rows * columns == report.values
+    expected = [tuple(g * 1000 + number for number in range(columns)) for g in range(1, rows + 1)]
+    assert expected == ask("SELECT * FROM t ORDER BY rowid")
