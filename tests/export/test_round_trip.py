@@ -7,18 +7,19 @@ import datetime as dt
 import os
 import re
 import sqlite3
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, note, settings
+from hypothesis import HealthCheck, Phase, event, example, given, note, settings
 
 from oxy_pg.errors import BadExportValues, ExportDiffers, ExportRefused
 from oxy_pg.export.export import Order, export
 from oxy_pg.migrate.migration import migrate
 from tests import oxy_database
 from tests.migrate.compare import differences, names_in
-from tests.migrate.databases import databases
+from tests.migrate.databases import Database, databases
 from tests.migrate.test_real_databases import PYTHON, fetch
 
 if TYPE_CHECKING:
@@ -198,6 +199,13 @@ def two_databases(server_url):
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )
 @given(database=databases())
+@example(
+    database=Database(
+        "UTF-8",
+        ["CREATE TABLE t (x)"],
+        [("INSERT INTO t VALUES (?)", (value,)) for value in (2**53 + 1, 0.0)],
+    )
+)
 def test_any_database_comes_back(tmp_path_factory, two_databases, database):
     """
     What has arrived in PostgreSQL is in the file, by rules of our own, and arrives there again.
@@ -227,7 +235,28 @@ def test_any_database_comes_back(tmp_path_factory, two_databases, database):
 def lost(path: str, url: str, names: Any) -> list[str]:
     # SQLite stores -0.0 as the integer 0 (https://www.sqlite.org/datatype3.html, 2).
     found = [one for one in differences(path, url, names=names) if "_NegativeZero" not in one]
+    # With ``like`` a number goes where the file has doubles; one that is no double was refused,
+    # and is NULL because the export was told so.
+    if names is not None:
+        found = [one for one in found if not is_refused_number(one)]
     return [one for one in found if "column" not in one]
+
+
+def is_refused_number(difference: str) -> bool:
+    number = re.search(r"\(numeric\): None in SQLite, Decimal\('([^']*)'\)", difference)
+    return number is not None and Decimal(repr(float(number[1]))) != Decimal(number[1])
+
+
+def test_only_numbers_without_a_double_may_be_missing():
+    """
+    The comparison above overlooks no other.
+    """
+    said = "a.b (numeric): None in SQLite, Decimal('{}') in PostgreSQL (row 1)"
+    refused = ["9007199254740993", "-9007199254740993", "1.00000000000000000001", "1E+400"]
+    kept = ["9007199254740992", "0.1", "-0.5", "1E+300", "0"]
+    assert all(is_refused_number(said.format(number)) for number in refused)
+    assert not any(is_refused_number(said.format(number)) for number in kept)
+    assert not is_refused_number("a.b (numeric): 1 in SQLite, Decimal('9007199254740993') in")
 
 
 def assert_refused_for_a_reason(error: Exception, url: str, like: str | None) -> None:
