@@ -6,6 +6,7 @@ OXY_PG_KILLS sets how often it is killed (default 2).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -13,16 +14,22 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 KILLS = int(os.environ.get("OXY_PG_KILLS", "2"))
 ROWS = 60_000
+ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import sys
+from oxy_pg.export import verify
 from oxy_pg.export.export import Order, export
+verify._WORTH = 0
+verify.cpus = lambda: 2
 print("ready", flush=True)
 export(Order(sys.argv[1], sys.argv[2], force=True))
 """
@@ -51,7 +58,8 @@ def undisturbed(path, url) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_export_leaves_the_old_file_or_the_new(pg_url, tmp_path, number):
     """
-    Whole, both; and the next export removes what was left beside it.
+    Whole, both; the next export removes what was left beside it, and the processes that
+    compared the file have ended with it.
     """
     seed = random.randrange(2**32)
     chosen = random.Random(seed)
@@ -80,6 +88,23 @@ def test_killed_export_leaves_the_old_file_or_the_new(pg_url, tmp_path, number):
     undisturbed(path, pg_url)
     assert ["out.db"] == os.listdir(tmp_path), f"seed {seed}"
     assert KILLS == version(path)
+    deadline = time.monotonic() + 30
+    while left := orphans():
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def orphans() -> list[psutil.Process]:
+    """Processes of this package that compare a file for one that is no longer there."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if str(ROOT) in words and any("export.verify" in word for word in words):
+                parent = process.parent()
+                if parent is None or not any("python" in word for word in parent.cmdline()):
+                    found.append(process)
+    return found
 
 
 def version(path) -> int:
