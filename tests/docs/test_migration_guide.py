@@ -148,10 +148,11 @@ down_revision = None
 
 
 def upgrade():
-    connection = op.get_bind().connection.driver_connection
-    connection.execute({oxy_database.POSTGRES_SCHEMA!r})
+    # A cursor, because the driver is psycopg2 with SQLAlchemy 2.0.
+    cursor = op.get_bind().connection.driver_connection.cursor()
+    cursor.execute({oxy_database.POSTGRES_SCHEMA!r})
     for version in {oxy_database.MIGRATIONS!r}:
-        connection.execute("INSERT INTO seaql_migrations VALUES (%s, 1760000000)", [version])
+        cursor.execute("INSERT INTO seaql_migrations VALUES (%s, 1760000000)", [version])
 """
 
 
