@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import bounds, idle, limits, migration, place, starting, suites
+from benchmarks import attached, bounds, idle, limits, migration, place, starting, suites
 from benchmarks.movers import MOVERS
 from benchmarks.result import COUNTS, OURS
 
@@ -59,7 +59,12 @@ def _idle(base: Path, rounds: int) -> list[Result]:
     return idle.measure(base, float(rounds))
 
 
+def _attached(base: Path, rounds: int) -> list[Result]:
+    return attached.measure(base, _CLIENTS, 3 * rounds, float(rounds))
+
+
 _MESSAGES = 100_000
+_CLIENTS = 100
 _HAVE_TO_BE = {"pgserver", "pytest-postgresql"}  # installed; pgserver has no wheel for Python 3.13
 PARTS = (
     Part(("pgserver",), _starting, 9, 21),
@@ -67,6 +72,7 @@ PARTS = (
     Part(("pytest-postgresql",), _suite, 3, 7),
     Part(("PostgreSQL alone", COUNTS, ""), _migration, 3, 9),
     Part(("",), _idle, 3, 10),
+    Part(("", attached.SECOND), _attached, 3, 10),
 )
 
 

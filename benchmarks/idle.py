@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import place
 from benchmarks.result import OURS, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HOLD = """
 import sys, oxy_pg
@@ -26,9 +31,19 @@ def measure(base: Path, seconds: float) -> list[Result]:
         for result in (memory, wakeups):
             result.fail(OURS, "not measured: there is no /proc")
         return [memory, wakeups]
-    state = str(base / "idle")
+    with held(base, base / "idle") as supervisor:
+        time.sleep(1.0)  # the client that started it has left nothing to do
+        resident, woken = watched(supervisor, seconds)
+    memory.add(OURS, resident)
+    wakeups.add(OURS, woken)
+    return [memory, wakeups]
+
+
+@contextlib.contextmanager
+def held(base: Path, state: Path) -> Iterator[Path]:
+    """Hold a server with one client; give its supervisor's place in proc(5)."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD.format(state=state)],
+        [sys.executable, "-c", _HOLD.format(state=str(state))],
         env=place.environment(OXY_PG_CACHE_DIR=str(base / "cache")),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -36,16 +51,18 @@ def measure(base: Path, seconds: float) -> list[Result]:
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
-        process = Path("/proc") / (Path(state) / "lock").read_text().split()[0] / "status"
-        time.sleep(1.0)  # the client that started it has left nothing to do
-        before = _facts(process)
-        time.sleep(seconds)
-        after = _facts(process)
+        yield Path("/proc") / (state / "lock").read_text().split()[0]
     finally:
         holder.communicate()
-    memory.add(OURS, after["VmRSS"] * 1024 / 1e6)
-    wakeups.add(OURS, after["voluntary_ctxt_switches"] - before["voluntary_ctxt_switches"])
-    return [memory, wakeups]
+
+
+def watched(process: Path, seconds: float) -> tuple[float, int]:
+    """Look at a process for some seconds; return its megabytes, and how often it has woken up."""
+    before = _facts(process / "status")
+    time.sleep(seconds)
+    after = _facts(process / "status")
+    woken = after["voluntary_ctxt_switches"] - before["voluntary_ctxt_switches"]
+    return after["VmRSS"] * 1024 / 1e6, woken
 
 
 def _facts(status: Path) -> dict[str, int]:

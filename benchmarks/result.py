@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OURS = "oxy_pg"
+SLOW = "throttled-"  # begins the keys of what was measured with the processor throttled
 COUNTS = f"{OURS}, --verify counts"
 
 

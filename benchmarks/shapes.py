@@ -120,7 +120,7 @@ def measure(
     """Migrate each table ``rounds`` times, all contenders in turn."""
     home = base / "shapes"
     home.mkdir(mode=0o711)
-    results = []
+    results: list[Result] = []
     with oxy_pg.Server(home / "state", keep_alive=0) as server:
         for shape in shapes:
             results += _Bench(server, home, shape).measure(rounds, said)
@@ -219,9 +219,7 @@ class _Bench:
         return process.measure([sys.executable, "-c", _PROGRAM, str(self._source), url, verify])
 
 
-def _written(
-    rows: Iterator[tuple[object, ...]], file: object
-) -> Iterator[tuple[object, ...]]:
+def _written(rows: Iterator[tuple[object, ...]], file: object) -> Iterator[tuple[object, ...]]:
     """Pass rows on, and write each into the file: no value of ours needs an escape."""
     write = file.write  # type: ignore[attr-defined]
     for row in rows:

@@ -1,8 +1,8 @@
 """
 Migrations of many small tables: what a table costs, whatever is in it.
 
-Beside pgloader, and beside ourselves with an eighth of the tables: the time
-has to grow with their number, and not with its square.
+Beside pgloader, and beside ourselves with an eighth of the tables and with four
+times as many: the time has to grow with their number, and not with its square.
 """
 
 from __future__ import annotations
@@ -28,27 +28,26 @@ if TYPE_CHECKING:
 TABLES = 800
 ROWS = 20
 EIGHTH = f"{OURS}, an eighth of the tables"
+FOUR_TIMES = f"{OURS}, four times the tables"
+_ONCE = {FOUR_TIMES, "pgloader"}  # they take minutes
 _OURS = "import sys, oxy_pg\noxy_pg.migrate_sqlite(sys.argv[1], sys.argv[2])\n"
 
 
 def measure(base: Path, rounds: int, said: Callable[[str], None]) -> list[Result]:
-    """Migrate ``TABLES`` tables and an eighth of them ``rounds`` times, all contenders in turn."""
+    """Migrate ``TABLES`` tables ``rounds`` times, all contenders in turn; others' numbers once."""
     home = base / "tables"
     home.mkdir(mode=0o711)
-    whole, eighth = home / "whole.sqlite", home / "eighth.sqlite"
-    _generate(whole, TABLES)
-    _generate(eighth, TABLES // 8)
+    numbers = {OURS: TABLES, EIGHTH: TABLES // 8, FOUR_TIMES: TABLES * 4, "pgloader": TABLES}
+    paths = {tables: home / f"{tables}.sqlite" for tables in numbers.values()}
+    for tables, path in paths.items():
+        _generate(path, tables)
     result = Result("tables", f"migration of {TABLES} tables of {ROWS} rows", "s")
-    contenders = {
-        OURS: (whole, TABLES, [sys.executable, "-c", _OURS, str(whole)]),
-        EIGHTH: (eighth, TABLES // 8, [sys.executable, "-c", _OURS, str(eighth)]),
-        "pgloader": (whole, TABLES, [shutil.which("pgloader") or "", f"sqlite://{whole}"]),
-    }
     with oxy_pg.Server(home / "state", keep_alive=0) as server:
         for number in range(rounds):
-            for name, (_, tables, command) in contenders.items():
-                if name in result.failures:
+            for name, tables in numbers.items():
+                if name in result.failures or (number and name in _ONCE):
                     continue
+                command = _command(name, paths[tables])
                 try:
                     seconds = _turn(server, command, tables)
                 except CannotError as error:
@@ -56,7 +55,26 @@ def measure(base: Path, rounds: int, said: Callable[[str], None]) -> list[Result
                     continue
                 result.add(name, seconds)
                 said(f"{tables} tables, {number + 1}/{rounds}, {name}: {seconds:.2f} s")
-    return [result]
+    return [result, *_growth(result, numbers)]
+
+
+def _command(name: str, path: Path) -> list[str]:
+    if name == "pgloader":
+        return [shutil.which("pgloader") or "", f"sqlite://{path}"]
+    return [sys.executable, "-c", _OURS, str(path)]
+
+
+def _growth(result: Result, numbers: dict[str, int]) -> list[Result]:
+    """Return how much longer a table takes among the most than among fewer."""
+    found = []
+    most = numbers[FOUR_TIMES]
+    for name in (EIGHTH, OURS):
+        few = numbers[name]
+        one = Result(f"tables-growth-{few}", f"time for a table, of {most:,} and of {few:,}", "×")
+        if name in result.figures and FOUR_TIMES in result.figures:
+            one.add(OURS, result.median(FOUR_TIMES) / most / (result.median(name) / few))
+        found.append(one)
+    return found
 
 
 def _generate(path: Path, tables: int) -> None:

@@ -91,9 +91,7 @@ class _Bench:
     Each turn ends in an empty place: what it has made is looked at, and dropped.
     """
 
-    def __init__(
-        self, home: Path, near: oxy_pg.Server, far: oxy_pg.Server, megabytes: int
-    ) -> None:
+    def __init__(self, home: Path, near: oxy_pg.Server, far: oxy_pg.Server, megabytes: int) -> None:
         self._home = home
         self._near, self._far = near, far
         self._source = near.ensure_database("source")
