@@ -174,12 +174,12 @@ def _transfer(base: Path, given: argparse.Namespace) -> list[Result]:
 
 def _few(given: argparse.Namespace) -> int:
     """Return the rounds of what takes seconds."""
-    return max(1, given.rounds // 5)
+    return max(1, int(given.rounds) // 5)
 
 
 def _fewest(given: argparse.Namespace) -> int:
     """Return the rounds of what takes tens of seconds."""
-    return max(1, given.rounds // 7)
+    return max(1, int(given.rounds) // 7)
 
 
 PARTS = {
