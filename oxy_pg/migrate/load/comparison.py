@@ -42,10 +42,16 @@ if TYPE_CHECKING:
     Spelled: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...], tuple[str | None, ...]]
 
 _SHOWN = 20
-_FETCHED = 200  # rows at a time; large ones must not fill the memory
+_FETCHED = 200  # rows at a time, at most
+_MEMORY = 16 * 1024 * 1024  # bytes of rows that are fetched together, unless a single one has more
 # What was inserted, and what was changed, in this transaction: so old rows that are changed are
 # found too.
 OURS = sql.SQL(" WHERE xmin = pg_current_xact_id()::xid")
+
+
+def fetched(largest: int) -> int:
+    """Return how many rows are fetched at a time, where some are so large."""
+    return max(1, min(_FETCHED, _MEMORY // max(1, largest)))
 
 
 class Comparison:
@@ -118,13 +124,21 @@ class Rows:
         self.differences: list[str] = []
 
     def compare(
-        self, table: TablePlan, columns: Sequence[ColumnPlan], *, at_once: bool = False
+        self,
+        table: TablePlan,
+        columns: Sequence[ColumnPlan],
+        many: int,
+        *,
+        at_once: bool = False,
     ) -> None:
-        """Compare columns of a table that was empty. Raises VerificationFailed."""
-        wanted = _with_spelling(
-            self._connection, columns, self._comparison.expected(table, columns)
-        )
-        found = arrived(self._connection, self._schema, table, columns, at_once=at_once)
+        """
+        Compare columns of a table that was empty, ``many`` rows at a time.
+
+        Raises VerificationFailed.
+        """
+        expected_rows = self._comparison.expected(table, columns)
+        wanted = _with_spelling(self._connection, columns, expected_rows, many)
+        found = arrived(self._connection, self._schema, table, columns, many, at_once=at_once)
         for number, (expected, texts) in enumerate(zip_longest(wanted, found), start=1):
             if expected is None or texts is None:
                 side = "source" if expected is None else "target"
@@ -177,6 +191,7 @@ def _with_spelling(
     connection: psycopg.Connection[Any],
     columns: Sequence[ColumnPlan],
     rows: Iterator[Expected],
+    many: int,
 ) -> Iterator[Spelled]:
     """
     Let PostgreSQL spell the values of types without a kind, as it does in its output.
@@ -192,7 +207,7 @@ def _with_spelling(
     if not others:
         yield from ((key, row, nothing) for key, row in rows)
         return
-    while batch := list(islice(rows, _FETCHED)):
+    while batch := list(islice(rows, many)):
         texts: list[list[str | None]] = [list(nothing) for _ in batch]
         for number in others:
             column = columns[number]
@@ -217,12 +232,13 @@ def arrived(
     schema: str,
     table: TablePlan,
     columns: Sequence[ColumnPlan],
+    many: int,
     *,
     ours: bool = False,
     at_once: bool = False,
 ) -> Iterator[tuple[str | None, ...]]:
     """
-    Yield the target's rows as text, in their physical order.
+    Yield the target's rows as text, in their physical order, fetched ``many`` at a time.
 
     ``ours`` are those alone that this transaction has written; ``at_once`` is
     for a table that the memory holds.
@@ -238,7 +254,7 @@ def arrived(
         return
     # A cursor of the server is read in one process, page after page.
     with connection.cursor(name="oxy_pg_verify") as cursor:
-        cursor.itersize = _FETCHED
+        cursor.itersize = many
         yield from cursor.execute(query)
 
 
@@ -246,23 +262,30 @@ def arrived(
 
 
 def compare_sums(
-    connection: psycopg.Connection[Any], schema: str, comparison: Comparison, table: TablePlan
+    connection: psycopg.Connection[Any],
+    schema: str,
+    comparison: Comparison,
+    table: TablePlan,
+    many: int,
 ) -> list[ColumnPlan]:
     """
     Compare a table that had rows already, by a sum over the digests of all new rows.
+
+    They are fetched ``many`` at a time.
 
     Return the columns that were compared: those that the target computes itself
     are not. Raises VerificationFailed.
     """
     columns = [column for column in table.columns if not column.generated]
     wanted, found = Sum(), Sum()
-    for _, row, spelled in _with_spelling(connection, columns, comparison.expected(table, columns)):
+    expected_rows = comparison.expected(table, columns)
+    for _, row, spelled in _with_spelling(connection, columns, expected_rows, many):
         texts = [
             _text(value, column) if by_postgres is None else by_postgres
             for value, by_postgres, column in zip(row, spelled, columns, strict=True)
         ]
         wanted.add(_canonical(texts, columns))
-    for stored in arrived(connection, schema, table, columns, ours=True):
+    for stored in arrived(connection, schema, table, columns, many, ours=True):
         found.add(_canonical(stored, columns))
     if wanted.result() != found.result():
         raise VerificationFailed((f"{table.source.name}: the rows are not the same",))

@@ -58,12 +58,13 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What was written into one table."""
+    """What was written into one table; its ``largest`` rows took so many bytes each, about."""
 
     rows: int
     bytes: int
     seconds: float
     sent: Sent | None = None
+    largest: int = 0
 
 
 class Reading(NamedTuple):
@@ -261,7 +262,7 @@ def copy_table(
     ``on_rows`` is called with the rows and bytes so far.
     """
     began = time.perf_counter()
-    rows = size = 0
+    rows = size = largest = 0
     digest = reading.sent.digest if reading.sent else None
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in reading.columns)
     # FREEZE spares a second write of every row; allowed only where no other session sees the table.
@@ -277,6 +278,7 @@ def copy_table(
                     digest.add(piece)
                 rows += count
                 size += len(piece)
+                largest = max(largest, len(piece) // max(1, count))
                 on_rows(rows, size)
             copy.write(reading.trailer)
         # What the server counted, not what was sent.
@@ -284,4 +286,4 @@ def copy_table(
     sent = reading.sent
     if sent is not None and reading.made is not None:
         sent = replace(sent, starts=reading.made.starts())
-    return Loaded(written, size, time.perf_counter() - began, sent)
+    return Loaded(written, size, time.perf_counter() - began, sent, largest)

@@ -6,8 +6,8 @@ The verification: source and target are compared before the commit.
 * What is stored is what was sent. Values that took their kind's fast way are
   read back by binary COPY, and have the digest of the bytes that were sent.
 * What was sent means what the source says. Values that took another way, and
-  those of small tables, are compared one by one (comparison.py); of the others
-  a sample is, and the tests of the kinds prove the rest.
+  those of small tables but large bytes, are compared one by one (comparison.py);
+  of the others a sample is, and the tests of the kinds prove the rest.
 
 Where digests differ, the rows are compared one by one, to say which they are.
 """
@@ -21,7 +21,7 @@ from psycopg import sql
 
 from oxy_pg.errors import VerificationFailed
 from oxy_pg.migrate.load import records
-from oxy_pg.migrate.load.comparison import OURS, Rows, compare_sums
+from oxy_pg.migrate.load.comparison import OURS, Rows, compare_sums, fetched
 from oxy_pg.migrate.load.digests import Digest, Sum
 from oxy_pg.migrate.load.load import FEW
 from oxy_pg.migrate.load.sample import Sample
@@ -70,10 +70,11 @@ class Verifier:
         Raises VerificationFailed.
         """
         sent = loaded.sent
-        if in_order and sent is not None and sent.digest and loaded.rows > FEW:
+        if in_order and sent is not None and sent.digest and _is_digested(loaded, sent):
             return self._by_digest(table, loaded, sent, sent.digest)
+        many = fetched(loaded.largest)
         if in_order:
-            self.rows.compare(table, table.columns, at_once=loaded.bytes <= _AT_ONCE)
+            self.rows.compare(table, table.columns, many, at_once=loaded.bytes <= _AT_ONCE)
             return _compared(table, values=table.columns)
         if sent is not None and sent.sum and len(sent.columns) == len(table.columns):
             found = Sum()
@@ -82,7 +83,7 @@ class Verifier:
             if found.result() != sent.sum.result():
                 raise VerificationFailed((f"{table.source.name}: the rows are not the same",))
             return _compared(table, digested=sent.columns)
-        columns = compare_sums(self._connection, self._schema, self._comparison, table)
+        columns = compare_sums(self._connection, self._schema, self._comparison, table, many)
         return _compared(table, values=columns)
 
     def _by_digest(self, table: TablePlan, loaded: Loaded, sent: Sent, digest: Digest) -> Compared:
@@ -93,17 +94,20 @@ class Verifier:
             found.add(b"".join(stored))
             sample.take(number, stored)
             number += len(stored)
+        many = fetched(loaded.largest)
         if found.result() != digest.result():
-            self.rows.compare(table, table.columns)
+            self.rows.compare(table, table.columns, many)
             # A value that means the same, and is stored in other bytes than those that were sent.
             return _compared(table, values=table.columns)
-        names = {column.source for column in sent.columns}
+        # Of few rows every value is compared, but bytes: what they mean is what they are.
+        digested = [c for c in sent.columns if loaded.rows > FEW or c.type.kind.is_binary]
+        names = {column.source for column in digested}
         others = [column for column in table.columns if column.source not in names]
         if others:
-            self.rows.compare(table, others)
+            self.rows.compare(table, others, many)
         if differences := tuple(sample.differences(self._comparison)):
             raise VerificationFailed(differences)
-        return _compared(table, digested=sent.columns, values=others, sampled=sample.rows)
+        return _compared(table, digested=digested, values=others, sampled=sample.rows)
 
     def _stored(self, table: TablePlan, sent: Sent, rows: int) -> Iterator[list[Buffer]]:
         """Yield the rows that are stored, many at a time, as binary COPY sends them."""
@@ -146,6 +150,12 @@ class Verifier:
         query = statement.format(rows.format(name, columns, where))
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
             yield copy
+
+
+def _is_digested(loaded: Loaded, sent: Sent) -> bool:
+    """Whether a table has so many rows, or such large values, that its bytes are compared."""
+    is_large = loaded.bytes > _AT_ONCE and any(c.type.kind.is_binary for c in sent.columns)
+    return loaded.rows > FEW or is_large
 
 
 def _compared(
