@@ -25,11 +25,13 @@ class Field:
     """
     A field of the binary format: SQL, with ``{x}`` for the column, and what it gives.
 
-    ``code`` is struct's for a number or for bytes of one length; None for text and bytes.
+    ``code`` is struct's for a number or for bytes of one length; None for text and bytes,
+    of which ``size`` is the number of bytes.
     """
 
     sql: str
     code: str | None = None
+    size: str = "length(CAST({x} AS BLOB))"
 
 
 @dataclass(frozen=True, slots=True)

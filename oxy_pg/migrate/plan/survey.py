@@ -36,23 +36,26 @@ if TYPE_CHECKING:
     from oxy_pg.report import UnclearTime
 
 _SAMPLE = 500
+_LARGE = 400  # characters of a text from which on its end may lie on another page
 _PART = 10_000  # rowids that a reader is asked about at once, at least
 _PARTS = 8  # of a table for each reader, at most
 
+# CASE and not AND, of which SQLite may compute both sides: it would read every large value.
 _FACTS = """
-    sum({x} ISNULL), sum(typeof({x}) = 'integer'), sum(typeof({x}) = 'real'),
+    sum(typeof({x}) = 'null'), sum(typeof({x}) = 'integer'), sum(typeof({x}) = 'real'),
     sum(typeof({x}) = 'text'), sum(typeof({x}) = 'blob'),
     max(CASE WHEN typeof({x}) = 'text' THEN length({x}) END),
     min(CASE WHEN typeof({x}) IN ('integer', 'real') THEN {x} END),
     max(CASE WHEN typeof({x}) IN ('integer', 'real') THEN {x} END),
-    sum(typeof({x}) = 'text' AND length({x}) < 80 AND (substr({x}, 20) GLOB '*[-+Z]*'
-        OR {x} GLOB '????-??-??T??:??*[-+Z]*')),
-    sum(typeof({x}) = 'integer' AND {x} NOT IN (0, 1)),
-    sum(typeof({x}) = 'integer' AND {x} NOT BETWEEN -9007199254740992 AND 9007199254740992),
+    sum(CASE WHEN typeof({x}) <> 'text' THEN 0 WHEN length({x}) < 80 THEN
+        substr({x}, 20) GLOB '*[-+Z]*' OR {x} GLOB '????-??-??T??:??*[-+Z]*' ELSE 0 END),
+    sum(CASE WHEN typeof({x}) = 'integer' THEN {x} NOT IN (0, 1) END),
+    sum(CASE WHEN typeof({x}) = 'integer' THEN
+        {x} NOT BETWEEN -9007199254740992 AND 9007199254740992 END),
     max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals({x}) END),
     max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals(CAST(printf('%.15g', {x}) AS REAL)) END),
     sum(typeof({x}) = 'blob' AND length({x}) <> 16),
-    sum(typeof({x}) = 'real' AND {x} <> round({x}))
+    sum(CASE WHEN typeof({x}) = 'real' THEN {x} <> round({x}) END)
 """
 _COUNT = 15  # of _FACTS
 
@@ -242,9 +245,16 @@ def _propose_all(
     """Guess from the first rows."""
     columns = [column for column in table.columns if not column.hidden]
     encoding = encoding_of(connection)
-    # Not "*": that would also compute the columns that cannot be.
-    names = ", ".join(quoted(column.name) for column in columns)
-    sample = f"(SELECT {names} FROM {quoted(table.name)} LIMIT {_SAMPLE})"
+    name = quoted(table.name)
+    if table.has_rowid:
+        # Not a query in FROM: its columns are read whole, however large they are.
+        rowid = table.identity[0]
+        first = f"SELECT {rowid} FROM {name} NOT INDEXED LIMIT {_SAMPLE}"
+        sample = f"{name} WHERE {rowid} IN ({first})"
+    else:
+        # Not "*": that would also compute the columns that cannot be.
+        names = ", ".join(quoted(column.name) for column in columns)
+        sample = f"(SELECT {names} FROM {name} LIMIT {_SAMPLE})"
     return [
         _propose(column, facts, wishes, encoding=encoding)
         for column, facts in zip(columns, _all_facts(connection, sample, columns), strict=True)
@@ -404,8 +414,12 @@ def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str
     for column in proposed:
         name = quoted(column.name)
         test = column.fast.fits.replace("{x}", name) if column.fast else ""
-        not_null = table.column(column.name).not_null
-        fits.append(f"({test})" if not_null else f"({name} ISNULL OR {test})")
+        if table.column(column.name).not_null:
+            fits.append(f"({test})")
+        elif _may_be_large(column):  # whether it is NULL is asked last, because it reads the value
+            fits.append(f"(({test}) OR {name} ISNULL)")
+        else:
+            fits.append(f"({name} ISNULL OR {test})")
         terms += [_present(table, column), _rounded(column, name)]
     return [*terms, f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)"]
 
@@ -441,8 +455,16 @@ def _count(
 
 def _present(table: SourceTable, column: ColumnSurvey) -> str:
     # SQLite enforces NOT NULL, so it need not be counted.
-    is_not_null = table.column(column.name).not_null
-    return "count(*)" if is_not_null else f"count({quoted(column.name)})"
+    if table.column(column.name).not_null:
+        return "count(*)"
+    name = quoted(column.name)
+    # SQLite knows the type of a value that it has not read.
+    return f"sum(typeof({name}) <> 'null')" if _may_be_large(column) else f"count({name})"
+
+
+def _may_be_large(column: ColumnSurvey) -> bool:
+    """Whether its values are perhaps not on the page of their row."""
+    return column.type.kind.is_binary or column.facts.longest >= _LARGE
 
 
 def _rounded(column: ColumnSurvey, name: str) -> str:

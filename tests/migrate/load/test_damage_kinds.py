@@ -105,13 +105,15 @@ CASES = [
     *(("lines", f"UPDATE t SET {change} WHERE id IN (5, 6)", name) for name, change in TWO.items()),
     *(("lines", f"UPDATE t SET {change} WHERE id = 6", name) for name, change in OF_LINES.items()),
 ]
-WAYS = ("by digest", "by value", "added")
+WAYS = ("by digest", "by value", "large", "added")
 
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch, move, pg):
-    """Compare by digests, value by value, or in any order beside rows that were there."""
-    if request.param != "by value":
+    """Compare by digests, value by value, both, or in any order beside rows that were there."""
+    if request.param == "large":
+        monkeypatch.setattr("oxy_pg.migrate.load.verify._AT_ONCE", 0)
+    elif request.param != "by value":
         monkeypatch.setattr("oxy_pg.migrate.load.load.FEW", 2)
         monkeypatch.setattr("oxy_pg.migrate.load.verify.FEW", 2)
 

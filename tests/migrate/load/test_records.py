@@ -213,3 +213,40 @@ migrate({path!r}, {pg_url!r}, on_progress=lambda _: sizes.append(process.memory_
 print(max(sizes) // 1_000_000)
 """
     assert int(run_python(program)) < 110
+
+
+LARGE = {
+    "bytes": ("BLOB", "randomblob(1000000)"),
+    "bytes beside a type without a record": ("BLOB, n NUMERIC", "randomblob(1000000), 1.5"),
+    "texts": ("TEXT", "replace(hex(zeroblob(500000)), '00', 'ab')"),
+    "texts without a record": ("TEXT, n NUMERIC", "replace(hex(zeroblob(500000)), '00', 'ab'), 1"),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("append", [False, True])
+def test_memory_stays_flat_with_few_large_values(lite, pg, pg_url, run_python, kind, append):
+    """
+    Of 60 rows of a megabyte only some are in memory at any moment, the verification included.
+    """
+    columns, values = LARGE[kind]
+    path = lite(
+        f"""
+        CREATE TABLE t (id INTEGER PRIMARY KEY, v {columns});
+        WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 60)
+        INSERT INTO t SELECT id, {values} FROM n;
+        """
+    )
+    if append:
+        oxy = "bytea" if "BLOB" in columns else "text"
+        more = ", n numeric" if "NUMERIC" in columns else ""
+        pg(f"CREATE TABLE t (id bigint PRIMARY KEY, v {oxy}{more})")
+        pg("INSERT INTO t (id) VALUES (0)")
+    program = f"""
+import resource
+from oxy_pg.migrate.migration import migrate
+report = migrate({path!r}, {pg_url!r}, if_not_empty="append")
+assert report.verification.rows == 60
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000)
+"""
+    assert int(run_python(program)) < 135

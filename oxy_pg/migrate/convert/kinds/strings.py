@@ -135,7 +135,8 @@ class Bytea(Kind):
         if storage != "blob":
             return None
         fits = f"typeof({{x}}) = 'blob' AND length({{x}}) < {_LARGEST_BLOB}"
-        return Fast(fits, r"'\x' || hex({x})", Field("{x}"))
+        # SQLite knows the length of bytes that it has not read.
+        return Fast(fits, r"'\x' || hex({x})", Field("{x}", size="length({x})"))
 
 
 TEXT, VARCHAR, CHAR, BYTEA = Text(), Varchar(), Char(), Bytea()
