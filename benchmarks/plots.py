@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks import bounds
-from benchmarks.result import OURS, Result
+from benchmarks.result import OURS, SLOW, Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 mpl.use("agg")
 
-_OURS, _THEIRS, _LIMIT = "#2f6f9f", "#c3c9cf", "#b3322c"
+_OURS, _THEIRS, _LIMIT, _MISSED = "#2f6f9f", "#c3c9cf", "#b3322c", "#d9944a"
 _COLORS = {OURS: _OURS, f"{OURS}, existing schema": "#7fb2d9", "PostgreSQL alone": "#444444"}
 _WIDTH = 8.0  # inches
 
@@ -27,7 +28,11 @@ def draw(results: list[Result], home: Path) -> dict[str, str]:
     """Draw what there are results for below ``home``; return file names and captions."""
     by_key = {result.key: result for result in results}
     pictures = (
-        ("ratios.png", f"{OURS} compared with the alternatives, and the targets", _ratios),
+        (
+            "ratios.png",
+            f"{OURS}: distance from the limits and from the alternatives, and the targets",
+            _ratios,
+        ),
         ("starting.png", "Start, attach and stop", _starting),
         ("migration.png", "Migration from SQLite", _migration),
         ("growth.png", "Migration time by database size", _growth),
@@ -47,42 +52,87 @@ def _plain(axes: Axes) -> None:
 
 
 def _ratios(results: dict[str, Result], path: Path) -> bool:
-    """Every bound that is a ratio: oxy_pg as a bar, the alternative at 1, the target as a mark."""
+    """
+    Every bound that is a ratio: above to a limit, below to an alternative.
+
+    The axis is logarithmic, so that a bar's length from 1 is the distance.
+    """
     lines = [
-        (f"{_short(result)}\ncompared with {bound.beside}", value, bound.reach)
+        (bound.beside in bounds.LIMITS, f"{_short(result, bound)}\n{bound.beside}", value, bound)
         for result in results.values()
         for bound in bounds.of(result.key)
-        if bound.beside and (value := bound.value(result)) is not None
-    ][::-1]
-    if not lines:
+        if not result.key.startswith(SLOW)
+        and bound.beside
+        and not bound.beside.startswith(OURS)
+        and (value := bound.value(result))
+    ]
+    panels = [
+        ("Distance from the limit: what PostgreSQL, Python or the disk take themselves", True),
+        ("Compared with other packages", False),
+    ]
+    chosen = [
+        (title, [line[1:] for line in lines if line[0] is is_limit][::-1])
+        for title, is_limit in panels
+    ]
+    chosen = [(title, found) for title, found in chosen if found]
+    if not chosen:
         return False
-    figure, axes = plt.subplots(figsize=(_WIDTH, 0.62 * len(lines) + 1))
-    for at, (_, value, reach) in enumerate(lines):
-        axes.barh(at, value, color=_OURS, height=0.5)
-        axes.plot([reach, reach], [at - 0.38, at + 0.38], color=_LIMIT, linewidth=2.5)
-        axes.annotate(
-            f"{value:.2f}",
-            (max(value, reach), at),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.axvline(1, color="#555555", linewidth=1, linestyle=":")
-    axes.set_yticks(range(len(lines)), [label for label, _, _ in lines])
-    axes.set_ylim(-0.6, len(lines) - 0.4)
-    axes.set_xlim(0, max(1.15, *(max(value, reach) + 0.2 for _, value, reach in lines)))
-    axes.set_xlabel("time, relative to the alternative (shorter is better)")
-    axes.plot([], [], color=_LIMIT, linewidth=2.5, label="target")
-    axes.legend(loc="upper right", frameon=False)
-    _plain(axes)
-    figure.tight_layout()
+    heights = [len(found) + 2 for _, found in chosen]
+    figure, grid = plt.subplots(
+        len(chosen),
+        1,
+        figsize=(_WIDTH, 0.5 * sum(heights)),
+        squeeze=False,
+        height_ratios=heights,
+    )
+    for axes, (title, found) in zip(grid.flat, chosen, strict=True):
+        _distances(axes, title, found)
+    figure.tight_layout(h_pad=2.0)
     return _save(path)
 
 
-def _short(result: Result) -> str:
-    if result.size:
-        return f"migration of {result.size / 1e6:.2g} million rows"
-    return result.what.replace(", import included", "").replace(", session included", "")
+def _distances(axes: Axes, title: str, lines: list[tuple[str, float, bounds.Bound]]) -> None:
+    for at, (_, value, bound) in enumerate(lines):
+        color = _OURS if value <= bound.reach else _MISSED
+        axes.plot([1, value], [at, at], color=color, linewidth=9, solid_capstyle="butt")
+        axes.plot([bound.reach] * 2, [at - 0.36, at + 0.36], color=_LIMIT, linewidth=2.2)
+        axes.annotate(
+            f"{value:.2f}" if value >= 0.01 else "<0.01",
+            (max(value, bound.reach, 1), at),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    axes.set_xscale("log", base=2)
+    least = min(0.5, *(min(value, bound.reach) for _, value, bound in lines))
+    most = max(2.0, *(max(value, bound.reach) for _, value, bound in lines))
+    axes.set_xlim(max(least, 1 / 16) / 1.15, most * 1.6)
+    axes.xaxis.set_major_formatter(lambda number, _: f"{number:g} ×")
+    axes.axvline(1, color="#555555", linewidth=1)
+    axes.set_yticks(range(len(lines)), [label for label, _, _ in lines], fontsize=8)
+    axes.set_ylim(-0.7, len(lines) - 0.3)
+    axes.set_title(title, loc="right", fontsize=11)
+    axes.plot([], [], color=_LIMIT, linewidth=2.2, label="target")
+    axes.plot([], [], color=_OURS, linewidth=9, label="reached")
+    axes.plot([], [], color=_MISSED, linewidth=9, label="not reached")
+    axes.legend(
+        loc="upper right",
+        bbox_to_anchor=(1.0, -0.6 / len(lines)),
+        frameon=False,
+        fontsize=8,
+        ncols=3,
+    )
+    _plain(axes)
+
+
+def _short(result: Result, bound: bounds.Bound | None = None) -> str:
+    words = result.what.replace(", import included", "").replace(", session included", "")
+    if result.key.startswith("migration") and result.size:
+        words = f"migration of {result.size / 1e6:.2g} million rows"
+    words = words.removeprefix("migration: time, ").replace(": time, ", ", ")
+    words = re.sub(r", [0-9,]+ MB of SQLite$", "", words).replace("`", "")
+    return words + (bound.ours.removeprefix(OURS) if bound is not None else "")
 
 
 def _starting(results: dict[str, Result], path: Path) -> bool:
@@ -158,7 +208,11 @@ def _bars(axes: Axes, result: Result) -> None:
 
 def _growth(results: dict[str, Result], path: Path) -> bool:
     found = sorted(
-        (r for r in results.values() if r.size and r.unit == "s" and r.figures),
+        (
+            r
+            for r in results.values()
+            if r.key.startswith("migration") and r.unit == "s" and r.figures
+        ),
         key=lambda result: result.size,
     )
     if len(found) < 2:
