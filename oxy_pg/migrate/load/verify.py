@@ -109,17 +109,18 @@ class Verifier:
             raise VerificationFailed(differences)
         return _compared(table, digested=digested, values=others, sampled=sample.rows)
 
-    def _stored(self, table: TablePlan, sent: Sent, rows: int) -> Iterator[list[Buffer]]:
+    def _stored(self, table: TablePlan, sent: Sent, rows: int) -> Iterator[list[bytes]]:
         """Yield the rows that are stored, many at a time, as binary COPY sends them."""
         get = self._connection.pgconn.get_copy_data
-        batch: list[Buffer] = []
+        batch: list[bytes] = []
         taken = size = 0
         with self._copy(table, sent) as copy:
             while taken < rows:
                 # What has arrived already is taken without the detour through psycopg's waiting,
                 # which takes several times as long. It never takes the end: that is one more.
                 length, arrived = get(1) if taken else (0, b"")
-                row: Buffer = arrived if length > 0 else copy.read()
+                # Not the memoryview: the garbage collector would look at each, again and again.
+                row = bytes(arrived if length > 0 else copy.read())
                 size += len(row)
                 batch.append(row if taken else row[len(records.HEADER) :])
                 taken += 1
