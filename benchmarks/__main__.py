@@ -62,7 +62,7 @@ def main() -> int:
         default=1_000,
         help="the database of snapshots and transfers, and the table of blobs",
     )
-    parser.add_argument("--wide", type=int, default=50_000, help="rows of the wide table")
+    parser.add_argument("--wide", type=int, default=30_000, help="rows of the wide table")
     parser.add_argument("--small", type=int, default=5_000_000, help="rows of the small ones")
     parser.add_argument("--clients", type=int, default=500, help="that are attached at once")
     parser.add_argument("--to", type=Path, help="directory for page, JSON and pictures")
@@ -169,7 +169,7 @@ def _snapshots(base: Path, given: argparse.Namespace) -> list[Result]:
 
 
 def _transfer(base: Path, given: argparse.Namespace) -> list[Result]:
-    return transfer.measure(base, given.megabytes, _fewest(given), _say)
+    return transfer.measure(base, given.megabytes, max(1, _fewest(given) // 2), _say)
 
 
 def _few(given: argparse.Namespace) -> int:

@@ -115,7 +115,7 @@ class _Record:
         value = field.sql.replace("{x}", name)
         codes, arguments, text = f"i{field.code}", ["", value], ""
         if field.code is None:
-            codes, arguments, text = "i", [field.size.replace("{x}", name)], f" || {value}"
+            codes, arguments, text = "i", [field.size.replace("{x}", value)], f" || {value}"
         else:
             arguments[0] = str(struct.calcsize(f">{field.code}"))
         if nulls:

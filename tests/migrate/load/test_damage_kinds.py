@@ -158,6 +158,7 @@ def test_what_is_written_again_as_it_was_passes(way, damaged, form):  # noqa: F8
     expected = {
         ("by digest", "records"): (13, 0),
         ("by digest", "lines"): (13, 3),
+        ("large", "records"): (1, 12),
         ("added", "records"): (13, 0),
     }
     columns = (len(compared.bytes), len(compared.values))
