@@ -246,7 +246,7 @@ def _propose_all(
     columns = [column for column in table.columns if not column.hidden]
     encoding = encoding_of(connection)
     name = quoted(table.name)
-    if table.has_rowid:
+    if table.has_rowid and table.implicit_key is None:
         # Not a query in FROM: its columns are read whole, however large they are.
         rowid = table.identity[0]
         first = f"SELECT {rowid} FROM {name} NOT INDEXED LIMIT {_SAMPLE}"
