@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from oxy_pg.errors import BadValues
@@ -39,3 +41,28 @@ def test_texts_that_are_no_times_do_not_condemn_a_number(lite, pg_url, text):
         migrate(path, pg_url)
 
     assert [repr(text)] * 2 == [bad.value for bad in caught.value.values]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="counted by Linux")
+@pytest.mark.parametrize("declared", ["BLOB", "BLOB NOT NULL", "TEXT", "my own type"])
+def test_large_bytes_are_not_read_to_know_what_they_are(lite, pg_url, run_python, declared):
+    """
+    The plan for 20 MB of large values reads none of them: SQLite knows their types and lengths.
+    """
+    path = lite(
+        f"""
+        CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared});
+        WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 20)
+        INSERT INTO t SELECT id, randomblob(1000000) FROM n;
+        """
+    )
+    program = f"""
+from oxy_pg.migrate.migration import migrate
+read = {{}}
+def show(progress):
+    with open("/proc/self/io") as file:
+        read.setdefault(progress.phase, int(file.readline().split()[1]))
+migrate({path!r}, {pg_url!r}, on_progress=show)
+print(read["check"] - read["plan"])
+"""
+    assert int(run_python(program)) < 1_000_000
