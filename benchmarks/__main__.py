@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 from benchmarks import (
@@ -83,7 +84,9 @@ def main() -> int:
         facts = machine.description(base)
         for name in arguments.only:
             _say(f"{name} …")
+            began = time.monotonic()
             results += PARTS[name](base, arguments)
+            _say(f"{name}: {time.monotonic() - began:.0f} s")
             if home is not None:
                 _write(home, facts, results)  # what there is, should a later part fail
     print(page.reached(results))
