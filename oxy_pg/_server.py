@@ -13,6 +13,7 @@ import os
 from oxy_pg import _defaults, project
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.facts import DATABASE
+from oxy_pg.server import place
 from oxy_pg.server.server import Server as Handle
 from oxy_pg.server.temporary import TemporaryServer as TemporaryHandle
 from oxy_pg.server.temporary import running
@@ -295,7 +296,9 @@ def backup(
 
 def try_out(path: str, search_path: str | None, on_progress: Any) -> None:
     """Restore a backup into a temporary server, which compares the row counts."""
-    with contextlib.contextmanager(running)(TemporaryHandle(), (), 60.0) as server:
+    # A backup may be larger than the memory.
+    server = TemporaryHandle(place=place.choose(is_large=True))
+    with contextlib.contextmanager(running)(server, (), 60.0) as server:
         restore(
             server,
             path,

@@ -33,7 +33,7 @@ FLOORS = (
 ROOMS = {
     "server": (
         ("cluster",),
-        ("supervisor", "external", "tuning"),
+        ("supervisor", "external", "tuning", "place"),
         ("monitor",),
         ("server", "upgrade"),
         ("temporary", "doctor"),

@@ -38,6 +38,11 @@ _TIMEOUT = 60.0  # seconds; a server that takes longer to copy a database has di
 # What ends a session but not the server for good: it was restarted after a crash.
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 
+FULL = (
+    "The directory of the test server, which the header line names, is full: --oxy-pg-dir, "
+    "oxy_pg_dir or OXY_PG_TEMP_DIR names a larger one (OXY_PG_CACHE_DIR with oxy_pg_template_key)."
+)
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -49,21 +54,30 @@ class Clones:
     one of them, as a role that may create databases; it is called again after
     the server was restarted. ``ours``: there are no other users of the server,
     and it is thrown away afterwards. ``sharers`` is how many processes keep
-    databases on it at once.
+    databases on it at once. ``is_scarce`` says whether there is little room left.
 
     One thread creates databases ahead, another one drops used ones. There are
     never more used ones than ``_USED_BYTES`` hold: over that limit a drop
     comes before the next creation. Below it, databases are dropped while
     nothing has to be created, so that a short run does not wait for it. Where the disk is full
-    all the same, used ones are dropped at once from then on.
+    all the same, or room is scarce, used ones are dropped at once from then on; and where it is
+    scarce, none is created before a test wants it.
 
     Only copies of the template that ``use_template()`` has named are created
     ahead; ``copy()`` makes one of another database when it is asked for.
     """
 
-    def __init__(self, connect: Callable[[], Connection], *, ours: bool, sharers: int = 1) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        ours: bool,
+        sharers: int = 1,
+        is_scarce: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._connect = connect
         self._ours = ours
+        self._is_scarce = is_scarce
         self._connection = connect()
         self._key = _lock_key(self._connection)
         self.locks: set[tuple[int, int]] = set()  # taken again, shared, in a new session
@@ -161,7 +175,7 @@ class Clones:
             self._error = None  # this test alone has it; for the next one it is tried again
         text = f"No test database can be created: {error}"
         if self._ours and isinstance(error, psycopg.errors.DiskFull):
-            text += "\nThe test server is in the temporary directory: set TMPDIR to a larger one."
+            text += f"\n{FULL}"
         raise ServerError(text) from error
 
     def give_back(self, name: str) -> None:
@@ -274,8 +288,14 @@ class Clones:
             self._changed.wait_for(
                 lambda: self._closed or (len(self._ready) < _SPARES and not self._is_over())
             )
-            if self._closed:
-                return False
+        if self._is_scarce():
+            self._make_room()
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._closed or (self._wanted and not self._is_over())
+                )
+        if self._closed:
+            return False
         name = self._name()
         try:
             _create(connection, name, self._template, by_file=self._ours)
@@ -305,7 +325,7 @@ class Clones:
                 self._changed.wait_for(lambda: self._closed or self._error is None)
 
     def _make_room(self) -> bool:
-        """Keep no used databases from now on, because the disk is full; whether there were any."""
+        """Keep no used databases from now on: the disk is (nearly) full. Whether there were any."""
         with self._changed:
             self._limit = self._fewest_used = 0
             self._changed.notify_all()

@@ -56,7 +56,7 @@ class Hosted:
         from oxy_pg.connection import NEUTRAL, connect
         from oxy_pg.facts import MAINTENANCE_DATABASE
         from oxy_pg.pytest_plugin import clones, sweeping
-        from oxy_pg.server import external
+        from oxy_pg.server import external, place
         from oxy_pg.system.deadline import Deadline
 
         server = self.server
@@ -71,7 +71,15 @@ class Hosted:
 
         self.connected = connected
         sharers = int(workers.told(config).get("workercount", 1))
-        made = clones.Clones(connected, ours=not self.is_external, sharers=sharers)
+        made = clones.Clones(
+            connected,
+            ours=not self.is_external,
+            sharers=sharers,
+            is_scarce=lambda: (
+                not isinstance(server, external.ExternalServer)
+                and place.is_scarce(server.state_dir)
+            ),
+        )
         if self._stays:
             with connected() as connection:
                 sweeping.sweep(connection)

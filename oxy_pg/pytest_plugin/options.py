@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oxy_pg.project import Project
+    from oxy_pg.server.place import Place
 
 VARIABLE = "OXY_DATABASE_URL"
 LEAKS = ("name", "fail", "off")  # what to do about sessions that a test leaves
@@ -59,6 +62,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "or do not look (off)",
     )
     group.addoption(
+        "--oxy-pg-dir",
+        default=None,
+        metavar="DIR",
+        help="the directory for the test server's files, whatever room it has: by default in "
+        "memory where there is room, else the temporary directory",
+    )
+    group.addoption(
         "--oxy-pg-embedded",
         action="store_true",
         help=f"use the embedded server, also where {VARIABLE} is set: the whole session ignores it",
@@ -66,6 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "oxy_pg_template_key", "paths, one a line: see --oxy-pg-template-key", "linelist", []
     )
+    parser.addini("oxy_pg_dir", "see --oxy-pg-dir; relative to pytest's root directory", default="")
     parser.addini("oxy_pg_leaks", "see --oxy-pg-leaks", default="name")
     parser.addini("oxy_pg_settings", "lines of NAME=VALUE: see --oxy-pg-setting", "linelist", [])
     parser.addini("oxy_pg_extensions", "names, one a line: see --oxy-pg-extension", "linelist", [])
@@ -119,6 +130,17 @@ def leaks(config: pytest.Config) -> str:
     return found
 
 
+def place(config: pytest.Config) -> Place:
+    """Return where a temporary server is to live: what the options name, or else by itself."""
+    from oxy_pg.server import place
+
+    given = config.getoption("oxy_pg_dir")
+    if given:
+        return place.choose(os.path.join(config.invocation_params.dir, given), "--oxy-pg-dir")
+    given = config.getini("oxy_pg_dir")
+    return place.choose(given and os.path.join(config.rootpath, given), "oxy_pg_dir")
+
+
 def is_on(config: pytest.Config, option: str) -> bool:
     """Whether one of the switches is on: ``keep`` or ``log``."""
     return bool(config.getoption(f"oxy_pg_{option}") or config.getini(f"oxy_pg_{option}"))
@@ -170,7 +192,7 @@ def external_url(config: pytest.Config) -> str | None:
     return None
 
 
-def server_line(config: pytest.Config) -> str:
+def server_line(config: pytest.Config, place: Callable[[], Place]) -> str:
     """Return the header line: which server the tests run on, without asking it anything."""
     url = os.environ.get(VARIABLE)  # _endpoint.py would import more than a line is worth
     if url and not config.getoption("oxy_pg_embedded"):
@@ -179,6 +201,9 @@ def server_line(config: pytest.Config) -> str:
         return f"oxy_pg: the server of {VARIABLE}, {mask(url)}"
     if (os.environ.get("OXY_PG_EMBEDDED") or "").strip().lower() == "never":
         return f"oxy_pg: no server (OXY_PG_EMBEDDED=never, and {VARIABLE} is not used)"
+    line = "oxy_pg: an embedded PostgreSQL"
     if _HIDDEN in config.stash:
-        return f"oxy_pg: an embedded PostgreSQL ({VARIABLE} is set, and ignored)"
-    return "oxy_pg: an embedded PostgreSQL"
+        line += f" ({VARIABLE} is set, and ignored)"
+    if template_key(config):
+        return f"{line}; kept in the cache directory"
+    return f"{line}; if temporary: {place()}"

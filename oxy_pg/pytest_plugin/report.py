@@ -19,7 +19,7 @@ _HINT = "oxy_pg: what to do"
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say which server the tests run on."""
-    return options.server_line(config)
+    return options.server_line(config, lambda: workers.place(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -127,6 +127,14 @@ _HINTS = (
         (
             "If this was another connection to the database of oxy_pg_transaction: tests share "
             "that database, so others can only read it. Use oxy_pg_url for a database of its own."
+        ),
+    ),
+    (
+        r"No space left on device",
+        (
+            "If it is the directory of the test server that is full (the header line names it): "
+            "--oxy-pg-dir, oxy_pg_dir under [tool.pytest.ini_options] or OXY_PG_TEMP_DIR names "
+            "another one."
         ),
     ),
     (

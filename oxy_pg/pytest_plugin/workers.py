@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from oxy_pg.pytest_plugin import options
+
+if TYPE_CHECKING:
+    from oxy_pg.server.place import Place
+
 _RUN = pytest.StashKey[str]()  # names the temporary server that all workers share
+_PLACE = pytest.StashKey["Place"]()  # where it lives
 _LEAKS = pytest.StashKey[list[tuple[str, str]]]()
 _KILLED = pytest.StashKey[bool]()  # a worker was
 
@@ -28,10 +34,22 @@ def run_name(config: pytest.Config) -> str:
     return config.stash[_RUN]
 
 
+def place(config: pytest.Config) -> Place:
+    """Return where that server lives: chosen once, as the room may be less a moment later."""
+    if _PLACE not in config.stash:
+        from oxy_pg.server.place import Place
+
+        given = told(config).get("oxy_pg_place")
+        config.stash[_PLACE] = Place(**given) if given else options.place(config)
+    return config.stash[_PLACE]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of xdist which server it shares."""
     node.workerinput["oxy_pg_run"] = run_name(node.config)
+    chosen = place(node.config)
+    node.workerinput["oxy_pg_place"] = {name: getattr(chosen, name) for name in chosen.__slots__}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,12 +11,12 @@ import contextlib
 import fcntl
 import math
 import os
-import tempfile
 
 from oxy_pg import paths, project
 from oxy_pg.errors import ConfigurationError, ServerError, StartFailed
 from oxy_pg.facts import DATABASE, ROLE, SUPERUSER
-from oxy_pg.server.cluster import config, databases, directory, logs, postmaster
+from oxy_pg.server import place as places
+from oxy_pg.server.cluster import account, config, databases, directory, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
 from oxy_pg.server.server import Server, checked_timeout, in_use
 from oxy_pg.server.supervisor import lock, shutdown
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from oxy_pg.server.cluster.config import Settings
     from oxy_pg.server.cluster.socket_connection import Connection
+    from oxy_pg.server.place import Place
 
     T = TypeVar("T", bound="TemporaryServer")
 
@@ -71,13 +72,21 @@ class TemporaryServer(DisposableServer):
     """
     A server whose directory is removed when it stops; nothing on it survives a crash.
 
-    Processes that give the same ``name`` share one, and the last of them that
-    lets go of it stops it.
+    Processes that give the same ``name`` and ``place`` share one, and the last
+    of them that lets go of it stops it.
     """
 
-    def __init__(self, *, settings: Settings | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        name: str | None = None,
+        place: Place | None = None,
+    ) -> None:
         project.refuse_embedded()  # before there is a directory
-        super().__init__(_make_dir(name), settings=settings or {}, keep_alive=0.0)
+        root = _make_dir(place or places.choose(), name)
+        own = config.IN_MEMORY if places.is_memory(root) else {}
+        super().__init__(root, settings={**own, **(settings or {})}, keep_alive=0.0)
         self._request.ephemeral = True
 
     def destroy(self) -> None:
@@ -87,11 +96,13 @@ class TemporaryServer(DisposableServer):
             shutdown.stop(self._state, "immediate", Deadline(30))
             files.remove_tree(self._state.root)
             in_use.discard(self._state.root)
+            self.forget()
 
     def forget(self) -> None:
-        """Remove its directory if nothing was ever started in it; never raises OSError."""
-        with contextlib.suppress(OSError):
-            os.rmdir(self._state.root)
+        """Remove its directory, and that above it, if they are empty; never raises OSError."""
+        for path in (self._state.root, os.path.dirname(self._state.root)):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 class CachedServer(DisposableServer):
@@ -217,38 +228,56 @@ def running(server: T, extensions: Iterable[str], timeout: float) -> Iterator[T]
         server.destroy()
 
 
-def _base() -> str:
-    return paths.private_temp_dir(os.path.realpath(tempfile.gettempdir()))
+def _make_dir(place: Place, name: str | None) -> str:
+    name = f"{paths.TEMPORARY_PREFIX}{os.urandom(6).hex() if name is None else name}"
+    try:
+        return _make_dir_in(place.base, name)
+    except (OSError, private.NotPrivate, ConfigurationError) as error:
+        if place.otherwise:  # AppArmor, for example, keeps some programs out of /dev/shm
+            return _make_dir(places.Place(place.otherwise, f"{place.directory}: {error}"), name)
+        if isinstance(error, ConfigurationError):
+            raise
+        raise ConfigurationError(
+            f"There is no place for a temporary server in {place.directory}: {error}. Set "
+            f"{places.VARIABLE} to a directory that this user can write."
+        ) from error
 
 
-def _make_dir(name: str | None) -> str:
-    base = _base()
+def _make_dir_in(base: str, name: str) -> str:
+    """Make the state directory; raises OSError, NotPrivate or ConfigurationError."""
     # As root the server's own user has to pass; the names below cannot be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700
-    path = f"{base}/{paths.TEMPORARY_PREFIX}{os.urandom(6).hex() if name is None else name}"
-    for place in (base, path):
-        try:
-            descriptor = private.make_directory(place, mode)
-        except (OSError, private.NotPrivate) as error:
-            raise ConfigurationError(
-                f"There is no place for a temporary server in {base}: {error}. Set TMPDIR to a "
-                "directory that this user can write."
-            ) from error
-        files.set_mode(descriptor, mode, place)
-        os.close(descriptor)
-    return path
+    state = paths.StateDir(f"{base}/{name}")
+    _make_private(base, mode)
+    user = account.account_for(state)
+    if not user.can_enter(state.root):
+        with contextlib.suppress(OSError):
+            os.rmdir(base)
+        raise ConfigurationError(
+            f"There is no place for a temporary server in {base}: as root, PostgreSQL runs under "
+            f"the user {user.name}, who cannot enter it. Set {places.VARIABLE} to a directory that "
+            "other users can enter."
+        )
+    _make_private(state.root, mode)
+    return state.root
 
 
-def sweep(but: str = "") -> None:
+def _make_private(path: str, mode: int) -> None:
+    descriptor = private.make_directory(path, mode)
+    files.set_mode(descriptor, mode, path)
+    os.close(descriptor)
+
+
+def sweep(but: str = "", place: Place | None = None) -> None:
     """Remove what servers left behind whose supervisor was killed, except the one named ``but``."""
-    base = _base()
-    try:
-        names = os.listdir(base)
-    except FileNotFoundError:
-        return
-    for name in names:
-        if name.startswith(paths.TEMPORARY_PREFIX) and name != f"{paths.TEMPORARY_PREFIX}{but}":
-            _remove_if_abandoned(paths.StateDir(f"{base}/{name}"))
+    for base in places.bases(place or places.choose()):
+        try:
+            names = os.listdir(base)
+        except OSError:
+            continue
+        for name in names:
+            if name.startswith(paths.TEMPORARY_PREFIX) and name != f"{paths.TEMPORARY_PREFIX}{but}":
+                _remove_if_abandoned(paths.StateDir(f"{base}/{name}"))
 
 
 def _remove_if_abandoned(state: paths.StateDir) -> None:

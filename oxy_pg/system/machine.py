@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SSD, HDD = "ssd", "hdd"
 _MOUNTS = "/sys/fs/cgroup"
 _GROUPS = "/proc/self/cgroup"
+_MEMINFO = "/proc/meminfo"
 # Disks of virtual machines say "rotational" for any kind of storage.
 _VIRTUAL = ("vd", "xvd", "nbd", "loop", "zram")
 
@@ -44,6 +45,29 @@ def memory(groups: str = _GROUPS, mounts: str = _MOUNTS) -> int:
         if text.isdecimal():  # else "max"
             total = min(total, int(text))
     return total
+
+
+def available(groups: str = _GROUPS, mounts: str = _MOUNTS, meminfo: str = _MEMINFO) -> int:
+    """
+    Bytes of memory that programs here could still use, without swap; 0 where that is not known.
+
+    Linux alone tells. In a control group, what only caches files counts as free.
+    """
+    rows = (files.read_text(meminfo) or "").splitlines()
+    sizes = {name: size.split()[0] for name, _, size in (row.partition(":") for row in rows)}
+    free = int(sizes.get("MemAvailable", "0")) * 1024
+    new = "memory.max memory.current memory.stat"
+    old = "memory.limit_in_bytes memory.usage_in_bytes memory.stat"
+    for text in _limits("memory", new, old, groups, mounts):
+        limit, used, *stat = text.split()
+        if limit.isdecimal():  # else "max"
+            found = dict(zip(stat[::2], stat[1::2], strict=False))
+            cached = sum(
+                int(found.get(f"total_{name}", found.get(name, "0")))  # total_…: cgroup v1
+                for name in ("active_file", "inactive_file")
+            )
+            free = min(free, max(0, int(limit) - int(used) + cached))
+    return free
 
 
 def cpus(groups: str = _GROUPS, mounts: str = _MOUNTS) -> int:

@@ -55,7 +55,7 @@ def make_directory(path: str, mode: int = 0o700) -> int:
     """
     Open a directory of ours, created with this mode if it does not exist.
 
-    Missing parents are created only below a directory that is ours: as root we
+    Missing parents are created, too, but only below a directory that is ours: as root we
     do not write into another user's. Raises NotPrivate or OSError.
     """
     try:
@@ -63,7 +63,7 @@ def make_directory(path: str, mode: int = 0o700) -> int:
     except FileNotFoundError:
         pass
     parent = os.path.dirname(path)
-    above = make_directory(parent) if not os.path.lexists(parent) else _open_parent(parent)
+    above = make_directory(parent, mode) if not os.path.lexists(parent) else _open_parent(parent)
     try:
         with cheap.suppress(FileExistsError):  # another process of ours was faster
             files.make_directory(os.path.basename(path), mode, dir_fd=above)

@@ -36,6 +36,13 @@ _REMEDIES = (
         ),
     ),
     (
+        r'No space left on|shared memory segment "pg_dynshmem/',
+        (
+            "The disk is full: make room, or choose another directory; for a temporary server "
+            "that is OXY_PG_TEMP_DIR (in pytest also --oxy-pg-dir), for any other OXY_STATE_DIR."
+        ),
+    ),
+    (
         r"could not open shared memory segment|could not resize shared memory segment",
         (
             "Something removes or fills /dev/shm. systemd does when a user logs out: RemoveIPC=no "

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from oxy_pg import paths
-from oxy_pg.server import temporary
+from oxy_pg.server import place, temporary
 
 LIMITED = """
 import os, resource, oxy_pg
@@ -93,7 +93,7 @@ def test_what_comes_from_the_future_stays():
     """
     A directory that is younger than now, since the clock was set back, is not called abandoned.
     """
-    path = temporary._make_dir(None)
+    path = temporary._make_dir(place.choose(), None)
     tomorrow = time.time() + 86_400
     os.utime(path, (tomorrow, tomorrow))
     try:

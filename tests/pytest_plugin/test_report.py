@@ -48,7 +48,52 @@ def test_the_header_names_the_server(session, external, monkeypatch, workers):
     monkeypatch.delenv("OXY_DATABASE_URL")
     result = session(PLACE.format(is_set=False), f"-n{workers}")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["oxy_pg: an embedded PostgreSQL"])
+    result.stdout.fnmatch_lines(["oxy_pg: an embedded PostgreSQL; if temporary: *(TMPDIR)"])
+
+
+DIRECTORY = """
+    def test_it(oxy_pg_url, oxy_pg_server):
+        assert oxy_pg_server.state_dir.startswith({directory!r} + "/oxy_pg-")
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("option", "ini", "variable", "name", "why"),
+    [
+        ("below/it", "", "", "below/it", "--oxy-pg-dir"),
+        ("a", "b", "c", "a", "--oxy-pg-dir"),
+        ("", "b", "c", "b", "oxy_pg_dir"),
+        ("", "", "c", "c", "OXY_PG_TEMP_DIR"),
+    ],
+)
+def test_the_header_names_the_directory(
+    session, pytester, monkeypatch, option, ini, variable, name, why, workers
+):
+    """
+    The option's, the file's or the variable's, in this order; and there the server is.
+    """
+    for above in (pytester.path, *pytester.path.parents[:3]):
+        above.chmod(0o711)
+    directory = pytester.path / name
+    pytester.makeini(f"[pytest]\noxy_pg_dir = {ini}")
+    if variable:
+        monkeypatch.setenv("OXY_PG_TEMP_DIR", str(pytester.path / variable))
+    options = [f"--oxy-pg-dir={option}"] if option else []
+    result = session(DIRECTORY.format(directory=str(directory)), *options, f"-n{workers}")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"oxy_pg: an embedded PostgreSQL; if temporary: *({why})"])
+    assert f"{directory} ({why})" in result.stdout.str()
+    assert wait_until(lambda: not list(directory.iterdir()))
+
+
+def test_the_header_knows_of_the_key(session, cache):
+    """
+    With a key the server is not a temporary one.
+    """
+    result = session("def test_it(): pass", "--oxy-pg-template-key=test_x.py")
+    result.stdout.fnmatch_lines(["oxy_pg: an embedded PostgreSQL; kept in the cache directory"])
 
 
 @pytest.mark.parametrize("options", [(), ("--oxy-pg-embedded",), ("--oxy-pg-template-key=x",)])

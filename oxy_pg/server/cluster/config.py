@@ -143,6 +143,8 @@ NOT_DURABLE = {
     # everything were killed at once.
     "dynamic_shared_memory_type": "mmap",
 }
+# And where the disk is memory: no more of it for the WAL than a checkpoint is worth.
+IN_MEMORY = {"max_wal_size": "256MB"}
 
 # What logs.prune() leaves at most, in files of log_rotation_size.
 LOG_TOTAL = 64 * _MB

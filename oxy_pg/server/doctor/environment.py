@@ -13,6 +13,7 @@ import psutil
 
 from oxy_pg import installations, paths
 from oxy_pg.errors import BinariesNotFound, OxyPgError
+from oxy_pg.server import place
 from oxy_pg.server.cluster import account, binaries, config, directory
 from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
 
@@ -288,6 +289,24 @@ def _shared_memory(_: StateDir) -> Iterator[Check]:
         yield Check("shared memory", PASS, finding)
 
 
+def _temporary_servers(_: StateDir) -> Iterator[Check]:
+    chosen = place.choose()
+    try:
+        parent = _existing_parent(chosen.base)
+    except OxyPgError as error:
+        yield Check.failed("temporary servers", error)
+        return
+    if os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK):
+        yield Check("temporary servers", PASS, str(chosen))
+    else:
+        yield Check(
+            "temporary servers",
+            WARN,
+            f"{chosen}: {parent} is not a directory that is writable for us",
+            f"Choose another directory with {place.VARIABLE}.",
+        )
+
+
 # In the order in which a start would meet them.
 LOOKS: tuple[Look, ...] = (
     ("python", _python),
@@ -300,4 +319,5 @@ LOOKS: tuple[Look, ...] = (
     ("sockets", _socket_paths),
     ("locale", _locale),
     ("shared memory", _shared_memory),
+    ("temporary servers", _temporary_servers),
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from oxy_pg import paths
+from oxy_pg.server import place
 from oxy_pg.server.doctor.check import PASS, WARN, Check
 from oxy_pg.server.supervisor import lock
 from oxy_pg.system import files, process
@@ -114,8 +114,7 @@ def _abandoned_sockets(state: StateDir) -> Iterator[Check]:
 
 
 def _abandoned_directories() -> Iterator[Check]:
-    temp_dir = paths.private_temp_dir(os.path.realpath(tempfile.gettempdir()))
-    for base in dict.fromkeys((paths.VAR_LIB, temp_dir)):
+    for base in (paths.VAR_LIB, *place.bases(place.choose())):
         try:
             names = sorted(os.listdir(base))
         except OSError:

@@ -95,6 +95,16 @@ VARIABLES = {
         "the directory of what can be created again: templates of clusters and of test databases",
         "the user's cache directory for `oxy_pg`: `~/.cache/oxy_pg` on Linux",
     ),
+    "OXY_PG_TEMP_DIR": (
+        (
+            "the directory of temporary servers: those of `temporary()`, of the pytest plugin, and "
+            "of what tries out a backup"
+        ),
+        (
+            "`TMPDIR`; if that is not set, [in memory where there is room]"
+            "(../server.md#temporary-servers), else `/tmp`"
+        ),
+    ),
 }
 # Set by oxy_pg for the programs that it starts; not for people.
 INTERNAL = {"OXY_PG_RUN_STATE_DIR"}
