@@ -118,7 +118,7 @@ def room(path: str) -> int:
 def is_scarce(path: str) -> bool:
     """Whether ``path`` is in memory, and there is little room left."""
     try:
-        return room(path) < _SCARCE
+        return is_memory(path) and room(path) < _SCARCE
     except OSError:
         return False
 

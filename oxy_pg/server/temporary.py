@@ -25,7 +25,7 @@ from oxy_pg.system.deadline import Deadline, wall_clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     from oxy_pg.server.cluster.config import Settings
@@ -52,6 +52,10 @@ class DisposableServer(Server):
         super().create_database(name, template=template)
         if self.extensions:
             self.ensure_database(name, extensions=self.extensions)
+
+    def meanwhile(self, action: Callable[[], object]) -> None:
+        """Let ``start()`` call this while PostgreSQL starts, if it starts it."""
+        self._request.meanwhile = action
 
     def keep(self) -> None:
         """Keep it running after its last user, until it is stopped."""

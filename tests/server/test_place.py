@@ -218,6 +218,23 @@ def test_what_a_container_has_used_is_not_available(tmp_path, files, available):
     assert available == machine.available(*map(str, where))
 
 
+@needs_mounts
+@pytest.mark.parametrize(
+    ("mount", "answer"),
+    [
+        ("mount -t tmpfs -o size=400m tmpfs /mnt", True),
+        ("mount -t tmpfs -o size=700m tmpfs /mnt", False),
+        ("mount -t tmpfs -o size=700m tmpfs /mnt; fallocate -l 300m /mnt/filler", True),
+        # A disk: what is used of it is not memory.
+        ("truncate -s 100m /tmp/image; mkfs.ext4 -q /tmp/image; mount /tmp/image /mnt", False),
+    ],
+)
+def test_little_room_in_memory(mount, answer):
+    code = "from oxy_pg.server import place; print(place.is_scarce('/mnt'))"
+
+    assert f"{answer}\n" == with_python(mount, code)
+
+
 @needs_shm
 def test_this_machine_has_memory_to_spare():
     """

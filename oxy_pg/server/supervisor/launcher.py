@@ -18,7 +18,7 @@ from oxy_pg.system import cheap, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from oxy_pg.installations import Installation
     from oxy_pg.paths import StateDir
@@ -33,9 +33,13 @@ _MOST_FAILURES = 5  # supervisors of our own that end before they have granted a
 
 
 class Request:
-    """What the starting process wants the server to be."""
+    """
+    What the starting process wants the server to be.
 
-    __slots__ = ("ephemeral", "keep_alive", "port", "settings")
+    ``meanwhile`` is called while PostgreSQL starts, for what takes its time, too.
+    """
+
+    __slots__ = ("ephemeral", "keep_alive", "meanwhile", "port", "settings")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Request:
         self.settings = settings
         self.keep_alive = keep_alive
         self.ephemeral = ephemeral
+        self.meanwhile: Callable[[], object] | None = None
 
 
 class _Started:
@@ -85,6 +90,8 @@ def acquire(state: StateDir, request: Request, deadline: Deadline) -> tuple[Leas
             continue
         try:
             _prepare_meanwhile(state, started)
+            if request.meanwhile is not None:
+                request.meanwhile()
             lease = Lease(state, request.keep_alive, deadline)
             prove_settings(state, request, lease, deadline)
             _keep_settings(state, request)

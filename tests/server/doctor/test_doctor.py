@@ -172,6 +172,31 @@ def test_a_state_dir_in_memory_is_a_warning():
         os.rmdir(path)
 
 
+@pytest.mark.parametrize(
+    ("variable", "directory", "expected", "words"),
+    [
+        ("TMPDIR", "{tmp}", "pass", "{tmp} (TMPDIR)"),
+        ("OXY_PG_TEMP_DIR", "{tmp}/new", "pass", "{tmp}/new (OXY_PG_TEMP_DIR)"),
+        ("OXY_PG_TEMP_DIR", "/proc/1", "warn", "/proc/1"),
+        ("OXY_PG_TEMP_DIR", "{tmp}/file", "warn", "{tmp}/file is not a directory"),
+    ],
+)
+def test_the_place_of_temporary_servers_is_shown(
+    state_dir, tmp_path, monkeypatch, variable, directory, expected, words
+):
+    """
+    With what has chosen it.
+    """
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, directory.format(tmp=tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    check = examine(state_dir)["temporary servers"]
+
+    assert expected == check.verdict
+    assert words.format(tmp=tmp_path) in check.finding
+    assert ("OXY_PG_TEMP_DIR" in check.remedy) is (expected == "warn")
+
+
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "fuse.sshfs", "9p"])
 def test_a_network_file_system_is_a_warning(state_dir, monkeypatch, kind):
     """
