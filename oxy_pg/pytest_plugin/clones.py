@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import os
 import secrets
 import threading
 from typing import TYPE_CHECKING, Any
@@ -78,19 +79,25 @@ class Clones:
         self._connect = connect
         self._ours = ours
         self._is_scarce = is_scarce
-        self._connection = connect()
-        self._key = _lock_key(self._connection)
         self.locks: set[tuple[int, int]] = set()  # taken again, shared, in a new session
         self._numbers = iter(range(1, 1 << 62))
+        self._limit = _USED_BYTES // sharers if ours else 0
+        self._fewest_used = _FEWEST_USED
+        self._template = ""
+        self._sizes: dict[str, int] = {}  # of databases that were copied, in bytes
+        self._of_parents: list[Connection] = []  # not to be closed here
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with a session, and with names, of this process."""
+        self._pid = os.getpid()
+        self._connection = self._connect()
+        self._key = _lock_key(self._connection)
         self._changed = threading.Condition()
         self._ready: collections.deque[str] = collections.deque()
         self._used: collections.deque[tuple[str, int]] = collections.deque()
         self._used_bytes = 0
-        self._limit = _USED_BYTES // sharers if ours else 0
-        self._fewest_used = _FEWEST_USED
         self._left: list[str] = []  # could not be dropped when their turn came
-        self._template = ""
-        self._sizes: dict[str, int] = {}  # of databases that were copied, in bytes
         self._copied: dict[str, str] = {}  # what each database is a copy of
         self._wanted = 0  # tests that wait for a database
         self._closed = False
@@ -98,8 +105,24 @@ class Clones:
         self._broken = False  # a thread has ended with that error
         self._threads: dict[str, threading.Thread] = {}
 
+    def _begin_in_child(self) -> None:
+        """
+        Begin anew in a forked child (pytest-forked), where that has not been done.
+
+        It has none of the parent's threads, and must not touch its session or its databases.
+        """
+        if self._pid == os.getpid():
+            return
+        self._of_parents.append(self._connection)
+        self._begin()
+        self._take_locks()
+        if self._template:
+            self._start(self._create_one)
+            self._start(self._drop_one)
+
     def create(self) -> str:
         """Create an empty database; ConfigurationError without CREATEDB."""
+        self._begin_in_child()
         name = self._name()
         self.run(lambda connection: _create(connection, name))
         return name
@@ -117,6 +140,7 @@ class Clones:
 
         Raises ServerError, at once, with those who are connected to ``source``.
         """
+        self._begin_in_child()
         name = name or self._name()
         while True:
             with self._changed:
@@ -154,6 +178,7 @@ class Clones:
 
         Takes no time when one was created ahead. Raises ServerError when none can be created.
         """
+        self._begin_in_child()
         deadline = Deadline(_TIMEOUT)
         with self._changed:
             self._wanted += 1
@@ -180,6 +205,8 @@ class Clones:
 
     def give_back(self, name: str) -> None:
         """Let a database be dropped, some time before the end; its sessions are ended."""
+        if not name.startswith(self._prefix()):
+            return  # the parent's, in a forked child
         with self._changed:
             size = self._sizes.get(self._copied.pop(name, self._template), 0)
             self._used.append((name, size))
@@ -205,6 +232,8 @@ class Clones:
 
     def stop(self) -> None:
         """End what goes on in the background."""
+        if self._pid != os.getpid():
+            return  # in the parent
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -213,6 +242,8 @@ class Clones:
 
     def close(self, *, drop: bool = True) -> None:
         """Drop what was given back or created ahead (unless its server goes), and disconnect."""
+        if self._pid != os.getpid():
+            return  # all is the parent's
         self.stop()
         try:
             if drop:
@@ -222,19 +253,26 @@ class Clones:
             self._connection.close()
 
     def _name(self) -> str:
-        return f"{PREFIX}{self._key:08x}_{next(self._numbers)}"
+        return f"{self._prefix()}{next(self._numbers)}"
+
+    def _prefix(self) -> str:
+        return f"{PREFIX}{self._key:08x}_"
 
     def run(self, action: Callable[[Connection], T]) -> T:
         """Run something in the session of the test's thread; a lost one is replaced."""
+        self._begin_in_child()
         try:
             return action(self._connection)
         except _LOST:
             if not self._connection.closed:
                 raise
         self._connection = self._reconnect()
+        self._take_locks()
+        return action(self._connection)
+
+    def _take_locks(self) -> None:
         for lock_class, key in self.locks:
             share_lock(self._connection, lock_class, key)
-        return action(self._connection)
 
     def _reconnect(self) -> Connection:
         """Connect again to a server that was restarted, and take the lock again."""

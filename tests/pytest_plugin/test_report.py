@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -68,18 +70,20 @@ DIRECTORY = """
     ],
 )
 def test_the_header_names_the_directory(
-    session, pytester, monkeypatch, option, ini, variable, name, why, workers
+    session, pytester, base_dir, monkeypatch, option, ini, variable, name, why, workers
 ):
     """
     The option's, the file's or the variable's, in this order; and there the server is.
     """
-    for above in (pytester.path, *pytester.path.parents[:3]):
-        above.chmod(0o711)
-    directory = pytester.path / name
-    pytester.makeini(f"[pytest]\noxy_pg_dir = {ini}")
+    # Relative to pytest's directory; but as root, PostgreSQL's user cannot enter that.
+    places = Path(tempfile.mkdtemp(dir=base_dir))
+    places.chmod(0o711)
+    (pytester.path / "link").symlink_to(places)
+    directory = places / name
+    pytester.makeini(f"[pytest]\noxy_pg_dir = {ini and f'link/{ini}'}")
     if variable:
-        monkeypatch.setenv("OXY_PG_TEMP_DIR", str(pytester.path / variable))
-    options = [f"--oxy-pg-dir={option}"] if option else []
+        monkeypatch.setenv("OXY_PG_TEMP_DIR", str(places / variable))
+    options = [f"--oxy-pg-dir=link/{option}"] if option else []
     result = session(DIRECTORY.format(directory=str(directory)), *options, f"-n{workers}")
 
     result.assert_outcomes(passed=1)
