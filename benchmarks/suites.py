@@ -82,6 +82,8 @@ _CONTENDERS = {
     "pytest-postgresql": ("pytest_postgresql", _PYTEST_POSTGRESQL),
     "testing.postgresql, a server for each test": ("testing.postgresql", _TESTING_POSTGRESQL),
 }
+# A session loads the plugin of its own contender alone, as where the others are not installed.
+_PLUGINS = {OURS: "oxy_pg", "pytest-postgresql": "postgresql"}
 _SLOW = {"testing.postgresql, a server for each test"}  # once is enough
 _DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
@@ -111,7 +113,8 @@ def measure(base: Path, tests: int, rounds: int, names: tuple[str, ...] = ()) ->
         for name, directory in directories.items():
             if name in result.failures or (number > 1 and name in _SLOW):
                 continue
-            outcome = _session(directory, tests, user)
+            others = [plugin for owner, plugin in _PLUGINS.items() if owner != name]
+            outcome = _session(directory, tests, others, user)
             if isinstance(outcome, str):
                 result.fail(name, outcome)
             elif number:
@@ -154,13 +157,16 @@ def _interpreter() -> str:
     return sys.executable
 
 
-def _session(directory: Path, count: int, user: dict[str, object]) -> float | str:
+def _session(
+    directory: Path, count: int, without: list[str], user: dict[str, object]
+) -> float | str:
     """Run one session; return its seconds, or what it said when it failed."""
     paths = [str(place.ROOT), *(path for path in sys.path if path)]
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    options = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", *without)]
     began = time.perf_counter()
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        [_interpreter(), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"],
+        [_interpreter(), "-m", "pytest", "-q", *options],
         cwd=directory,
         env={
             **kept,
