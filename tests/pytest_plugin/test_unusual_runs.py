@@ -105,10 +105,10 @@ MANY = """
             pass
 
         def test_d(self, oxy_pg_database, number):
-            oxy_pg_database.snapshot("a")
+            snapshot = oxy_pg_database.snapshot()
             with oxy_pg_database.connect() as connection:
                 insert(connection)
-            oxy_pg_database.restore("a")
+            oxy_pg_database.restore(snapshot)
             with oxy_pg_database.connect() as connection:
                 insert(connection)
 
@@ -130,7 +130,7 @@ SHUFFLED = (
 )
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_order(session, seed, workers):
     """
@@ -144,8 +144,8 @@ def test_any_order(session, seed, workers):
 @pytest.mark.parametrize(
     ("options", "outcomes"),
     [
-        (["-x"], {"passed": 19, "failed": 1}),
-        (["-k", "number-0 or 0"], {"passed": 5, "deselected": 20}),
+        (["-x"], {"passed": 23, "failed": 1}),
+        (["-k", "test_a"], {"passed": 5, "deselected": 20}),
         (["--collect-only"], {}),
         (["--setup-plan"], {}),
         (["--fixtures"], {}),
