@@ -52,8 +52,8 @@ def log_of(hosted: Hosted, names: list[str], position: dict[str, int]) -> str:
 
 def crash_during(hosted: Hosted, position: dict[str, int]) -> str:
     """Return what the server has logged of a crash since then."""
-    from oxy_pg.server import place
     from oxy_pg.server.external import ExternalServer
+    from oxy_pg.system import machine
 
     if isinstance(hosted.server, ExternalServer):
         return ""
@@ -64,7 +64,7 @@ def crash_during(hosted: Hosted, position: dict[str, int]) -> str:
             "Signal 9 comes from `kill -9`, or from the system when memory runs out (dmesg "
             "tells). PostgreSQL has restarted, and every session of that moment was lost."
         )
-        if place.is_memory(hosted.server.state_dir):
+        if machine.is_memory(hosted.server.state_dir):
             found.append(
                 "The databases are in memory, too: OXY_PG_TEMP_DIR names a directory on a disk."
             )

@@ -44,7 +44,7 @@ class Place:
         self.otherwise = otherwise
 
     def __str__(self) -> str:
-        where = "in memory, " if is_memory(self.directory) else ""
+        where = "in memory, " if machine.is_memory(self.directory) else ""
         return f"{where}{self.directory} ({self.why})"
 
     @property
@@ -93,22 +93,6 @@ def bases(place: Place) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def is_memory(path: str) -> bool:
-    """Whether ``path``, or what exists of it, is on a tmpfs."""
-    try:
-        while not os.path.exists(path):
-            path = os.path.dirname(path)
-        device = os.stat(path).st_dev
-    except OSError:
-        return False
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for line in (files.read_text("/proc/self/mountinfo", limit=16 * _MB) or "").splitlines():
-        mount, _, file_system = line.partition(" - ")  # proc_pid_mountinfo(5)
-        if mount.split()[2] == number:
-            return file_system.startswith("tmpfs ")
-    return False
-
-
 def room(path: str) -> int:
     """Return how many bytes a tmpfs can take: what is free there, at most half of the memory."""
     found = os.statvfs(path)
@@ -118,7 +102,7 @@ def room(path: str) -> int:
 def is_scarce(path: str) -> bool:
     """Whether ``path`` is in memory, and there is little room left."""
     try:
-        return is_memory(path) and room(path) < _SCARCE
+        return machine.is_memory(path) and room(path) < _SCARCE
     except OSError:
         return False
 
@@ -127,7 +111,7 @@ def _against(path: str) -> str:
     """Return what speaks against a directory in memory; "" if nothing does."""
     try:
         found = os.statvfs(path)
-        if not is_memory(path):
+        if not machine.is_memory(path):
             return f"{path} is not a tmpfs"
         if not os.access(path, os.W_OK | os.X_OK):
             return f"{path} is not writable"

@@ -89,8 +89,7 @@ class TemporaryServer(DisposableServer):
     ) -> None:
         project.refuse_embedded()  # before there is a directory
         root = _make_dir(place or places.choose(), name)
-        own = config.IN_MEMORY if places.is_memory(root) else {}
-        super().__init__(root, settings={**own, **(settings or {})}, keep_alive=0.0)
+        super().__init__(root, settings=settings or {}, keep_alive=0.0)
         self._request.ephemeral = True
 
     def destroy(self) -> None:
@@ -233,9 +232,8 @@ def running(server: T, extensions: Iterable[str], timeout: float) -> Iterator[T]
 
 
 def _make_dir(place: Place, name: str | None) -> str:
-    name = f"{paths.TEMPORARY_PREFIX}{os.urandom(6).hex() if name is None else name}"
     try:
-        return _make_dir_in(place.base, name)
+        return _make_dir_in(place.base, os.urandom(6).hex() if name is None else name)
     except (OSError, private.NotPrivate, ConfigurationError) as error:
         if place.otherwise:  # AppArmor, for example, keeps some programs out of /dev/shm
             return _make_dir(places.Place(place.otherwise, f"{place.directory}: {error}"), name)
@@ -249,19 +247,17 @@ def _make_dir(place: Place, name: str | None) -> str:
 
 def _make_dir_in(base: str, name: str) -> str:
     """Make the state directory; raises OSError, NotPrivate or ConfigurationError."""
-    # As root the server's own user has to pass; the names below cannot be listed.
-    mode = 0o711 if os.geteuid() == 0 else 0o700
-    state = paths.StateDir(f"{base}/{name}")
-    _make_private(base, mode)
+    state = paths.StateDir(f"{base}/{paths.TEMPORARY_PREFIX}{name}")
     user = account.account_for(state)
-    if not user.can_enter(state.root):
-        with contextlib.suppress(OSError):
-            os.rmdir(base)
+    if not user.can_enter(base):
         raise ConfigurationError(
             f"There is no place for a temporary server in {base}: as root, PostgreSQL runs under "
             f"the user {user.name}, who cannot enter it. Set {places.VARIABLE} to a directory that "
             "other users can enter."
         )
+    # As root the server's own user has to pass; the names below cannot be listed.
+    mode = 0o711 if os.geteuid() == 0 else 0o700
+    _make_private(base, mode)
     _make_private(state.root, mode)
     return state.root
 

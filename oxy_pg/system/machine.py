@@ -125,6 +125,22 @@ def disk(path: str) -> str | None:
     return None
 
 
+def is_memory(path: str) -> bool:
+    """Whether ``path``, or what exists of it, is on a tmpfs."""
+    try:
+        while not os.path.exists(path):
+            path = os.path.dirname(path)
+        device = os.stat(path).st_dev
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in (files.read_text("/proc/self/mountinfo", limit=1 << 24) or "").splitlines():
+        mount, _, file_system = line.partition(" - ")  # proc_pid_mountinfo(5)
+        if mount.split()[2] == number:
+            return file_system.startswith("tmpfs ")
+    return False
+
+
 def boot() -> str:
     """Return what is another text after each start of the machine."""
     found = files.read_text("/proc/sys/kernel/random/boot_id")

@@ -57,6 +57,26 @@ def test_in_memory_where_there_is_room(mount, answer):
     assert f"{answer}\n" == with_python(mount, SERVER.format(settings=""))
 
 
+@needs_shm
+def test_a_start_that_fails_is_not_blamed_on_settings(run_python):
+    """
+    The bound of the WAL in memory is ours, and nobody has given any setting.
+    """
+    code = """
+import resource, oxy_pg
+for _ in range(2):  # makes the template: what fails afterwards is the start
+    with oxy_pg.temporary(): pass
+resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+try:
+    oxy_pg.temporary().__enter__()
+except oxy_pg.OxyPgError as error:
+    assert "file descriptors" in str(error), error
+    print(type(error).__name__)
+"""
+
+    assert "StartFailed" == run_python(code, OXY_PG_TEMP_DIR="/dev/shm")
+
+
 @needs_mounts
 def test_what_was_set_is_kept():
     """
@@ -89,6 +109,7 @@ def test_what_other_users_put_there_is_not_used(taken, answer):
     code = (
         "import os, oxy_pg\n"
         "with oxy_pg.temporary() as server: print(os.path.dirname(server.state_dir))\n"
+        "assert os.path.basename(server.state_dir).count('temporary-') == 1\n"
         "assert not os.path.exists('/tmp/his') or not os.listdir('/tmp/his')"
     )
     mount = f"mount -t tmpfs -o size=3g,mode=1777 tmpfs /dev/shm; {taken}"
@@ -131,7 +152,7 @@ try:
     oxy_pg.temporary().__enter__()
 except oxy_pg.ConfigurationError as error:
     assert "cannot enter" in str(error) and "OXY_PG_TEMP_DIR" in str(error), error
-    print(os.listdir(os.environ["OXY_PG_TEMP_DIR"]))
+    print(os.path.exists(os.environ["OXY_PG_TEMP_DIR"]))
 """
     mount = "mount -t tmpfs -o mode=0700 tmpfs /root"
 
@@ -139,8 +160,7 @@ except oxy_pg.ConfigurationError as error:
     if python.startswith("/root"):
         mount = "true"  # this Python is there
         directory = directory.replace("/root/new", "/tmp/root/new")
-    answer = with_python(mount, code, OXY_PG_TEMP_DIR=directory)
-    assert "[]\n" == answer
+    assert "False\n" == with_python(mount, code, OXY_PG_TEMP_DIR=directory)
 
 
 def test_half_of_the_memory_is_left_to_programs():

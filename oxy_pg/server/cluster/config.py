@@ -176,9 +176,12 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def postgresql_conf(settings: Mapping[str, str], *, durable: bool = True) -> str:
+def postgresql_conf(
+    settings: Mapping[str, str], *, durable: bool = True, in_memory: bool = False
+) -> str:
     """Return postgresql.conf for a cluster of ours with the caller's ``settings``."""
-    merged = defaults() | ({} if durable else NOT_DURABLE) | dict(settings) | _MANAGED_VALUES
+    own = {} if durable else NOT_DURABLE | (IN_MEMORY if in_memory else {})
+    merged = defaults() | own | dict(settings) | _MANAGED_VALUES
     lines = "".join(f"{name} = {_quoted(value)}\n" for name, value in merged.items())
     return (
         "# Written by oxy_pg at every start; changes made here are lost. Use settings= or\n"

@@ -11,7 +11,7 @@ from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
 from oxy_pg.server.cluster import config, logs, postmaster
-from oxy_pg.system import cheap, files, private, recorded
+from oxy_pg.system import cheap, files, machine, private, recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -272,7 +272,9 @@ def write_configuration(
 ) -> None:
     """Write postgresql.conf and who may connect, where they differ from what is there."""
     wanted = {
-        "postgresql.conf": config.postgresql_conf(settings, durable=durable),
+        "postgresql.conf": config.postgresql_conf(
+            settings, durable=durable, in_memory=not durable and machine.is_memory(data_dir)
+        ),
         "pg_hba.conf": config.pg_hba_conf(),
         "pg_ident.conf": config.pg_ident_conf(account.socket_users),
     }
