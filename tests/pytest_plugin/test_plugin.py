@@ -371,15 +371,19 @@ def test_a_killed_session_leaves_nothing(session):
 def test_costs_nothing_unless_it_is_used(session):
     """
     The plugin is there, and has imported neither a driver nor a part of the server.
+
+    But for what the header line says: where the server would be.
     """
     result = session(
         """
         import sys
 
         def test_nothing():
-            names = ("psycopg", "sqlalchemy", "oxy_pg._api", "oxy_pg.server", "oxy_pg.errors")
+            names = ("psycopg", "sqlalchemy", "oxy_pg._api", "oxy_pg.connection")
             assert "oxy_pg.pytest_plugin" in sys.modules
             assert [name for name in names if name in sys.modules] == []
+            server = {name for name in sys.modules if name.startswith("oxy_pg.server.")}
+            assert server == {"oxy_pg.server.place"}
         """,
         conftest="",
     )
