@@ -55,7 +55,11 @@ from oxy_pg.pytest_plugin.report import (
     pytest_runtest_setup,
     pytest_terminal_summary,
 )
-from oxy_pg.pytest_plugin.workers import pytest_configure_node, pytest_testnodedown
+from oxy_pg.pytest_plugin.workers import (
+    pytest_collection_finish,
+    pytest_configure_node,
+    pytest_testnodedown,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -91,6 +95,7 @@ __all__ = [
     "oxy_pg_transaction",
     "oxy_pg_url",
     "pytest_addoption",
+    "pytest_collection_finish",
     "pytest_configure_node",
     "pytest_fixture_setup",
     "pytest_report_header",

@@ -55,7 +55,8 @@ class Clones:
     one of them, as a role that may create databases; it is called again after
     the server was restarted. ``ours``: there are no other users of the server,
     and it is thrown away afterwards. ``sharers`` is how many processes keep
-    databases on it at once. ``is_scarce`` says whether there is little room left.
+    databases on it at once. ``is_scarce`` says whether there is little room left,
+    and ``tests_ahead`` how many tests come after this one, at most.
 
     One thread creates databases ahead, another one drops used ones. There are
     never more used ones than ``_USED_BYTES`` hold: over that limit a drop
@@ -75,10 +76,12 @@ class Clones:
         ours: bool,
         sharers: int = 1,
         is_scarce: Callable[[], bool] = lambda: False,
+        tests_ahead: Callable[[], int] = lambda: _SPARES,
     ) -> None:
         self._connect = connect
         self._ours = ours
         self._is_scarce = is_scarce
+        self._tests_ahead = tests_ahead
         self.locks: set[tuple[int, int]] = set()  # taken again, shared, in a new session
         self._numbers = iter(range(1, 1 << 62))
         self._limit = _USED_BYTES // sharers if ours else 0
@@ -324,7 +327,7 @@ class Clones:
         """Create a database as soon as one is wanted and there is room; False at the end."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closed or (len(self._ready) < _SPARES and not self._is_over())
+                lambda: self._closed or (len(self._ready) < self._spares() and not self._is_over())
             )
         if self._is_scarce():
             self._make_room()
@@ -392,6 +395,10 @@ class Clones:
             self._changed.notify_all()
         return True
 
+    def _spares(self) -> int:
+        """Return how many databases are to be ready: not more than tests come."""
+        return max(self._wanted, min(_SPARES, self._tests_ahead()))
+
     def _is_full(self) -> bool:
         return len(self._used) >= self._fewest_used and self._used_bytes >= self._limit
 
@@ -399,7 +406,7 @@ class Clones:
         return len(self._used) > self._fewest_used and self._used_bytes > self._limit
 
     def _is_idle(self) -> bool:
-        return (len(self._ready) >= _SPARES or not self._template) and not self._wanted
+        return (len(self._ready) >= self._spares() or not self._template) and not self._wanted
 
 
 def _lock_key(connection: Connection) -> int:

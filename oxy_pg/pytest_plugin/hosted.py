@@ -75,6 +75,7 @@ class Hosted:
             connected,
             ours=not self.is_external,
             sharers=sharers,
+            tests_ahead=lambda: workers.tests_ahead(config),
             is_scarce=lambda: (
                 not isinstance(server, external.ExternalServer)
                 and place.is_scarce(server.state_dir)

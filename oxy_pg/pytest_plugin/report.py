@@ -53,7 +53,8 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let the log of databases that more than one test uses begin here."""
+    """Count it, and let the log of databases that more than one test uses begin here."""
+    workers.begin_test(item.config)
     hosted = item.config.stash.get(HOSTED, None)
     if hosted is not None and hosted.lent:
         position = hosted.log_position()

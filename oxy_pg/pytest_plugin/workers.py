@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _RUN = pytest.StashKey[str]()  # names the temporary server that all workers share
 _PLACE = pytest.StashKey["Place"]()  # where it lives
+_AHEAD = pytest.StashKey[int]()  # tests that have not begun
 _LEAKS = pytest.StashKey[list[tuple[str, str]]]()
 _KILLED = pytest.StashKey[bool]()  # a worker was
 
@@ -42,6 +43,21 @@ def place(config: pytest.Config) -> Place:
         given = told(config).get("oxy_pg_place")
         config.stash[_PLACE] = Place(**given) if given else options.place(config)
     return config.stash[_PLACE]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Count the tests; a worker may run a part of them."""
+    session.config.stash[_AHEAD] = len(session.items)
+
+
+def begin_test(config: pytest.Config) -> None:
+    """Count down."""
+    config.stash[_AHEAD] = tests_ahead(config) - 1
+
+
+def tests_ahead(config: pytest.Config) -> int:
+    """Return how many tests have not begun in this process, at most."""
+    return config.stash.get(_AHEAD, 0)
 
 
 @pytest.hookimpl(optionalhook=True)

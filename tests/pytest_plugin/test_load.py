@@ -34,6 +34,30 @@ def test_used_databases_never_exceed_the_documented_limit(session):
     result.assert_outcomes(passed=140)
 
 
+@pytest.mark.parametrize("tests", [1, 2, 5])
+def test_no_database_is_made_that_no_test_takes(session, tests):
+    """
+    Only as many as tests come are made ahead: the last test has been given the last one.
+    """
+    result = session(f"""
+        import time
+        import psycopg
+        import pytest
+
+        @pytest.mark.parametrize("number", range({tests}))
+        def test_one(oxy_pg_connection, number):
+            if number == {tests - 1}:
+                time.sleep(1)  # so long that others would have been made
+                own = int(oxy_pg_connection.info.dbname.rpartition("_")[2])
+                rows = oxy_pg_connection.execute("SELECT datname FROM pg_database").fetchall()
+                numbers = [name.rpartition("_")[2] for (name,) in rows if "oxy_pg_test" in name]
+                made = [int(number) for number in numbers if number.isdigit()]
+                assert own == max(made)
+    """)
+
+    result.assert_outcomes(passed=tests)
+
+
 @pytest.mark.parametrize("victim", ["a backend", "the supervisor"])
 def test_a_crash_costs_one_test(session, victim):
     """
