@@ -35,6 +35,7 @@ from oxy_pg.migrate.diagnosis import diagnose, grant
 from oxy_pg.migrate.load.transaction import Transaction
 from oxy_pg.migrate.options import Options
 from oxy_pg.migrate.outcome import Done, done, outcome
+from oxy_pg.migrate.plan.bookkeeping import tools_elsewhere
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.plan.planner import make_plan
 from oxy_pg.migrate.plan.standing import count_rows
@@ -273,6 +274,7 @@ class _Run:
             self.schema = target.name
             self._refuse_unknown_types()
             versions = read_versions(self.lite, self.server, schema, target)
+            elsewhere = tools_elsewhere(self.server, target.name)
             # In a dry run, tables of the target itself may have rows that a trial does not.
             rows = count_rows(self.server, target) | dict(self.prepared.rows)
         plan = make_plan(
@@ -284,6 +286,7 @@ class _Run:
             compute=compute,
             prepared=replace(self.prepared, rows=rows),
             versions=versions,
+            elsewhere=elsewhere,
             on_rows=lambda rows, of: self.on_progress(Progress("plan", rows=rows, of_rows=of)),
         )
         warnings = [] if schema.tables else ["the source has no tables"]

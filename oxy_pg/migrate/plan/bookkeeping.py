@@ -7,12 +7,14 @@ An application's own table may have the name of one; then it is a table like any
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.names import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import psycopg
 
     from oxy_pg.migrate.target.catalog import TargetTable
 
@@ -40,6 +42,7 @@ class Shape:
 
 
 # The table, the tool, and its columns; "*" marks the one with the version, "?" those that may lack.
+# Drizzle has none: its hash is that of the migration's SQL, which is another for PostgreSQL.
 _KNOWN = """
 seaql_migrations             SeaORM          *version applied_at
 alembic_version              Alembic         *version_num
@@ -75,7 +78,7 @@ strapi_migrations            Strapi          id *name time
 strapi_migrations_internal   Strapi          id *name time
 strapi_database_schema       Strapi          id schema time *hash
 directus_migrations          Directus        *version name timestamp
-__drizzle_migrations         Drizzle         id *hash created_at ?name ?applied_at
+__drizzle_migrations         Drizzle         id hash created_at ?name ?applied_at
 mikro_orm_migrations         MikroORM        id *name executed_at
 kysely_migration             Kysely          *name timestamp
 kysely_migration_lock        Kysely          *id is_locked
@@ -137,6 +140,26 @@ def tools_of(tables: Iterable[TargetTable]) -> Iterator[str]:
         shape = shape_of(table.name, (column.name for column in table.columns))
         if shape is not None:
             yield shape.tool
+
+
+_ELSEWHERE = """
+SELECT n.nspname, c.relname,
+       ARRAY(SELECT a.attname FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)::text[]
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE lower(c.relname) = ANY(%s) AND n.nspname <> %s AND c.relkind = 'r'
+  AND n.nspname !~ '^(pg_|information_schema$)' ORDER BY 1, 2
+"""
+
+
+def tools_elsewhere(connection: psycopg.Connection[Any], schema: str) -> dict[str, str]:
+    """Return the migration tools that have tables in other schemas, and one table of each."""
+    found: dict[str, str] = {}
+    for other, table, columns in connection.execute(_ELSEWHERE, [list(_SHAPES), schema]):
+        shape = shape_of(table, columns)
+        if shape is not None:
+            found.setdefault(shape.tool, f"{other}.{table}")
+    return found
 
 
 def is_bookkeeping(table: TargetTable | None) -> bool:

@@ -70,6 +70,7 @@ def make_plan(
     compute: bool = True,
     prepared: Prepared | None = None,
     versions: Sequence[Versions] = (),
+    elsewhere: Mapping[str, str] | None = None,
     on_rows: Callable[[int, int], object] | None = None,
 ) -> Plan:
     """
@@ -77,15 +78,16 @@ def make_plan(
 
     Without ``compute``, generated columns become ordinary ones, with their values.
     ``prepared`` has the rows that stand in the target, and which of them are seeds;
-    ``versions`` are those of the migration tools on both sides; ``on_rows`` gets how many
-    rows have been examined, of how many.
+    ``versions`` are those of the migration tools on both sides; ``elsewhere`` are the tools
+    that have their tables in another schema of the target, and which; ``on_rows`` gets how
+    many rows have been examined, of how many.
 
     Raises SchemaMismatch with every way in which the two schemas do not fit,
     and ConfigurationError for options that name tables or columns that do not exist.
     """
     notes = _Notes()
     notes.skipped += source.skipped
-    chosen = _choose_tables(readers.connection, source, target, options, notes)
+    chosen = _choose_tables(readers.connection, source, target, options, notes, elsewhere or {})
     casts = _casts(source, options)
     found = _find_tables(chosen, target)
     names = _table_names(chosen, found, notes)
@@ -167,6 +169,7 @@ def _choose_tables(
     target: TargetSchema,
     options: Options,
     notes: _Notes,
+    elsewhere: Mapping[str, str],
 ) -> list[SourceTable]:
     every = [table.name for table in source.tables]
     for pattern in (*(options.tables or ()), *options.exclude):
@@ -178,8 +181,7 @@ def _choose_tables(
     wanted = set(every if options.tables is None else _matches(every, options.tables))
     wanted -= set(_matches(every, options.exclude))
     asked_for = {folded(name) for name in options.tables or ()}
-    # Not all of a tool's tables are in every database: EF Core locks PostgreSQL without one.
-    tools = set(tools_of(target.tables.values()))
+    why = _whose(source, target, elsewhere)
     chosen = []
     for table in source.tables:
         books = folded(table.name) not in asked_for and shape_of(
@@ -188,14 +190,10 @@ def _choose_tables(
         if table.name not in wanted:
             notes.skipped.append(Skipped("table", table.name, "excluded by --tables or --exclude"))
         elif books and (
-            target.table(table.name) or options.schema == "existing" or books.tool in tools
+            target.table(table.name) or options.schema == "existing" or books.tool in why
         ):
             rows = lite.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]
-            has = (
-                "has its own"
-                if target.table(table.name)
-                else "gets it from the tool, or needs none"
-            )
+            has = "has its own" if target.table(table.name) else why.get(books.tool, _FROM_TOOL)
             reason = (
                 f"a migration tool's own table ({books.tool}); the target {has}, and "
                 f"{rows:,} {'row is' if rows == 1 else 'rows are'} not moved"
@@ -213,6 +211,23 @@ def _choose_tables(
                 )
             chosen.append(table)
     return chosen
+
+
+_FROM_TOOL = "gets it from the tool, or needs none"
+
+
+def _whose(
+    source: SourceSchema, target: TargetSchema, elsewhere: Mapping[str, str]
+) -> dict[str, str]:
+    """Say of each migration tool at work in the target what it has there."""
+    # Not all of a tool's tables are in every database: EF Core locks PostgreSQL without one.
+    tools = dict.fromkeys(tools_of(target.tables.values()), _FROM_TOOL)
+    ours = (t for t in source.tables if not shape_of(t.name, (c.name for c in t.columns)))
+    if any(target.table(table.name) for table in ours):
+        # Drizzle keeps its table in a schema of its own. Without any of the source's tables
+        # it is another application's.
+        tools |= {tool: f"has {name}" for tool, name in elsewhere.items() if tool not in tools}
+    return tools
 
 
 def _matches(names: Iterable[str], patterns: Iterable[str]) -> list[str]:

@@ -166,3 +166,38 @@ def test_a_tool_needs_not_all_of_its_tables_in_the_target(lite, pg_url, pg, lock
     pg(f'DROP TABLE t, "{books[0]}"')
 
     assert 3 == len(migrate(path, pg_url).tables)
+
+
+@pytest.mark.parametrize("tool", ["drizzle", "typeorm", "payload", "golang-migrate"])
+def test_a_tool_may_have_its_table_in_another_schema(lite, pg_url, pg, tool):
+    """
+    Drizzle has a schema of its own; its table is left there, and none is created.
+
+    Where the target has none of the source's tables, the other schema is another
+    application's, and the table is moved with the rest.
+    """
+    name, columns, row = TOOLS[tool]
+    path = lite(f"CREATE TABLE {name} ({columns}); CREATE TABLE t (v TEXT);", {name: [row]})
+    pg(f"CREATE SCHEMA journal; CREATE TABLE journal.{name} ({columns})")
+    alone = migrate(path, pg_url, dry_run=True)
+    pg("CREATE TABLE t (v TEXT)")
+
+    report = migrate(path, pg_url)
+
+    assert {name, "t"} == {table.name for table in alone.tables}
+    assert ["t"] == [table.name for table in report.tables]
+    [left] = report.skipped
+    assert f"the target has journal.{name}, and 1 row is not moved" in left.reason
+
+
+def test_a_table_in_another_schema_that_is_no_tools(lite, pg_url, pg):
+    """
+    The name alone does not make it one.
+    """
+    name, columns, row = TOOLS["drizzle"]
+    path = lite(f"CREATE TABLE {name} ({columns}); CREATE TABLE t (v TEXT);", {name: [row]})
+    pg(f"CREATE TABLE t (v TEXT); CREATE SCHEMA other; CREATE TABLE other.{name} (a int, b int)")
+
+    report = migrate(path, pg_url, if_not_empty="append")
+
+    assert {name, "t"} == {table.name for table in report.tables}
