@@ -25,6 +25,10 @@ _DAY = 24 * _HOUR
 _UNITS = {"s": Fraction(_SECOND), "ms": Fraction(1000), "us": Fraction(1), "ns": Fraction(1, 1000)}
 _MOST_MONTHS = 2**31 - 1
 _MOST_MICROS = 2**63 - 1
+_IS_TIME = (
+    "a time, not an interval; --cast table.column=interval:epoch reads how long it is after 1970, "
+    "as SQLAlchemy writes intervals"
+)
 _NO_UNIT = (
     "a number without a unit; --cast table.column=interval:us, interval:ms or interval:s says "
     "what it counts"
@@ -152,7 +156,17 @@ def _from_text(text: str) -> Length:
         raise Unfit("hours and minutes, or minutes and seconds; H:MM:SS is certain")
     if match := _ISO.match(text):
         return _of_iso(match)
+    if _is_time(text):
+        raise Unfit(_IS_TIME)
     return _of_words(text)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        instant(text, None)
+    except Unfit:
+        return False
+    return True
 
 
 def _of_clock(match: re.Match[str]) -> Length:

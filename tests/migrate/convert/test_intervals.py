@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -91,6 +91,28 @@ def test_numbers_have_the_unit_of_the_cast(move, pg, unit, number, spelled, crea
         casts={"t.v": f"interval:{unit}"},
     )
     assert [(spelled,)] == pg("SELECT v::text FROM t")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("1970-01-01 00:00:01.677125", "1970-01-02 00:00:00", "1970-01-01T00:00:01"),
+        *("1969-12-31 23:59:59.000000", "1970-01-01 00:00:00+00:00"),
+    ],
+)
+def test_a_time_is_no_interval_without_the_cast(lite, pg_url, pg, value):
+    """
+    SQLAlchemy's Interval; the message says what to write, and that moves it.
+    """
+    pg("CREATE TABLE e (d interval)")
+    path = lite("CREATE TABLE e (d DATETIME)", {"e": [(value,)]})
+    with pytest.raises(BadValues, match=r"--cast e\.d=interval:epoch"):
+        migrate(path, pg_url)
+
+    migrate(path, pg_url, casts={"e.d": "interval:epoch"})
+
+    [(seconds,)] = pg("SELECT extract(epoch FROM d)::float8 FROM e")
+    assert datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp() == seconds
 
 
 @pytest.mark.parametrize("value", [5, 1.5, "300"])
