@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -17,34 +16,12 @@ from typing import NamedTuple
 import pytest
 
 import oxy_pg
-from oxy_pg import connection
+from tests.applications.program import run
 from tests.migrate.compare import differences, virtual_differences
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
 PYTHON = os.environ.get("OXY_PG_APPLICATIONS", sys.executable)
-
-
-def run(*words, folder=None, url=None):
-    """Run a program of the applications, on SQLite or on the server of a URL."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env=clean if url is None else connection.variables(url, clean),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def server(base_dir):
-    with oxy_pg.temporary() as running:
-        yield running
 
 
 class App(NamedTuple):
