@@ -1108,10 +1108,12 @@ def _hours(value: object, column: _Column) -> object:
 _TIME_SPAN = re.compile(r"(-)?(?:([0-9]+)\.)?([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?")
 
 
-def _length(value: object, _: _Column) -> object:
-    """Seconds: Django's microseconds, or .NET's d.hh:mm:ss.fffffff."""
+def _length(value: object, column: _Column) -> object:
+    """Seconds: Django's microseconds, .NET's d.hh:mm:ss.fffffff, SQLAlchemy's time after 1970."""
     if isinstance(value, int):
         return Decimal(value).scaleb(-6)
+    if re.match(r"[0-9]{4}-", str(value)):
+        return _moment(value, column)
     match = _TIME_SPAN.fullmatch(str(value))
     if match is None:
         raise _NotThisError("not a length of time")
