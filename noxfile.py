@@ -170,7 +170,7 @@ def cluster(session: nox.Session) -> None:
 
 @nox.session
 def applications(session: nox.Session) -> None:
-    """Applications of PyPI, moved from SQLite to PostgreSQL and used there."""
+    """Applications of PyPI and npm, moved from SQLite to PostgreSQL and used there."""
     install(session)
     place = Path(session.create_tmp()).resolve() / "applications"
     session.run("python", "-m", "venv", str(place))
@@ -180,7 +180,15 @@ def applications(session: nox.Session) -> None:
         "optuna", "wagtail", "mlflow", "jupyterhub", "psycopg[binary]",
         external=True,
     )  # fmt: skip
-    environment = {"OXY_PG_APPLICATIONS": python}
+    node = Path(session.create_tmp()).resolve() / "node"
+    for project in ("drizzle",):
+        (node / project).mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"tests/applications/{project}/package.json", node / project)
+        session.run("npm", "install", "--silent", "--prefix", str(node / project), external=True)
+    environment = {
+        "OXY_PG_APPLICATIONS": python,
+        "OXY_PG_NODE": str(node),
+    }
     session.run("pytest", "--long", "tests/applications", *session.posargs, env=environment)
 
 
