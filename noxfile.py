@@ -181,7 +181,7 @@ def applications(session: nox.Session) -> None:
         external=True,
     )  # fmt: skip
     node = Path(session.create_tmp()).resolve() / "node"
-    for project in ("drizzle",):
+    for project in ("drizzle", "prisma"):
         (node / project).mkdir(parents=True, exist_ok=True)
         shutil.copy(f"tests/applications/{project}/package.json", node / project)
         session.run("npm", "install", "--silent", "--prefix", str(node / project), external=True)

@@ -145,3 +145,47 @@ def test_drizzle_into_an_empty_database(server, drizzle):
     assert journal == rows(url, JOURNAL)
     here, there = drizzle.used(url)
     assert here == there
+
+
+# --- Prisma ----------------------------------------------------------------------------
+
+SETTINGS = """INSERT INTO "Setting" VALUES ('title', 'Untitled'), ('theme', 'dark');"""
+
+
+def write_migrations(project, side, url=None):
+    """Have Prisma write the SQL of its schema; `migrate dev` would do so, on a second database."""
+    shutil.copy(project.folder / "models.prisma", project.folder / side)
+    words = ("migrate", "diff", "--from-empty", "--to-schema-datamodel", side, "--script")
+    path = f"{side}/migrations/20260101000000_init/migration.sql"
+    project.write(path, "")
+    project.run("prisma", *words, "--output", path, url=url)
+    project.write(f"{side}/migrations/20260102000000_seed/migration.sql", SETTINGS)
+    provider = "sqlite" if side == "sqlite" else "postgresql"
+    project.write(f"{side}/migrations/migration_lock.toml", f'provider = "{provider}"\n')
+    project.run("prisma", "generate", url=url)
+
+
+@pytest.fixture
+def prisma(tmp_path):
+    project = Project("prisma", tmp_path)
+    write_migrations(project, "sqlite")
+    project.run("prisma", "migrate", "deploy")
+    project.run("tsx", "app.ts", "make")
+    return project
+
+
+@pytest.mark.parametrize("way", ["create", "prepare"])
+def test_prisma(server, prisma, way):
+    """
+    Either way its client reads and writes there, and `migrate deploy` has nothing to do.
+    """
+    url = server.ensure_database(f"prisma_{way}")
+    write_migrations(prisma, "postgres", url)
+    command = f"cd {prisma.folder} && npx --no-install prisma migrate deploy"
+    report = moved(prisma, url, **({"prepare": command} if way == "prepare" else {}))
+    seeds = [("Setting", "replaced")] if way == "prepare" else []
+    assert seeds == [(one.table, one.action) for one in report.seeds]
+    here, there = prisma.used(url)
+    assert here == there
+    assert "No pending migrations" in prisma.run("prisma", "migrate", "deploy", url=url)
+    assert "up to date" in prisma.run("prisma", "migrate", "status", url=url)
