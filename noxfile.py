@@ -180,6 +180,12 @@ def applications(session: nox.Session) -> None:
         "optuna", "wagtail", "mlflow", "jupyterhub", "psycopg[binary]",
         external=True,
     )  # fmt: skip
+    # Prefect and MLflow need other versions of the same packages.
+    own = Path(session.create_tmp()).resolve() / "prefect"
+    session.run("python", "-m", "venv", str(own))
+    session.run(
+        str(own / "bin/python"), "-m", "pip", "install", "--quiet", "prefect", external=True
+    )
     node = Path(session.create_tmp()).resolve() / "node"
     for project in ("drizzle", "prisma"):
         (node / project).mkdir(parents=True, exist_ok=True)
@@ -187,6 +193,7 @@ def applications(session: nox.Session) -> None:
         session.run("npm", "install", "--silent", "--prefix", str(node / project), external=True)
     environment = {
         "OXY_PG_APPLICATIONS": python,
+        "OXY_PG_PREFECT": str(own / "bin/python"),
         "OXY_PG_NODE": str(node),
     }
     session.run("pytest", "--long", "tests/applications", *session.posargs, env=environment)
