@@ -137,16 +137,16 @@ def test_quiet_is_quiet_on_a_terminal_too(path, pg_url):
 @pytest.mark.parametrize("phase", ["plan", "check", "verify"])
 def test_the_steps_say_how_far_they_are(phase):
     """
-    In per cent; all of it only when the next step begins.
+    In per cent; all of it only when nothing is missing.
     """
     bars = TableBars()
     written = io.StringIO()
     screen = Console(file=written, width=100)
-    for rows in (0, 5, 10):
-        bars.show(Progress(phase, rows=rows, of_rows=10))
+    for rows in (0, 500, 999, 1000):
+        bars.show(Progress(phase, rows=rows, of_rows=1000))
         screen.print(bars._progress.get_renderable())
 
-    assert ["50", "99"] == re.findall(r"(\d+) %", written.getvalue())
+    assert ["50", "99", "100"] == re.findall(r"(\d+) %", written.getvalue())
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
