@@ -16,7 +16,7 @@ from oxy_pg import paths
 from oxy_pg.errors import ConfigurationError
 from oxy_pg.system import files, machine
 
-VARIABLE = "OXY_PG_TEMP_DIR"
+CHOSEN_BY = "OXY_PG_TEMP_DIR"
 MEMORY = "/dev/shm"  # noqa: S108 - only directories of ours in it are written
 _TEMP_DIR = ("TMPDIR", "TEMP", "TMP")  # what tempfile.gettempdir() reads
 
@@ -60,7 +60,7 @@ def choose(named: str | None = None, by: str = "", *, is_large: bool = False) ->
     TMPDIR, where it is set, is a choice, too. What ``is_large`` is never put
     into memory unless that was named. Touches nothing.
     """
-    for given, what in ((named, by), (os.environ.get(VARIABLE), VARIABLE)):
+    for given, what in ((named, by), (os.environ.get(CHOSEN_BY), CHOSEN_BY)):
         if given:
             return Place(os.path.realpath(os.path.expanduser(given)), what)
     for name in _TEMP_DIR:

@@ -241,7 +241,7 @@ def _make_dir(place: Place, name: str | None) -> str:
             raise
         raise ConfigurationError(
             f"There is no place for a temporary server in {place.directory}: {error}. Set "
-            f"{places.VARIABLE} to a directory that this user can write."
+            f"{places.CHOSEN_BY} to a directory that this user can write."
         ) from error
 
 
@@ -252,8 +252,8 @@ def _make_dir_in(base: str, name: str) -> str:
     if not user.can_enter(base):
         raise ConfigurationError(
             f"There is no place for a temporary server in {base}: as root, PostgreSQL runs under "
-            f"the user {user.name}, who cannot enter it. Set {places.VARIABLE} to a directory that "
-            "other users can enter."
+            f"the user {user.name}, who cannot enter it. Set {places.CHOSEN_BY} to a directory "
+            "that other users can enter."
         )
     # As root the server's own user has to pass; the names below cannot be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700

@@ -299,7 +299,7 @@ def _temporary_servers(_: StateDir) -> Iterator[Check]:
             "temporary servers",
             WARN,
             f"{chosen}: {parent} is not a directory that is writable for us",
-            f"Choose another directory with {place.VARIABLE}.",
+            f"Choose another directory with {place.CHOSEN_BY}.",
         )
 
 
