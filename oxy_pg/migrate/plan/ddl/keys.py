@@ -64,7 +64,8 @@ def _key(table: TablePlan, key: Key, writer: Writer) -> Statement | None:
     unique = UniqueKey(label, key.columns, (False,) * len(key.columns))
     writer.uniques[table.source.name].append(unique)
     writer.note_key(table, key.columns, label)
-    called = writer.constraint(table, key.name, is_key=True) if key.name else ""
+    usual = "pkey" if key.what == "PRIMARY KEY" else "_".join((*key.columns, "key"))
+    called = writer.constraint(table, key.name, usual, is_key=True)
     sql = f"ALTER TABLE {writer.table_name(table)} ADD {called}{key.what} ({spelled})"
     waits = after(table) if key.name else after_names(table, writer)
     return Statement(key.what.lower(), table.source.name, sql, waits)
@@ -125,7 +126,7 @@ def write_checks(table: TablePlan, writer: Writer) -> Iterator[Statement]:
         except Uncertain as reason:
             writer.skip("check", label, str(reason), f"CHECK ({text})")
             continue
-        called = writer.constraint(table, name) if name else ""
+        called = writer.constraint(table, name, "check")
         sql = f"ALTER TABLE {writer.table_name(table)} ADD {called}CHECK ({condition})"
         made = f"CHECK ({text})"
         yield Statement("check", label, sql, after(table), optional=True, source_sql=made)

@@ -41,7 +41,7 @@ def write_foreign_keys(
             continue
         own = [table.column(column) for column in key.columns]
         spelled = ", ".join(ident(column.target) for column in own if column)
-        called = writer.constraint(table, key.name) if key.name else ""
+        called = writer.constraint(table, key.name, "_".join((*key.columns, "fkey")))
         sql = (
             f"ALTER TABLE {writer.table_name(table)} ADD {called}FOREIGN KEY ({spelled}) "
             f"REFERENCES {writer.table_name(parent)} "

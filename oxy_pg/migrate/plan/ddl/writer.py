@@ -78,18 +78,28 @@ class Writer:
             self.warnings.append(f"{what} {name} is called {taken}")
         return taken
 
-    def constraint(self, table: TablePlan, name: str, *, is_key: bool = False) -> str:
+    def constraint(
+        self, table: TablePlan, name: str | None, usual: str, *, is_key: bool = False
+    ) -> str:
         """
         Take a name for a constraint; return how ADD begins.
 
-        Keys are relations, too; the names of others are only their table's.
+        Keys are relations, too; the names of others are only their table's. One
+        without a name gets one from PostgreSQL: the ``usual`` one after the table's.
+        Where the source gives that to another constraint, which is added later, we choose.
         """
+        given = _given_constraints(table)
+        if not name and not any(one.startswith(table.target[:20]) for one in given):
+            return ""
         own = self._constraints[table.target]
-        taken = shorten(name, own | self.taken if is_key else own)
+        avoided = own | self.taken if is_key else own
+        if not name:
+            avoided = avoided | given | self.indexes.keys()
+        taken = shorten(name or f"{table.target}_{usual}", avoided)
         if is_key:
             self.taken.add(taken)
         own.add(taken)
-        if taken != name:
+        if name and taken != name:
             self.warnings.append(f"constraint {name} of {table.source.name} is called {taken}")
         return f"CONSTRAINT {ident(taken)} "
 
@@ -129,6 +139,14 @@ class Writer:
                 source_sql=index.sql if index else None,
             )
         )
+
+
+def _given_constraints(table: TablePlan) -> set[str]:
+    """Return the names that the source gives to constraints of a table."""
+    names = {name for name, _ in table.source.checks} | {table.source.primary_key_name}
+    names |= {key.name for key in table.source.foreign_keys}
+    names |= {index.constraint for index in table.source.indexes}
+    return {name for name in names if name}
 
 
 def _given_names(table: TablePlan) -> list[str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 
@@ -175,3 +177,35 @@ def test_a_comparison_is_stored_as_a_number(move, pg):
         "INSERT INTO t (a, b) VALUES (1, 2), (3, 2);"
     )
     assert [(0, 17), (1, 19)] == pg("SELECT m, h FROM t ORDER BY a")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        # A name that PostgreSQL would choose for another constraint, in every pair of kinds.
+        "p INTEGER PRIMARY KEY, a INT, CONSTRAINT t_pkey FOREIGN KEY (a) REFERENCES t",
+        "p TEXT NOT NULL PRIMARY KEY, a INT, CONSTRAINT t_pkey CHECK (a > 0)",
+        "p INTEGER PRIMARY KEY, a INT, CONSTRAINT t_pkey UNIQUE (a)",
+        "p INTEGER PRIMARY KEY, a INT UNIQUE, CONSTRAINT t_a_key FOREIGN KEY (a) REFERENCES t",
+        "p INTEGER PRIMARY KEY, a INT UNIQUE, CONSTRAINT t_a_key CHECK (a > 0)",
+        "p INT, a INT UNIQUE, CONSTRAINT t_a_key PRIMARY KEY (p)",
+        "p INT PRIMARY KEY, a INT CHECK (a > 1), CONSTRAINT t_a_check FOREIGN KEY (a) REFERENCES t",
+        "p INT PRIMARY KEY, a INT CHECK (a > 1), CONSTRAINT t_a_check CHECK (a < 9)",
+        "p INT PRIMARY KEY, a INT REFERENCES t, CONSTRAINT t_a_fkey CHECK (a < 9)",
+        "p INT PRIMARY KEY, a INT REFERENCES t, b INT, CONSTRAINT t_a_fkey UNIQUE (b)",
+        "p INT PRIMARY KEY, a INT REFERENCES t, b INT CONSTRAINT t_a_fkey REFERENCES t",
+        "p INT PRIMARY KEY, a INT UNIQUE, b CONSTRAINT t_a_key1 UNIQUE CONSTRAINT t_pkey CHECK (a)",
+    ],
+)
+def test_a_given_name_is_kept_that_postgresql_would_choose_for_another(move, pg, table):
+    """
+    As many constraints arrive as there were, of the same kinds; the given names stay.
+    """
+    given = set(re.findall(r"CONSTRAINT (\w+)", table))
+    report = move(f"CREATE TABLE t ({table})")
+    found = [(name, kind) for _, name, kind, *_ in pg(NAMES)]
+    words = {"p": "PRIMARY KEY", "u": "UNIQUE", "c": "CHECK", "f": "REFERENCES"}
+    wanted = {kind: table.count(word) for kind, word in words.items()}
+    assert wanted == {kind: [one[1] for one in found].count(kind) for kind in words}
+    assert given <= {name for name, _ in found}
+    assert () == report.skipped
