@@ -104,6 +104,32 @@ def _check_order(order: Order) -> None:
         )
     if os.path.lexists(order.path) and not order.force and not order.dry_run:
         raise _exists(order.path)
+    if not order.dry_run:
+        _settle(order.path)
+
+
+def _settle(path: str) -> None:
+    """
+    Make sure that no changes of another database are beside the file that is to be written.
+
+    Those of the database that is to be overwritten are written into it first: nothing is
+    lost of it before its place is taken. Raises ExportRefused.
+    """
+    if os.path.isfile(path) and aside.sqlite_changes(path):
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(path, timeout=1)) as old,
+        ):
+            old.execute("PRAGMA journal_mode = DELETE")
+    if left := aside.sqlite_changes(path):
+        names = " and ".join(os.path.basename(name) for name in left)
+        raise ExportRefused(
+            f"write {path}",
+            f"{names} beside it has changes of another database, which SQLite would write into "
+            "this one.",
+            "Stop the application that has that database open; if none has, and its changes are "
+            f"not wanted, remove {names}. Or choose another name. {_NOTHING}",
+        )
 
 
 def _exists(path: str) -> ExportRefused:
@@ -159,6 +185,7 @@ class _Export:
             values = self._write(part, planned, found)
             size = os.path.getsize(part)
             files.sync_file(part)
+            _settle(self.order.path)
             try:
                 aside.put(part, self.order.path, replace=self.order.force)
             except FileExistsError as error:

@@ -74,6 +74,19 @@ def _remove_if_left(path: str) -> None:
             os.close(descriptor)
 
 
+def sqlite_changes(path: str) -> list[str]:
+    """
+    Return the files that SQLite would take for changes of a new database of this name.
+
+    A write-ahead log or a journal of another database, which was there before or is
+    still open: SQLite would write it into the new one (https://www.sqlite.org/howtocorrupt.html).
+    """
+    found = [f"{path}-wal"] if os.path.lexists(f"{path}-wal") else []
+    with contextlib.suppress(FileNotFoundError):
+        found += [f"{path}-journal"] * (os.path.getsize(f"{path}-journal") > 0)
+    return found
+
+
 def put(part: str, path: str, *, replace: bool) -> None:
     """
     Give a file that is complete and synced its name, atomically.

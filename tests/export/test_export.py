@@ -338,3 +338,89 @@ def test_every_number_of_rows_and_columns_arrives(pg_url, exported, columns, row
     assert rows * columns == report.values
     expected = [tuple(g * 1000 + number for number in range(columns)) for g in range(1, rows + 1)]
     assert expected == ask("SELECT * FROM t ORDER BY rowid")
+
+
+WAL = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute("CREATE TABLE old (id INTEGER PRIMARY KEY)")
+connection.execute("INSERT INTO old VALUES (1)")
+"""
+JOURNAL = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("CREATE TABLE old (id INTEGER PRIMARY KEY, x)")
+connection.execute("INSERT INTO old VALUES (1, 'kept')")
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("UPDATE old SET x = hex(randomblob(10))")
+connection.executemany("INSERT INTO old (x) VALUES (?)", [("x" * 2000,)] * 200)
+"""
+KILLED = "os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.parametrize(
+    ("code", "beside", "is_removed"),
+    [
+        (WAL, "-wal", False),
+        (JOURNAL, "-journal", False),
+        (WAL, "-wal", True),
+        (JOURNAL, "-journal", True),
+    ],
+)
+def test_changes_of_a_killed_application_do_not_get_into_the_export(
+    pg, pg_url, tmp_path, code, beside, is_removed
+):
+    """
+    SQLite would write the log or the journal of the old database into the new file.
+
+    Where its file is there still, the changes are its own, and go with it; where
+    that was removed, nothing can tell, and it is refused.
+    """
+    path = tmp_path / "app.db"
+    subprocess.run([sys.executable, "-c", code + KILLED, str(path)], check=False)
+    assert os.path.getsize(f"{path}{beside}") > 0
+    pg("CREATE TABLE new AS SELECT 7 AS id")
+
+    if is_removed:
+        path.unlink()
+        with pytest.raises(ExportRefused, match=f"app.db{beside}"):
+            export(Order(str(path), pg_url))
+        assert not path.exists()
+        assert os.path.getsize(f"{path}{beside}") > 0
+        return
+    export(Order(str(path), pg_url, force=True))
+    lite = sqlite3.connect(path)
+    assert [("new",)] == lite.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table'"
+    ).fetchall()
+    assert [(7,)] == lite.execute("SELECT * FROM new").fetchall()
+    assert [("ok",)] == lite.execute("PRAGMA integrity_check").fetchall()
+    lite.close()
+
+
+@pytest.mark.parametrize("code", [WAL, JOURNAL])
+def test_a_database_that_an_application_has_open_is_not_overwritten(pg, pg_url, tmp_path, code):
+    """
+    Its next write would go into the new file.
+    """
+    path = tmp_path / "app.db"
+    held = "print('open', flush=True); sys.stdin.read(); os._exit(0)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code + held, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as application:
+        assert application.stdout is not None
+        assert "open\n" == application.stdout.readline()
+        pg("CREATE TABLE new AS SELECT 7 AS id")
+        with pytest.raises(ExportRefused, match="Stop the application"):
+            export(Order(str(path), pg_url, force=True))
+        application.kill()
+    lite = sqlite3.connect(path)
+    assert [("old",)] == lite.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table'"
+    ).fetchall()
+    lite.close()

@@ -373,6 +373,15 @@ def test_backup_copies_the_source_and_leaves_it_alone(lite, pg_url, tmp_path):
     again = oxy(*arguments)
     assert 1 == again.returncode
     assert "exists already" in again.stderr
+    # A log of another database, which SQLite would write into the copy.
+    arguments[5] = other = str(tmp_path / "other.db")
+    Path(f"{other}-wal").touch()
+    refused = oxy(*arguments)
+    assert 1 == refused.returncode
+    assert "other.db-wal exists already" in refused.stderr
+    assert ["copy.db", "other.db-wal"] == sorted(
+        name for name in os.listdir(tmp_path) if name.startswith(("copy", "other", "."))
+    )
 
 
 def test_tables_and_exclude_choose(run, pg):

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 from oxy_pg.errors import ConfigurationError, SourceUnreadable
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.source import stand_ins, virtual
+from oxy_pg.system import aside, files
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.system.printable import many
 from oxy_pg.url import mask
@@ -194,17 +195,20 @@ def back_up(path: str, to: str, timeout: float) -> None:
     ``timeout`` is how many seconds to wait for a lock. Raises ConfigurationError
     when there is something at ``to`` already.
     """
-    if os.path.exists(to):
-        raise ConfigurationError(f"The backup {to} exists already; nothing was overwritten.")
+    taken = [to] if os.path.lexists(to) else aside.sqlite_changes(to)
+    if taken:
+        raise ConfigurationError(f"The backup {taken[0]} exists already; nothing was overwritten.")
     connection = connect(path, Deadline(timeout))
+    place = os.path.abspath(to)
+    directory, label = os.path.split(place)
     try:
         connection.execute("COMMIT")
-        copy = sqlite3.connect(to)
-        try:
-            connection.backup(copy)
-        finally:
-            copy.close()
-    except sqlite3.Error as error:
+        with aside.written(directory, label, ".sqlite-part") as part:
+            with closing(sqlite3.connect(part)) as copy:
+                connection.backup(copy)
+            files.sync_file(part)
+            aside.put(part, place, replace=False)
+    except (sqlite3.Error, OSError) as error:
         raise ConfigurationError(f"The backup {to} could not be written: {error}.") from error
     finally:
         connection.close()
