@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
 import sys
 
 import click
@@ -62,8 +64,36 @@ cli.add_sections(
 )
 
 
+def _masked(text: str) -> str:
+    """Return a message without a password that stood on the command line, wherever that was."""
+    for word in sys.argv[1:]:
+        # As far as the last "@", as a path that was made of it may have it, too.
+        found = re.match(r"(?:[\w+.-]+:/+)?[^:/@\s]*:(.+)@", word, re.DOTALL)
+        if found:
+            text = text.replace(f":{found[1]}@", f":{url.HIDDEN}@")
+    return url.mask_text(text)
+
+
 def main() -> None:
     """Run the command line, and turn an error into a message and an exit code."""
+    if sys.stdout is None:  # closed (>&-): nobody wants to see it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        # A pipe's reader that has gone (`oxy-pg logs | head`) is not an error.
+        is_gone = isinstance(error, BrokenPipeError)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not is_gone:
+            note(f"oxy-pg: The result could not be written: {error.strerror or error}.")
+        code = 0 if is_gone else 1
+    sys.exit(code)
+
+
+def _run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a "?" for a "→" that the encoding lacks
@@ -71,17 +101,13 @@ def main() -> None:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:
         echo("Interrupted.", err=True)
-        sys.exit(130)
+        return 130
     except click.ClickException as error:
         # A URL in the wrong place is repeated without its password.
         ctx = error.ctx if isinstance(error, click.UsageError) else None
-        click.UsageError(url.mask_text(error.format_message()), ctx).show()
-        sys.exit(error.exit_code)
+        click.UsageError(_masked(error.format_message()), ctx).show()
+        return error.exit_code
     except OxyPgError as error:
-        note(f"oxy-pg: {url.mask_text(str(error))}")
-        sys.exit(1)
-    except BrokenPipeError:
-        # The reader of our output has gone (`oxy-pg logs | head`): not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
+        note(f"oxy-pg: {_masked(str(error))}")
+        return 1
+    return code if isinstance(code, int) else 0

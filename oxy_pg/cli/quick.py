@@ -49,7 +49,7 @@ def answer(arguments: list[str]) -> bool:
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         return False  # the commands know what to do
     if words[0] != "status":
         sys.stderr.write(f"{STAYS_UP}\n")

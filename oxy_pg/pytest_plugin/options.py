@@ -66,7 +66,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         metavar="DIR",
         help="the directory for the test server's files, whatever room it has: by default in "
-        "memory where there is room, else the temporary directory",
+        "memory where there is room, else the temporary directory (with =: a directory that stands "
+        "alone is taken by pytest for its rootdir)",
     )
     group.addoption(
         "--oxy-pg-embedded",
@@ -168,6 +169,11 @@ def show_external(config: pytest.Config) -> None:
         os.environ.update({VARIABLE: config.stash[_HIDDEN]})
 
 
+def given_url() -> str | None:
+    """Return OXY_DATABASE_URL as it is; _endpoint.py would import more than a line is worth."""
+    return os.environ.get(VARIABLE)
+
+
 def external_url(config: pytest.Config) -> str | None:
     """
     Return the URL of the server that tests run on; None for the embedded one.
@@ -194,7 +200,7 @@ def external_url(config: pytest.Config) -> str | None:
 
 def server_line(config: pytest.Config, place: Callable[[], Place]) -> str:
     """Return the header line: which server the tests run on, without asking it anything."""
-    url = os.environ.get(VARIABLE)  # _endpoint.py would import more than a line is worth
+    url = given_url()
     if url and not config.getoption("oxy_pg_embedded"):
         from oxy_pg.url import mask
 

@@ -28,6 +28,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to a failing test's report what the server has logged, and how to look at its data."""
     report = yield
+    if report.failed:
+        _hide_password(report)
     hosted = item.config.stash.get(HOSTED, None)
     if report.failed:
         report.sections += [(_HINT, hint) for hint in _hints(report.longreprtext)]
@@ -49,6 +51,18 @@ def pytest_runtest_makereport(
         # The test's own failure is what matters, and the server may be the reason for it.
         report.sections.append(("PostgreSQL log", f"It could not be read: {error}"))
     return report
+
+
+def _hide_password(report: pytest.TestReport) -> None:
+    """Take the password of the server's URL from the traceback, which shows arguments."""
+    url = options.given_url()
+    if url:
+        from oxy_pg.url import mask_text
+
+        text = report.longreprtext
+        masked = mask_text(text, url)
+        if masked != text:
+            report.longrepr = masked
 
 
 @pytest.hookimpl(tryfirst=True)

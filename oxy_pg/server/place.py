@@ -136,6 +136,7 @@ def is_emptied_at_logout(
     systemd removes them at the end of the user's last session. A process in a
     session keeps it from ending; that of a service, such as a CI runner, does not.
     """
-    if uid < _FIRST_USER or not os.path.isdir(f"{run}/users"):
+    # Its own directory is there where it runs (sd_booted(3)); that of users may be in an image.
+    if uid < _FIRST_USER or not os.path.isdir(f"{run}/system"):
         return False
     return "/user.slice/" not in (files.read_text(groups) or "")

@@ -15,6 +15,7 @@ import datetime as dt
 import difflib
 import hashlib
 import json
+import re
 import secrets
 import shlex
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ def default_name(of: str, branch: str | None) -> str:
 
 def check_name(name: str) -> str:
     """Return a name that a snapshot may have; ConfigurationError if not."""
-    if "://" in name:  # not repeated: it may have a password, and would show it in every list
+    # Not repeated: it may have a password, and would show it in every list.
+    if "://" in name or re.search(r":[^@\s]+@", name):
         raise ConfigurationError("The name of a snapshot was expected, and not a URL.")
     if not name or len(name) > _LONGEST or not name.isprintable():
         raise ConfigurationError(
@@ -126,6 +128,11 @@ def make(url: str, of: str, name: str, *, force: bool) -> Snapshot:
     taken, and TransferRefused: with those who are at work in the database,
     unless ``force`` ends them too.
     """
+    if name == BEFORE_REWIND:
+        raise ConfigurationError(
+            f"{BEFORE_REWIND} is what a rewind calls the database that it replaces: the next one "
+            "would take its place. Choose another name."
+        )
     what = f"make a snapshot of {of!r}"
     with _session(url, what) as connection, _session(url, what) as other:
         with locks.replacing(connection, of):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 import pytest
 
@@ -59,3 +62,48 @@ def test_the_sqlite_file_without_its_option(cli, tmp_path):
     done = cli("migrate-sqlite", "--from", tmp_path / "app.db", URL, cwd=tmp_path)
     assert 2 == done.returncode
     assert "goes with --to" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "postgresql+psycopg2://bob:Zx81secret@127.0.0.1:1/db",
+        "postgresql://bob:p@Zx81secret@h",
+        "postgresql://bob:a/Zx81secret@h",
+        "bob:Zx81secret@host/db",
+        "jdbc:postgresql://bob:Zx81secret@host/db",
+        "postgresql://bob:Zx81secret@[::1:bad/db",
+    ],
+)
+@pytest.mark.parametrize("command", ["", "url", "backup", "restore", "export-sqlite", "snapshot"])
+def test_no_command_repeats_the_password_of_what_is_no_url(
+    command, word, state_dir, tmp_path, monkeypatch, capfd
+):
+    """
+    Neither where a path is made of it, which has one slash where there were two.
+    """
+    monkeypatch.setenv("OXY_STATE_DIR", str(state_dir))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["oxy-pg", *filter(None, [command, word])])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    out, err = capfd.readouterr()
+    assert ended.value.code not in (0, None)
+    assert "Zx81secret" not in out + err
+    assert [] == [path for path in tmp_path.rglob("*") if "Zx81secret" in str(path)]
+
+
+@pytest.mark.parametrize("words", [("url",), ("status",), ("databases",), ("status", "--json")])
+def test_a_result_that_cannot_be_written(server, state_dir, words):
+    """
+    A full disk is an error with a message; a closed output is what was asked for.
+    """
+    call = f"OXY_STATE_DIR='{state_dir}' '{sys.executable}' -m oxy_pg {' '.join(words)}"
+    for where, code in ((">/dev/full", 1), (">&-", 0)):
+        done = subprocess.run(
+            f"{call} {where}", shell=True, capture_output=True, text=True, check=False
+        )
+        assert code == done.returncode, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+        assert ("The result could not be written: No space" in done.stderr) == (code == 1)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -351,3 +352,39 @@ def test_blocked_sockets(session):
     blocked.assert_outcomes(errors=1)
     blocked.stdout.fnmatch_lines(["*pytest-socket also blocks*--allow-unix-socket*"])
     assert wait_until(lambda: not server_directories())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bob:Zx81secret@127.0.0.1:99999/x",
+        "bob:Zx81secret@host/db",
+        "mysql://bob:Zx81secret@host/db",
+        "postgresql://bob:Zx81secret@127.0.0.1:1/x",
+        "host=127.0.0.1 password=Zx81secret",
+    ],
+)
+def test_no_report_has_the_password_of_the_server(session, monkeypatch, url):
+    """
+    pytest shows the arguments of every function in a traceback, and with -l the variables.
+    """
+    monkeypatch.setenv("OXY_DATABASE_URL", url)
+    result = session("def test_it(oxy_pg_url): pass", "-l", "-vv")
+    result.assert_outcomes(errors=1)
+    text = result.stdout.str() + result.stderr.str()
+    assert "Zx81secret" not in text
+    assert "OXY_DATABASE_URL" in text
+
+
+def test_no_failing_test_shows_the_password_of_its_url(session, monkeypatch):
+    """
+    Of an external server, whose password is worth something.
+    """
+    with oxy_pg.temporary() as server:
+        monkeypatch.setenv("OXY_DATABASE_URL", server.url())
+        result = session("def test_it(oxy_pg_url): assert oxy_pg_url == 'x'", "-l")
+        password = urlsplit(server.url()).password
+    result.assert_outcomes(failed=1)
+    assert password
+    assert password not in result.stdout.str()
+    assert "oxy:***@" in result.stdout.str()

@@ -332,7 +332,8 @@ def test_not_where_a_logout_removes_it(tmp_path, uid, groups, is_logind, answer)
     """
     (tmp_path / "groups").write_text(groups)
     if is_logind:
-        (tmp_path / "users").mkdir()
+        (tmp_path / "system").mkdir()
+    (tmp_path / "users").mkdir()  # in an image, where systemd does not run
 
     assert answer == place.is_emptied_at_logout(uid, str(tmp_path), str(tmp_path / "groups"))
 
