@@ -166,6 +166,19 @@ def test_impossible_name_is_refused(embedded, database, name):
         embedded.snapshot(name, database=database)
 
 
+@pytest.mark.parametrize("name", ["before-rewind", "postgresql://u:pw@h/x", "u:pw@h"])
+def test_a_name_that_a_rewind_gives_or_that_may_have_a_password_is_refused(
+    embedded, database, name
+):
+    """
+    The next rewind would replace the one; the other would stand in every list.
+    """
+    with pytest.raises(ConfigurationError) as caught:
+        embedded.snapshot(name, database=database)
+    assert "pw" not in str(caught.value)
+    assert () == embedded.snapshots(database)
+
+
 def test_wrong_names_are_refused_with_the_near_one(embedded, database):
     """
     A snapshot that exists, or does not; a database that does not.
