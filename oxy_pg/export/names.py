@@ -28,7 +28,7 @@ def of_table(schema: str, name: str) -> str:
 
 def check(kind: str, names: Iterable[tuple[str, str]]) -> None:
     """
-    Raise ExportRefused where two names are one in SQLite, or one is SQLite's own.
+    Raise ExportRefused where two names are one in SQLite, or a table's is SQLite's own.
 
     ``names`` are pairs: what something is called in PostgreSQL, and in SQLite.
     """
@@ -42,10 +42,10 @@ def check(kind: str, names: Iterable[tuple[str, str]]) -> None:
                 "case are one.",
                 "Rename one of them in PostgreSQL, or leave it out: --exclude (exclude=).",
             )
-        if folded(name).startswith("sqlite_"):
+        if kind == "table" and folded(name).startswith("sqlite_"):
             raise ExportRefused(
                 f"create the {kind} {name!r}",
-                "names that begin with sqlite_ are SQLite's own.",
+                "names of tables that begin with sqlite_ are SQLite's own.",
                 "Rename it in PostgreSQL, or leave it out: --exclude (exclude=).",
             )
 
@@ -73,8 +73,10 @@ def shortened(names: Iterable[str], *, are_columns: bool) -> dict[str, str]:
 
 def free(name: str, taken: set[str]) -> str:
     """Return a name for an index that is not taken, and take it; they share names with tables."""
-    found, number = name, 1
-    while folded(found) in taken or folded(found).startswith("sqlite_"):
-        found, number = f"{name}_{number}", number + 1
+    # Names that begin with sqlite_ are SQLite's own.
+    base = f"_{name}" if folded(name).startswith("sqlite_") else name
+    found, number = base, 1
+    while folded(found) in taken:
+        found, number = f"{base}_{number}", number + 1
     taken.add(folded(found))
     return found

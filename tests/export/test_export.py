@@ -256,6 +256,19 @@ def test_what_has_no_place_is_refused(pg_url, exported, tmp_path, script, option
     assert [] == os.listdir(tmp_path)
 
 
+def test_only_tables_cannot_be_called_as_sqlites_own(pg_url, exported):
+    """
+    Columns and constraints can; an index gets another name.
+    """
+    with psycopg.connect(pg_url) as connection:
+        connection.execute("CREATE TABLE t (sqlite_x int CONSTRAINT sqlite_c CHECK (sqlite_x > 0))")
+        connection.execute("CREATE INDEX sqlite_i ON t (sqlite_x); INSERT INTO t VALUES (1)")
+
+    ask, _ = exported()
+
+    assert [(1,)] == ask("SELECT sqlite_x FROM t")
+
+
 def test_tables_are_chosen_by_pattern(pg_url, exported):
     """
     References to tables that are left out are listed; a name that fits nothing is an error.
