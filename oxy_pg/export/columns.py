@@ -70,6 +70,21 @@ _FORMS = {
     # SQLite's own functions want the minutes of an offset; the session is in UTC.
     "timestamptz": Form("TIMESTAMP WITH TIME ZONE", "{x}::text || ':00'", _DAYS, _NO_DAY),
 }
+# Types whose values SQLite compares as PostgreSQL does, by what they can be compared with. A double
+# is not the single that it was read from, nor the decimal number.
+_COMPARED = {
+    **dict.fromkeys(("int2", "int4", "int8", "float8", "bool"), "number"),
+    **dict.fromkeys(("text", "varchar", "bpchar"), "text"),
+    **{name: name for name in ("date", "time", "timestamp", "timestamptz", "uuid", "bytea")},
+}
+
+
+def compared(column: Column) -> str:
+    """Return what a column's values compare with as in PostgreSQL: "" with nothing but NULL."""
+    if column.type_kind == "c":
+        return "nothing"  # a row of NULLs IS NULL
+    is_known = column.is_builtin and column.type_kind == "b"
+    return _COMPARED.get(column.type_name, "") if is_known else ""
 
 
 def form(column: Column) -> Form:

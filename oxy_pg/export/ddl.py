@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oxy_pg.export import names
-from oxy_pg.export.columns import form
+from oxy_pg.export.columns import compared, form
 from oxy_pg.export.expressions import condition, default, literal, quoted
 from oxy_pg.report import Skipped
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _ACTIONS = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 _DESCENDING = 1  # pg_index.indoption
+_NOT_VALID = "PostgreSQL has not validated it, so that rows may contradict it"
+_UNKNOWN = (
+    "SQLite has no such expression, or another meaning for it: it compares values as they are "
+    "stored there (a numeric is a text or a double)"
+)
 _INTEGERS = {"int2", "int4", "int8"}
 
 
@@ -48,7 +53,7 @@ class _Writer:
         self.targets = targets
         self.taken = taken
         self.target = targets[table.oid]
-        self.names = {column.name for column in table.columns}
+        self.compared = {column.name: compared(column) for column in table.columns}
         self.skipped: list[Skipped] = []
         self.rowid = self._rowid()
 
@@ -133,10 +138,10 @@ class _Writer:
         if one.kind == "f":
             return self._reference(one)
         if one.kind == "c":
-            found = condition(one.expression or "", self.names)
-            if found is not None:
+            found = condition(one.expression or "", self.compared)
+            if found is not None and one.validated:
                 return f"CHECK ({found})"
-            reason = "SQLite has no such expression, or another meaning for it"
+            reason = _UNKNOWN if one.validated else _NOT_VALID
             self._leave("check", one.name, reason, one.definition)
         else:
             self._leave(
@@ -155,8 +160,7 @@ class _Writer:
             )
             return None
         if not one.validated:
-            reason = "PostgreSQL has not validated it, so that rows may contradict it"
-            self._leave("foreign key", one.name, reason, one.definition)
+            self._leave("foreign key", one.name, _NOT_VALID, one.definition)
             return None
         words = [
             f"FOREIGN KEY ({self._keys(self.table, one.columns)})",
@@ -170,16 +174,16 @@ class _Writer:
     def _index(self, index: Index) -> str | None:
         where = None
         if index.predicate is not None:
-            where = condition(index.predicate, self.names)
+            where = condition(index.predicate, self.compared)
         keys = [
-            quoted(self.table.column(number).name) if number else condition(text, self.names)
+            quoted(self.table.column(number).name) if number else condition(text, self.compared)
             for number, text in zip(index.keys, index.expressions, strict=False)
         ]
         reason = None
         if index.method not in {"btree", "hash"}:
             reason = f"SQLite has no indexes of the kind {index.method}"
         elif None in keys or (index.predicate is not None and where is None):
-            reason = "SQLite has no such expression, or another meaning for it"
+            reason = _UNKNOWN
         if reason is not None:
             self._leave("index", index.name, reason, index.definition)
             return None

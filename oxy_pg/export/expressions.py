@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping, Sequence
 
 _TOKEN = re.compile(
     r"""
@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     | (?P<word>[A-Z][A-Z_]*)
     | (?P<number>\d+(?:\.\d+)?)
     | (?P<cast>::)
-    | (?P<sign><>|<=|>=|!=|\|\||[-+*/%=<>(),\[\]])
+    | (?P<sign>[-+*/%=<>!|]+|[(),\[\]])
     """,
     re.VERBOSE,
 )
@@ -42,10 +42,13 @@ _WORDS = frozenset(
         "END",
     }
 )
+_ORDERS = frozenset({"<", "<=", ">", ">="})
+_COMPUTES = frozenset({"+", "-", "*", "/", "%", "||"})
+_SIGNS = _ORDERS | _COMPUTES | frozenset({"=", "<>", "!=", "(", ")", ","})
 # Those that give the same, for the values that both have.
 _FUNCTIONS = frozenset({"abs", "length"})
-# A cast to one of these changes nothing that SQLite would see; to a number, if it is of a constant.
-_TEXTS = re.compile(r"(?:text|character varying|character|bpchar)(?:\(\d+\))?(?![a-z\[(])")
+# A cast to one of these changes nothing that SQLite would see: of a text, or a constant number.
+_TEXTS = re.compile(r"(?:text|character varying|character|bpchar)(?![a-z\[(])")
 _NUMBERS = re.compile(r"(?:integer|bigint|smallint|numeric|double precision|real)(?![a-z\[(])")
 _ANY = re.compile(r"(=|<>)\s*(ANY|ALL)\s*\(\s*\(?ARRAY\[")
 _END = re.compile(r"\](?:\)?::[a-z ]+\[\])?\)+?")
@@ -84,9 +87,14 @@ def default(expression: str, *, is_boolean: bool, is_binary: bool) -> str | None
     return {"CURRENT_DATE": "CURRENT_DATE", "true": "1", "false": "0"}.get(expression)
 
 
-def condition(expression: str, columns: Collection[str]) -> str | None:
-    """Return an expression about these columns in SQLite's words; None where that is not known."""
+def condition(expression: str, columns: Mapping[str, str]) -> str | None:
+    """
+    Return an expression about these columns in SQLite's words; None where that is not known.
+
+    ``columns`` are what each one's values compare with (columns.compared()).
+    """
     expression = _with_lists(expression)
+    kinds = {quoted(name): kind for name, kind in columns.items()}
     written: list[str] = []
     at = 0
     while at < len(expression):
@@ -99,30 +107,73 @@ def condition(expression: str, columns: Collection[str]) -> str | None:
             if cast is None:
                 return None
             if cast.re is _NUMBERS:
-                number = _number(written)
+                number = _number(written, cast[0])
                 if number is None:
                     return None
                 written.append(number)
+            elif not _is_text(written, cast[0], kinds):
+                return None
             at = cast.end()
             continue
         word = _word(kind, text, columns, is_call=expression[at:].lstrip()[:1] == "(")
         if word is None:
             return None
         written.append(word)
-    return "".join(written)
+    is_same = _compares([word for word in written if not word.isspace()], kinds)
+    return "".join(written) if is_same else None
 
 
-def _number(written: list[str]) -> str | None:
+def _compares(words: Sequence[str], kinds: Mapping[str, str]) -> bool:
+    """Tell whether SQLite compares what stands there as PostgreSQL does."""
+    found = {
+        kinds[word]
+        for word, after in zip(words, (*words[1:], ""), strict=True)
+        if word in kinds and not (after == "IS" and kinds[word] != "nothing")
+    }
+    others = found - {"number", "text"}
+    if found & {"", "nothing"} or len(others) > 1 or (others and _COMPUTES & set(words)):
+        return False
+    # Texts are equal on both sides, but each has its own order.
+    return not any(
+        word in _ORDERS and _begins_text(words[place + 1 :], kinds, is_likely="text" in found)
+        for place, word in enumerate(words)
+    )
+
+
+def _begins_text(words: Sequence[str], kinds: Mapping[str, str], *, is_likely: bool) -> bool:
+    first = next((word for word in words if word != "("), "")
+    if first in {"COALESCE", "NULLIF", "CASE"}:
+        return is_likely
+    return first.startswith("'") or kinds.get(first) == "text"
+
+
+def _is_text(written: Sequence[str], cast: str, kinds: Mapping[str, str]) -> bool:
+    """Tell whether what was written last is a text, to which the cast does nothing."""
+    end = "".join(written[-3:] if written[-1:] == [")"] else written[-1:])
+    last = end[1:-1] if end.startswith("(") else end
+    if last.startswith("'"):
+        # Spaces at the end do not count in a character(n).
+        return not (last.endswith(" '") and cast in {"character", "bpchar"})
+    return last == "NULL" or kinds.get(last) == "text"
+
+
+def _number(written: list[str], cast: str) -> str | None:
     """Take back the constant that was written last, a number; None: it was something else."""
     end = written[-3:] if written[-1:] == [")"] else written[-1:]
     text = "".join(end).strip("()").strip("'")
     if not re.fullmatch(r"-?\d+(\.\d+)?", text):
         return None
+    is_whole = "." not in text
+    if cast in {"integer", "bigint", "smallint"}:
+        if not is_whole:
+            return None  # PostgreSQL rounds it
+    elif is_whole:
+        text += ".0"  # or SQLite would divide it as a whole number
     del written[-len(end) :]
     return text
 
 
-def _word(kind: str | None, text: str, columns: Collection[str], *, is_call: bool) -> str | None:
+def _word(kind: str | None, text: str, columns: Mapping[str, str], *, is_call: bool) -> str | None:
     if kind == "word":
         return text if text in _WORDS else None
     if kind == "name":
@@ -133,7 +184,7 @@ def _word(kind: str | None, text: str, columns: Collection[str], *, is_call: boo
         name = text[1:-1].replace('""', '"') if text.startswith('"') else text
         return quoted(name) if name in columns else None
     # Brackets are of arrays, but for those that _with_lists() has taken away.
-    return None if text in {"[", "]"} else text
+    return None if kind == "sign" and text not in _SIGNS else text
 
 
 def _with_lists(expression: str) -> str:

@@ -76,10 +76,12 @@ def copy(
             try:
                 last = _write(lite, plan, rows)
             except sqlite3.Error as error:
+                is_check = str(error).startswith("CHECK")  # and the constraint's name
+                remedy = "Drop this CHECK in PostgreSQL, or leave" if is_check else "Leave"
                 raise ExportRefused(
                     f"write the table {plan.target!r}",
                     f"SQLite said: {error}.",
-                    "Leave the table out with --exclude (exclude=). No file was written.",
+                    f"{remedy} the table out with --exclude (exclude=). No file was written.",
                 ) from error
             found.append(Block(len(rows), digest(raw) if plan.rowid else unordered(rows), last))
             on_rows(len(rows))

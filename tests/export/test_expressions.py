@@ -9,6 +9,7 @@ import sqlite3
 import psycopg
 import pytest
 
+from oxy_pg.errors import ExportRefused
 from oxy_pg.export.export import Order, export
 
 TABLE = "CREATE TABLE t (n int, x numeric, s text, v varchar(9), b boolean, d float8, {})"
@@ -38,6 +39,8 @@ TRANSLATED = [
     "s || v <> 'aa'",
     "CASE WHEN n > 0 THEN s = 'a' ELSE s <> 'a' END",
     "abs(n) = 5",
+    "d - 0.8 > 5::float8 / 2::float8",
+    "x IS NULL OR n > 0",
 ]
 LEFT = [
     "s ~ 'a'",
@@ -50,6 +53,17 @@ LEFT = [
     "s COLLATE \"C\" > 'a'",
     "current_date > '2000-01-01'",
     "(n > 0) IS NOT TRUE",
+    "x BETWEEN 0 AND 100",
+    "n > 0 AND abs(x) < 5",
+    "coalesce(x, 0) IS NOT NULL AND nullif(x, 1) IS NULL",
+    "n << 3 > 0",
+    "n::text < '5'",
+    "b::text = 'true'",
+    "length(s::varchar(2)) = 2",
+    "n > 2.5::int",
+    "s > 'B'",
+    "v BETWEEN 'a' AND 'c'",
+    "coalesce(s, 'b') > v",
 ]
 
 
@@ -101,6 +115,118 @@ def test_check_without_a_counterpart_is_listed(pg_url, tmp_path, check):
 
     assert [("check", "t.one")] == [(left.kind, left.name) for left in report.skipped]
     assert (report.skipped[0].sql or "").startswith("CHECK")
+
+
+# Types, a CHECK that holds for the values, and these: each failed or lied in SQLite.
+STORED_OTHERWISE = [
+    ("numeric", "x <= y", "9", "10"),
+    ("numeric", "x = y", "1.0", "1.00"),
+    ("numeric(10,2)", "x + x + x = y", "0.10", "0.30"),
+    ("numeric(20,2)", "x < y", "9", "10"),
+    ("real", "x > 0.1", "0.1", "0.1"),
+    ("interval", "x < y", "'9 days'", "'10 days'"),
+    ("int[]", "x < y", "'{9}'", "'{10}'"),
+    ("jsonb", "x = y", "'1.0'", "'1.00'"),
+    ("jsonb", "x ->> 'a' = 'true'", """'{"a": true}'""", "'1'"),
+    ("inet", "x < y", "'9.0.0.0'", "'10.0.0.0'"),
+    ("time with time zone", "x < y", "'12:00+02'", "'11:00+00'"),
+    ("money", "x < y", "9", "10"),
+    ("size", "x < y", "'small'", "'large'"),
+    ("date", "x - y > 300", "'2024-12-31'", "'2024-01-01'"),
+]
+
+
+@pytest.mark.parametrize(("kind", "check", "x", "y"), STORED_OTHERWISE)
+def test_check_and_index_on_what_is_stored_otherwise_are_listed(
+    pg_url, exported, kind, check, x, y
+):
+    """
+    And the row, which is right in PostgreSQL, arrives.
+    """
+    with psycopg.connect(pg_url) as connection:
+        connection.execute("CREATE TYPE size AS ENUM ('small', 'large')")
+        connection.execute(f"CREATE TABLE t (x {kind}, y {kind}, CONSTRAINT one CHECK ({check}))")
+        connection.execute(f"CREATE INDEX two ON t (x) WHERE {check}")
+        connection.execute(f"CREATE INDEX three ON t (({check}))")
+        connection.execute(f"INSERT INTO t VALUES ({x}, {y})")
+
+    ask, report = exported()
+
+    assert [("check", "t.one"), ("index", "t.three"), ("index", "t.two")] == [
+        (left.kind, left.name) for left in report.skipped if left.kind != "enum"
+    ]
+    assert all(left.sql and left.reason for left in report.skipped if left.kind != "enum")
+    assert [(1,)] == ask("SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize(
+    ("kind", "less", "more"),
+    [
+        ("date", "0999-12-31", "2024-02-29"),
+        ("time", "09:00", "09:00:00.5"),
+        ("timestamp", "2024-02-29 12:00:00.45", "2024-02-29 12:00:00.5"),
+        ("timestamptz", "2024-02-29 12:00:00+02", "2024-02-29 10:00:00.5+00"),
+        ("uuid", "00000000-0000-0000-0000-00000000000A", "00000000-0000-0000-0000-0000000000B0"),
+        ("bytea", r"\x00ff", r"\x0100"),
+    ],
+)
+def test_what_keeps_its_order_keeps_its_check(pg_url, exported, kind, less, more):
+    """
+    SQLite has it too, and it decides the same: as written, and with the values exchanged.
+    """
+    with psycopg.connect(pg_url) as connection:
+        connection.execute(f"CREATE TABLE t (x {kind}, y {kind}, CHECK (x < y))")
+        connection.execute("INSERT INTO t VALUES (%s, %s)", [less, more])
+
+    _, report = exported()
+
+    assert () == report.skipped
+    with contextlib.closing(sqlite3.connect(report.path)) as lite:
+        lite.execute("INSERT INTO t SELECT x, y FROM t")
+        with pytest.raises(sqlite3.IntegrityError):
+            lite.execute("INSERT INTO t SELECT y, x FROM t")
+
+
+def test_times_of_two_types_are_not_compared(pg_url, exported):
+    """
+    A day is less than its midnight, as texts.
+    """
+    with psycopg.connect(pg_url) as connection:
+        connection.execute("CREATE TABLE t (x date, y timestamp, CONSTRAINT one CHECK (x = y))")
+        connection.execute("INSERT INTO t VALUES ('2024-01-01', '2024-01-01')")
+
+    _, report = exported()
+
+    assert ["t.one"] == [left.name for left in report.skipped]
+
+
+def test_check_that_is_not_validated_is_listed(pg_url, exported):
+    """
+    The rows that contradict it arrive.
+    """
+    with psycopg.connect(pg_url) as connection:
+        connection.execute("CREATE TABLE t (x int)")
+        connection.execute("INSERT INTO t VALUES (-1)")
+        connection.execute("ALTER TABLE t ADD CONSTRAINT one CHECK (x > 0) NOT VALID")
+
+    ask, report = exported()
+
+    assert ["t.one"] == [left.name for left in report.skipped]
+    assert [(-1,)] == ask("SELECT x FROM t")
+
+
+def test_check_that_sqlite_refuses_is_named(pg_url, exported, tmp_path):
+    """
+    One of the file of --like, which PostgreSQL does not have.
+    """
+    with psycopg.connect(pg_url) as connection:
+        connection.execute("CREATE TABLE t (x int)")
+        connection.execute("INSERT INTO t VALUES (-1)")
+    with contextlib.closing(sqlite3.connect(tmp_path / "like.db")) as lite:
+        lite.execute("CREATE TABLE t (x int CONSTRAINT one CHECK (x > 0))")
+
+    with pytest.raises(ExportRefused, match=r"(?s)CHECK .*\bone\b.*CHECK.*--exclude"):
+        exported(like=str(tmp_path / "like.db"))
 
 
 @pytest.mark.parametrize(
