@@ -17,9 +17,15 @@ _KEPT = "PostgreSQL database kept"
 _HINT = "oxy_pg: what to do"
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Say which server the tests run on."""
-    return options.server_line(config, lambda: workers.place(config))
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which server the tests run on, and what the options' template key was taken for."""
+    lines = [options.server_line(config, lambda: workers.place(config))]
+    parts = options.template_key(config)
+    if parts:
+        from oxy_pg.pytest_plugin.templates import key
+
+        lines.append(f"oxy_pg: template key: {key.told(parts, str(config.rootpath))}")
+    return lines
 
 
 @pytest.hookimpl(wrapper=True)

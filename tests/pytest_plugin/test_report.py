@@ -101,6 +101,32 @@ def test_the_header_knows_of_the_key(session, cache):
     result.stdout.fnmatch_lines(["oxy_pg: an embedded PostgreSQL; kept in the cache directory"])
 
 
+@pytest.mark.parametrize("way", ["option", "ini"])
+def test_the_header_tells_what_the_key_was_taken_for(session, pytester, cache, way):
+    """
+    A typing error in a path looks like a text, which is allowed.
+    """
+    migrations = pytester.mkdir("migrations")
+    pytester.mkdir("empty")
+    for name in ("1.sql", "2.sql", ".hidden"):
+        (migrations / name).touch()
+    keys = ["migrations/", "empty", "test_x.py", "migratons", "v 2", "none/"]
+    told = (
+        "oxy_pg: template key: 2 files in migrations/; 0 files in empty/; test_x.py (no such file);"
+        " the text 'migratons' (no such file; did you mean migrations[?]); the text 'v 2' (no such"
+        " file); none/ (no such file)"
+    )
+    options = []
+    if way == "ini":
+        pytester.makeini("[pytest]\noxy_pg_template_key =\n " + "\n ".join(keys))
+    else:
+        options = [f"--oxy-pg-template-key={key}" for key in keys]
+    result = session("def test_it(): pass", *options)
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([told])
+
+
 @pytest.mark.parametrize("options", [(), ("--oxy-pg-embedded",), ("--oxy-pg-template-key=x",)])
 def test_nothing_embedded_where_that_is_forbidden(session, monkeypatch, options):
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -22,7 +23,8 @@ def digest(key: Key, root: str) -> str | None:
 
     Each part is a file, a directory (its files count, by name and content) or
     any other text. Paths are relative to ``root``. Raises UsageError for a
-    path that does not exist: a typing error would keep a template for ever.
+    path that does not exist: a typing error would keep a template for ever;
+    and for a file that cannot be read.
     """
     if key is None:
         return None
@@ -36,18 +38,57 @@ def digest(key: Key, root: str) -> str | None:
     return found.hexdigest()
 
 
+def told(parts: Iterable[str], root: str) -> str:
+    """
+    Return what the parts of a key were taken for, in a line; nothing of them is read.
+
+    A text is allowed, and a typing error in a path looks like one.
+    """
+    return "; ".join(_told(part, root) for part in parts)
+
+
+def _told(text: str, root: str) -> str:
+    path = _path(text, root)
+    if os.path.isdir(path):
+        try:
+            count = sum(1 for _ in _files(path))
+        except pytest.UsageError:
+            return f"{text} (cannot be read)"
+        return f"{count} file{'s' * (count != 1)} in {text.rstrip('/')}/"
+    if os.path.exists(path):
+        return f"the file {text}"
+    if not _is_text(text):
+        return f"{text} (no such file)"
+    near = difflib.get_close_matches(text, os.listdir(root), 1, 0.8)
+    return f"the text {text!r} (no such file{f'; did you mean {near[0]}?' if near else ''})"
+
+
+def _path(text: str, root: str) -> str:
+    return os.path.join(root, os.path.expanduser(text))
+
+
+def _is_text(text: str) -> bool:
+    """Whether it may be meant as a text where there is no such path."""
+    return "/" not in text and not text.endswith((".py", ".sql"))
+
+
 def _described(part: str | os.PathLike[str], root: str) -> Iterator[bytes]:
     text = os.fspath(part)
-    path = os.path.join(root, os.path.expanduser(text))
+    path = _path(text, root)
     if os.path.isdir(path):
         yield b"directory"
         for name in sorted(_files(path)):
             yield name.encode(errors="surrogateescape")
             yield _content(f"{path}/{name}")
-    elif os.path.exists(path):
+    elif os.path.isfile(path):
         yield b"file"
         yield _content(path)
-    elif isinstance(part, str) and "/" not in text and not text.endswith((".py", ".sql")):
+    elif os.path.exists(path):
+        raise pytest.UsageError(
+            f"oxy_pg_template_key: {path} is neither a file nor a directory, and is not read. Name "
+            "files and directories that the template is made from."
+        )
+    elif isinstance(part, str) and _is_text(text):
         yield b"text"
         yield text.encode()
     else:
@@ -58,14 +99,30 @@ def _described(part: str | os.PathLike[str], root: str) -> Iterator[bytes]:
 
 
 def _files(top: str) -> Iterator[str]:
-    """Yield the names of all files below a directory, but for compiled and hidden ones."""
-    for directory, below, names in os.walk(top):
+    """
+    Yield the names of all files below a directory, but for compiled and hidden ones.
+
+    Links to files are among them; pipes, sockets and devices, which may never end, are not.
+    """
+    for directory, below, names in os.walk(top, onerror=_refuse):
         below[:] = [name for name in below if name not in _LEFT_OUT and not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and not name.endswith(".pyc"):
-                yield os.path.relpath(f"{directory}/{name}", top)
+            path = f"{directory}/{name}"
+            if not name.startswith(".") and not name.endswith(".pyc") and os.path.isfile(path):
+                yield os.path.relpath(path, top)
 
 
 def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        _refuse(error, path)
+
+
+def _refuse(error: OSError, path: str | None = None) -> NoReturn:
+    """Raise the error for what cannot be read: a change of it would not be noticed."""
+    raise pytest.UsageError(
+        f"oxy_pg_template_key: {path or error.filename} cannot be read: {error.strerror}. Make it "
+        "readable for the user who runs the tests, or name files that are."
+    ) from error

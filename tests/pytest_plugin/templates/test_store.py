@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 
 import psycopg
 import pytest
 
 import oxy_pg
+from oxy_pg.pytest_plugin.templates import key
 from tests.conftest import wait_until
 
 COUNTED = """
@@ -190,6 +193,63 @@ def test_a_key_that_does_not_exist(session, key):
 
     result.assert_outcomes(errors=12)
     result.stdout.fnmatch_lines([f"*oxy_pg_template_key: there is no {key} in *"])
+
+
+def test_a_key_of_which_not_all_is_a_file(session, pytester, cache):
+    """
+    Pipes, sockets, links to them and to nothing are passed over; a link to a file counts.
+    """
+    migrations = pytester.mkdir("migrations")
+    os.mkfifo(migrations / "pipe")
+    (migrations / "link").symlink_to("pipe")
+    (migrations / "broken").symlink_to("nothing")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(os.path.relpath(migrations / "socket"))
+    real = pytester.path / "real.sql"
+    real.write_text("one")
+    (migrations / "1.sql").symlink_to(real)
+    for text, expected in (("one", 1), ("one", 1), ("two", 2)):
+        real.write_text(text)
+        session(TESTS, conftest=KEYED).assert_outcomes(passed=12)
+        assert expected == runs(pytester)
+
+
+# Whatever the user may do, root too: this file cannot be read from its beginning.
+UNREADABLE = "/proc/self/mem"
+
+
+@pytest.mark.parametrize("key", ["migrations", "migrations/1.sql", "migrations/pipe"])
+def test_a_key_that_cannot_be_read(session, pytester, key):
+    """
+    Of what cannot be read, a change is not seen; a pipe would be waited for.
+    """
+    migrations = pytester.mkdir("migrations")
+    os.mkfifo(migrations / "pipe")
+    (migrations / "1.sql").symlink_to(UNREADABLE)
+    result = session("def test_it(oxy_pg_url): pass", f"--oxy-pg-template-key={key}")
+
+    result.assert_outcomes(errors=1)
+    said = "pipe is neither a file" if "pipe" in key else "1.sql cannot be read: *"
+    result.stdout.fnmatch_lines([f"*UsageError: oxy_pg_template_key: */migrations/{said}*"])
+
+
+def test_a_directory_of_the_key_that_cannot_be_read(tmp_path, monkeypatch):
+    """
+    It is not taken for an empty one.
+    """
+    (tmp_path / "migrations/closed").mkdir(parents=True)
+    (tmp_path / "migrations/closed").chmod(0)
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # root may read it
+    try:
+        with pytest.raises(pytest.UsageError, match="migrations/closed cannot be read: Perm"):
+            key.digest("migrations", "")
+        assert "migrations (cannot be read)" == key.told(["migrations"], "")
+    finally:
+        os.seteuid(user)
 
 
 def test_what_tests_leave_on_a_kept_server_is_gone(session, pytester, cache):
