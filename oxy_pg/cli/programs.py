@@ -230,7 +230,8 @@ def _warn_of_superuser(database: str) -> None:
         note(
             f"You are the superuser. What the application has put into {database} (functions, "
             "operators, views, triggers) runs with these rights if you use it, up to commands of "
-            "the operating system. search_path is pg_catalog, pg_temp: write schema.table."
+            "the operating system. search_path is pg_catalog, pg_temp: write schema.table, "
+            "and CREATE EXTENSION … SCHEMA public."
         )
 
 

@@ -364,13 +364,52 @@ def check_schema(extension: Extension) -> None:
 
     Its functions would be found before all others, by the superuser's sessions too.
     """
-    own = extension.schema.startswith("pg_") or extension.schema == "information_schema"
-    if own and extension.name not in _IN_PG_CATALOG:
+    if _is_misplaced(extension):
         raise TransferRefused(
             f"create the extension {extension.name!r}",
             f"its schema is {extension.schema!r}, which is PostgreSQL's own.",
-            "Move it on the source: ALTER EXTENSION … SET SCHEMA public.",
+            f"Move it on the source: {_move(extension.name)}.",
         )
+
+
+def misplaced(connection: psycopg.Connection[Any], wanted: Sequence[Extension]) -> tuple[str, ...]:
+    """Return a warning for each of these extensions that ``check_schema()`` will refuse."""
+    rows = connection.execute("SELECT extname FROM pg_extension WHERE extrelocatable").fetchall()
+    movable = {row[0] for row in rows}
+    return tuple(
+        _warning(one, is_movable=one.name in movable) for one in wanted if _is_misplaced(one)
+    )
+
+
+def _warning(extension: Extension, *, is_movable: bool) -> str:
+    name = extension.name
+    if is_movable:
+        remedy = f"Move it, as its owner or the superuser: {_move(name)}"
+    else:
+        written = identifier(name)
+        remedy = (
+            f"It cannot be moved: DROP EXTENSION {written}; "
+            f"CREATE EXTENSION {written} SCHEMA public"
+        )
+    return (
+        f"the extension {name!r} is in the schema {extension.schema!r}, which is PostgreSQL's "
+        f"own; it will not be created there in another database, so restore, push and pull refuse "
+        f"it. {remedy}"
+    )
+
+
+def _is_misplaced(extension: Extension) -> bool:
+    own = extension.schema.startswith("pg_") or extension.schema == "information_schema"
+    return own and extension.name not in _IN_PG_CATALOG
+
+
+def _move(name: str) -> str:
+    return f"ALTER EXTENSION {identifier(name)} SET SCHEMA public"
+
+
+def identifier(name: str) -> str:
+    """Return a name as it is written in a statement to be shown."""
+    return name if name.isidentifier() and name == name.lower() else f'"{name}"'
 
 
 def cluster(connection: psycopg.Connection[Any]) -> str:

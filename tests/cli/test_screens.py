@@ -213,6 +213,29 @@ def test_status_has_an_exit_code_for_a_server_that_does_not_run(cli, server, sta
 # --- on a terminal ---
 
 
+def test_an_extension_of_the_superusers_session(cli, server, state_dir, tmp_path):
+    """
+    Without a schema it is in pg_catalog: psql says so at a terminal, and a backup names it.
+    """
+    variables = {"OXY_STATE_DIR": state_dir}
+    server.ensure_database("extended")
+    words = ("psql", "-d", "extended", "--superuser", "--", "-c", "CREATE EXTENSION vector")
+
+    code, shown = on_a_terminal(*words, columns=400, **variables)
+    done = cli("backup", "-d", "extended", tmp_path / "a.dump", "--json", **variables)
+
+    assert (0, 0) == (code, done.returncode)
+    assert "CREATE EXTENSION … SCHEMA public" in " ".join(shown.split())
+    statement = "ALTER EXTENSION vector SET SCHEMA public"
+    assert statement in done.stderr
+    assert any(statement in warning for warning in json.loads(done.stdout)["warnings"])
+    words = (*words[:-1], statement)
+    assert 0 == cli(*words, **variables).returncode
+    done = cli("backup", "-d", "extended", tmp_path / "b.dump", **variables)
+    assert (0, False) == (done.returncode, "EXTENSION" in done.stderr)
+    server.drop_database("extended")
+
+
 def test_bars_end_at_their_end(server, state_dir, tmp_path):
     """
     The last that a step shows is all of it, and 100 %.

@@ -52,7 +52,8 @@ class BackupReport(Report):
 
     ``path`` is its file, ``manifest`` what it holds, ``seconds`` how long it took.
     ``deleted`` are the older backups that were deleted (``keep``). ``warnings`` say
-    what may not be meant: that the database has no tables.
+    what may not be meant: that the database has no tables, or an extension where
+    it cannot be restored.
     """
 
     path: str
@@ -100,6 +101,9 @@ def backup(
                 exclude_schemas=exclude_schemas,
             )
             warnings = functions.unqualified(connection, plan.schemas)
+            warnings += database.misplaced(
+                connection, database.extensions(connection, plan.schemas)
+            )
             made, found = _Backup(plan, connection, show).run()
         except psycopg.Error as error:
             raise database.refused(f"back up {mask(url)}", error) from error

@@ -189,6 +189,8 @@ class _Planner:
             fresh=self.order.alongside,
         )
         self.extensions = tuple(missing)
+        # Not refused: this target has it there, too. The next one may not.
+        self.warnings += database.misplaced(self.source, self.inventory.extensions)
         with contextlib.ExitStack() as stack:
             creating = self.target
             if self.order.superuser is not None:

@@ -93,8 +93,8 @@ def check_readable(
         raise RightsMissing(
             url,
             tuple(f"SELECT on {name}" for name in names),
-            f"GRANT pg_read_all_data TO {_identifier(role)}; or leave out what it may not read "
-            f"(a provider's own schemas, for instance), with {options}.",
+            f"GRANT pg_read_all_data TO {database.identifier(role)}; or leave out what it may not "
+            f"read (a provider's own schemas, for instance), with {options}.",
         )
 
 
@@ -115,13 +115,17 @@ def check_extensions(
     no right to, unless ``by_superuser``.
     """
     there = {} if fresh else {one.name: one for one in database.extensions(connection)}
+    for extension in wanted:
+        if extension.name in there and there[extension.name].schema != extension.schema:
+            database.check_schema(extension)  # the target's is not to be moved to pg_catalog
     elsewhere = [
         (
             one.name,
             (
                 f"it is in the schema {there[one.name].schema} there, and in {one.schema} in the "
-                f"source, whose objects name it so: ALTER EXTENSION {_identifier(one.name)} SET "
-                f"SCHEMA {_identifier(one.schema)} there (or the other way round in the source)"
+                "source, whose objects name it so: ALTER EXTENSION "
+                f"{database.identifier(one.name)} SET SCHEMA {database.identifier(one.schema)} "
+                "there (or the other way round in the source)"
             ),
         )
         for one in wanted
@@ -220,7 +224,7 @@ def check_versions(
                     (
                         f"it is {found} there and {one.version} in the source, which uses what "
                         f"{found} does not have: {', '.join(lacking[:10])}. Install {one.version} "
-                        f"there (then ALTER EXTENSION {_identifier(one.name)} UPDATE)"
+                        f"there (then ALTER EXTENSION {database.identifier(one.name)} UPDATE)"
                     ),
                 )
             )
@@ -274,8 +278,8 @@ def _may_create_anyway(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _create(extension: Extension) -> str:
-    schema = f" SCHEMA {_identifier(extension.schema)}" * (extension.schema != "public")
-    return f"CREATE EXTENSION {_identifier(extension.name)}{schema};"
+    schema = f" SCHEMA {database.identifier(extension.schema)}" * (extension.schema != "public")
+    return f"CREATE EXTENSION {database.identifier(extension.name)}{schema};"
 
 
 def create_schemas(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
@@ -299,7 +303,7 @@ def create_extensions(connection: psycopg.Connection[Any], extensions: Sequence[
 def check_writable(connection: psycopg.Connection[Any], url: str, schemas: Sequence[str]) -> None:
     """Make sure that the role may create what is copied; RightsMissing names what it may not."""
     name = str(database.one(connection, "SELECT current_database()"))
-    role = _identifier(str(database.one(connection, "SELECT current_user")))
+    role = database.identifier(str(database.one(connection, "SELECT current_user")))
     there = dict(
         connection.execute(
             "SELECT nspname, has_schema_privilege(oid, 'CREATE') FROM pg_namespace"
@@ -310,7 +314,7 @@ def check_writable(connection: psycopg.Connection[Any], url: str, schemas: Seque
     lacking = [
         (
             f"CREATE on the schema {schema}",
-            f"GRANT CREATE ON SCHEMA {_identifier(schema)} TO {role};",
+            f"GRANT CREATE ON SCHEMA {database.identifier(schema)} TO {role};",
         )
         for schema, allowed in there.items()
         if not allowed
@@ -322,7 +326,7 @@ def check_writable(connection: psycopg.Connection[Any], url: str, schemas: Seque
         lacking.append(
             (
                 f"CREATE on the database {name}, for the schemas {', '.join(new)}",
-                f"GRANT CREATE ON DATABASE {_identifier(name)} TO {role};",
+                f"GRANT CREATE ON DATABASE {database.identifier(name)} TO {role};",
             )
         )
     if database.one(connection, "SHOW transaction_read_only") == "on":
@@ -331,7 +335,3 @@ def check_writable(connection: psycopg.Connection[Any], url: str, schemas: Seque
         raise RightsMissing(
             url, tuple(what for what, _ in lacking), " ".join(how for _, how in lacking)
         )
-
-
-def _identifier(name: str) -> str:
-    return name if name.isidentifier() and name == name.lower() else f'"{name}"'

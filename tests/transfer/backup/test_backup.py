@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -70,6 +71,80 @@ def test_what_the_manifest_says(new_database, saved, tmp_path):
     assert found.server_version == tools.find(16).version == found.tool_version
     assert found.size < os.path.getsize(report.path) < found.size + 2000
     assert json.loads(report.to_json())["manifest"]["sha256"] == found.sha256
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["custom", "plain"])
+def test_an_extension_that_cannot_be_restored(new_database, saved, tmp_path, plain):
+    """
+    One in pg_catalog is named, with the statement that moves it; then it can be restored.
+    """
+    url, target = new_database(), new_database()
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    superuser_url = saved.server.superuser_url(name)
+    with psycopg.connect(superuser_url) as connection:
+        connection.execute("CREATE EXTENSION vector")  # as in oxy-pg psql --superuser
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE t (v vector(3)); INSERT INTO t VALUES ('[1,2,3]')")
+        connection.execute("CREATE INDEX ON t USING hnsw (v vector_l2_ops)")
+
+    first = saved.backup(url, tmp_path / "first", plain=plain)
+    (warning,) = first.warnings
+    assert warning.startswith("the extension 'vector' is in the schema 'pg_catalog'")
+    statement = warning[warning.index("ALTER EXTENSION") :]
+    with pytest.raises(oxy_pg.TransferError, match=re.escape(statement)):
+        saved.restore(first.path, target)
+
+    with psycopg.connect(superuser_url) as connection:
+        connection.execute(statement.encode())
+    second = saved.backup(url, tmp_path / "second", plain=plain)
+    assert () == second.warnings
+    saved.restore(second.path, target)
+    with psycopg.connect(target) as connection:
+        nearest = connection.execute("SELECT v::text FROM t ORDER BY v <-> '[1,1,1]'")
+        assert [("[1,2,3]",)] == nearest.fetchall()
+
+
+def test_extensions_that_are_where_they_belong(new_database, saved, tmp_path):
+    """
+    Of public, and of a schema of one's own, nothing is said; nor of plpgsql, which is PostgreSQL's.
+    """
+    for schema in ("public", "own"):
+        url = new_database("CREATE SCHEMA own; CREATE TABLE own.t ()")
+        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        with psycopg.connect(saved.server.superuser_url(name)) as connection:
+            connection.execute(f"CREATE EXTENSION vector SCHEMA {schema}")
+        assert () == saved.backup(url, tmp_path / schema).warnings
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        (
+            "extrelocatable = false",
+            "DROP EXTENSION vector; CREATE EXTENSION vector SCHEMA public",
+        ),
+        ("extname = 'A-b'", 'ALTER EXTENSION "A-b" SET SCHEMA public'),
+    ],
+)
+def test_the_remedy_is_one_that_works(new_database, saved, tmp_path, change, remedy):
+    """
+    PostgreSQL moves not every extension, and names of some have to be quoted.
+    """
+    url = new_database("CREATE TABLE t ()")
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(saved.server.superuser_url(name)) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute(f"UPDATE pg_extension SET {change} WHERE extname = 'vector'".encode())
+
+    (warning,) = saved.backup(url, tmp_path / "a.dump").warnings
+
+    assert warning.endswith(f": {remedy}")
+    with psycopg.connect(saved.server.superuser_url(name)) as connection:
+        connection.execute(remedy.encode())
+        found = connection.execute(
+            "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname <> 'plpgsql'"
+        )
+        assert ["public"] == [schema for (schema,) in found]
 
 
 def test_an_existing_file_is_not_overwritten(new_database, saved, tmp_path):

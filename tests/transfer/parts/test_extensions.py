@@ -70,6 +70,28 @@ def test_another_schema(embedded, new_database, postgresql_18):
     assert () == push(source, target, dry_run=True).problems
 
 
+@pytest.mark.parametrize("there", [None, "public", "pg_catalog"])
+def test_in_pg_catalog(embedded, new_database, postgresql_18, with_18, there):
+    """
+    It is to be moved in the source, and never into pg_catalog; a warning where both have it there.
+    """
+    name = psycopg.conninfo.conninfo_to_dict(new_database("CREATE TABLE t ()"))["dbname"]
+    with psycopg.connect(embedded.superuser_url(name)) as connection:
+        connection.execute("CREATE EXTENSION vector")
+    target = postgresql_18.new_database()
+    if there is not None:
+        extend(postgresql_18, target, f"CREATE EXTENSION vector SCHEMA {there}")
+
+    report = push(embedded.reader_url(name), target, dry_run=True)
+
+    told, other = report.problems, report.warnings
+    if there == "pg_catalog":
+        told, other = other, told
+    assert ((), 1) == (other, len(told))
+    assert "ALTER EXTENSION vector SET SCHEMA public" in told[0]
+    assert "SET SCHEMA pg_catalog" not in told[0]
+
+
 @pytest.mark.parametrize("present", [False, True], ids=["to be created", "present"])
 @pytest.mark.parametrize(
     ("objects", "lacking"),
