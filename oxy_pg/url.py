@@ -455,8 +455,6 @@ def mask_text(text: str, *urls: str) -> str:
         lambda found: found[0] if _is_harmless(found[0]) else mask(found[0]),
         text,
     )
-    # One that was taken for a path, of whose slashes one is left.
-    text = re.sub(r"([A-Za-z]:/[^\s/:@\"']{0,63}:)[^\s/@\"']{1,1000}@", rf"\1{HIDDEN}@", text)
     return re.sub(
         r"((?<![a-z])(?:ssl)?passw(?:or)?d\s*=\s*)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?:\\.|[^&#\s])*)",
         rf"\1{HIDDEN}",
