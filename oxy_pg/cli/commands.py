@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -97,6 +98,9 @@ def _run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a "?" for a "→" that the encoding lacks
+    # Without a handler Python prints what psycopg logs when a connection breaks; the error that is
+    # raised says the same, and what to do.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     try:
         code = cli.main(prog_name="oxy-pg", standalone_mode=False)
     except click.exceptions.Abort:

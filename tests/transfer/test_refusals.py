@@ -157,6 +157,38 @@ def test_the_source_goes_while_its_schema_is_read(verb, embedded, debian_15, tmp
     assert "arriving" not in embedded.databases()
 
 
+def test_the_source_goes_while_its_rows_are_read(debian_15, tmp_path, cli):
+    """By then pg_dump has told of much else, row-level security too; the last words count."""
+    source = debian_15.new_database()
+    with psycopg.connect(source, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT md5(g::text) FROM generate_series(1, 500000) AS g"
+        )
+    over = threading.Event()
+
+    def end() -> None:
+        with debian_15.superuser() as connection:
+            while not over.is_set():
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = %s AND query ~ '^COPY'",
+                    (name_of(source),),
+                )
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    try:
+        done = cli("backup", tmp_path, "--from", source)
+    finally:
+        over.set()
+        ending.join()
+
+    assert done.returncode == 1, done.stdout
+    assert "The connection was lost" in done.stderr, done.stderr
+    assert "error ignored" not in done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("wanted", ["read-write", "primary"])
 def test_only_a_standby_answers(wanted, debian_15, standby, tmp_path, cli):
     """
@@ -229,6 +261,7 @@ def test_a_standby_that_cancels_a_backup(cause, debian_15, standby, embedded, tm
     assert "Traceback" not in done.stderr
     assert "conflict with recovery" in done.stderr
     assert "A standby has cancelled it" in done.stderr
+    assert "error ignored" not in done.stderr, "psycopg's own log"
     assert [] == list(tmp_path.iterdir())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import shlex
 import sys
@@ -264,9 +263,6 @@ def migrate_sqlite(
     """
     if ctx.args:
         raise click.UsageError(_without_option(ctx.args[0]), ctx)
-    # Without a handler Python prints what psycopg logs when a connection breaks; the error that is
-    # raised says the same, and what to do.
-    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     path = source or f"{paths.state_dir(state_dir())}/db.sqlite"
     if backup and not (options["dry_run"] or options["rehearse"]):
         from oxy_pg.migrate.source.database import back_up, path_of

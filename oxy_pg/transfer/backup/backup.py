@@ -220,9 +220,8 @@ class _Backup:
                 while running.is_running_after(_PAUSE):
                     self._show(part, rows)
         except ToolFailed as error:
-            raise TransferRefused(
-                self.plan.doing, errors_in(error.output), _remedy(error.output)
-            ) from error
+            reason = errors_in(error.output)
+            raise TransferRefused(self.plan.doing, reason, _remedy(reason)) from error
         except OSError as error:
             reason = f"{part} cannot be written: {error.strerror}"
             raise TransferRefused(self.plan.doing, reason, _remedy(reason)) from error
@@ -272,10 +271,10 @@ def errors_in(output: str) -> str:
     return "\n".join(lines[first:])
 
 
-def _remedy(output: str) -> str:
-    if "No space left" in output:
+def _remedy(reason: str) -> str:
+    if "No space left" in reason:
         return "Make room there, or choose another place. No part of it was left behind."
-    if "permission denied" in output or "row-level security" in output:
-        return "The role has to be able to read everything: use the owner's, or a superuser's URL."
-    known = refusals.remedy(output)
+    known = refusals.remedy(reason)
+    if known is None and "permission denied" in reason:
+        known = "The role has to be able to read everything: use the owner's, or a superuser's URL."
     return f"No part of it was left behind. {known or 'Correct the cause, and run it again.'}"

@@ -89,6 +89,9 @@ def test_no_fork_comes_between_opening_and_noting(state_dir, run_python, late):
         "child = os.fork()\n"
         "if not child: time.sleep(60); os._exit(0)\n"
         "thread.join()\n"
+        # The child may not have run yet, which closes its copy before anything else.
+        "until = time.monotonic() + 20\n"
+        "while lock.is_held(state) and time.monotonic() < until: time.sleep(0.01)\n"
         "print(lock.is_held(state))\n"
         "os.kill(child, 9)\n"
     )
