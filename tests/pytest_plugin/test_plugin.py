@@ -112,6 +112,8 @@ def test_template_is_filled_once_and_then_closed(session):
 def test_a_second_template_is_not_passed_over(session, pytester):
     """
     There is one for a session: another one, for a part of the tests, fails and says so.
+
+    Each of them, and in pytest's own words none: it asks the fixture once for each test.
     """
     pytester.mkpydir("part")
     pytester.path.joinpath("part/conftest.py").write_text(
@@ -120,16 +122,27 @@ def test_a_second_template_is_not_passed_over(session, pytester):
         "def oxy_pg_template(oxy_pg_template_url):\n"
         "    psycopg.connect(oxy_pg_template_url)\n"
     )
-    pytester.path.joinpath("part/test_part.py").write_text("def test_it(oxy_pg_url): pass\n")
-
-    result = session(
-        "def test_first(oxy_pg_url): pass", "test_a_second_template_is_not_passed_over.py", "part"
+    pytester.path.joinpath("part/test_part.py").write_text(
+        "def test_it(oxy_pg_url): pass\n"
+        "def test_again(oxy_pg_module_url): pass\n"
+        "def test_factory(oxy_pg_database_factory):\n"
+        "    with oxy_pg_database_factory(): pass\n"
     )
+    code = "def test_first(oxy_pg_url): pass"
 
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(
-        ["*There is one oxy_pg_template in a session*oxy_pg_database_factory*"]
+    result = session(code, "test_a_second_template_is_not_passed_over.py", "part")
+
+    result.assert_outcomes(passed=1, errors=3)
+    said = (
+        "There is one oxy_pg_template in a session, and another one than that of part/conftest.py"
     )
+    assert result.stdout.str().count(said) == 3
+    result.stdout.no_fnmatch_line("*AssertionError*")
+
+    result = session(code, "part", "test_a_second_template_is_not_passed_over.py")
+
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*another one than that of conftest.py*oxy_pg_database_factory*"])
 
 
 def test_transaction_is_rolled_back(session):
