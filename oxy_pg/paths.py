@@ -69,14 +69,28 @@ def state_dir(given: str | PathLike[str] | None = None) -> str:
     if "\0" in chosen:
         raise ConfigurationError("The state directory's name has a NUL character in it.")
     place = os.path.realpath(_expanded(chosen))
-    if "\n" in place or "\r" in place:
-        raise ConfigurationError(
-            f"The state directory's name has a line break in it: {place!r}. PostgreSQL's "
-            "postmaster.pid has one path in a line: choose another name with OXY_STATE_DIR."
-        )
+    _refuse_unreadable(place)
     if ours is not None and ours.state_dir is not None:
         _refuse_prepared(StateDir(place), ours)
     return place
+
+
+def _refuse_unreadable(place: str) -> None:
+    """Raise ConfigurationError for a name that PostgreSQL could not tell us back."""
+    if "\n" in place or "\r" in place:
+        why = "has a line break in it"
+        because = "PostgreSQL's postmaster.pid has one path in a line"
+    else:
+        try:
+            os.fsencode(place).decode()
+            return
+        except UnicodeDecodeError:
+            why = "is not UTF-8"
+            because = "PostgreSQL tells its path as text, in UTF-8"
+    raise ConfigurationError(
+        f"The state directory's name {why}: {place!r}. {because}: choose another directory with "
+        "OXY_STATE_DIR, for a temporary server's with OXY_PG_TEMP_DIR."
+    )
 
 
 def _refuse_prepared(state: StateDir, ours: project.Project) -> None:

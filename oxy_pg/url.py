@@ -55,7 +55,10 @@ def _quote(text: str) -> str:
     from urllib.parse import quote
 
     # libpq understands %20 but not "+": quote(), never urlencode().
-    return quote(text, safe="")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:  # of the command line, or of a file's name
+        raise ConfigurationError(f"{text!r} is not valid in UTF-8.") from None
 
 
 def tcp_url(user: str, password: str, port: int, database: str) -> str:

@@ -9,6 +9,7 @@ that most of its values have there.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def plan(path: str, tables: Sequence[Table], others: Sequence[Skipped]) -> Expor
 def _open(path: str) -> sqlite3.Connection:
     from urllib.parse import quote
 
-    lite = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
+    lite = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True)
     # A value that is not valid UTF-8 is no reason to stop: it is only looked at.
     lite.text_factory = lambda raw: raw.decode(errors="replace")
     return lite

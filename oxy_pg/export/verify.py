@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import queue
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -148,7 +149,7 @@ def _expected(plan: TablePlan, blocks: list[Block]) -> Iterator[Expected]:
 def _open(path: str) -> sqlite3.Connection:
     from urllib.parse import quote
 
-    return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
+    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True)
 
 
 def answer(lite: sqlite3.Connection, question: Question) -> bytes:

@@ -21,6 +21,7 @@ import click
 import psycopg
 import pytest
 
+import oxy_pg
 from oxy_pg.cli.data.migrate import migrate_sqlite as command
 from oxy_pg.errors import (
     BadValues,
@@ -146,6 +147,29 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("oxy_pg", run_name="__main__")
 """
+
+
+@pytest.mark.parametrize("kind", ["json", "html"])
+def test_a_file_whose_name_is_not_utf8(lite, pg_url, tmp_path, kind):
+    """
+    As on an old disk, whose names are in Latin-1; the JSON gives the same bytes back.
+    """
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    place.mkdir()
+    path = place / "app.db"
+    os.rename(lite(THREADS, ROWS), path)
+    report = place / f"report.{kind}"
+
+    done = oxy("--from", path, "--to", pg_url, "--report", report, "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert os.fsencode(json.loads(done.stdout)["source"]) == os.fsencode(path)
+    if kind == "json":
+        assert json.loads(report.read_text())["source"] == str(path)
+    back = oxy_pg.export_sqlite(place / "back.db", pg_url)
+    assert back.rows == 2
+    with contextlib.closing(sqlite3.connect(place / "back.db")) as connection:
+        assert connection.execute("SELECT * FROM threads").fetchall() == ROWS["threads"]
 
 
 def test_interrupted_it_says_that_nothing_was_written(lite, pg_url, pg):

@@ -151,13 +151,34 @@ def test_a_state_dir_that_cannot_be_made_is_named(tmp_path):
         oxy_pg.ensure(state_dir=tmp_path / "state")
 
 
-@pytest.mark.parametrize("name", ["", "\0", "line\nbreak", "carriage\rreturn"])
+@pytest.mark.parametrize("name", ["", "\0", "line\nbreak", "carriage\rreturn", "latin-\udce9"])
 def test_an_impossible_name_is_refused(monkeypatch, name):
     """
     An empty OXY_STATE_DIR does not mean the current directory.
     """
     with pytest.raises(oxy_pg.ConfigurationError, match="state directory's name"):
         oxy_pg.ensure(state_dir=name)
+
+
+def test_an_impossible_database_is_refused(state_dir, cli):
+    """
+    A name from the command line that is not UTF-8: nothing is created, and nothing breaks.
+    """
+    with pytest.raises(oxy_pg.ConfigurationError, match="not valid in UTF-8"):
+        oxy_pg.Server(state_dir).ensure_database("caf\udce9")
+    for words in (["push", "--to", "postgresql://u@127.0.0.1:1/x"], ["url", "--create"]):
+        done = cli(*words, "-d", "caf\udce9", OXY_STATE_DIR=state_dir)
+        assert done.returncode == 1
+        assert "not valid in UTF-8" in done.stderr, done.stderr
+
+
+def test_an_impossible_temporary_directory_is_refused(monkeypatch, base_dir):
+    place = base_dir / "latin-\udce9"
+    place.mkdir()
+    monkeypatch.setenv("OXY_PG_TEMP_DIR", str(place))
+
+    with pytest.raises(oxy_pg.ConfigurationError, match="not UTF-8.*OXY_PG_TEMP_DIR"):
+        oxy_pg.temporary().__enter__()
 
 
 @pytest.mark.parametrize(

@@ -316,13 +316,15 @@ def _interrupted(phase: str) -> str:
 
 def _print_json(text: str) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, in any locale
+        # JSON is UTF-8, in any locale; bytes of a path that are none are written as \\udcff.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     echo(text)
 
 
 def _write(path: str, text: str) -> None:
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        # As in _print_json(): what json.loads() reads, os.fsencode() makes the same bytes again.
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
     except OSError as error:
         raise ConfigurationError(

@@ -71,7 +71,7 @@ def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
 
 def _open(path: str) -> sqlite3.Connection:
     # Not "immutable": that would ignore the -wal file, which may hold the newest rows.
-    uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     # Else SQLite before 3.41 refuses json_extract() in an index, and every version the stand-ins.
     # Nothing that a schema may call writes or reads a file: extensions are not loaded, and what

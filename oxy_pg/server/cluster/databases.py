@@ -33,7 +33,12 @@ def check_name(name: str) -> str:
     """Return ``name`` if PostgreSQL takes it as it is; ConfigurationError if not."""
     if "://" in name:  # not repeated: it may have a password, and would show it in every list
         raise ConfigurationError("The name of a database was expected, and not a URL.")
-    size = len(name.encode("utf-8", "replace"))
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a database: it is not valid in UTF-8."
+        ) from None
     if not 0 < size < 64 or "\0" in name:
         raise ConfigurationError(
             f"{name!r} cannot be the name of a database: PostgreSQL takes 1 to 63 bytes, and this "
