@@ -80,17 +80,23 @@ def _refuse_unreadable(place: str) -> None:
     if "\n" in place or "\r" in place:
         why = "has a line break in it"
         because = "PostgreSQL's postmaster.pid has one path in a line"
+    elif not _is_utf8(os.fsencode(place)):
+        why = "is not UTF-8"
+        because = "PostgreSQL tells its path as text, in UTF-8"
     else:
-        try:
-            os.fsencode(place).decode()
-            return
-        except UnicodeDecodeError:
-            why = "is not UTF-8"
-            because = "PostgreSQL tells its path as text, in UTF-8"
+        return
     raise ConfigurationError(
         f"The state directory's name {why}: {place!r}. {because}: choose another directory with "
         "OXY_STATE_DIR, for a temporary server's with OXY_PG_TEMP_DIR."
     )
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _refuse_prepared(state: StateDir, ours: project.Project) -> None:

@@ -177,7 +177,7 @@ def test_an_impossible_temporary_directory_is_refused(monkeypatch, base_dir):
     place.mkdir()
     monkeypatch.setenv("OXY_PG_TEMP_DIR", str(place))
 
-    with pytest.raises(oxy_pg.ConfigurationError, match="not UTF-8.*OXY_PG_TEMP_DIR"):
+    with pytest.raises(oxy_pg.ConfigurationError, match=r"not UTF-8.*OXY_PG_TEMP_DIR"):
         oxy_pg.temporary().__enter__()
 
 
