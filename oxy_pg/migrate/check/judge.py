@@ -22,6 +22,19 @@ _ASKED = """
 _CAST = "SELECT (t::{type})::text FROM unnest(%s::text[]) WITH ORDINALITY u(t, o) ORDER BY o"
 
 
+# What an input function may raise against a text. The last ones are those of regclass and its like,
+# which look the text up.
+_REFUSALS = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.NotSupportedError,
+    psycopg.InternalError,
+    pg.UndefinedTable,
+    pg.UndefinedFunction,
+    pg.InvalidSchemaName,
+)
+
+
 class Verdict(NamedTuple):
     """Why a text is refused, or how PostgreSQL spells what it has read from it."""
 
@@ -40,8 +53,8 @@ def judge(target: psycopg.Connection[Any], texts: Sequence[str], type_: PgType) 
                     [wanted, [*texts], type_.sql],
                 ).fetchall()
             return [Verdict(*row) for row in rows]
-        except (pg.DataError, pg.IntegrityError, pg.FeatureNotSupported, pg.InternalError_):
-            pass  # an input function of an extension that raises its errors all the same
+        except _REFUSALS:
+            pass  # an input function, or a cast of text, that raises its errors all the same
         except psycopg.OperationalError as error:
             if not (error.sqlstate or "").startswith("54"):  # a limit, such as of nesting
                 raise
@@ -58,9 +71,7 @@ def _halved(target: psycopg.Connection[Any], texts: Sequence[str], type_: PgType
         if not (error.sqlstate or "").startswith("54"):  # a limit, which is about the value
             raise
         failed: psycopg.Error = error
-    except (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as error:
-        failed = error
-    except psycopg.InternalError as error:
+    except _REFUSALS as error:
         failed = error
     else:
         return [Verdict(None, row[0]) for row in rows]

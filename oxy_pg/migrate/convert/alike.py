@@ -12,11 +12,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import struct
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, TypeAlias
 
 from oxy_pg.migrate.convert.instants import fraction_digits, instant
+from oxy_pg.migrate.convert.lengths import length
 from oxy_pg.migrate.convert.literals import Broken, array, composite, pairs, ranges
 from oxy_pg.migrate.convert.unfit import Unfit
 
@@ -126,6 +127,16 @@ def _same_points(a: str, b: str) -> bool:
     return len(left) == len(right) and all(map(_same_doubles, left, right))
 
 
+def _same_boxes(a: str, b: str) -> bool:
+    """Two opposite corners, which PostgreSQL spells with the upper right one first."""
+
+    def corners(text: str) -> list[str]:
+        x, y, to_x, to_y = _NUMBER.findall(text)
+        return [*sorted((x, to_x), key=float), *sorted((y, to_y), key=float)]
+
+    return all(map(_same_doubles, corners(a), corners(b)))
+
+
 def _same_paths(a: str, b: str) -> bool:
     """As for points; square brackets mean that the path is open."""
     return a.strip().startswith("[") == b.startswith("[") and _same_points(a, b)
@@ -179,6 +190,16 @@ def _same_clocks(a: str, b: str) -> bool:
     return parts(a) == parts(b)
 
 
+def _same_lengths(a: str, b: str) -> bool:
+    """The same months, days and microseconds; without seconds, hours and minutes are meant."""
+    sent = a.strip()
+    found = length(f"{sent}:00" if _HOURS.fullmatch(sent) else sent, None)
+    return found.exact and found == length(b, None)
+
+
+_HOURS = re.compile(r"(?:.*\s)?[+-]?\d+:\d\d", re.ASCII)
+
+
 # --- words ----------------------------------------------------------------------------
 
 _TRUTH = {
@@ -196,7 +217,11 @@ def _same_uuids(a: str, b: str) -> bool:
 
 
 def _same_addresses(a: str, b: str) -> bool:
-    return ipaddress.ip_interface(a.strip()) == ipaddress.ip_interface(b)
+    address, slash, bits = a.strip().partition("/")
+    if slash and re.fullmatch(r"\d+(\.\d+){0,2}", address, re.ASCII):
+        # With a mask, the parts at the end of an IPv4 address may be left out where they are 0.
+        address += ".0" * (3 - address.count("."))
+    return ipaddress.ip_interface(address + slash + bits) == ipaddress.ip_interface(b)
 
 
 def _same_hardware(a: str, b: str) -> bool:
@@ -236,13 +261,49 @@ def _same_lexemes(a: str, b: str) -> bool:
     return words(a) == words(b)
 
 
+_QUERY = re.compile(r"'((?:[^']|'')*)'|([^\s&|!()<>:']+)|(\S)")
+
+
+def _same_queries(a: str, b: str) -> bool:
+    """The same words and operators; PostgreSQL puts every word in quotes."""
+
+    def parts(text: str) -> list[tuple[str, str]]:
+        return [
+            (quoted.replace("''", "'") or bare, sign) for quoted, bare, sign in _QUERY.findall(text)
+        ]
+
+    return parts(a) == parts(b)
+
+
+_JSON_PATH = re.compile(r'"(?:[^"\\]|\\.)*"|\w+|\S')
+
+
+def _same_json_paths(a: str, b: str) -> bool:
+    """The same signs; PostgreSQL puts every key in quotes, and does not say that it is lax."""
+
+    def parts(text: str) -> list[str]:
+        found = _JSON_PATH.findall(text.strip().removeprefix("lax "))
+        return [
+            part.strip('"') if n and found[n - 1] == "." and part[1:-1].isidentifier() else part
+            for n, part in enumerate(found)
+        ]
+
+    return parts(a) == parts(b)
+
+
 # --- ranges ----------------------------------------------------------------------------
 
 
-def _day(text: str) -> object:
-    return instant(text.strip(), None)
+def _day(text: str) -> datetime:
+    plain = text.strip()
+    # What PostgreSQL calls infinity is an end of its own, and no instant.
+    return _ENDS.get(plain.lower()) or instant(plain, None)
 
 
+_ENDS = {
+    "infinity": datetime.max.replace(tzinfo=UTC),
+    "-infinity": datetime.min.replace(tzinfo=UTC),
+}
 _RANGES: dict[str, tuple[Callable[[str], object], object]] = {
     # How a bound is read, and for discrete ranges the distance of two neighbours.
     "int4range": (int, 1),
@@ -320,12 +381,14 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("real",), _same_singles),
     **dict.fromkeys(("numeric",), _same_numbers),
     **dict.fromkeys(("vector", "halfvec", "sparsevec", "cube"), _same_tokens),
-    **dict.fromkeys(("point", "line", "lseg", "box", "polygon", "circle"), _same_points),
+    **dict.fromkeys(("point", "line", "lseg", "polygon", "circle"), _same_points),
+    "box": _same_boxes,
     "path": _same_paths,
     "money": _same_money,
     **dict.fromkeys(("timestamp without time zone", "timestamp with time zone"), _same_instants),
     **dict.fromkeys(("time without time zone", "time with time zone"), _same_clocks),
     "date": lambda a, b: instant(a, None) == instant(b, None),
+    "interval": _same_lengths,
     "boolean": _same_truth,
     "uuid": _same_uuids,
     **dict.fromkeys(("inet", "cidr"), _same_addresses),
@@ -334,6 +397,8 @@ _RULES: dict[str, Rule] = {
     "bytea": _same_bytes,
     "hstore": _same_pairs,
     "tsvector": _same_lexemes,
+    "tsquery": _same_queries,
+    "jsonpath": _same_json_paths,
     **dict.fromkeys(
         ("text", "character varying", "character", "name", '"char"', "citext", "xml", "json"),
         _same_text,

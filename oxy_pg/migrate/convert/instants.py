@@ -2,7 +2,8 @@
 Points in time: what texts and numbers mean, and how PostgreSQL spells them.
 
 A time without an offset is UTC. Digits beyond those that the column holds are
-rounded to the nearest, half to even, as PostgreSQL rounds text.
+rounded to the nearest as PostgreSQL does it: half a microsecond to even, half of
+a coarser step up.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MIXED = "a number, and the other times in this column are text"
 BEYOND = "in UTC it is not in the years 1 to 9999; --cast table.column=text keeps it as it is"
+_ZERO = 2000
 _LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _OFFSET = r"[+-]\d\d(?::?\d\d(?::?\d\d)?)?"
 _TIMESTAMP = re.compile(
@@ -104,6 +106,12 @@ def fraction_digits(value: Value, option: str | None) -> int:
     return len(f"{found % 1_000_000:06}".rstrip("0")) if exact else 7
 
 
+def offset_of(text: str) -> timezone:
+    """Return the offset from UTC that a time is written with; without one it is UTC."""
+    match = _TIMESTAMP.match(text)
+    return (_parse_offset(match[8]) if match else None) or UTC
+
+
 def leads_beyond(value: Value) -> bool:
     """Whether a time is so close to the year 10000 that its fraction leads there when rounded."""
     if not isinstance(value, str) or not value.startswith("9999"):
@@ -146,7 +154,9 @@ def rounded(moment: datetime, digits: int | None) -> datetime:
     if digits is None or digits >= 6:
         return moment
     step = 10 ** (6 - digits)
-    to = round(moment.microsecond / step) * step
+    # As PostgreSQL does it, which halves away from the zero of its clock, the year 2000.
+    up = step // 2 if moment.year >= _ZERO else (step - 1) // 2
+    to = (moment.microsecond + up) // step * step
     if to == 1_000_000 and moment >= _LAST:
         to -= step  # down: there is no year 10000
     return moment + timedelta(microseconds=to - moment.microsecond)

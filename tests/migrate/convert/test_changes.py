@@ -36,6 +36,20 @@ CHANGED = [
     ("cidr", "TEXT", "10.1", "10.1.0.0/16"),
     ("tsvector", "TEXT", "a:20000", "'a':16383"),
     ("macaddr8", "TEXT", "08:00:2b:01:02:03", "08:00:2b:ff:fe:01:02:03"),
+    ("interval[]", "TEXT", "{00:00:00.1234567}", "{00:00:00.123457}"),
+    ("box", "TEXT", "(0,0),(1,0.12345678901234567891)", "(1,0.12345678901234568),(0,0)"),
+    ("tstzrange", "TEXT", "[2024-01-01 10:00:00.1234567Z,infinity)", None),
+    # Half of a step is rounded as PostgreSQL itself rounds it.
+    ("timestamp(0)", "TEXT", "2024-01-01 10:00:00.5", "2024-01-01 10:00:01"),
+    ("timestamp(0)", "TEXT", "1999-12-31 23:59:58.5", "1999-12-31 23:59:58"),
+    ("timestamptz(3)", "TEXT", "2024-01-01 10:00:00.1245Z", "2024-01-01 10:00:00.125+00"),
+    ("timestamptz(0)", "INTEGER", 1700000000500, "2023-11-14 22:13:21+00"),
+    ("time(0)", "TEXT", "10:00:00.5", "10:00:01"),
+    ("time(0)", "TEXT", "1970-01-01 10:00:00.5", "10:00:01"),
+    ("date", "TEXT", "2024-01-01 10:00:00", "2024-01-01"),
+    ("date", "TEXT", "2024-01-01T23:59:59.9Z", "2024-01-01"),
+    ("date", "TEXT", "2024-01-01 00:00:00+02:00", "2024-01-01"),
+    ("date", "INTEGER", 1700000000, "2023-11-14"),
 ]
 
 
@@ -91,6 +105,16 @@ SAME = [
     ("bit varying(9)", "xF", "1111"),
     ("tsvector", "fat cat:3A fat:2", "'cat':3A 'fat':2"),
     ("timetz", "10:00:00Z", "10:00:00+00"),
+    ("inet", "10/8", "10.0.0.0/8"),
+    ("inet", "10.1/16", "10.1.0.0/16"),
+    ("interval[]", '{02:00,"1 day 02:00",P1DT2H}', '{02:00:00,"1 day 02:00:00","1 day 02:00:00"}'),
+    ("box", "(0,1),(1,0)", "(1,1),(0,0)"),
+    ("tstzrange", "[2024-01-01T10:00:00Z,infinity)", '["2024-01-01 10:00:00+00",infinity)'),
+    ("tsquery", "fox:A & (dog|cat)", "'fox':A & ( 'dog' | 'cat' )"),
+    ("jsonpath", "lax $.a[*] ? (@.b > 1)", '$."a"[*]?(@."b" > 1)'),
+    # What Go's drivers write for a day.
+    ("date", "2024-01-01 00:00:00+00:00", "2024-01-01"),
+    ("date", "2024-01-01T00:00:00Z", "2024-01-01"),
 ]
 
 
@@ -156,6 +180,30 @@ def test_bits_that_are_too_many_are_a_bad_value(lite, pg_url, pg):
     pg("CREATE TABLE t (v bit(3))")
     with pytest.raises(BadValues, match="10101"):
         migrate(lite("CREATE TABLE t (v TEXT)", {"t": [("10101",)]}), pg_url)
+
+
+def test_a_text_that_only_a_cast_refuses_is_a_bad_value(lite, pg_url, pg):
+    """
+    PostgreSQL's input takes the number of a table for a regclass, its cast of a text does not.
+    """
+    pg("CREATE TABLE t (id bigint PRIMARY KEY, v regclass)")
+    path = lite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)",
+        {"t": [(1, "pg_class"), (2, "1259"), (3, "nope")]},
+    )
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url)
+    assert [("v", "id 2"), ("v", "id 3")] == [(b.column, b.row) for b in caught.value.values]
+
+
+@pytest.mark.parametrize("number", [2.0**64, 1e308, -1e19])
+def test_a_real_beyond_a_whole_number_type_is_called_out_of_range(lite, pg_url, number):
+    """
+    It is a whole number: only the column is too narrow.
+    """
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, v BIGINT)", {"t": [(1, number), (2, "5")]})
+    with pytest.raises(BadValues, match="out of the range of bigint"):
+        migrate(path, pg_url)
 
 
 def test_rounding_below_the_microsecond_is_listed_and_goes_on(move, pg):

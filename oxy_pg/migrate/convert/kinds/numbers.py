@@ -67,7 +67,7 @@ class _Integer(Number):
         number: int
         if isinstance(value, int):
             number = value
-        elif isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        elif isinstance(value, float) and value.is_integer():
             number = int(value)
         elif isinstance(value, str) and _INTEGER.match(value):
             # Not int(text), which has a limit of its own.

@@ -15,6 +15,7 @@ from oxy_pg.migrate.convert.instants import (
     leads_beyond,
     micros,
     number_in,
+    offset_of,
     rounded,
     spelled,
 )
@@ -210,13 +211,18 @@ class Date(_Instant):
     declarations = "date date_text"
     family = "date"
 
+    is_lossy = True
+
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
-        if isinstance(value, str) and re.search(r"[Zz]|\d[+-]\d\d:?\d\d\Z", value[10:]):
-            raise Unfit("a time with an offset, and the column is date")
-        moment = instant(value, option, self.name)
-        if moment.time() != time(0):
-            raise Unfit("has a time of day, and the column is date")
-        return moment.date().isoformat()
+        return _day(value, option, self.name).date().isoformat()
+
+    def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
+        day = _day(value, option, self.name)
+        if day.time() != time(0):
+            return Loss("cut to the day, which is all that date holds")
+        if day.utcoffset():
+            return Loss("without its offset from UTC, which date does not hold")
+        return None
 
     def fast(self, type_: PgType, storage: str) -> Fast | None:
         if storage != "text":
@@ -230,6 +236,12 @@ class Date(_Instant):
 
     def clock(self, shape: str) -> str | None:
         return f"({UTC_NOW})::date" if shape == "YYYY-MM-DD" else None
+
+
+def _day(value: Value, option: str | None, name: str) -> datetime:
+    """Read a day: with an offset, the one that is written, as PostgreSQL reads it too."""
+    moment = instant(value, option, name)
+    return moment.astimezone(offset_of(value)) if isinstance(value, str) else moment
 
 
 class Time(Kind):
@@ -299,7 +311,8 @@ def _beside_a_day(value: Value, option: str | None) -> datetime:
         days = _NO_DAYS | {instant_of(0, option).date()}
     if moment.date() not in days:
         raise Unfit(f"a time of the day {moment.date()}, and the column is time")
-    return moment
+    # PostgreSQL rounds a time of day alike, whatever the day.
+    return moment.replace(year=2000, month=1, day=1)
 
 
 # Those that programs write where they have none: Rails and SQLite; Unix; pandas and SQL Server;

@@ -18,7 +18,7 @@ from oxy_pg.migrate.convert.kind import UTC_NOW
 from oxy_pg.migrate.convert.kinds.times import DATE, TIME
 from oxy_pg.migrate.convert.kinds.uuids import UUID
 from oxy_pg.migrate.convert.unfit import Unfit
-from oxy_pg.migrate.convert.values import to_text
+from oxy_pg.migrate.convert.values import loss, to_text
 from oxy_pg.migrate.plan.ddl.terms import MOMENT, Parser, Term
 from oxy_pg.migrate.plan.expressions import Uncertain
 from oxy_pg.migrate.source import tokens
@@ -29,16 +29,20 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.convert.unfit import Value
 
 
-def translate_default(text: str, type_: PgType) -> str:
-    """Translate a column's default for its new type. Raises Uncertain."""
+def translate_default(text: str, type_: PgType, option: str | None = None) -> str:
+    """
+    Translate a column's default for its new type. Raises Uncertain.
+
+    ``option`` says how the column's values are read: what its numbers count, for example.
+    """
     found = tokens.tokenize(text)
     while found and found[0].text == "(" and tokens.parenthesis(found, 0)[1] == len(found) - 1:
         found = found[1:-1]
     if _is_constant(found):
-        return _spell_constant(_constant(found), text, type_)
+        return _spell_constant(_constant(found), text, type_, option)
     term = Parser(found).parse()
     if term.constant is not None:
-        return _spell_constant(term.constant, text, type_)
+        return _spell_constant(term.constant, text, type_, option)
     spelled = _spell(term, type_)
     if type_.kind is UUID or (type_.kind.is_text and type_.size is not None):
         _refuse_unfit(text, type_)
@@ -160,13 +164,18 @@ def _clock(term: Term, type_: PgType) -> str:
     return _SHIFTED[type_.kind.name].format(now)
 
 
-def _spell_constant(value: Value | None, text: str, type_: PgType) -> str:
+def _spell_constant(
+    value: Value | None, text: str, type_: PgType, option: str | None = None
+) -> str:
     if value is None:
         return "NULL"
     try:
-        spelled = to_text(value, type_)
+        spelled = to_text(value, type_, option)
+        lost = loss(value, type_, option) if type_.kind.is_lossy else None
     except Unfit as error:
         raise Uncertain(f"the default {text} does not fit: {error}") from error
+    if lost is not None and not (lost.is_least or lost.is_noise):
+        raise Uncertain(f"the default {text} would be {lost.what}")
     unquoted = type_.kind.unquoted(spelled)
     return literal(spelled) if unquoted is None else unquoted
 
