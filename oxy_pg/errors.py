@@ -404,10 +404,14 @@ class SchemaMismatch(MigrationError):
 
     def __str__(self) -> str:
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        advice = (
+            " Bring the target's schema up to date (--prepare), exclude tables (--exclude), or "
+            "have missing ones created (--schema auto)."
+        )
+        if all(" --" in problem for problem in self.problems):
+            advice = ""  # each of them says what to do
         return (
-            f"The schemas of source and target do not match:\n{lines}\n"
-            "Nothing was written. Bring the target's schema up to date (--prepare), exclude "
-            "tables (--exclude), or have missing ones created (--schema auto)."
+            f"The schemas of source and target do not match:\n{lines}\nNothing was written.{advice}"
         )
 
 
@@ -416,10 +420,16 @@ class BadValues(MigrationError):
 
     shown: int = 20
 
-    def __init__(self, values: tuple[BadValue, ...], total: int | None = None) -> None:
-        super().__init__(values, total)
+    def __init__(
+        self,
+        values: tuple[BadValue, ...],
+        total: int | None = None,
+        is_found_by_load: bool = False,  # noqa: FBT001, FBT002 - pickled by position
+    ) -> None:
+        super().__init__(values, total, is_found_by_load)
         self.values = values
         self.total: int = len(values) if total is None else total
+        self.is_found_by_load = is_found_by_load
 
     def __str__(self) -> str:
         from oxy_pg.report import grouped
@@ -438,9 +448,21 @@ class BadValues(MigrationError):
         return (
             f"Failed to insert {tables} into PostgreSQL: {self.total:,} {noun} not fit:\n"
             f"{lines}{more}\n"
-            "Nothing was written. Correct the rows in SQLite, choose another type "
-            "(--cast table.column=type), or decide with --on-bad-value: `null` stores NULL "
-            "where the column may be NULL, `skip` skips the row."
+            f"Nothing was written. {self._advice}"
+        )
+
+    @property
+    def _advice(self) -> str:
+        if self.is_found_by_load:
+            return (
+                "Only PostgreSQL can examine this, at the first row that it refuses; "
+                "--on-bad-value and --on-orphan do not apply. Correct the rows in SQLite, or "
+                "change the constraint, domain, partitions or trigger of the target."
+            )
+        return (
+            "Correct the rows in SQLite, choose another type (--cast table.column=type), or "
+            "decide with --on-bad-value: `null` stores NULL where the column may be NULL, `skip` "
+            "skips the row."
         )
 
 

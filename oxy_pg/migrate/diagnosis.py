@@ -33,6 +33,14 @@ _REMEDIES = (
         "Run it as the owner of all these tables, or take those tables along (--tables).",
     ),
     (
+        "0A000",
+        "insert",
+        (
+            "Row-level security applies to this role: fill the table as a role with BYPASSRLS, or "
+            "as its owner after ALTER TABLE … NO FORCE ROW LEVEL SECURITY."
+        ),
+    ),
+    (
         "25006",
         "",
         (

@@ -114,6 +114,7 @@ def run(
     leaves the target as it was. Raises MigrationError's children and
     ConfigurationError.
     """
+    _refuse_without_prepare(options, prepare, prepare_env)
     path = database.path_of(source)
     url = plain(target, "The target")
     show = on_progress or _ignore
@@ -142,6 +143,21 @@ def run(
         server = stack.enter_context(closing(session.connect(place.url, deadline)))
         readers.begin(deadline)
         return _Run(readers, server, path, url, options, show, place).guarded()
+
+
+def _refuse_without_prepare(
+    options: Options, prepare: Prepare | None, prepare_env: Mapping[str, str] | None
+) -> None:
+    """Refuse what says something about ``prepare`` alone, and would do nothing without it."""
+    if prepare is not None:
+        return
+    for name, given in (("seeds (--seeds)", options.seeds), ("prepare_env (--set)", prepare_env)):
+        if given:
+            raise ConfigurationError(
+                f"{name} means nothing without prepare (--prepare), the command that creates the "
+                "tables. Give it as well; for rows that the target has already, choose "
+                "if_not_empty (--if-not-empty)."
+            )
 
 
 def _refuse_rehearsal(place: preparation.Stage, options: Options) -> None:
@@ -385,7 +401,8 @@ class _Run:
         except OxyPgError as found:
             raise found from error
         if isinstance(error, pg.IntegrityError):
-            raise BadValues((_refused_row(error.diag),)) from error
+            refused = (_refused_row(error.diag),)
+            raise BadValues(refused, is_found_by_load=True) from error
 
 
 _COPIED = re.compile(r"COPY (\S+), line (\d+)(?:, column (\S+?))?(?:: (.*))?", re.DOTALL)
@@ -417,11 +434,13 @@ def _doubtful(trial: Transaction) -> Iterator[Unexamined]:
     tables = {t.target for t in plan.tables if t.source.name in changed}
     left = {(skipped.kind, skipped.name) for skipped in trial.skipped}
     for statement in plan.post_data:
-        if not statement.optional or (statement.what, statement.name) in left:
+        # A unique index is created, or the migration fails: its rows may be too long.
+        is_sure = not statement.optional and statement.what != "index"
+        if is_sure or (statement.what, statement.name) in left:
             continue
         owner = "" if statement.what == "view" else min(statement.after - {KEYS_RESTORED})
         if (
-            tables & statement.after
+            (statement.optional and tables & statement.after)
             or statement.proof is not None
             or (
                 statement.what == "index"

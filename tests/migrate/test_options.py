@@ -10,6 +10,7 @@ import pytest
 import oxy_pg
 from oxy_pg.cli.data.migrate import migrate_sqlite
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.migrate.migration import migrate
 from oxy_pg.migrate.options import Options
 
 NAMES = {field.name for field in fields(Options)}
@@ -34,3 +35,13 @@ def test_every_option_is_offered_with_the_same_default():
     given = Options()
     for name in NAMES:
         assert getattr(given, name) == parameters[name].default, name
+
+
+@pytest.mark.parametrize("given", [{"seeds": "keep"}, {"prepare_env": {"APP_DB": "{url}"}}])
+def test_what_is_said_about_prepare_needs_it(tmp_path, given):
+    """
+    Accepted without it, the option would do nothing.
+    """
+    (tmp_path / "a.db").touch()
+    with pytest.raises(ConfigurationError, match="means nothing without prepare"):
+        migrate(str(tmp_path / "a.db"), "postgresql://127.0.0.1:1/none", **given)

@@ -524,6 +524,42 @@ def test_another_version_stops_the_move(lite, pg_url, pg, table, column, ours, t
     assert any("lacks 1 versions" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize(
+    ("table", "columns", "ours", "theirs", "command"),
+    [
+        ("alembic_version", "version_num text", ["'ab1'"], ["'cd2'"], "alembic upgrade ab1"),
+        (
+            "goose_db_version",
+            "id int, version_id int, is_applied int, tstamp text",
+            ["1, 9, 1, ''", "2, 10, 1, ''"],
+            ["1, 9, 1, ''"],
+            "goose up-to 10",
+        ),
+        (
+            "django_migrations",
+            "id int, app text, name text, applied text",
+            ["1, 'shop', '0001_a', ''", "2, 'auth', '0009_z', ''"],
+            ["1, 'shop', '0001_a', ''", "2, 'auth', '0009_z', ''", "3, 'shop', '0002_b', ''"],
+            "python manage.py migrate shop 0001_a",
+        ),
+    ],
+)
+def test_another_version_names_the_next_command(
+    lite, pg_url, table, columns, ours, theirs, command
+):
+    """
+    The one that stops at the file's version, for tools that have one.
+    """
+    made = f"CREATE TABLE {table} ({columns});"
+    path = lite(SCRIPT + ";" + made + "".join(f"INSERT INTO {table} VALUES ({r});" for r in ours))
+    made += "".join(f"INSERT INTO {table} VALUES ({r});" for r in theirs)
+    with pytest.raises(SchemaMismatch) as caught:
+        migrate(path, pg_url, prepare=psql(f"{CREATE};{made}"))
+    assert f'--prepare "{command}"' in str(caught.value)
+    # Advice for another case would mislead.
+    assert "--schema auto" not in str(caught.value)
+
+
 DJANGO = (
     "CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app varchar(255), name varchar(255));"
     "INSERT INTO django_migrations VALUES (1, 'auth', '0001_initial'){};"

@@ -8,7 +8,13 @@ import dataclasses
 import psycopg
 import pytest
 
-from oxy_pg.errors import BadValues, ConfigurationError, MigrationError, OrphanRows
+from oxy_pg.errors import (
+    BadValues,
+    ConfigurationError,
+    MigrationError,
+    OrphanRows,
+    TargetRefused,
+)
 from oxy_pg.migrate.migration import migrate
 
 EVERYTHING = """
@@ -371,3 +377,33 @@ def test_what_only_postgres_refuses_is_named_with_its_table(lite, pg, pg_url, ta
     assert "row 2 of those that were sent" == bad.row
     assert bad.value
     assert f"  - {place}, row 2 of those that were sent: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["a int CHECK (a > 0)", "a int CHECK (a <> -1)", "a int, EXCLUDE (a WITH =)"],
+)
+def test_what_only_postgres_refuses_comes_with_advice_that_helps(lite, pg, pg_url, column):
+    """
+    The options for bad values do not apply to it: none of them is proposed.
+    """
+    pg(f"CREATE TABLE t (id bigint, {column})")
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT)", {"t": [(1, -1), (2, -1)]})
+
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url, on_bad_value="skip", on_orphan="skip")
+
+    assert "--on-bad-value and --on-orphan do not apply" in str(caught.value)
+    assert "skips the row" not in str(caught.value)
+
+
+def test_row_level_security_comes_with_advice_that_helps(lite, pg, pg_url):
+    """
+    PostgreSQL's own advice, to use INSERT, is for somebody who writes the statement.
+    """
+    pg("CREATE TABLE t (id bigint)")
+    pg("ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY")
+    path = lite("CREATE TABLE t (id INTEGER PRIMARY KEY)", {"t": [(1,)]})
+
+    with pytest.raises(TargetRefused, match="NO FORCE ROW LEVEL SECURITY"):
+        migrate(path, pg_url)

@@ -116,12 +116,26 @@ def is_departure(declared: str, facts: Facts, type_: PgType) -> bool:
 _ROOMY = 2**30
 
 
-def narrowed(type_: PgType, declared: str, facts: Facts) -> PgType:
-    """Return integer instead of bigint, where the declaration allows it and the values fit well."""
+def narrowed(type_: PgType, declared: str, facts: Facts, default: str | None = None) -> PgType:
+    """
+    Return integer instead of bigint, where the declaration allows it and the values fit well.
+
+    So must the ``default`` of the column, as SQLite spells it.
+    """
     if type_.kind is not numbers.BIGINT or re.search(r"big|int8|\A\s*\Z", declared.lower()):
+        return type_
+    if default is not None and not _is_roomy(default):
         return type_
     fits = max(abs(facts.least), abs(facts.greatest)) < _ROOMY
     return numbers.INTEGER.type if fits else type_
+
+
+def _is_roomy(default: str) -> bool:
+    plain = default.strip("() '\"")
+    if plain.upper() in {"NULL", "TRUE", "FALSE", ""}:
+        return True
+    # An expression may be as large as the clock in milliseconds, or a random number.
+    return re.fullmatch(r"[+-]?\d{1,9}", plain, re.ASCII) is not None
 
 
 def _by_content(facts: Facts) -> PgType:

@@ -112,7 +112,7 @@ def make_plan(
     _propose_epochs(tables, known, notes)
     if notes.problems:
         older = older_side(versions, source, target)
-        if older and not any(older in problem for problem in notes.problems):
+        if older and not any(older.partition(";")[0] in problem for problem in notes.problems):
             notes.problems.append(older)
         raise SchemaMismatch(tuple(notes.problems))
     comparisons = Comparisons(readers.connection)

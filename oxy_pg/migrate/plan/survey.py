@@ -345,7 +345,7 @@ def _whole(type_: PgType, column: SourceColumn, facts: Facts, wishes: Wishes) ->
     """Return the type of whole numbers that was asked for."""
     if wishes.integers != "auto" or column.generated is not None:
         return type_
-    return narrowed(type_, column.declared, facts)
+    return narrowed(type_, column.declared, facts, column.default)
 
 
 def _departures(column: SourceColumn, facts: Facts, type_: PgType) -> tuple[str, ...]:

@@ -160,9 +160,35 @@ def stamped_problems(
         for one in differs:
             yield (
                 f"{one}. Bring the source to that version first (run the application's migrations "
-                "on a copy of the file), or let --prepare stop at the source's; "
-                "--on-version-mismatch accept goes on"
+                "on a copy of the file), or empty the target (oxy-pg reset, or DROP SCHEMA) and "
+                f"let --prepare stop at the source's{_command(one)}; --on-version-mismatch accept "
+                "goes on"
             )
+
+
+# How the migrations of a tool are run up to a version, where one command does that.
+_UP_TO = {
+    "alembic_version": "alembic upgrade {}",
+    "django_migrations": "python manage.py migrate {}",
+    "goose_db_version": "goose up-to {}",
+    "flyway_schema_history": "flyway -target={} migrate",
+}
+
+
+def _command(one: Versions) -> str:
+    """Spell the --prepare that stops at the source's version, for tools that can."""
+    command = _UP_TO.get(folded(one.table))
+    if command is None:
+        return ""
+    own, apart = one.ours, ""
+    if folded(one.table) == "django_migrations":
+        # Each application has migrations of its own: one that is further in the target.
+        apart = min((name.partition(".")[0] for name in one.theirs - one.ours), default="")
+        own = frozenset(name for name in own if name.startswith(f"{apart}."))
+    if not own:
+        return ""
+    last = max(own, key=lambda version: (int(version) if version.isdigit() else 0, version))
+    return f': --prepare "{command.format(last.replace(".", " ", 1) if apart else last)}"'
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -19,6 +19,31 @@ def left(report):
 
 
 @pytest.mark.parametrize(
+    "index",
+    [
+        "CREATE UNIQUE INDEX i ON t (lower(u))",
+        'CREATE UNIQUE INDEX i ON t (UPPER("u"), id)',
+        "CREATE UNIQUE INDEX i ON t (coalesce(u, ''))",
+        "CREATE UNIQUE INDEX i ON t (ifnull(u, 'none')) WHERE id < 5",
+    ],
+)
+def test_a_unique_index_over_an_expression_is_foretold(lite, pg_url, pg, index):
+    """
+    Of a function whose result is as long as the column.
+    """
+    path = lite(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT); {index};", {"t": [(1, LONG), (2, "b")]}
+    )
+    with pytest.raises(BadValues, match=r"t\.u.*, id 1: .* bytes.*the index i") as caught:
+        migrate(path, pg_url)
+    assert 1 == caught.value.total
+    assert 1 == len(migrate(path, pg_url, dry_run=True).problems)
+    report = migrate(path, pg_url, on_bad_value="skip")
+    assert [(2, "b")] == pg("SELECT * FROM t")
+    assert () == report.skipped
+
+
+@pytest.mark.parametrize(
     ("index", "value", "is_left"),
     [
         ("CREATE INDEX i ON t (u)", LONG, True),

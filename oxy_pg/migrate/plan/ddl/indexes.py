@@ -10,6 +10,7 @@ from oxy_pg.migrate.plan.ddl.predicates import predicate
 from oxy_pg.migrate.plan.ddl.writer import after, named
 from oxy_pg.migrate.plan.expressions import Uncertain
 from oxy_pg.migrate.plan.plan import Statement
+from oxy_pg.migrate.source import tokens
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ def _index(table: TablePlan, index: SourceIndex, writer: Writer) -> Statement:
     name = writer.relation(index.name, "index")
     if index.unique:
         writer.note_unique(table, index)
-    columns = tuple(column for column in index.columns if column is not None)
-    if len(columns) == len(index.columns):
-        writer.note_key(table, columns, f"the index {index.name}", index)
+    columns = [_kept_whole(table, index, position) for position in range(len(index.columns))]
+    if None not in columns:
+        whole = tuple(column for column in columns if column is not None)
+        writer.note_key(table, whole, f"the index {index.name}", index)
     unique = "UNIQUE " if index.unique else ""
     _note_collation(table, index, writer)
     on = f"{writer.table_name(table)} ({', '.join(terms)})"
@@ -111,6 +113,24 @@ def index_column(table: TablePlan, name: str, collation: str, *, unique: bool) -
         # lower() with collation C folds the letters A to Z alone, exactly as NOCASE does.
         return f'lower({ident(column.target)} COLLATE "C")'
     return ident(column.target)
+
+
+_AS_LONG = ("LOWER", "UPPER", "IFNULL", "COALESCE")
+
+
+def _kept_whole(table: TablePlan, index: SourceIndex, position: int) -> str | None:
+    """Return the column that a key holds, for a unique index also behind a function as long."""
+    name = index.columns[position]
+    if name is not None or not index.unique or position >= len(index.terms):
+        # A plain index that is too long is left out when it is built.
+        return name
+    found = tokens.tokenize(index.terms[position])
+    if len(found) not in {4, 6} or not found[0].is_word(*_AS_LONG):
+        return None
+    if len(found) == 6 and found[4].kind not in {"string", "number"}:
+        return None
+    columns = {folded(column.source): column.source for column in table.columns}
+    return columns.get(folded(found[2].value))
 
 
 def _index_term(table: TablePlan, index: SourceIndex, position: int) -> str:

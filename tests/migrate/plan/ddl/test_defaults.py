@@ -46,6 +46,60 @@ def test_defaults_are_translated(move, pg, declared, default, expected):
     pg("INSERT INTO t DEFAULT VALUES")
 
 
+# What the column's numbers count, its default, and the moment that it is.
+MOMENTS = [
+    ("datetime", 1700000000, "0", "1970-01-01 00:00:00+00"),
+    ("datetime", 1700000000123, "(1700000000000)", "2023-11-14 22:13:20+00"),
+    ("timestamp", 1700000000, "-62135596800", "0001-01-01 00:00:00+00"),
+    ("datetime", 1700000000, "'2024-01-01 10:00:00'", "2024-01-01 10:00:00+00"),
+]
+
+
+@pytest.mark.parametrize(("declared", "value", "default", "moment"), MOMENTS)
+def test_the_default_of_a_time_is_read_as_its_values_are(
+    move, pg, declared, value, default, moment
+):
+    """
+    A NOT NULL column without its default would stop the application's INSERTs.
+    """
+    script = f"CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared} NOT NULL DEFAULT {default})"
+    report = move(script, {"t": [(1, value)]})
+    assert [] == [s for s in report.skipped if s.kind == "default"]
+    pg("INSERT INTO t (id) VALUES (2)")
+    assert [(moment,)] == pg("SELECT v::text FROM t WHERE id = 2")
+
+
+def test_a_default_that_a_type_would_cut_is_left_behind(move):
+    """
+    A day has no time: the rows would stop the migration, and the default is not cut either.
+    """
+    report = move("CREATE TABLE t (v DATE DEFAULT '2024-01-01 10:00:00')")
+    assert ["t.v"] == [s.name for s in report.skipped if s.kind == "default"]
+
+
+@pytest.mark.parametrize(
+    ("default", "type_"),
+    [
+        ("5000000000", "bigint"),
+        ("(unixepoch() * 1000)", "bigint"),
+        ("'7'", "integer"),
+        ("-1", "integer"),
+        ("NULL", "integer"),
+    ],
+)
+def test_integers_become_narrow_only_if_their_default_fits(move, pg, default, type_):
+    """
+    The values are small, and those of the next rows may not be.
+    """
+    script = f"CREATE TABLE t (id INTEGER PRIMARY KEY, v INT NOT NULL DEFAULT {default})"
+    report = move(script, {"t": [(1, 1)]}, integers="auto")
+    assert [] == [s for s in report.skipped if s.kind == "default"]
+    assert [(type_,)] == pg(
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = 't'::regclass AND attname = 'v'"
+    )
+
+
 OTHERS = [
     "(julianday('now'))",
     "(typeof(1))",
