@@ -495,9 +495,18 @@ class OrphanRows(MigrationError):
         return (
             f"Failed to insert rows into PostgreSQL, because the rows they refer to are missing:\n"
             f"{lines}\n"
-            "Nothing was written. Correct the rows in SQLite, or decide with --on-orphan: `null` "
-            "sets the reference to NULL where the column may be NULL, `skip` skips the row and the "
-            "rows that depend on it."
+            f"Nothing was written. Correct the rows in SQLite{self._options}."
+        )
+
+    @property
+    def _options(self) -> str:
+        from oxy_pg.report import SPELLED_OTHERWISE
+
+        if all(orphan.note == SPELLED_OTHERWISE for orphan in self.orphans):
+            return ""  # they have what they refer to
+        return (
+            ", or decide with --on-orphan: `null` sets the reference to NULL where the column may "
+            "be NULL, `skip` skips the row and the rows that depend on it"
         )
 
 

@@ -140,6 +140,13 @@ class UnclearTime(NamedTuple):
         return f"{self.table}.{self.column}: {casts}{groups}"
 
 
+# Of rows that are orphans for PostgreSQL alone.
+SPELLED_OTHERWISE = (
+    "spelled otherwise than what they refer to, which SQLite's collation allows and PostgreSQL "
+    "does not: correct the spelling"
+)
+
+
 class Orphans(NamedTuple):
     """The rows of one table whose foreign key points at nothing."""
 

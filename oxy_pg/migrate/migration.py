@@ -330,7 +330,7 @@ class _Run:
         plan = preflight.plan
         with session.transaction(self.server):
             problems = self._rights_missing(plan) + self._rows_in_the_way(plan)
-            listed = unexamined(self.server, plan)
+            listed = unexamined(self.lite, self.server, plan)
         trial = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
         if not problems:
             problems = self._tried(trial)

@@ -9,7 +9,6 @@ and PostgreSQL, in a temporary table that is rolled back, which of them are.
 from __future__ import annotations
 
 import re
-import sqlite3
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from oxy_pg.migrate.check.unexamined import is_understood
 from oxy_pg.migrate.convert import values
 from oxy_pg.migrate.convert.unfit import Unfit
 from oxy_pg.migrate.names import folded, quoted
@@ -28,6 +28,7 @@ from oxy_pg.report import BadValue, Skipped
 from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator
 
     from oxy_pg.migrate.check.rowsets import RowSets
@@ -126,7 +127,7 @@ class Limits:
         # Texts in UTF-16 may be half as long again in UTF-8.
         large = f"({size}) * 3 / 2 > {_MAY_BE}"
         if key.predicate is not None:
-            if not self._is_understood(table, key.predicate):
+            if not is_understood(self._source, table, key.predicate):
                 return None  # it is PostgreSQL's; the move itself will say
             large += f" AND ({key.predicate})"
         for found, cells, reason in self._refused(table, columns, large, index=True):
@@ -142,14 +143,6 @@ class Limits:
             bad = BadValue(table.source.name, label, where, shown, why)
             self._report(table, tuple(column.source for column in columns), found, bad)
         return None
-
-    def _is_understood(self, table: TablePlan, predicate: str) -> bool:
-        query = f"SELECT 1 FROM {quoted(table.source.name)} AS t WHERE ({predicate}) LIMIT 0"
-        try:
-            self._source.execute(query)
-        except sqlite3.OperationalError:
-            return False
-        return True
 
     # --- PostgreSQL's answer ----------------------------------------------------------
 

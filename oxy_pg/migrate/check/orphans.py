@@ -16,7 +16,7 @@ from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.plan.survey import row_name
 from oxy_pg.migrate.source.readers import Question
 from oxy_pg.migrate.source.stand_ins import is_unknown_collation
-from oxy_pg.report import Orphans
+from oxy_pg.report import SPELLED_OTHERWISE, Orphans
 
 if TYPE_CHECKING:
     from oxy_pg.migrate.check.rowsets import RowSets
@@ -114,11 +114,7 @@ class OrphanSearch:
             f"AND NOT EXISTS ({there}{_same(parent, key, exactly=True)}) "
             f"AND {self._rows.moving(table, 't')}"
         )
-        note = (
-            "spelled otherwise than what they refer to, which SQLite's collation allows and "
-            "PostgreSQL does not: correct the spelling"
-        )
-        self._list(table, key, self._source.cursor().execute(query), note)
+        self._list(table, key, self._source.cursor().execute(query), SPELLED_OTHERWISE)
 
     def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
         identity = ", ".join(f"t.{part}" for part in table.source.identity)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.target.spelling import ident
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from oxy_pg.migrate.plan.plan import Plan, TablePlan
+    from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan
 
 
 class Found(NamedTuple):
@@ -54,11 +56,59 @@ ORDER BY 1, 2
 """
 
 
-def unexamined(connection: psycopg.Connection[Any], plan: Plan) -> list[Found]:
+def unexamined(
+    source: sqlite3.Connection, connection: psycopg.Connection[Any], plan: Plan
+) -> list[Found]:
     """List what a dry run has not examined."""
     ours = {ident(plan.schema, table.target) for table in plan.tables}
     ours |= {ident(table.target) for table in plan.tables}
-    return [found for table in plan.tables for found in _of_table(connection, plan, table, ours)]
+    return [
+        found
+        for table in plan.tables
+        for found in (*_of_table(connection, plan, table, ours), *_uncompared(source, plan, table))
+    ]
+
+
+def _uncompared(source: sqlite3.Connection, plan: Plan, table: TablePlan) -> Iterator[Found]:
+    """Yield the keys whose values only PostgreSQL can compare: citext, inet, enums and others."""
+    existing = table.existing
+    if existing is None or not table.rows:
+        return
+    for unique in table.uniques:
+        planned = [table.column(name) for name in unique.columns]
+        is_known = all(column and column.type.kind.family for column in planned)
+        where = f" WHERE {unique.predicate}" if unique.predicate else ""
+        if not is_known or (where and not is_understood(source, table, unique.predicate or "")):
+            name = unique.name.removeprefix("the unique index ")
+            yield Found("unique index", table.target, name, f"({', '.join(unique.columns)}){where}")
+    if plan.options.if_not_empty == "append":
+        return  # all of its keys are listed
+    parents = {other.target: other for other in plan.tables}
+    for key in existing.foreign_keys:
+        parent = parents.get(key.parent)
+        if parent is None:
+            continue
+        pairs = [
+            (table.by_target(own), parent.by_target(other))
+            for own, other in zip(key.columns, key.parent_columns, strict=True)
+        ]
+        if any(own and other and not _is_comparable(own, other) for own, other in pairs):
+            named = f"FOREIGN KEY ({', '.join(key.columns)}) REFERENCES {key.parent}"
+            yield Found("foreign key", table.target, key.name, named)
+
+
+def _is_comparable(own: ColumnPlan, other: ColumnPlan) -> bool:
+    return own.type.kind.family is not None and own.type.kind.family == other.type.kind.family
+
+
+def is_understood(source: sqlite3.Connection, table: TablePlan, predicate: str) -> bool:
+    """Whether SQLite can read the condition of an index of the target."""
+    query = f"SELECT 1 FROM {quoted(table.source.name)} AS t WHERE ({predicate}) LIMIT 0"
+    try:
+        source.execute(query)
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 def _of_table(

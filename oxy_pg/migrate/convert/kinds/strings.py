@@ -96,7 +96,8 @@ class Char(_Characters):
 
     def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
         if isinstance(value, str) and value.endswith(" "):
-            return Loss("no longer with the blanks at its end, which char(n) does not keep")
+            what = "no longer with the blanks at its end, which char(n) does not keep"
+            return Loss(what, after=value.rstrip(" "))
         return None
 
     def parsed(self, spelled: str, size: int | None, scale: int | None) -> PgType:
