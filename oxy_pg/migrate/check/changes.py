@@ -119,7 +119,8 @@ class Changes:
         name = f"{table.source.name}.{column.source}"
         what = loss.what.replace("table.column", name)
         place = (table.source.name, column.source, what)
-        texts = (show(one.value), show(loss.after or str(one.result)))
+        after = one.result if loss.after is None else loss.after
+        texts = (show(one.value), show(str(after)))
         self._add(place, one.where, texts, stops=not forgiven)
 
     def _asked(

@@ -21,4 +21,4 @@ class Loss:
     what: str
     is_least: bool = False
     is_noise: bool = False
-    after: str = ""
+    after: str | None = None

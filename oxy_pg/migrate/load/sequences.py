@@ -80,8 +80,14 @@ def _advance(
         with connection.transaction():
             number = _next(connection, name, numbers)
             if number is not None:
-                restart(connection, name, number)
+                end = restart(connection, name, number)
                 advanced.done.append(SequenceReport(name.replace('"', ""), number))
+                if end is not None:
+                    advanced.warnings.append(
+                        f"the sequence {name} ends at {end}, and the values that were moved reach "
+                        "that: an INSERT that takes its next number fails; ALTER SEQUENCE "
+                        f"{name} AS bigint NO MAXVALUE NO MINVALUE, or other values, helps"
+                    )
     except pg.InsufficientPrivilege as error:
         advanced.warnings.append(
             f"the sequence {name} is not advanced ({error.diag.message_primary}); as its owner: "
@@ -107,8 +113,8 @@ def _next(connection: psycopg.Connection[Any], name: str, numbers: list[int]) ->
     return wanted if ahead else comes if is_called else None
 
 
-def restart(connection: psycopg.Connection[Any], name: str, number: int) -> None:
-    """Let a sequence continue with this number."""
+def restart(connection: psycopg.Connection[Any], name: str, number: int) -> int | None:
+    """Let a sequence continue with this number; return where it ends, if that is before it."""
     row = connection.execute(
         "SELECT seqmin, seqmax FROM pg_sequence WHERE seqrelid = %s::regclass", [name]
     ).fetchone()
@@ -118,3 +124,5 @@ def restart(connection: psycopg.Connection[Any], name: str, number: int) -> None
     if number != within:
         # Every number is used up: the next nextval() must say so, not repeat the last one.
         connection.execute("SELECT nextval(%s::regclass)", [name])
+        return within
+    return None

@@ -196,6 +196,18 @@ def test_a_text_that_only_a_cast_refuses_is_a_bad_value(lite, pg_url, pg):
     assert [("v", "id 2"), ("v", "id 3")] == [(b.column, b.row) for b in caught.value.values]
 
 
+@pytest.mark.parametrize(("text", "shown"), [("ab ", "'ab ' → 'ab'"), (" ", "' ' → ''")])
+def test_the_example_of_lost_blanks_is_without_them(lite, pg_url, pg, text, shown):
+    """
+    What PostgreSQL compares and measures, and not what it pads the value with.
+    """
+    pg("CREATE TABLE t (v char(3))")
+    path = lite("CREATE TABLE t (v TEXT)", {"t": [(text,)]})
+    with pytest.raises(ChangedValues) as caught:
+        migrate(path, pg_url)
+    assert shown in str(caught.value)
+
+
 @pytest.mark.parametrize("number", [2.0**64, 1e308, -1e19])
 def test_a_real_beyond_a_whole_number_type_is_called_out_of_range(lite, pg_url, number):
     """
