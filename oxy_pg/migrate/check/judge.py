@@ -31,7 +31,11 @@ _REFUSALS = (
     psycopg.InternalError,
     pg.UndefinedTable,
     pg.UndefinedFunction,
+    pg.UndefinedObject,
+    pg.AmbiguousFunction,
     pg.InvalidSchemaName,
+    pg.InvalidName,
+    pg.SyntaxError,
 )
 
 

@@ -59,6 +59,11 @@ def _same_text(a: str, b: str) -> bool:
     return a == b
 
 
+def _same_padded(a: str, b: str) -> bool:
+    """The same text, behind which PostgreSQL puts blanks that do not count."""
+    return not a.endswith(" ") and a == b.rstrip(" ")
+
+
 def _same_arrays(a: object, b: object, rule: Rule) -> bool:
     """NULLs and the bounds of dimensions are where they were; every element means the same."""
     if isinstance(a, list) and isinstance(b, list):
@@ -395,12 +400,13 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("macaddr", "macaddr8"), _same_hardware),
     **dict.fromkeys(("bit", "bit varying"), _same_bits),
     "bytea": _same_bytes,
+    **dict.fromkeys(("character", "bpchar"), _same_padded),
     "hstore": _same_pairs,
     "tsvector": _same_lexemes,
     "tsquery": _same_queries,
     "jsonpath": _same_json_paths,
     **dict.fromkeys(
-        ("text", "character varying", "character", "name", '"char"', "citext", "xml", "json"),
+        ("text", "character varying", "name", '"char"', "citext", "xml", "json"),
         _same_text,
     ),
 }

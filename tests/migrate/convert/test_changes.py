@@ -37,6 +37,7 @@ CHANGED = [
     ("tsvector", "TEXT", "a:20000", "'a':16383"),
     ("macaddr8", "TEXT", "08:00:2b:01:02:03", "08:00:2b:ff:fe:01:02:03"),
     ("interval[]", "TEXT", "{00:00:00.1234567}", "{00:00:00.123457}"),
+    ("character(3)[]", "TEXT", '{"a "}', '{"a  "}'),
     ("box", "TEXT", "(0,0),(1,0.12345678901234567891)", "(1,0.12345678901234568),(0,0)"),
     ("tstzrange", "TEXT", "[2024-01-01 10:00:00.1234567Z,infinity)", None),
     # Half of a step is rounded as PostgreSQL itself rounds it.
@@ -109,6 +110,7 @@ SAME = [
     ("inet", "10.1/16", "10.1.0.0/16"),
     ("interval[]", '{02:00,"1 day 02:00",P1DT2H}', '{02:00:00,"1 day 02:00:00","1 day 02:00:00"}'),
     ("box", "(0,1),(1,0)", "(1,1),(0,0)"),
+    ("character(3)[]", "{a,bcd,NULL}", '{"a  ",bcd,NULL}'),
     ("tstzrange", "[2024-01-01T10:00:00Z,infinity)", '["2024-01-01 10:00:00+00",infinity)'),
     ("tsquery", "fox:A & (dog|cat)", "'fox':A & ( 'dog' | 'cat' )"),
     ("jsonpath", "lax $.a[*] ? (@.b > 1)", '$."a"[*]?(@."b" > 1)'),
@@ -189,11 +191,13 @@ def test_a_text_that_only_a_cast_refuses_is_a_bad_value(lite, pg_url, pg):
     pg("CREATE TABLE t (id bigint PRIMARY KEY, v regclass)")
     path = lite(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)",
-        {"t": [(1, "pg_class"), (2, "1259"), (3, "nope")]},
+        {"t": [(1, "pg_class"), (2, "1259"), (3, "nope"), (4, "a.b.c.d")]},
     )
     with pytest.raises(BadValues) as caught:
         migrate(path, pg_url)
-    assert [("v", "id 2"), ("v", "id 3")] == [(b.column, b.row) for b in caught.value.values]
+    assert [("v", "id 2"), ("v", "id 3"), ("v", "id 4")] == [
+        (b.column, b.row) for b in caught.value.values
+    ]
 
 
 @pytest.mark.parametrize(("text", "shown"), [("ab ", "'ab ' → 'ab'"), (" ", "' ' → ''")])
