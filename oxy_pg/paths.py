@@ -18,6 +18,7 @@ import sys
 
 from oxy_pg import project
 from oxy_pg.errors import ConfigurationError
+from oxy_pg.system import cheap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -494,9 +495,7 @@ def _shell(text: str) -> str:
 
 def digest(text: str) -> str:
     """Return a short name for ``text`` that nothing else shares."""
-    import hashlib
-
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
+    return cheap.sha256(os.fsencode(text))[:16]
 
 
 def private_temp_dir(temp_dir: str) -> str:

@@ -311,11 +311,14 @@ class Server:
             except (OSError, QueryError) as error:
                 raise self._typed(error, deadline) from error
 
-    def _connect(self, deadline: Deadline, database: str = MAINTENANCE_DATABASE) -> Connection:
+    def _connect(
+        self, deadline: Deadline, database: str = MAINTENANCE_DATABASE, *, waits: bool = True
+    ) -> Connection:
         from oxy_pg.server.cluster.socket_connection import Connection
 
         assert self._lease is not None
-        return Connection(self._lease.socket_dir, self._lease.port, deadline, database)
+        lease = self._lease
+        return Connection(lease.socket_dir, lease.port, deadline, database, waits=waits)
 
     # --- the hold ---
 
@@ -403,7 +406,7 @@ class Server:
 
             directory.sync_if_new(self._state)
         self._password_time = _time_of(self._state.password)
-        with self._connect(deadline) as connection:
+        with self._connect(deadline, waits=False) as connection:
             self._password = databases.set_up(
                 connection, self._state, database, deadline, verify=started
             )

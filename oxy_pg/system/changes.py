@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+
+from oxy_pg.system import cheap
 
 # None of them elsewhere: then nothing is watched.
 CREATED = getattr(fcntl, "DN_CREATE", 0)
@@ -20,13 +21,19 @@ class Changes:
     def __init__(self) -> None:
         self._watched: dict[str, int] = {}
 
-    def watch(self, path: str, what: int) -> None:
-        """Watch a directory from now on, if it is there; instead of one that had its name."""
+    def watch(self, path: str, what: int) -> bool:
+        """
+        Watch a directory from now on, if it is there; instead of one that had its name.
+
+        False where the kernel does not tell.
+        """
         if not what:
-            return
-        with contextlib.suppress(OSError):
+            return False
+        with cheap.suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             if path in self._watched:
                 os.close(self._watched[path])
             self._watched[path] = descriptor
             fcntl.fcntl(descriptor, fcntl.F_NOTIFY, what | fcntl.DN_MULTISHOT)
+            return True
+        return False

@@ -10,8 +10,8 @@ from oxy_pg.facts import MAJOR
 from oxy_pg.installations import major_of
 from oxy_pg.paths import DataDir
 from oxy_pg.server.cluster import account as accounts
-from oxy_pg.server.cluster import config, logs, postmaster
-from oxy_pg.system import cheap, files, machine, private, recorded
+from oxy_pg.server.cluster import logs, postmaster
+from oxy_pg.system import cheap, files, private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def make_state_dir(state: StateDir) -> None:
 
 def record(state: StateDir) -> None:
     """Let the user's projects name this state directory from now on; for the lock's holder."""
+    from oxy_pg.system import recorded
+
     # Without a place for a record it is asked for by name the next time.
     with cheap.suppress(OSError, private.NotPrivate, ConfigurationError):
         recorded.keep(state.id, paths.state_dirs_dir())
@@ -271,6 +273,9 @@ def write_configuration(
     sync: bool = True,
 ) -> None:
     """Write postgresql.conf and who may connect, where they differ from what is there."""
+    from oxy_pg.server.cluster import config  # with the supervisor's interpreter starting
+    from oxy_pg.system import machine
+
     wanted = {
         "postgresql.conf": config.postgresql_conf(
             settings, durable=durable, in_memory=not durable and machine.is_memory(data_dir)
@@ -337,6 +342,8 @@ def settle(state: StateDir) -> None:
 
 def destroy(state: StateDir) -> None:
     """Remove the cluster and what belongs to it; only for the holder of the lock."""
+    from oxy_pg.system import recorded
+
     home, run_dir = state.home, state.run_dir
     place = DataDir(paths.cluster_in(home))
     doomed = place.aside("removed")

@@ -111,10 +111,29 @@ def _parent_death_signal() -> Callable[[], object] | None:
         return None
     # Imported in the child alone: it would stay in the supervisor's memory. And before
     # the user changes, who may not be able to read the standard library of root's Python.
+    prctl = _bare_prctl() or _full_prctl()
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _bare_prctl() -> Callable[[int, int], int] | None:
+    """Return prctl(2) without all of ctypes, which every start would wait for; or None."""
+    try:
+        import _ctypes
+
+        class Function(_ctypes.CFuncPtr):
+            _flags_ = _ctypes.FUNCFLAG_CDECL
+
+        ourselves = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+        return Function(_ctypes.dlsym(ourselves, "prctl"))
+    except (ImportError, AttributeError, TypeError, OSError):  # not CPython, or another one
+        return None
+
+
+def _full_prctl() -> Callable[[int, int], int]:
     import ctypes
 
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    found: Callable[[int, int], int] = ctypes.CDLL(None).prctl
+    return found
 
 
 def collect_orphans() -> None:

@@ -51,12 +51,15 @@ class Connection:
         *,
         any_version: bool = False,
         pinned: bool = True,
+        waits: bool = True,
     ) -> None:
         """
         Connect to ``database`` as ``user``, by default the superuser.
 
         ``any_version``: the server may be older than PostgreSQL 16. Without
-        ``pinned`` the session begins as an application's does.
+        ``pinned`` the session begins as an application's does. Without
+        ``waits`` the server's answer is awaited with that of the first query,
+        and what is raised here otherwise is raised there.
 
         Raises OSError when no answer comes in time and QueryError when the
         server refuses, for instance because it is still starting (57P03).
@@ -73,7 +76,9 @@ class Connection:
             words = (word for pair in parameters.items() for word in pair)
             body = b"\0".join(word.encode() for word in words) + b"\0\0"
             self._socket.sendall(_int32(len(body) + 8) + _int32(_PROTOCOL_3_0) + body)
-            self._rows()
+            self._is_let_in = False
+            if waits:
+                self._wait_to_be_let_in()
         except BaseException:
             self._socket.close()
             raise
@@ -89,8 +94,19 @@ class Connection:
     def query(self, sql: str) -> list[tuple[str | None, ...]]:
         """Run one statement, or several without results, and return the rows as text."""
         body = sql.encode() + b"\0"
-        self._socket.sendall(b"Q" + _int32(len(body) + 4) + body)
+        try:
+            self._socket.sendall(b"Q" + _int32(len(body) + 4) + body)
+        except BrokenPipeError:
+            if self._is_let_in:
+                raise
+            # Its refusal is there to be read.
+        self._wait_to_be_let_in()
         return self._rows()
+
+    def _wait_to_be_let_in(self) -> None:
+        if not self._is_let_in:
+            self._rows()
+            self._is_let_in = True
 
     def _rows(self) -> list[tuple[str | None, ...]]:
         """Read until ReadyForQuery; raises the error that came on the way, if one did."""

@@ -8,13 +8,13 @@ stale. What the lines mean that go back and forth is described in ``loop.py``.
 
 from __future__ import annotations
 
-import contextlib
-import selectors
+import _socket
 import time
+
+from oxy_pg.system import cheap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
 
 _LONGEST_REQUEST = 4096  # bytes
@@ -25,7 +25,7 @@ class Client:
 
     __slots__ = ("buffer", "keep_alive", "leased", "pid", "socket", "waits_for")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         self.socket = connection
         self.buffer = b""
         self.leased = False
@@ -34,7 +34,7 @@ class Client:
 
     def send(self, line: str) -> None:
         """Send one line; the selector finds out a client that does not read any more."""
-        with contextlib.suppress(OSError):
+        with cheap.suppress(OSError):
             self.socket.send(line.encode() + b"\n")
 
 
@@ -43,8 +43,8 @@ class Clients:
 
     def __init__(
         self,
-        control: socket.socket,
-        selector: selectors.BaseSelector,
+        control: _socket.socket,
+        selector: cheap.Selector,
         answers: Mapping[str, Callable[..., None]],
         released: Callable[[], None],
     ) -> None:
@@ -64,11 +64,11 @@ class Clients:
     def listen(self) -> None:
         """Take requests from now on."""
         self._control.setblocking(False)
-        self._selector.register(self._control, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._control.fileno(), self._accept)
 
-    def listen_on(self, control: socket.socket) -> None:
+    def listen_on(self, control: _socket.socket) -> None:
         """Take requests on another socket: the name of the first was removed."""
-        self._selector.unregister(self._control)
+        self._selector.unregister(self._control.fileno())
         self._control.close()
         self._control = control
         self.listen()
@@ -119,17 +119,19 @@ class Clients:
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._control.accept()
+            # What socket.accept() calls.
+            descriptor, _ = self._control._accept()  # type: ignore[attr-defined] # noqa: SLF001
         except BlockingIOError:
             return
         except OSError:
             # No more files: a client that waits is accepted when another one has left.
             time.sleep(0.05)
             return
+        connection = _socket.socket(fileno=descriptor)
         connection.setblocking(False)
         client = Client(connection)
         self._clients.add(client)
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(client))
+        self._selector.register(connection.fileno(), lambda: self._receive(client))
 
     def _receive(self, client: Client) -> None:
         try:
@@ -154,7 +156,7 @@ class Clients:
                 client.send("failed not a request")
 
     def _drop(self, client: Client) -> None:
-        self._selector.unregister(client.socket)
+        self._selector.unregister(client.socket.fileno())
         client.socket.close()
         self._clients.discard(client)
         if client.leased:

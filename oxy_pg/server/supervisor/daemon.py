@@ -7,6 +7,7 @@ in ``order.py``, nor in what that imports.
 
 from __future__ import annotations
 
+import gc
 import os
 
 # What it inherits.
@@ -25,6 +26,7 @@ def become_supervisor() -> None:
                 continue  # the one that listed them
     os.umask(0o077)
     os.chdir("/")
+    gc.disable()  # nothing of what is imported is garbage
 
     from oxy_pg.server.supervisor.order import Order, start_postmaster
 
@@ -37,15 +39,16 @@ def become_supervisor() -> None:
     os.set_inheritable(LOCK_FD, False)
     os.set_inheritable(CONTROL_FD, False)
     _sign_the_lock()
-    _allow_many_files()
     # PostgreSQL starts while we import what supervising takes.
     started = None if order.adopt else start_postmaster(order, order.ports[0])
+    _allow_many_files()
 
-    import socket
+    import _socket
 
     from oxy_pg.server.supervisor.loop import Supervisor
 
-    control = socket.socket(fileno=CONTROL_FD)
+    gc.enable()
+    control = _socket.socket(fileno=CONTROL_FD)
     control.listen(1024)  # again: the peer that clients see is now this process
     Supervisor(order, control).run(started)
     # Before our clients' connections are closed: they would find the lock held. Python's own end

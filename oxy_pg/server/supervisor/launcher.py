@@ -123,8 +123,9 @@ def _prepare_meanwhile(state: StateDir, started: _Started) -> None:
             template.publish(started.waiting_template)
     except OSError as error:
         raise StartFailed(state.data_dir, f"It cannot be synced to disk: {error}") from error
-    import hashlib  # noqa: F401 - the password will be checked with these
-    import hmac  # noqa: F401
+    if not os.path.exists(state.verifier):
+        import hashlib  # noqa: F401 - the password will be made or checked with these
+        import hmac  # noqa: F401
 
 
 def _keep_settings(state: StateDir, request: Request) -> None:
@@ -235,10 +236,10 @@ def _start(state: StateDir, request: Request, lock_fd: int, deadline: Deadline) 
         # Before a process is spawned in vain: who asks again and again would hold the lock all the
         # time, and an upgrade would not get it.
         directory.check(state, user)
-    if durable:
-        directory.record(state)
     with spawn.daemon(state, lock_fd) as supervisor:
         # While its interpreter starts.
+        if durable:
+            directory.record(state)
         from oxy_pg.server.cluster import binaries, databases, settings
 
         programs = binaries.reachable(binaries.find(deadline), user)
@@ -286,15 +287,18 @@ def _survivor(state: StateDir, deadline: Deadline) -> int:
 def _order(
     state: StateDir, request: Request, programs: Installation, user: Account, adopt: int
 ) -> Order:
+    from oxy_pg import paths
     from oxy_pg.server.supervisor import ports
     from oxy_pg.server.supervisor.order import Order
 
     cluster = state.cluster
+    above = os.path.dirname(state.run_dir)
     return Order(
         state_dir=state.root,
         data_dir=cluster.path,
         log_dir=cluster.log_dir,
         run_dir=state.run_dir,
+        shared_dir=above if paths.is_private_temp_dir(above) else "",
         socket_dir=state.socket_dir,
         control=state.control,
         socket_links=state.socket_links,

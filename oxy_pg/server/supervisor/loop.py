@@ -29,14 +29,10 @@ is closed) or ``failed TEXT``.
 
 from __future__ import annotations
 
-import contextlib
+import _socket
 import os
-import selectors
-import signal
-import socket
 import time
 
-from oxy_pg.paths import is_private_temp_dir
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError
 from oxy_pg.server.supervisor.clients import Clients
@@ -46,16 +42,19 @@ from oxy_pg.server.supervisor.ports import Ports
 from oxy_pg.server.supervisor.recovery import TAKEN_PORT, Recovery
 from oxy_pg.server.supervisor.sockets import Sockets
 from oxy_pg.server.supervisor.watched import Watched
-from oxy_pg.system import files
+from oxy_pg.system import cheap, files
 from oxy_pg.system.changes import CREATED, MODIFIED, REMOVED, Changes
 from oxy_pg.system.deadline import Deadline
 from oxy_pg.system.private import NotPrivate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
 
     from oxy_pg.server.supervisor.clients import Client
+else:
+    import _signal as signal  # as in postmaster.py
 
 _ASKED_WITHIN = 10.0  # seconds for the starter to ask why the start has failed
 # Seconds until a shutdown that hangs becomes one that asks for less: fast, immediate, SIGKILL.
@@ -67,9 +66,9 @@ _AFTER_A_CHANGE = 0.1  # seconds for the one who removes our files to come to hi
 class Supervisor:
     """The loop; its states: ``starting``, ``ready``, ``crashed``, ``failed``, ``stopping``."""
 
-    def __init__(self, order: Order, control: socket.socket) -> None:
+    def __init__(self, order: Order, control: _socket.socket) -> None:
         self._order = order
-        self._selector = selectors.DefaultSelector()
+        self._selector = cheap.Selector()
         answers: dict[str, Callable[..., None]] = {
             "lease": self._lease,
             "status": self._status,
@@ -90,6 +89,7 @@ class Supervisor:
         self._state = "starting"
         self._restart_wanted = False
         self._is_impatient = False
+        self._is_told = False  # of changes in the data directory
         self._last_crash = ""
         self._changed_at = float("inf")
         self._state_since = self._next_look = time.monotonic()
@@ -106,8 +106,7 @@ class Supervisor:
             self._supervise(started)
             self._reap()  # it may have ended before we listened
         while self._state != "gone":
-            for key, _ in self._selector.select(self._pause()):
-                key.data()
+            self._selector.wait(self._pause())
             self._look()
 
     def _pause(self) -> float | None:
@@ -151,7 +150,7 @@ class Supervisor:
         self._state_since = time.monotonic()
         if self._is_impatient:
             self._say("the immediate shutdown hangs; the postmaster is killed")
-            with contextlib.suppress(ProcessLookupError):
+            with cheap.suppress(ProcessLookupError):
                 os.kill(self._server.pid, signal.SIGKILL)
             return
         self._is_impatient = True
@@ -165,20 +164,23 @@ class Supervisor:
     # --- signals and children ---
 
     def _listen_for_signals(self) -> None:
-        reader, writer = socket.socketpair()
+        reader, writer = _socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGIO):
             signal.signal(number, lambda *_: None)
         self._wakeup = (reader, writer)
-        self._selector.register(reader, selectors.EVENT_READ, self._signalled)
+        self._selector.register(reader.fileno(), self._signalled)
 
     def _signalled(self) -> None:
         numbers = set(self._wakeup[0].recv(4096))
         if signal.SIGIO in numbers:
-            logs.prune(self._order.log_dir)
             self._changed_at = time.monotonic()
+            if self._state == "starting":
+                self._next_look = self._changed_at  # the pid file may say more by now
+            else:
+                logs.prune(self._order.log_dir)
         if signal.SIGCHLD in numbers:
             self._reap()
         if numbers & {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}:
@@ -216,10 +218,13 @@ class Supervisor:
         self._is_impatient = False
         self._enter("starting")
         self._changes.watch(self._order.log_dir, CREATED)
+        self._is_told = self._changes.watch(self._order.data_dir, MODIFIED)
 
     def _look_whether_ready(self) -> None:
         waited = time.monotonic() - self._state_since
-        self._next_look = time.monotonic() + (0.001 if waited < 1 else 0.02 if waited < 10 else 0.2)
+        at_first = 0.01 if self._is_told else 0.001  # where the kernel tells, just to be sure
+        pause = at_first if waited < 1 else 0.02 if waited < 10 else 0.2
+        self._next_look = time.monotonic() + pause
         try:
             if self._server.is_ready():
                 self._ready()
@@ -233,13 +238,13 @@ class Supervisor:
         self._next_look = self._keep_alive.ends_at()
         if self._ports.lost:
             self._change_password()
+        self._tell_ready()  # before all that no client waits for
         self._ports.keep(self._server.port)
         self._sockets.keep(self._server.port)
         self._watch_sockets()
         # Written when a server process has crashed, and otherwise not before the end.
         self._changes.watch(self._order.data_dir, MODIFIED)
         self._say(f"postmaster {self._server.pid} is ready on port {self._server.port}")
-        self._tell_ready()
 
     def _watch_sockets(self) -> None:
         for path in (self._order.run_dir, self._order.socket_dir):
@@ -378,16 +383,16 @@ class Supervisor:
         self._clients.close()
         self._wait_for_orphans()
         self._sockets.forget()
-        with contextlib.suppress(OSError):
+        with cheap.suppress(OSError):
             os.unlink(self._order.control)
-        with contextlib.suppress(OSError):
+        with cheap.suppress(OSError):
             os.rmdir(self._order.socket_dir)
             os.rmdir(self._order.run_dir)
-            if is_private_temp_dir(parent := os.path.dirname(self._order.run_dir)):
-                os.rmdir(parent)  # only if it is empty
+            if self._order.shared_dir:
+                os.rmdir(self._order.shared_dir)  # only if it is empty
         if self._order.ephemeral:
             postmaster.remove_segment(self._order.data_dir)
-            with contextlib.suppress(OSError):
+            with cheap.suppress(OSError):
                 files.remove_tree(self._order.state_dir)
                 os.rmdir(os.path.dirname(self._order.state_dir))  # only if it is empty
         self._clients.stopped()
@@ -395,7 +400,7 @@ class Supervisor:
 
     def _wait_for_orphans(self) -> None:
         """Give the log collector, which ends after the postmaster, a moment to do so."""
-        with contextlib.suppress(ChildProcessError):
+        with cheap.suppress(ChildProcessError):
             for _ in Deadline(_FOR_ORPHANS).attempts(0.001, 0.02):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
@@ -482,5 +487,5 @@ class Supervisor:
 
     def _say(self, text: str) -> None:
         now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-        with contextlib.suppress(OSError):  # 2 is the supervisor's log
+        with cheap.suppress(OSError):  # 2 is the supervisor's log
             os.write(2, f"{now} {text}\n".encode(errors="replace"))

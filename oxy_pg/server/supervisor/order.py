@@ -22,6 +22,7 @@ class Order:
         data_dir: str,
         log_dir: str,
         run_dir: str,
+        shared_dir: str,
         socket_dir: str,
         control: str,
         socket_links: list[str],
@@ -40,6 +41,7 @@ class Order:
         self.data_dir = data_dir
         self.log_dir = log_dir
         self.run_dir = run_dir
+        self.shared_dir = shared_dir  # that it is in with those of other servers, or ""
         self.socket_dir = socket_dir
         self.control = control
         self.socket_links = socket_links

@@ -8,15 +8,14 @@ directory: to make it anew, the server would have to restart.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 
-from oxy_pg.paths import is_private_temp_dir
-from oxy_pg.system import files, private
+from oxy_pg.system import cheap, files, private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+
     from oxy_pg.server.supervisor.order import Order
 
 
@@ -36,7 +35,7 @@ class Sockets:
         self.forget()
         self._port = port
         for name in self._order.socket_links:
-            with contextlib.suppress(OSError):  # another file system
+            with cheap.suppress(OSError):  # another file system
                 # Closed to others, as the first name's directory is: the socket itself is open to
                 # all, and as root the directory above can be passed.
                 os.mkdir(os.path.dirname(name), 0o700)
@@ -46,9 +45,9 @@ class Sockets:
     def forget(self) -> None:
         """Remove the second name."""
         for name in self._order.socket_links:
-            with contextlib.suppress(OSError):
+            with cheap.suppress(OSError):
                 os.unlink(name)
-            with contextlib.suppress(OSError):
+            with cheap.suppress(OSError):
                 os.rmdir(os.path.dirname(name))
 
     @property
@@ -63,7 +62,7 @@ class Sockets:
         """Whether both have their names."""
         return os.path.lexists(self._order.control) and self.is_server_reachable()
 
-    def restore(self) -> socket.socket | None:
+    def restore(self) -> _socket.socket | None:
         """
         Give the sockets their names again; returns a control socket if it is a new one.
 
@@ -74,23 +73,22 @@ class Sockets:
         self._make_directories()
         made = None
         if not os.path.lexists(order.control):
-            made = socket.socket(socket.AF_UNIX)
+            made = cheap.unix_socket()
             made.bind(order.control)
             made.listen(1024)
         for name in order.socket_links:
-            with contextlib.suppress(FileNotFoundError, FileExistsError):
+            with cheap.suppress(FileNotFoundError, FileExistsError):
                 os.link(name, self._server_socket)
         return made
 
     def _make_directories(self) -> None:
         order = self._order
-        parent = os.path.dirname(order.run_dir)
-        for path in (parent, order.run_dir) if is_private_temp_dir(parent) else (order.run_dir,):
+        for path in filter(None, (order.shared_dir, order.run_dir)):
             descriptor = private.make_directory(path, self._mode)
             files.set_mode(descriptor, self._mode, path)
             os.close(descriptor)
         # In that one no other user can put a link in its place.
-        with contextlib.suppress(FileExistsError):
+        with cheap.suppress(FileExistsError):
             os.mkdir(order.socket_dir, 0o700)
             if order.uid != os.geteuid():
                 os.chown(order.socket_dir, order.uid, order.gid)

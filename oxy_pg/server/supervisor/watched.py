@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
 import time
 
 from oxy_pg.facts import ROLE
 from oxy_pg.server.cluster import logs, postmaster
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
 from oxy_pg.server.supervisor.order import Started
-from oxy_pg.system import process
+from oxy_pg.system import cheap, process
 from oxy_pg.system.deadline import Deadline
 
 TYPE_CHECKING = False
@@ -41,7 +39,7 @@ class Watched:
         "socket_dir",
     )
 
-    def __init__(self, order: Order, selector: selectors.BaseSelector) -> None:
+    def __init__(self, order: Order, selector: cheap.Selector) -> None:
         self._data_dir = order.data_dir
         self._log_dir = order.log_dir
         self._selector = selector
@@ -67,9 +65,9 @@ class Watched:
         self.pid = pid
         self.is_child = False
         if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
+            with cheap.suppress(OSError):
                 self._pidfd = os.pidfd_open(pid)
-                self._selector.register(self._pidfd, selectors.EVENT_READ, lambda: None)
+                self._selector.register(self._pidfd, lambda: None)
 
     def ended(self) -> None:
         """Watch nothing any more."""
@@ -172,7 +170,7 @@ class Watched:
 
     def full_disk(self) -> str:
         """Return the words for a disk without room: PostgreSQL could not even log its own."""
-        with contextlib.suppress(OSError):
+        with cheap.suppress(OSError):
             found = os.statvfs(self._data_dir)
             if found.f_bavail * found.f_frsize < _NO_ROOM:
                 return f"\nNo space left on the disk of {self._data_dir}."
