@@ -155,6 +155,35 @@ def test_a_killed_postmaster_leaves_no_shared_memory():
     assert wait_until(lambda: segment not in segments.read_text())
 
 
+def test_has_no_maps_of_space_and_can_do_without():
+    """
+    Their files are not copied for each test's database; PostgreSQL finds nothing wrong.
+    """
+    with oxy_pg.temporary():
+        pass  # now there is a template
+    with oxy_pg.temporary() as server:
+        base = Path(server.state_dir, "postgres_data", "base", "1")
+        maps = [path.name for path in base.iterdir() if path.name.endswith(("_fsm", "_vm"))]
+        server.create_database("copied", template="template1")
+        with psycopg.connect(server.superuser_url("copied"), autocommit=True) as connection:
+            said = []
+            connection.add_notice_handler(lambda notice: said.append(notice.message_primary))
+            connection.execute("VACUUM (FREEZE, DISABLE_PAGE_SKIPPING)")
+            connection.execute(
+                "CREATE TABLE public.t AS SELECT n FROM generate_series(1, 10000) AS n"
+            )
+            connection.execute("DELETE FROM public.t WHERE n % 2 = 0")
+            connection.execute("VACUUM ANALYZE")
+            connection.execute("INSERT INTO public.t SELECT 1 FROM generate_series(1, 5000)")
+            rows = connection.execute("SELECT count(*) FROM public.t").fetchone()
+        log = "".join(path.read_text() for path in base.parents[1].glob("log/*.log"))
+
+    assert [] == maps
+    assert [] == said
+    assert (10000,) == rows
+    assert not [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line]
+
+
 def test_is_copied_from_the_template(state_dir, replace_initdb):
     """
     initdb runs for the first one, and again only when its result is no longer in the cache.

@@ -178,7 +178,7 @@ def create(
     place = DataDir(paths.cluster_in(home))
     aside = place.aside(os.getpid())
     try:
-        waiting = template.make_cluster(aside, binaries, account, deadline, keep=not durable)
+        waiting = template.make_cluster(aside, binaries, account, deadline, durable=durable)
         mark(aside, account, unsynced=durable)
         os.rename(aside, place.path)
     except OSError as error:

@@ -61,6 +61,10 @@ _STATEMENTS = (
     *roles.STATEMENTS,
     "CREATE DATABASE oxy OWNER oxy STRATEGY file_copy",
 )
+# The maps of free space and of visible pages, a quarter of all files: each database that is
+# copied for a test would have them. They may be missing (pg_upgrade, too, has left them out), and
+# PostgreSQL makes them again where it needs them.
+_NOT_NEEDED = ("_fsm", "_vm")
 _WAITING = ".template-"  # a prefix: made, but not yet in its place
 _ABANDONED_AFTER = 3600.0  # seconds
 # What stands at the top of a new cluster of PostgreSQL 16 (manual, 73.1).
@@ -77,25 +81,25 @@ _DIRECTORIES = frozenset(
 
 
 def make_cluster(
-    target: str, binaries: Installation, account: Account, deadline: Deadline, *, keep: bool
+    target: str, binaries: Installation, account: Account, deadline: Deadline, *, durable: bool
 ) -> str:
     """
     Make ``target``, which must not exist, a new cluster that nobody has started yet.
 
     It belongs to ``account``, has the role ``oxy`` without a password and the
     database of that name, and has not been synced to disk. If there was no
-    template, this one becomes it: with ``keep``, or if one was missed before.
+    template, this one becomes it: if it is not ``durable``, or one was missed before.
     Returns the path of one that waits for ``publish()``, or "". Raises
     InitdbFailed, or OSError when the disk is full; ``target`` may then be
     there in part.
     """
     template = _path(paths.cache_dir(), binaries)
-    if _unpack(template, target, account):
+    if _unpack(template, target, account, () if durable else _NOT_NEEDED):
         return ""
     initdb(target, binaries, account, deadline)
     _run_sql(target, binaries, account, deadline)
     try:
-        return _keep(target, template) if keep or _was_missed(template) else ""
+        return _keep(target, template) if not durable or _was_missed(template) else ""
     except (OSError, private.NotPrivate):
         # The cache is a convenience: a full or read-only one must not stop a server.
         import logging
@@ -104,13 +108,13 @@ def make_cluster(
         return ""
 
 
-def _unpack(template: str, target: str, account: Account) -> bool:
+def _unpack(template: str, target: str, account: Account, without: tuple[str, ...]) -> bool:
     """Make ``target`` from the template; False, and nothing there, if there is none to be used."""
     try:
         descriptor = _open(template)
         try:
             _compare(descriptor, _record_of(template))
-            archive.unpack(descriptor, target, account, _is_expected)
+            archive.unpack(descriptor, target, account, _is_expected, without)
             _check_settings(target)
         finally:
             os.close(descriptor)
