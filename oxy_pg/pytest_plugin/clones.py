@@ -127,7 +127,7 @@ class Clones:
         """Create an empty database; ConfigurationError without CREATEDB."""
         self._begin_in_child()
         name = self._name()
-        self.run(lambda connection: _create(connection, name))
+        self.run(lambda connection: _create(connection, name, by_file=self._ours))
         return name
 
     def use_template(self, name: str) -> None:
