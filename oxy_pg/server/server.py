@@ -21,7 +21,6 @@ from oxy_pg.server.supervisor import launcher
 from oxy_pg.server.supervisor.lease import Lease, SupervisorGone
 from oxy_pg.system import cheap
 from oxy_pg.system.deadline import Deadline
-from oxy_pg.url import socket_url, tcp_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -208,6 +207,8 @@ class Server:
 
     def socket_url(self, database: str = DATABASE) -> str:
         """Return the URL of a database by way of the private Unix socket, without a password."""
+        from oxy_pg.url import socket_url
+
         deadline = Deadline(_TIMEOUT)
         with self._exclusive(deadline):
             lease = self._hold(deadline)
@@ -243,6 +244,8 @@ class Server:
                 f"the one in {self._state.password}: an application has changed it (ALTER ROLE). "
                 "`oxy-pg restart` sets it back, `oxy-pg password --reset` sets a new one."
             )
+        from oxy_pg.url import tcp_url
+
         return tcp_url(ROLE, self._password, lease.port, database)
 
     # --- databases ---
@@ -399,14 +402,16 @@ class Server:
 
     def _set_up(self, database: str | None, deadline: Deadline, *, started: bool) -> None:
         """Leave the role, its password and the database as they have to be."""
-        from oxy_pg.server.cluster import databases
-
         if os.path.exists(self._state.unsynced):  # the process that created the cluster was killed
             from oxy_pg.server.cluster import directory
 
             directory.sync_if_new(self._state)
         self._password_time = _time_of(self._state.password)
         with self._connect(deadline, waits=False) as connection:
+            # While PostgreSQL lets us in.
+            import oxy_pg.url  # noqa: F401
+            from oxy_pg.server.cluster import databases
+
             self._password = databases.set_up(
                 connection, self._state, database, deadline, verify=started
             )
@@ -435,6 +440,7 @@ class _Exclusive:
 
 def _pinned_url(role: str, lease: Lease, database: str) -> str:
     from oxy_pg.server.cluster import session
+    from oxy_pg.url import socket_url
 
     return socket_url(role, lease.socket_dir, lease.port, database, session.options(role))
 

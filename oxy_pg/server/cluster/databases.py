@@ -139,9 +139,9 @@ def _look(
     rows = connection.query(
         f"SELECT (SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = {literal(ROLE)}),"
         f" EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {wanted}),"
-        f" pg_catalog.current_setting('data_directory'), {roles.COUNT}"
+        f" pg_catalog.current_setting('data_directory'), {roles.IS_SUPERUSER}; {roles.MEMBERS}"
     )
-    verifier, is_there, data_dir, count = rows[0]
+    (verifier, is_there, data_dir, is_superuser), *members = rows
     if not os.path.samefile(str(data_dir), state.data_dir):
         raise ServerError(
             f"The server that answers on the socket of {state.data_dir} serves {data_dir}. "
@@ -152,7 +152,7 @@ def _look(
         known = None
     elif not _is_of(verifier, known, state):
         known = None if verify else ""
-    return known, name is None or is_there == "t", count == roles.COMPLETE
+    return known, name is None or is_there == "t", roles.are_complete(is_superuser, members)
 
 
 def _is_of(verifier: str, secret: str, state: StateDir) -> bool:
