@@ -17,7 +17,8 @@ from oxy_pg.errors import OxyPgError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from oxy_pg.server.monitor.embedded import Observation
+    from typing import Any
+
     from oxy_pg.server.server import Server
 
 _STATE_DIR = "--state-dir"
@@ -121,20 +122,21 @@ def _exports(url: str, state_dir: str) -> str | None:
 
 
 def _status(state: paths.StateDir) -> str | None:
+    from oxy_pg.server.monitor import plain
     from oxy_pg.server.monitor.embedded import EmbeddedObserver
 
     with EmbeddedObserver(state) as observer:
-        found = observer.look()
-    if found.status.state != "running":
+        known, activity = observer.look_plainly()
+    if known["state"] != "running":
         return None
-    text = status_document(found)
+    text = status_document(plain.document(known, activity))
     return text if text.isascii() and text.replace("\n", "").isprintable() else None
 
 
-def status_document(found: Observation) -> str:
+def status_document(found: dict[str, Any]) -> str:
     """Return what ``status --json`` prints."""
-    import json
+    from oxy_pg.server.monitor import values
 
     names = ("key", "value", "origin")
     defaults = [dict(zip(names, one, strict=True)) for one in _defaults.origins()]
-    return json.dumps({**found.to_dict(), "defaults": defaults}, indent=2)
+    return values.to_json({**found, "defaults": defaults})

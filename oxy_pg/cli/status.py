@@ -23,8 +23,9 @@ from oxy_pg.cli.options import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from oxy_pg.server.monitor.embedded import EmbeddedObserver, Observation
+    from oxy_pg.server.monitor.embedded import EmbeddedObserver
     from oxy_pg.server.monitor.external import ExternalObserver
+    from oxy_pg.server.monitor.status import Observation
 
 _STOPPED = 3  # the exit code of pg_ctl status, too
 _LONGEST_WAIT = 10.0  # seconds for an external server that does not answer
@@ -70,7 +71,7 @@ def status(
             return
         found = observer.look()
     if as_json:
-        echo(quick.status_document(found))
+        echo(quick.status_document(found.to_dict()))
     elif sys.stdout.isatty():
         _print_tables(found)
     else:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from oxy_pg.server.monitor.activity import Activity, Blocker
-    from oxy_pg.server.monitor.embedded import Observation
-    from oxy_pg.server.monitor.status import Status
+    from oxy_pg.server.monitor.status import Observation, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from oxy_pg.server.monitor.activity import Counters, Rates
-    from oxy_pg.server.monitor.embedded import EmbeddedObserver, Observation
+    from oxy_pg.server.monitor.embedded import EmbeddedObserver
     from oxy_pg.server.monitor.external import ExternalObserver
+    from oxy_pg.server.monitor.status import Observation
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLAIN_BARS = " .:-=+*#@"

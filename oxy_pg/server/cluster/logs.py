@@ -99,12 +99,12 @@ def is_complete(log_dir: str, before: dict[str, int], pid: int) -> bool:
 
 def _parts(paths: list[str], before: dict[str, int], limit: int) -> list[str]:
     """Return what was added to each of these files: its end."""
-    import contextlib  # not at the top: see daemon.py
+    from oxy_pg.system import cheap  # not at the top: see daemon.py
 
     parts = []
     for path in paths:
         begin = before.get(path, 0)
-        with contextlib.suppress(OSError), open(path, "rb", opener=_no_link) as file:
+        with cheap.suppress(OSError), open(path, "rb", opener=_no_link) as file:
             end = os.fstat(file.fileno()).st_size
             file.seek(max(begin, end - limit, 0))
             parts.append(file.read(limit).decode(errors="replace"))

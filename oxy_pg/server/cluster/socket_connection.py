@@ -64,7 +64,7 @@ class Connection:
         Raises OSError when no answer comes in time and QueryError when the
         server refuses, for instance because it is still starting (57P03).
         """
-        self._deadline = deadline
+        self.deadline = deadline
         self._buffer = b""
         self._socket = cheap.unix_socket()
         try:
@@ -133,7 +133,7 @@ class Connection:
 
     def _read(self, size: int) -> bytes:
         while len(self._buffer) < size:
-            self._socket.settimeout(self._deadline.remaining() or 0.001)
+            self._socket.settimeout(self.deadline.remaining() or 0.001)
             received = self._socket.recv(65536)
             if not received:
                 raise ConnectionResetError("the server closed the connection")

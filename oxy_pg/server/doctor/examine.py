@@ -17,7 +17,7 @@ from oxy_pg.server.cluster import config, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, monitor
 from oxy_pg.server.doctor import environment, health, leftovers
 from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
-from oxy_pg.server.monitor import status
+from oxy_pg.server.monitor import plain
 from oxy_pg.server.supervisor import lock
 from oxy_pg.server.supervisor.lease import SupervisorGone
 from oxy_pg.system import files
@@ -59,7 +59,7 @@ def examine(state: StateDir, external_url: str | None = None) -> list[Check]:
 def _server(state: StateDir) -> Iterator[Check]:
     deadline = Deadline(_PATIENCE)
     try:
-        answers = status.ask_supervisor(state, deadline)
+        answers = plain.ask_supervisor(state, deadline)
     except (OxyPgError, TimeoutError):
         yield Check(
             "server",

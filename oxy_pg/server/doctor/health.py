@@ -13,7 +13,7 @@ from oxy_pg.errors import BinariesNotFound, ConfigurationError
 from oxy_pg.server.cluster import account, binaries, databases, logs, program
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError
 from oxy_pg.server.doctor.check import FAIL, PASS, WARN, Check
-from oxy_pg.server.monitor import status
+from oxy_pg.server.monitor import plain
 from oxy_pg.server.supervisor.lease import SupervisorGone
 from oxy_pg.system import files, process
 from oxy_pg.system.deadline import Deadline
@@ -112,7 +112,7 @@ def _crashes(state: StateDir) -> Iterator[Check]:
 def _password(state: StateDir) -> Iterator[Check]:
     deadline = Deadline(_PATIENCE)
     with contextlib.suppress(SupervisorGone, TimeoutError, OSError, QueryError):
-        answers = status.ask_supervisor(state, deadline)
+        answers = plain.ask_supervisor(state, deadline)
         if answers["state"] != "ready":
             return
         with Connection(answers["socket_dir"], int(answers["port"]), deadline) as connection:

@@ -10,9 +10,11 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from oxy_pg.report import Report
+from oxy_pg.server.monitor.questions import ratio
 
 if TYPE_CHECKING:
-    from oxy_pg.server.monitor.slow_queries import SlowQuery
+    from collections.abc import Mapping
+    from typing import Any
 
 SLOW_MS = 1000.0
 
@@ -34,7 +36,7 @@ class Counters:
     @property
     def cache_hit_ratio(self) -> float | None:
         """The part of all pages that were found in shared_buffers; None before the first."""
-        return _ratio(self.blocks_hit, self.blocks_read)
+        return ratio(self.blocks_hit, self.blocks_read)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,6 +102,24 @@ class Waiting:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SlowQuery:
+    """
+    One query that took long.
+
+    From the log, ``calls`` are those that were slow; from pg_stat_statements
+    they are all, and ``last_at`` is not known.
+    """
+
+    query: str
+    database: str | None
+    role: str | None
+    calls: int
+    mean_ms: float
+    max_ms: float
+    last_at: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class DeadTuples:
     """A table whose old row versions wait to be vacuumed away."""
 
@@ -141,6 +161,29 @@ class Activity(Report):
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
+def of(known: Mapping[str, Any]) -> Activity:
+    """Return what was answered to ``questions.py``."""
+    rows: dict[str, Any] = {
+        name: tuple(kind(**row) for row in known[name])
+        for name, kind in (
+            ("connections", Connections),
+            ("running", Running),
+            ("slow_queries", SlowQuery),
+            ("dead_tuples", DeadTuples),
+        )
+    }
+    rows["waiting"] = tuple(
+        Waiting(**{**row, "blocked_by": tuple(Blocker(**one) for one in row["blocked_by"])})
+        for row in known["waiting"]
+    )
+    counters, ids = known["counters"], known["transaction_ids"]
+    alone = {
+        "counters": counters and Counters(**counters),
+        "transaction_ids": ids and TransactionIds(**ids),
+    }
+    return Activity(**{**known, **rows, **alone})
+
+
 def rates(before: Counters | None, after: Counters | None) -> Rates | None:
     """Return what happened between two looks; None when that cannot be known."""
     if before is None or after is None or after.since != before.since:
@@ -156,8 +199,4 @@ def rates(before: Counters | None, after: Counters | None) -> Rates | None:
     if seconds <= 0 or min(changes) < 0:  # it was restarted after a crash
         return None
     transactions, read, written = (round(change / seconds, 3) for change in changes[:3])
-    return Rates(transactions, read, written, _ratio(changes[3], changes[4]))
-
-
-def _ratio(hit: int, read: int) -> float | None:
-    return round(hit / (hit + read), 6) if hit + read else None
+    return Rates(transactions, read, written, ratio(changes[3], changes[4]))

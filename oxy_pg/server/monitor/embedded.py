@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
-
 from oxy_pg.server.cluster.socket_connection import Connection, QueryError, monitor
-from oxy_pg.server.monitor import questions, status
+from oxy_pg.server.monitor import plain, questions
 from oxy_pg.server.monitor.questions import Refused, Session
 from oxy_pg.system.deadline import Deadline, now
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Any, Self
 
     from oxy_pg.paths import StateDir
-    from oxy_pg.server.monitor.activity import Activity, DeadTuples
-    from oxy_pg.server.monitor.status import Status
+    from oxy_pg.server.monitor.status import Observation
 
-_PATIENCE = 5.0  # seconds for a server that runs but does not answer
 _SLOWLY = 5.0  # seconds until what changes slowly is asked for again
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Observation:
-    """What was seen at one moment; ``activity`` is None of a server that does not run."""
-
-    status: Status
-    activity: Activity | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values: those of the status, and ``activity``."""
-        return {**self.status.to_dict(), "activity": self.activity and self.activity.to_dict()}
 
 
 class Memory:
@@ -48,11 +32,10 @@ class Memory:
         """Remember fields of Activity."""
         self._known, self._asked = known, now()
 
-    def added_to(self, found: Activity) -> Activity:
+    def added_to(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return the activity with what is remembered, its gaps included."""
-        fields = dict(self._known)
-        unknown = found.unknown | fields.pop("unknown", {})
-        return dataclasses.replace(found, **fields, unknown=unknown)
+        unknown = found["unknown"] | self._known.get("unknown", {})
+        return {**found, **self._known, "unknown": unknown}
 
 
 class EmbeddedObserver:
@@ -76,34 +59,46 @@ class EmbeddedObserver:
 
     def look(self) -> Observation:
         """Return what is seen now."""
-        found = status.of_embedded(self._state)
-        if found.port is None or found.state != "running":
-            return Observation(found, None)
-        try:
-            return Observation(found, self._activity(found.port))
-        except (OSError, QueryError):  # it went while we looked
-            return Observation(status.of_embedded(self._state), None)
+        from oxy_pg.server.monitor import activity, status
 
-    def _activity(self, port: int) -> Activity:
-        deadline = Deadline(_PATIENCE)
-        with monitor(self._state.socket_dir, port, deadline) as connection:
+        known, seen = self.look_plainly()
+        return status.Observation(status.of(known), None if seen is None else activity.of(seen))
+
+    def look_plainly(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Return the same as plain values: the fields of a Status, and those of an Activity."""
+        seen: list[dict[str, Any] | None] = []
+        known = plain.of_embedded(
+            self._state, lambda connection, port: seen.append(self._activity(connection, port))
+        )
+        if seen == [None]:  # it went while we looked
+            return plain.of_embedded(self._state), None
+        return known, seen[0] if seen else None
+
+    def _activity(self, connection: Connection, port: int) -> dict[str, Any] | None:
+        connection.deadline = deadline = Deadline(plain.PATIENCE)
+        try:
             with questions.Look(_SocketSession(connection)) as look:
                 found = questions.now(look)
             if self._memory.due():
-                with questions.Look(_SocketSession(connection)) as look:
-                    known = questions.slowly_changing(look)
-                    known |= questions.logged_statements(look, self._state.log_dir, self._slow_ms)
-                    others = questions.busiest_databases(look)
-                tables = [*known["dead_tuples"]]
-                for name in others:
-                    tables += self._dead_tuples(name, port, deadline)
-                tables.sort(key=lambda one: -one.dead)
-                self._memory.keep(
-                    known | {"dead_tuples": tuple(tables[:5]), "unknown": look.unknown}
-                )
+                self._look_at_what_changes_slowly(connection, port, deadline)
+        except (OSError, QueryError):
+            return None
         return self._memory.added_to(found)
 
-    def _dead_tuples(self, database: str, port: int, deadline: Deadline) -> tuple[DeadTuples, ...]:
+    def _look_at_what_changes_slowly(
+        self, connection: Connection, port: int, deadline: Deadline
+    ) -> None:
+        with questions.Look(_SocketSession(connection)) as look:
+            known = questions.slowly_changing(look)
+            known |= questions.logged_statements(look, self._state.log_dir, self._slow_ms)
+            others = questions.busiest_databases(look)
+        tables = [*known["dead_tuples"]]
+        for name in others:
+            tables += self._dead_tuples(name, port, deadline)
+        tables.sort(key=lambda one: -one["dead"])
+        self._memory.keep(known | {"dead_tuples": tables[:5], "unknown": look.unknown})
+
+    def _dead_tuples(self, database: str, port: int, deadline: Deadline) -> list[dict[str, Any]]:
         """Ask another database, which shows its tables to those alone who are connected to it."""
         try:
             with (
@@ -112,7 +107,7 @@ class EmbeddedObserver:
             ):
                 return questions.dead_tuples(look)
         except (OSError, QueryError):  # it was dropped meanwhile
-            return ()
+            return []
 
 
 class _SocketSession(Session):
@@ -129,3 +124,6 @@ class _SocketSession(Session):
                 raise
             raise Refused(str(error)) from error
         return rows[0][0] if rows else None
+
+    def run_all(self, *statements: str) -> str | None:
+        return self.run("; ".join(statements))  # as one message

@@ -10,10 +10,11 @@ from psycopg.types.string import TextLoader
 from oxy_pg import url as urls
 from oxy_pg.errors import ExternalServerUnavailable
 from oxy_pg.server import external
-from oxy_pg.server.monitor import questions, status
+from oxy_pg.server.monitor import activity, questions, status
 from oxy_pg.server.monitor.activity import SLOW_MS, Activity
-from oxy_pg.server.monitor.embedded import Memory, Observation
+from oxy_pg.server.monitor.embedded import Memory
 from oxy_pg.server.monitor.questions import Refused, Session
+from oxy_pg.server.monitor.status import Observation
 from oxy_pg.system.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ExternalObserver:
                 known = questions.slowly_changing(look)
                 known |= questions.counted_statements(look, self._slow_ms)
             self._memory.keep(known | {"unknown": look.unknown})
-        return self._memory.added_to(found)
+        return activity.of(self._memory.added_to(found))
 
     def _hang_up(self) -> None:
         if self._connection is not None:

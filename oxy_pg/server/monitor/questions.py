@@ -11,24 +11,11 @@ there. What PostgreSQL hides from a role is shown in its own words,
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Protocol
+from oxy_pg.server.monitor import redaction, slow_queries, values
 
-from oxy_pg.server.monitor import redaction, slow_queries
-from oxy_pg.server.monitor.activity import (
-    Activity,
-    Blocker,
-    Connections,
-    Counters,
-    DeadTuples,
-    Running,
-    TransactionIds,
-    Waiting,
-)
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Self
+    from typing import Any, Self
 
 _STATEMENT_TIMEOUT_MS = 5000
 
@@ -44,11 +31,16 @@ class Refused(Exception):
     """The server did not answer a question; its words."""
 
 
-class Session(Protocol):
+class Session:
     """A connection that questions can be asked on."""
 
     def run(self, sql: str) -> str | None:
         """Run a statement; return the first field of its first row as text; raises Refused."""
+        raise NotImplementedError
+
+    def run_all(self, *statements: str) -> str | None:
+        """Run statements, of which one has rows, and return the first field; raises Refused."""
+        return [self.run(sql) for sql in statements][1]
 
 
 # A relation as a person at the default search_path names it; our own has nothing but pg_catalog.
@@ -137,8 +129,9 @@ class Look:
         self.unknown: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._session.run("BEGIN READ ONLY")
-        self._session.run(f"SET LOCAL statement_timeout = {_STATEMENT_TIMEOUT_MS}")
+        self._session.run_all(
+            "BEGIN READ ONLY", f"SET LOCAL statement_timeout = {_STATEMENT_TIMEOUT_MS}"
+        )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -147,15 +140,13 @@ class Look:
 
     def ask(self, what: str, sql: str) -> Any:
         """Return the answer to a question; None, and a note, when it is refused."""
-        self._session.run("SAVEPOINT question")
         try:
-            answer = self._session.run(sql)
+            answer = self._session.run_all("SAVEPOINT question", sql, "RELEASE question")
         except Refused as error:
             self.unknown[what] = str(error)
             self._session.run("ROLLBACK TO question")
             return None
-        self._session.run("RELEASE question")
-        return None if answer is None else _cleaned(json.loads(answer))
+        return None if answer is None else _cleaned(values.from_json(answer))
 
     def rows(self, what: str, sql: str) -> list[dict[str, Any]]:
         """Return the rows of an answer."""
@@ -176,43 +167,66 @@ def _cleaned(answer: Any) -> Any:
     return redaction.printable(answer) if isinstance(answer, str) else answer
 
 
-def now(look: Look) -> Activity:
-    """Return what moves from one moment to the next: counters, connections, queries, locks."""
+# The fields of an Activity, in order, and what they are where nothing else is known.
+_ACTIVITY: dict[str, Any] = {
+    "role": "",
+    "sees_all": False,
+    "cache_hit_ratio": None,
+    "counters": None,
+    "connections": [],
+    "hidden": 0,
+    "running": [],
+    "waiting": [],
+    "slow_queries": [],
+    "slow_source": None,
+    "slow_threshold_ms": None,
+    "dead_tuples": [],
+    "transaction_ids": None,
+    "checkpoints": None,
+    "unknown": {},
+}
+
+
+def now(look: Look) -> dict[str, Any]:
+    """
+    Return what moves from one moment to the next: counters, connections, queries, locks.
+
+    It has all fields of an Activity, which ``activity.of()`` makes of it.
+    """
     who = look.ask("role", _WHO) or {}
     counted = look.ask("counters", _COUNTERS)
-    counters = Counters(**counted) if counted and counted["transactions"] is not None else None
-    return Activity(
+    counters = counted if counted and counted["transactions"] is not None else None
+    return {
+        **_ACTIVITY,
         **who,
-        counters=counters,
-        cache_hit_ratio=counters.cache_hit_ratio if counters else None,
-        connections=tuple(Connections(**row) for row in look.rows("connections", _CONNECTIONS)),
-        hidden=look.ask("hidden", _HIDDEN) or 0,
-        running=tuple(Running(**row) for row in look.rows("running", _RUNNING)),
-        waiting=tuple(_waiting(look)),
-        unknown=look.unknown,
-    )
+        "counters": counters,
+        "cache_hit_ratio": counters and ratio(counters["blocks_hit"], counters["blocks_read"]),
+        "connections": look.rows("connections", _CONNECTIONS),
+        "hidden": look.ask("hidden", _HIDDEN) or 0,
+        "running": look.rows("running", _RUNNING),
+        "waiting": look.rows("waiting", _WAITING),
+        "unknown": look.unknown,
+    }
 
 
-def _waiting(look: Look) -> Iterator[Waiting]:
-    for row in look.rows("waiting", _WAITING):
-        blockers = tuple(Blocker(**one) for one in row.pop("blocked_by"))
-        yield Waiting(**row, blocked_by=blockers)
+def ratio(hit: int, read: int) -> float | None:
+    """Return the part of all pages that were found in memory; None where there were none."""
+    return round(hit / (hit + read), 6) if hit + read else None
 
 
 def slowly_changing(look: Look) -> dict[str, Any]:
-    """Return what piles up, as fields of Activity; not worth asking every second."""
+    """Return what piles up, as fields of an Activity; not worth asking every second."""
     version = look.ask("version", _VERSION) or 0
-    ids = look.ask("transaction_ids", _TRANSACTION_IDS)
     return {
         "dead_tuples": dead_tuples(look),
-        "transaction_ids": ids and TransactionIds(**ids),
+        "transaction_ids": look.ask("transaction_ids", _TRANSACTION_IDS),
         "checkpoints": look.ask("checkpoints", _CHECKPOINTS[version >= 170000]),
     }
 
 
-def dead_tuples(look: Look) -> tuple[DeadTuples, ...]:
+def dead_tuples(look: Look) -> list[dict[str, Any]]:
     """Return the tables of this database with most of them."""
-    return tuple(DeadTuples(**row) for row in look.rows("dead_tuples", _DEAD_TUPLES))
+    return look.rows("dead_tuples", _DEAD_TUPLES)
 
 
 def busiest_databases(look: Look) -> list[str]:
@@ -232,7 +246,7 @@ def counted_statements(look: Look, at_least_ms: float) -> dict[str, Any]:
         return {}
     rows = look.rows("slow_queries", slow_queries.STATEMENTS.format(schema, float(at_least_ms)))
     return {
-        "slow_queries": tuple(slow_queries.SlowQuery(**row) for row in rows),
+        "slow_queries": rows,
         "slow_source": "pg_stat_statements",
         "slow_threshold_ms": at_least_ms,
     }

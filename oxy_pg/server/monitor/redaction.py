@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 HIDDEN = "<insufficient privilege>"  # PostgreSQL's own words for what our role may not see
 
-_SECRET = re.compile(
-    r"passw|passphrase|secret|credential|crypt|hmac|jwt|bearer|(?:api|private|access)_?key"
-    r"|(?<![a-z])token(?![a-z])|://[^\s/'\":]*:[^\s/'\"]*@",
-    re.IGNORECASE,
+_SPEAKS_OF_SECRETS = (
+    r"(?i)passw|passphrase|secret|credential|crypt|hmac|jwt|bearer|(?:api|private|access)_?key"
+    r"|(?<![a-z])token(?![a-z])|://[^\s/'\":]*:[^\s/'\"]*@"
 )
-_QUOTE = re.compile(r"'|\$(?:[^\W\d]\w*)?\$")
+_QUOTE = r"'|\$(?:[^\W\d]\w*)?\$"
 
 
 def shown(query: str) -> str:
@@ -21,8 +18,10 @@ def shown(query: str) -> str:
     One that speaks of a password, or of anything like it, ends at its first quoted value: what
     comes after cannot be told apart for certain, for PostgreSQL cuts long texts off.
     """
+    import re  # where there is a query to show: see plain.py
+
     text = printable(" ".join(query.split()))
-    if _SECRET.search(text) and (quote := _QUOTE.search(text)):
+    if re.search(_SPEAKS_OF_SECRETS, text) and (quote := re.search(_QUOTE, text)):
         return f"{text[: quote.start()]}***"
     return text
 

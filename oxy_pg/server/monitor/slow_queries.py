@@ -8,27 +8,26 @@ pg_stat_statements counts them, where an administrator has installed it.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import re
-from typing import TYPE_CHECKING
 
 from oxy_pg.server.cluster import logs
 from oxy_pg.server.monitor import redaction
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _READ = 2 * 1024 * 1024  # bytes of the log's end
 _MOST = 10
 
 # log_line_prefix as config.py has it; what belongs to the same entry begins with a tab. Names have
 # 63 bytes at most: without that bound, a line of a million @ would take hours.
-_ENTRY = re.compile(
-    r"^(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ (?P<zone>\S+) \[\d+\] "
+_SLOW = b" LOG:  duration: "
+_ENTRY = (
+    r"(?m)^(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ (?P<zone>\S+) \[\d+\] "
     r"(?P<role>.{0,63}?)@(?P<database>.{0,63}?) LOG:  duration: (?P<ms>[\d.]+) ms  "
-    r"(?:statement|parse|bind|execute|fastpath)\b[^:]*: (?P<query>.*(?:\n\t.*)*)",
-    re.MULTILINE,
+    r"(?:statement|parse|bind|execute|fastpath)\b[^:]*: (?P<query>.*(?:\n\t.*)*)"
 )
 
 # For servers that have it; {} is the schema it is in. The times are those of all calls.
@@ -48,48 +47,39 @@ SELECT to_json((SELECT quote_ident(nspname) FROM pg_extension e
 """
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SlowQuery:
+def from_log(log_dir: str, at_least_ms: float) -> list[dict[str, Any]]:
     """
-    One query that took long.
+    Return what the log's last megabytes have; those first that took most time in all.
 
-    From the log, ``calls`` are those that were slow; from pg_stat_statements
-    they are all, and ``last_at`` is not known.
+    Each has the fields of an ``activity.SlowQuery``.
     """
+    log = _end_of_log(log_dir)
+    if _SLOW not in log:
+        return []
+    import re  # where there is something to find: see plain.py
 
-    query: str
-    database: str | None
-    role: str | None
-    calls: int
-    mean_ms: float
-    max_ms: float
-    last_at: str | None
-
-
-def from_log(log_dir: str, at_least_ms: float) -> tuple[SlowQuery, ...]:
-    """Return what the log's last megabytes have; those first that took most time in all."""
     found: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
-    for entry in _ENTRY.finditer(_end_of_log(log_dir)):
+    for entry in re.finditer(_ENTRY, log.decode(errors="replace")):
         took = float(entry["ms"])
         if took >= at_least_ms:
             key = (redaction.shown(entry["query"]), entry["database"], entry["role"])
             found.setdefault(key, []).append((took, f"{entry['at']} {entry['zone']}"))
-    grouped = [
-        SlowQuery(
-            query,
-            redaction.printable(database),
-            redaction.printable(role),
-            len(calls),
-            round(sum(took for took, _ in calls) / len(calls), 3),
-            max(took for took, _ in calls),
-            max(at for _, at in calls),
-        )
+    grouped: list[dict[str, Any]] = [
+        {
+            "query": query,
+            "database": redaction.printable(database),
+            "role": redaction.printable(role),
+            "calls": len(calls),
+            "mean_ms": round(sum(took for took, _ in calls) / len(calls), 3),
+            "max_ms": max(took for took, _ in calls),
+            "last_at": max(at for _, at in calls),
+        }
         for (query, database, role), calls in found.items()
     ]
-    return tuple(sorted(grouped, key=lambda one: one.calls * -one.mean_ms)[:_MOST])
+    return sorted(grouped, key=lambda one: one["calls"] * -one["mean_ms"])[:_MOST]
 
 
-def _end_of_log(log_dir: str) -> str:
+def _end_of_log(log_dir: str) -> bytes:
     parts: list[bytes] = []
     left = _READ
     for part in _backwards(log_dir, left):
@@ -97,7 +87,7 @@ def _end_of_log(log_dir: str) -> str:
         left -= len(part)
         if left <= 0:
             break
-    return b"".join(parts).decode(errors="replace")
+    return b"".join(parts)
 
 
 def _backwards(log_dir: str, most: int) -> Iterator[bytes]:

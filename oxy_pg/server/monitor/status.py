@@ -8,22 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oxy_pg import url as urls
-from oxy_pg.errors import BinariesNotFound, ConfigurationError, state_of_data
-from oxy_pg.facts import DATABASE, MAINTENANCE_DATABASE, ROLE
 from oxy_pg.report import timestamp
-from oxy_pg.server.cluster import binaries, directory, logs, postmaster
-from oxy_pg.server.cluster.socket_connection import QueryError, monitor
-from oxy_pg.server.monitor.questions import CLIENTS
-from oxy_pg.server.supervisor import lock
-from oxy_pg.server.supervisor.lease import Line, SupervisorGone
-from oxy_pg.system.deadline import Deadline
+from oxy_pg.server.monitor import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import psycopg
 
     from oxy_pg.paths import StateDir
-
-_PATIENCE = 5.0  # seconds for a server that runs but does not answer
+    from oxy_pg.server.monitor.activity import Activity
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,90 +90,32 @@ class Status:
 
 def of_embedded(state: StateDir) -> Status:
     """Return the status of a state directory's server; starts nothing and changes nothing."""
-    directory.check_access(state, writes=False)
-    known: dict[str, Any] = {"binaries": _installation()}
-    if not directory.exists(state):
-        if not lock.is_held(state):
-            return Status("uninitialized", data_dir=Path(state.data_dir), **known)
-        known["problem"] = state_of_data(state.data_dir)
-    known |= {"data_dir": Path(state.data_dir), "log_dir": Path(state.log_dir)}
-    if crashes := logs.crashes(state.supervisor_log):
-        known |= {"crashes_last_hour": len(crashes), "last_crash": crashes[-1]}
-    deadline = Deadline(_PATIENCE)
-    try:
-        answers = ask_supervisor(state, deadline)
-    except (TimeoutError, SupervisorGone) as error:
-        return _without_supervisor(state, known, is_silent=isinstance(error, TimeoutError))
-    known |= {
-        "supervisor_pid": int(answers["pid"]),
-        "clients": len(answers["leases"].split(",")) if answers["leases"] else 0,
-        "keep_alive_s": float(answers["keep_alive"]),
-    }
-    port = int(answers["port"])
-    if answers["state"] != "ready":
-        return Status("starting", **known)
-    known |= {
-        "pid": int(answers["postmaster_pid"]),
-        "host": "127.0.0.1",
-        "port": port,
-        "url": urls.mask(urls.tcp_url(ROLE, "x", port, DATABASE)),
-    }
-    try:
-        with monitor(answers["socket_dir"], port, deadline) as connection:
-            known |= _facts(connection.query(_FACTS)[0], connection.query(_DATABASES))
-    except QueryError as error:
-        # It lets nobody in at the moment, but it is there; 57P: it is starting, or going down.
-        return Status("starting" if error.sqlstate.startswith("57P") else "running", **known)
-    except OSError:
-        return Status("starting", **known)
-    return Status("running", **known)
+    return of(plain.of_embedded(state))
 
 
-def _without_supervisor(state: StateDir, known: dict[str, Any], *, is_silent: bool) -> Status:
-    """Return the status of a server whose supervisor has gone, hangs, or cannot be reached."""
-    found = postmaster.read_pid_file(state.data_dir)
-    if found is None or found.pid not in postmaster.serving(state.data_dir):
-        is_starting = is_silent or lock.is_held(state)
-        return Status("starting" if is_starting else "stopped", **known)
-    known |= {
-        "pid": found.pid,
-        "host": "127.0.0.1",
-        "port": found.port,
-        "url": urls.mask(urls.tcp_url(ROLE, "x", found.port, DATABASE)),
-    }
-    try:
-        with monitor(found.socket_dir, found.port, Deadline(_PATIENCE)) as connection:
-            known |= _facts(connection.query(_FACTS)[0], connection.query(_DATABASES))
-    except (OSError, QueryError):
-        return Status("running" if found.status == "ready" else "starting", **known)
-    return Status("running", **known)
+def of(known: Mapping[str, Any]) -> Status:
+    """Return what is known, as ``plain.py`` has it."""
+    values = dict(known)
+    for name in ("data_dir", "log_dir"):
+        values[name] = values[name] and Path(values[name])
+    if values["started_at"] is not None:
+        values["started_at"] = dt.datetime.fromtimestamp(values["started_at"], dt.UTC)
+    values["databases"] = tuple(Database(**one) for one in values["databases"])
+    if found := values["binaries"]:
+        values["binaries"] = Installation(**{**found, "path": Path(found["path"])})
+    return Status(**values)
 
 
-def ask_supervisor(state: StateDir, deadline: Deadline) -> dict[str, str]:
-    """Return what the supervisor says of itself; raises SupervisorGone, or LockTimeout."""
-    line = Line(state, deadline)
-    try:
-        line.send("status")
-        answer = line.receive(deadline).removeprefix("status ")
-        return dict(field.split("=", 1) for field in answer.split("\t"))
-    finally:
-        line.close()
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen at one moment; ``activity`` is None of a server that does not run."""
 
+    status: Status
+    activity: Activity | None
 
-# Works for an ordinary role too, which sees the size of what it may connect to.
-_FACTS = f"""
-SELECT current_setting('server_version'),
-       extract(epoch FROM pg_postmaster_start_time()),
-       extract(epoch FROM now() - pg_postmaster_start_time()),
-       (SELECT count(*) FROM pg_stat_activity WHERE {CLIENTS}),
-       current_setting('max_connections')
-"""
-_DATABASES = f"""
-SELECT datname, pg_database_size(oid) FROM pg_database
- WHERE NOT datistemplate AND datname <> '{MAINTENANCE_DATABASE}' AND datallowconn
-   AND has_database_privilege(oid, 'CONNECT')
- ORDER BY datname
-"""
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values: those of the status, and ``activity``."""
+        return {**self.status.to_dict(), "activity": self.activity and self.activity.to_dict()}
 
 
 # In recovery all that was received may be applied, and the primary be far ahead nevertheless:
@@ -191,35 +127,15 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_stat_wal_receiver WHERE pid IS NOT NULL)
 """
 
 
-def _facts(row: tuple[Any, ...], databases: list[tuple[Any, ...]]) -> dict[str, Any]:
-    version, started_at, uptime, connections, max_connections = row
-    return {
-        "server_version": str(version).split()[0],
-        "started_at": dt.datetime.fromtimestamp(float(started_at), dt.UTC),
-        "uptime_s": round(float(uptime), 3),
-        "connections": int(connections),
-        "max_connections": int(max_connections),
-        "databases": tuple(Database(str(name), int(size)) for name, size in databases),
-    }
-
-
-def _installation() -> Installation | None:
-    try:
-        found = binaries.find()
-    except (BinariesNotFound, ConfigurationError):
-        return None
-    return Installation(found.provider, found.version, Path(found.bin_dir))
-
-
 def of_connection(connection: psycopg.Connection[Any], url: str) -> Status:
     """Return the status of an external server, as far as our role may see it."""
-    facts = connection.execute(_FACTS).fetchone()
+    facts = connection.execute(plain.FACTS).fetchone()
     assert facts is not None
-    known = _facts(facts, connection.execute(_DATABASES).fetchall())
+    known = plain.facts(facts, connection.execute(plain.DATABASES).fetchall())
     role, lag = _role_and_lag(connection)
     info = connection.info  # of the host that has answered
-    place: dict[str, Any] = {"url": urls.mask(url), "host": info.host, "port": info.port}
-    return Status("external", **place, role=role, lag_s=lag, **known)
+    known |= {"url": urls.mask(url), "host": info.host, "port": info.port}
+    return of(plain.status("external", **known, role=role, lag_s=lag))
 
 
 def _role_and_lag(connection: psycopg.Connection[Any]) -> tuple[str | None, float | None]:

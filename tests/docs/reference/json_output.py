@@ -34,7 +34,7 @@ TYPES = {
     "rewind": ("oxy_pg.transfer.snapshots", "Snapshot"),
     "binaries": ("oxy_pg.cli.binaries", "tuple[Found, ...]"),
     "doctor": ("oxy_pg.server.doctor.check", "tuple[Check, ...]"),
-    "status": ("oxy_pg.server.monitor.embedded", "Status"),
+    "status": ("oxy_pg.server.monitor.status", "Status"),
     "tune": ("oxy_pg.server.tuning", "tuple[Comparison, ...]"),
 }
 # More than one kind of document.

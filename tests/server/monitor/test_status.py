@@ -27,7 +27,7 @@ from rich.console import Console
 import oxy_pg
 from oxy_pg import paths
 from oxy_pg.cli.display import watch as screens
-from oxy_pg.server.monitor import activity, redaction
+from oxy_pg.server.monitor import activity, redaction, values
 from oxy_pg.server.monitor.embedded import EmbeddedObserver
 from oxy_pg.server.monitor.external import ExternalObserver
 from tests.conftest import wait_until
@@ -194,6 +194,78 @@ def test_a_look_keeps_nothing_up(state_dir):
     with EmbeddedObserver(paths.StateDir(str(state_dir))) as observer:
         assert wait_until(lambda: observer.look().status.state == "stopped", 30)
         assert observer.look().activity is None
+
+
+def test_the_quick_answer_is_that_of_the_classes(server, state_dir, cli):
+    """
+    ``status --json`` alone is answered without them, and says the same in the same order.
+    """
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+        connection.execute("DELETE FROM t")
+        connection.execute("SELECT pg_sleep(1.1) -- é 'quoted' \\ \"text\"")
+        connection.execute("BEGIN")
+        connection.execute("LOCK TABLE t")
+        quick = cli("status", "--json", OXY_STATE_DIR=state_dir).stdout
+        # With an option it is not the plain form.
+        usual = cli("status", "--json", "--timeout", "5", OXY_STATE_DIR=state_dir).stdout
+
+    def shape(text):
+        """Everything but the numbers, which change from one moment to the next."""
+        return re.sub(r"(?<=: )-?[0-9][0-9.e-]*(?=,?\n)", "0", text)
+
+    assert quick == json.dumps(json.loads(quick), indent=2) + "\n"
+    assert shape(usual) == shape(quick)
+    assert {"running", "slow_queries", "unknown"} <= set(json.loads(quick)["activity"])
+    assert json.loads(quick)["activity"]["slow_queries"]
+
+
+def test_the_quick_answer_loads_little(server, state_dir, run_python):
+    """
+    Prompts and scripts ask again and again: nothing that takes longer to import than to ask.
+    """
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "from oxy_pg.cli import quick\n"
+        "assert quick.answer(['status', '--json'])\n"
+        "heavy = {'contextlib', 'dataclasses', 'datetime', 'inspect', 'json', 'pathlib', 're',"
+        " 'typing'}\n"
+        "print(sorted(heavy & set(sys.modules) - before))"
+    )
+
+    assert "[]" == run_python(code, OXY_STATE_DIR=state_dir).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [], "b": {}, "c": [1, -2.5, 1e300, True, False, None], "d": {"e": ["é", '\n\x1b"']}},
+        [],
+        "text",
+        0.1,
+        [[{}], {"": ""}],
+    ],
+)
+def test_json_is_that_of_the_json_module(value, run_python):
+    """
+    Written byte for byte as by json.dumps(), and read back without the json module.
+    """
+    assert json.dumps(value, indent=2) == values.to_json(value)
+    code = (
+        "import sys; from oxy_pg.server.monitor import values\n"
+        f"value = values.from_json({json.dumps(value)!r})\n"
+        f"print(value == {value!r} and 'json' not in sys.modules)"
+    )
+    assert "True" == run_python(code)
+
+
+def test_what_is_no_json_is_refused():
+    """
+    Half of an answer, or two, is no answer.
+    """
+    for text in ("", "[1", "{} {}", "nonsense"):
+        with pytest.raises(json.JSONDecodeError):
+            values.from_json(text)
 
 
 def test_nothing_is_started(state_dir, cli):
