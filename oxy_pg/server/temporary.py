@@ -14,7 +14,7 @@ import os
 
 from oxy_pg import paths, project
 from oxy_pg.errors import ConfigurationError, ServerError, StartFailed
-from oxy_pg.facts import DATABASE, ROLE, SUPERUSER
+from oxy_pg.facts import DATABASE, MONITOR, READER, ROLE, SUPERUSER
 from oxy_pg.server import place as places
 from oxy_pg.server.cluster import account, config, databases, directory, logs, postmaster
 from oxy_pg.server.cluster.socket_connection import QueryError, identifier, literal
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", bound="TemporaryServer")
 
+_OUR_ROLES = (ROLE, SUPERUSER, MONITOR, READER)
 _ABANDONED_AFTER = 3600.0  # seconds for a directory in which nothing was ever started
 _UNUSED_AFTER = 14 * 24 * 3600.0  # seconds for a cached server
 
@@ -178,10 +179,10 @@ def _remove_leftovers(connection: Connection, deadline: Deadline) -> None:
     )
     for (name,) in rows:
         databases.drop(connection, str(name))
-    databases.create(connection, DATABASE, deadline)
+    databases.create(connection, DATABASE, deadline, by_file=True)
     rows = connection.query(
         "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'"
-        f" AND rolname NOT IN ({literal(ROLE)}, {literal(SUPERUSER)})"
+        f" AND rolname NOT IN ({', '.join(map(literal, _OUR_ROLES))})"
     )
     for (name,) in rows:
         with contextlib.suppress(QueryError):  # a template needs it

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 import oxy_pg
+from oxy_pg.server import temporary
 from tests.conftest import processes_below, wait_until
 
 
@@ -153,6 +154,31 @@ def test_a_killed_postmaster_leaves_no_shared_memory():
         os.kill(status.pid, signal.SIGKILL)
 
     assert wait_until(lambda: segment not in segments.read_text())
+
+
+def test_a_cached_server_keeps_its_own_roles(base_dir, monkeypatch):
+    """
+    What sessions leave is removed, and not the roles that the server is looked at with.
+    """
+    monkeypatch.setenv("OXY_PG_CACHE_DIR", str(base_dir / "cache"))
+    found = []
+    for _ in range(2):
+        server = temporary.CachedServer(settings={})
+        server.start()
+        try:
+            url = server.superuser_url("postgres")
+            with psycopg.connect(url, autocommit=True) as connection:
+                rows = connection.execute(
+                    "SELECT rolname, oid FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1"
+                ).fetchall()
+                connection.execute("CREATE ROLE left_by_a_test")
+        finally:
+            server.close()
+        found.append(rows)
+    server.stop()
+
+    assert ["oxy", "oxy_monitor", "oxy_reader", "postgres"] == [name for name, _ in found[0]]
+    assert found[0] == found[1]
 
 
 def test_has_no_maps_of_space_and_can_do_without():

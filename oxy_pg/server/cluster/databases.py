@@ -268,16 +268,20 @@ def create(
     *,
     template: str | None = None,
     exist_ok: bool = False,
+    by_file: bool = False,
 ) -> None:
     """
     Create a database that belongs to the role, a copy of ``template`` if given.
 
+    ``by_file`` takes less time where nothing is synced, and more elsewhere.
     Raises ConfigurationError when the name is taken or the template does not
     exist, and ServerError: with those who are connected to the template.
     """
     statement = f"CREATE DATABASE {identifier(check_name(name))} OWNER {identifier(ROLE)}"
     if template is not None:
         statement += f" TEMPLATE {identifier(check_name(template))}"
+    if by_file:
+        statement += " STRATEGY file_copy"
     for remaining in deadline.attempts(0.005, 0.1):
         _refuse_if_in_use(connection, template or "template1")
         try:
