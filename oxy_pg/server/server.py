@@ -130,8 +130,10 @@ class Server:
         from oxy_pg.server.supervisor import shutdown
 
         with self._lock:
-            self.release()
-            shutdown.stop(self._state, mode, Deadline(_STOP_TIMEOUT))
+            try:
+                shutdown.stop(self._state, mode, Deadline(_STOP_TIMEOUT))
+            finally:
+                self.release()  # not before: the supervisor would look first who else is there
             in_use.discard(self._state.root)
 
     def restart(self, timeout: float = _TIMEOUT) -> None:

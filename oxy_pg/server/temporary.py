@@ -96,8 +96,10 @@ class TemporaryServer(DisposableServer):
     def destroy(self) -> None:
         """Stop it at once, without a checkpoint, and remove its directory."""
         with self._lock:
-            self.release()
-            shutdown.stop(self._state, "immediate", Deadline(30))
+            try:
+                shutdown.stop(self._state, "immediate", Deadline(30))
+            finally:
+                self.release()  # not before, as in Server.stop()
             files.remove_tree(self._state.root)
             in_use.discard(self._state.root)
             self.forget()
