@@ -407,7 +407,7 @@ class _Copying:
         total = sum(table.size for table in listed)
         done = 0
 
-        def tell(table: Table, _: int, here: int) -> None:
+        def tell(table: Table, here: int) -> None:
             now = min(done + here, total)
             self.on_progress(Progress("load", now, total, f"{one.name}: {table}"))
 

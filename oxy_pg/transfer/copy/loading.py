@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from oxy_pg.installations import major_of
 from oxy_pg.report import Progress
 from oxy_pg.transfer import database
 from oxy_pg.transfer.parts import large_objects, rows, sequences, tables
@@ -32,10 +33,11 @@ def pump(plan: CopyPlan, on_progress: Callable[[Progress], object]) -> rows.Pump
     """Return what copies the plan's tables, and reports it."""
     total = sum(table.size for table in plan.inventory.tables)
 
-    def tell(table: Table, _: int, done: int) -> None:
+    def tell(table: Table, done: int) -> None:
         on_progress(Progress("load", min(done, total), total, str(table)))
 
-    return rows.Pump(plan.inventory.tables, tell)
+    binary = major_of(plan.inventory.version) == major_of(plan.target_version)
+    return rows.Pump(plan.inventory.tables, tell, binary=binary)
 
 
 def sequences_and_large_objects(

@@ -20,6 +20,7 @@ from oxy_pg.errors import CountsDiffer
 from oxy_pg.system.printable import many
 from oxy_pg.transfer import database
 from oxy_pg.transfer.parts import settings, tables
+from oxy_pg.transfer.parts.copy_out import CopyOut
 
 if TYPE_CHECKING:
     import contextlib
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from oxy_pg.transfer.parts.snapshot import Snapshot
     from oxy_pg.transfer.parts.tables import Table
-
-_BLOCK = 256 * 1024  # bytes that are passed on at once
 
 
 class Stopped(Exception):
@@ -41,73 +40,77 @@ class Pump:
     def __init__(
         self,
         tables: Sequence[Table],
-        on_table: Callable[[Table, int, int], object],
+        on_table: Callable[[Table, int], object],
+        *,
+        binary: bool = False,
     ) -> None:
-        """``on_table`` gets the current table, its rows so far, and the bytes of all tables."""
+        """
+        ``on_table`` gets the current table, and the bytes of all tables so far.
+
+        With ``binary`` both servers have the same binary form of ``tables.BINARY``'s types.
+        """
         self.tables = sorted(tables, key=lambda table: -table.size)
         self.rows: dict[Table, int] = {}
         self.bytes = 0
         self.stopped = threading.Event()
         self._on_table = on_table
+        self._binary = binary
         self._lock = threading.Lock()
 
     def copy(
-        self, source: psycopg.Connection[Any], target: psycopg.Connection[Any], table: Table
+        self,
+        source: psycopg.Connection[Any],
+        target: psycopg.Connection[Any],
+        table: Table,
+        *,
+        freeze: bool = False,
     ) -> None:
         """
         Copy one table's rows.
 
-        Raises TransferRefused with the message of the side that failed, and
-        CountsDiffer when one side has seen more rows than the other.
+        With ``freeze`` they are visible to every transaction, which no other session
+        must be able to notice. Raises TransferRefused with the message of the side
+        that failed, and CountsDiffer when one side has seen more rows than the other.
         """
         if table.condition is not None and not table.count(source):
             self.rows[table] = 0  # an extension's own, which we have no right to write to
             return
-        reading, writing = source.cursor(), target.cursor()
-        rows = 0
+        binary = self._binary and table.is_binary
+        reading = CopyOut(source, table.copy_out(binary=binary))
+        writing = target.cursor()
         try:
-            with writing.copy(table.copy_in()) as into:
-                for block, number in self._blocks(reading, table):
+            with writing.copy(table.copy_in(binary=binary, freeze=freeze)) as into:
+                for block in self._blocks(reading, table):
                     into.write(block)
-                    rows += number
-                    self._tell(table, rows, len(block))
+                    self._tell(table, len(block))
         except psycopg.Error as error:
             if self.stopped.is_set():
                 raise Stopped from error
             raise database.refused(f"copy rows into {table}", error) from error
-        if reading.rowcount != writing.rowcount:
+        if reading.rows != writing.rowcount:
             raise CountsDiffer(
-                (f"{table}: {many(reading.rowcount, 'row')} read, {writing.rowcount:,} written",)
+                (f"{table}: {many(reading.rows, 'row')} read, {writing.rowcount:,} written",)
             )
         with self._lock:
             self.rows[table] = writing.rowcount
-        self._tell(table, writing.rowcount, 0)
+        self._tell(table, 0)
 
-    def _blocks(self, reading: psycopg.Cursor[Any], table: Table) -> Iterator[tuple[bytes, int]]:
-        """Yield rows, many at a time, with their number."""
-        parts: list[bytes] = []
-        size = 0
+    def _blocks(self, reading: CopyOut, table: Table) -> Iterator[bytes]:
+        """Yield a table's rows, many at a time."""
         try:
-            with reading.copy(table.copy_out()) as out:
-                for row in out:
-                    parts.append(bytes(row))
-                    size += len(row)
-                    if size >= _BLOCK:
-                        if self.stopped.is_set():
-                            raise Stopped
-                        yield b"".join(parts), len(parts)
-                        parts, size = [], 0
+            for block in reading.blocks():
+                if self.stopped.is_set():
+                    raise Stopped
+                yield block
         except psycopg.Error as error:
             if self.stopped.is_set():
                 raise Stopped from error
             raise database.refused(f"read the rows of {table}", error) from error
-        if parts:
-            yield b"".join(parts), len(parts)
 
-    def _tell(self, table: Table, rows: int, size: int) -> None:
+    def _tell(self, table: Table, size: int) -> None:
         with self._lock:
             self.bytes += size
-            self._on_table(table, rows, self.bytes)
+            self._on_table(table, self.bytes)
 
     # --- many at once ---
 
@@ -124,7 +127,8 @@ class Pump:
         Those in ``late``, by schema and name, come one by one after the others.
 
         Each is a transaction of its own that begins with TRUNCATE, so that
-        nothing need be written to the log (PostgreSQL 16 manual, 14.4.7).
+        nothing need be written to the log (PostgreSQL 16 manual, 14.4.7), and the
+        rows can be frozen: who reads them next need not mark them, page by page.
         """
         first, last = ordered(self.tables, late)
         self._copy_each(first, snapshot, target, jobs)
@@ -146,11 +150,12 @@ class Pump:
                         table = next(waiting, None)
                     if table is None or self.stopped.is_set():
                         return
+                    is_new = table.condition is None
                     with connection.transaction():
                         connection.execute(settings.ROWS)
-                        if table.condition is None:
+                        if is_new:
                             connection.execute(sql.SQL("TRUNCATE ONLY {}").format(table.identifier))
-                        self.copy(source, connection, table)
+                        self.copy(source, connection, table, freeze=is_new)
 
         workers = min(jobs, len(tables))
         if not workers:
