@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from oxy_pg.transfer.backup.restore_plan import RestorePlan
 
 _PAUSE = 0.2  # seconds between two looks at how far pg_restore is
+_RARELY = 50  # times as long as a look takes: it looks at every file of the database
 _OPTIONS = ("--no-owner", "--no-privileges")
 
 
@@ -129,8 +131,11 @@ def _run(
             settings=database.patience(connection),
         ) as running,
     ):
-        while running.is_running_after(_PAUSE):
+        pause = _PAUSE
+        while running.is_running_after(pause):
+            began = time.monotonic()
             size = database.one(connection, "SELECT pg_database_size(current_database())")
+            pause = max(_PAUSE, _RARELY * (time.monotonic() - began))
             on_progress(Progress("load", size, max(plan.manifest.database_bytes, size)))
 
 

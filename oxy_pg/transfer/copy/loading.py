@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from oxy_pg.transfer import database
 from oxy_pg.transfer.parts import large_objects, rows, sequences, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from oxy_pg.report import Skipped
     from oxy_pg.transfer.copy.copy_plan import CopyPlan
     from oxy_pg.transfer.parts.tables import Table
+
+_ANALYZED_AT_ONCE = 100  # tables: what is locked at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,26 @@ def analyze(
 ) -> tuple[str, ...]:
     """Collect the tables' statistics, for without them the first queries are slow; warnings."""
     on_progress(Progress("analyze"))
-    for table in plan.inventory.tables:
-        if table.condition is None:
-            try:
-                with target.transaction():  # the session may be a pooler's
-                    database.disable_timeouts(target, local=True)
-                    target.execute(tables.analyze(table))
-            except psycopg.Error as error:
-                return (f"ANALYZE {table}: {str(error).strip()}",)
+    waiting = iter(table for table in plan.inventory.tables if table.condition is None)
+    while portion := list(itertools.islice(waiting, _ANALYZED_AT_ONCE)):
+        try:
+            _analyze(portion, target)
+        except psycopg.Error as error:
+            return (_which(portion, target) or f"ANALYZE: {str(error).strip()}",)
     return ()
+
+
+def _analyze(these: Sequence[Table], target: psycopg.Connection[Any]) -> None:
+    with target.transaction():  # the session may be a pooler's
+        database.disable_timeouts(target, local=True)
+        target.execute(tables.analyze(these))
+
+
+def _which(these: Sequence[Table], target: psycopg.Connection[Any]) -> str:
+    """Return the warning for the first of these tables that cannot be analyzed; "" for none."""
+    for table in these:
+        try:
+            _analyze([table], target)
+        except psycopg.Error as error:
+            return f"ANALYZE {table}: {str(error).strip()}"
+    return ""

@@ -9,6 +9,7 @@ both servers say how many rows were copied. One million rows of 200 MB took
 
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from oxy_pg.transfer.parts.snapshot import Snapshot
     from oxy_pg.transfer.parts.tables import Table
+
+_SMALL = 1 << 20  # bytes of a table that is copied together with others
+_SMALL_AT_ONCE = 50  # tables
 
 
 class Stopped(Exception):
@@ -129,35 +133,35 @@ class Pump:
         Each is a transaction of its own that begins with TRUNCATE, so that
         nothing need be written to the log (PostgreSQL 16 manual, 14.4.7), and the
         rows can be frozen: who reads them next need not mark them, page by page.
+        Small ones are copied many in a transaction and without: new files for
+        them take longer than their rows.
         """
         first, last = ordered(self.tables, late)
-        self._copy_each(first, snapshot, target, jobs)
-        self._copy_each(last, snapshot, target, 1)
+        self._copy_each(list(_portions(first)), snapshot, target, jobs)
+        self._copy_each(list(_portions(last)), snapshot, target, 1)
 
     def _copy_each(
         self,
-        tables: Sequence[Table],
+        portions: Sequence[Sequence[Table]],
         snapshot: Snapshot,
         target: Callable[[], contextlib.AbstractContextManager[psycopg.Connection[Any]]],
         jobs: int,
     ) -> None:
-        waiting = iter(tables)
+        waiting = iter(portions)
 
         def work() -> None:
             with snapshot.reader() as source, target() as connection:
                 while True:
                     with self._lock:
-                        table = next(waiting, None)
-                    if table is None or self.stopped.is_set():
+                        portion = next(waiting, None)
+                    if portion is None or self.stopped.is_set():
                         return
-                    is_new = table.condition is None
                     with connection.transaction():
                         connection.execute(settings.ROWS)
-                        if is_new:
-                            connection.execute(sql.SQL("TRUNCATE ONLY {}").format(table.identifier))
-                        self.copy(source, connection, table, freeze=is_new)
+                        for table in portion:
+                            self._copy_new(source, connection, table)
 
-        workers = min(jobs, len(tables))
+        workers = min(jobs, len(portions))
         if not workers:
             return
         with ThreadPoolExecutor(workers) as pool:
@@ -171,12 +175,29 @@ class Pump:
         if failed:
             raise failed[0]
 
+    def _copy_new(
+        self, source: psycopg.Connection[Any], target: psycopg.Connection[Any], table: Table
+    ) -> None:
+        """Copy the rows of a table that no other session uses."""
+        is_emptied = table.size >= _SMALL and table.condition is None
+        if is_emptied:
+            target.execute(sql.SQL("TRUNCATE ONLY {}").format(table.identifier))
+        self.copy(source, target, table, freeze=is_emptied)
+
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException:
             self.stopped.set()
             raise
+
+
+def _portions(found: Sequence[Table]) -> Iterator[list[Table]]:
+    """Yield the tables that are copied in one transaction: a large one, or many small ones."""
+    for is_small, group in itertools.groupby(found, lambda table: table.size < _SMALL):
+        waiting = iter(group)
+        while portion := list(itertools.islice(waiting, _SMALL_AT_ONCE if is_small else 1)):
+            yield portion
 
 
 def ordered(

@@ -139,6 +139,6 @@ def _options(*given: str) -> sql.SQL:
     return sql.SQL(f" WITH ({chosen})" if chosen else "")
 
 
-def analyze(table: Table) -> sql.Composed:
-    """Return the statement that gathers a table's statistics."""
-    return sql.SQL("ANALYZE {}").format(table.identifier)
+def analyze(these: Iterable[Table]) -> sql.Composed:
+    """Return the statement that gathers the statistics of tables, one at least."""
+    return sql.SQL("ANALYZE {}").format(sql.SQL(", ").join(one.identifier for one in these))
