@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from oxy_pg import sessions
 from oxy_pg import url as urls
 from oxy_pg.errors import ServerError
-from oxy_pg.facts import DROP_DATABASE, OLDEST_MAJOR
+from oxy_pg.facts import DROP_DATABASE, MONITOR, OLDEST_MAJOR, READER, ROLE, SUPERUSER
 from oxy_pg.system import libpq
 from oxy_pg.system.deadline import Deadline
 
@@ -407,7 +407,7 @@ def unreachable(
     remedy = found.format(
         url="the URL" if name.startswith("The ") else name,
         name=spoken(str(info["dbname"])),
-        role=spoken(str(info["user"])),
+        role=spoken(_owner(url, str(info["user"]))),
     )
     if (named := libpq.applying()) and not urls.is_embedded(url):
         remedy += (
@@ -415,6 +415,12 @@ def unreachable(
             "Unset what is not meant for this server."
         )
     return Unreachable(urls.mask(url), reason, remedy, passing=passing)
+
+
+def _owner(url: str, role: str) -> str:
+    """Return the role that a database should belong to: none that we only read with."""
+    is_ours = role in {MONITOR, READER, SUPERUSER}
+    return ROLE if is_ours and urls.is_embedded(url) else role
 
 
 def words(error: psycopg.Error, url: str) -> str:

@@ -72,7 +72,7 @@ _REMEDIES = (
 
 def remedy(text: str) -> str | None:
     """Return what to do about a message of a server or a program; None where it is not known."""
-    mended = _unqualified(text)
+    mended = _unqualified(text) or _not_enforced(text)
     return mended or next((said for known, said in _REMEDIES if re.search(known, text)), None)
 
 
@@ -92,4 +92,24 @@ def _unqualified(text: str) -> str | None:
         f"The function {name} names it without its schema, and a copy is made with an empty "
         "search_path. Run it again with --search-path public (search_path=; or the schemas that it "
         f"needs), or mend the source: ALTER FUNCTION {name} SET search_path = public."
+    )
+
+
+_NOT_ENFORCED = re.compile(
+    r"(?:ALTER TABLE (?:ONLY )?(?P<table>\S+)\s+ADD )?"
+    r"CONSTRAINT (?P<name>\"(?:[^\"]|\"\")+\"|\S+) [^;\n]*\bNOT ENFORCED\b"
+)
+
+
+def _not_enforced(text: str) -> str | None:
+    """Return what to do about a constraint that is checked in no row: a kind that 18 has."""
+    found = _NOT_ENFORCED.search(text)
+    if "syntax error" not in text or found is None:
+        return None
+    of, name = f" of {found['table']}" if found["table"] else "", found["name"]
+    return (
+        f"The constraint {name}{of} is NOT ENFORCED, which servers before PostgreSQL 18 do not "
+        f"know. Use a server of that version; or drop it in the source, ALTER TABLE "
+        f"{found['table'] or '…'} DROP CONSTRAINT {name}, and all others of its kind: SELECT "
+        "conrelid::regclass, conname FROM pg_constraint WHERE NOT conenforced."
     )

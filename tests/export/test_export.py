@@ -11,6 +11,7 @@ import sys
 import psycopg
 import pytest
 
+import oxy_pg
 from oxy_pg.errors import BadExportValues, ConfigurationError, ExportRefused
 from oxy_pg.export.export import Order, export
 from oxy_pg.migrate.migration import migrate
@@ -437,3 +438,19 @@ def test_a_database_that_an_application_has_open_is_not_overwritten(pg, pg_url, 
         "SELECT name FROM sqlite_master WHERE type = 'table'"
     ).fetchall()
     lite.close()
+
+
+def test_a_missing_database_is_created_for_its_owner(state_dir, tmp_path):
+    """
+    What reads as a role of its own does not name this role as the owner of what is missing.
+    """
+    with oxy_pg.Server(state_dir, keep_alive=0) as server:
+        server.ensure_database()
+        for act in (
+            lambda: server.export_sqlite(str(tmp_path / "out.db"), database="nosuch"),
+            lambda: server.backup(str(tmp_path), database="nosuch"),
+            lambda: server.push(server.url(), database="nosuch"),
+        ):
+            with pytest.raises(oxy_pg.OxyPgError, match="CREATE DATABASE nosuch OWNER oxy;"):
+                act()
+        server.stop()

@@ -283,3 +283,31 @@ def test_what_only_a_cluster_says(said, means):
     found = refusals.remedy(said)
     assert (means or "") in (found or "")
     assert (found is None) == (means is None)
+
+
+@pytest.mark.parametrize("way", ["pull", "push"])
+def test_constraints_that_older_servers_do_not_know_are_named(
+    embedded, postgresql_18, with_18, way
+):
+    """
+    NOT ENFORCED, of PostgreSQL 18: which constraint it is, and what to do about it.
+    """
+    source = postgresql_18.new_database()
+    with psycopg.connect(source) as connection:
+        connection.execute(
+            'CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b ("A b" int, CONSTRAINT "to A"'
+            ' FOREIGN KEY ("A b") REFERENCES a NOT ENFORCED)'
+        )
+    act = {
+        "pull": lambda: embedded.pull(source, database="not_enforced"),
+        "push": lambda: copy_database.run(
+            Order("push", source, embedded.ensure_database("not_enforced_too")),
+            dry_run=False,
+            on_progress=None,
+        ),
+    }[way]
+
+    with pytest.raises(
+        oxy_pg.TransferRefused, match=r'constraint "to A".* is NOT ENFORCED.*PostgreSQL 18'
+    ):
+        act()

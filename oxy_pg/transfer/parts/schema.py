@@ -160,12 +160,15 @@ class Archive:
         """
         errors: list[str] = []
         ignored: list[str] = []
+        last = errors  # where the last one is, and what follows belongs
 
         def listen(line: str) -> None:
+            nonlocal last
             if line.startswith("pg_restore: error:"):
-                (ignored if _UNKNOWN_SETTING.search(line) else errors).append(line)
-            elif errors and not ignored and not line.startswith("pg_restore:"):
-                errors.append(line)
+                last = ignored if _UNKNOWN_SETTING.search(line) else errors
+                last.append(line)
+            elif last and not line.startswith("pg_restore:"):
+                last.append(line)
 
         arguments = (f"--section={section}", f"--jobs={jobs}", *self.options, self.path)
         try:
@@ -257,7 +260,7 @@ def refused(text: str, error: psycopg.Error) -> TransferRefused:
         reason += f"\nThe statement: {statement}"
     elif named or error.diag.context:
         reason += f"\nAt: {named or error.diag.context}"
-    remedy = database.refused("", error).remedy
+    remedy = refusals.remedy(reason) or database.refused("", error).remedy
     return TransferRefused("create the schema in the target", reason, remedy)
 
 
