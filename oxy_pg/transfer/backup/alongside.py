@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,12 +19,13 @@ from oxy_pg.transfer.running import Running
 from oxy_pg.url import with_database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from oxy_pg.transfer.backup.restore_plan import RestorePlan
 
 _PAUSE = 0.2  # seconds between two looks at how far pg_restore is
 _RARELY = 50  # times as long as a look takes: it looks at every file of the database
+_CANCELLED_WITHIN = 10.0  # seconds
 _OPTIONS = ("--no-owner", "--no-privileges")
 
 
@@ -59,15 +62,35 @@ def _fill(plan: RestorePlan, new: str, on_progress: Callable[[Progress], object]
                 script.feed(connection, script.of_plain_backup(plan, on_progress), held)
     except (ToolFailed, psycopg.Error) as error:
         raise script.failed(plan, error) from error
-    with database.connect_again(with_database(plan.reader_url, new)) as connection:
+    with (
+        _analyzing(new, url) as analyzed,
+        database.connect_again(with_database(plan.reader_url, new)) as connection,
+    ):
         _compare(plan, connection, on_progress)
-    on_progress(Progress("analyze"))
+        on_progress(Progress("analyze"))
+        analyzed()
     with database.connect_again(url) as connection:
+        held.at_end(connection)
+
+
+@contextlib.contextmanager
+def _analyzing(new: str, url: str) -> Iterator[Callable[[], None]]:
+    """Collect statistics during the block; give what waits for it, and raises TransferRefused."""
+    with database.connect_again(url) as connection, ThreadPoolExecutor(1) as pool:
+        collecting = pool.submit(_analyze, connection)
+
+        def wait() -> None:
+            try:
+                collecting.result()
+            except psycopg.Error as error:
+                raise database.refused(f"analyze {new!r}", error) from error
+
         try:
-            _analyze(connection)
-            held.at_end(connection)
-        except psycopg.Error as error:
-            raise database.refused(f"analyze {new!r}", error) from error
+            yield wait
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=_CANCELLED_WITHIN)
+            raise
 
 
 def _analyze(connection: psycopg.Connection[Any]) -> None:
