@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oxy_pg.export.digests import Rows
     from oxy_pg.export.plan import ExportPlan, TablePlan
 
-    Batch = tuple[Rows, bytes]
+    Batch = tuple[Rows, bytes]  # and what identifies them
 
 # A batch has so many rows at first, and takes so many bytes at most.
 _FIRST = 8
@@ -72,7 +72,7 @@ def copy(
     """
     found = []
     with _fetched(connection, plan, most) as batches:
-        for rows, raw in batches:
+        for rows, identity in batches:
             try:
                 last = _write(lite, plan, rows)
             except sqlite3.Error as error:
@@ -83,7 +83,7 @@ def copy(
                     f"SQLite said: {error}.",
                     f"{remedy} the table out with --exclude (exclude=). No file was written.",
                 ) from error
-            found.append(Block(len(rows), digest(raw) if plan.rowid else unordered(rows), last))
+            found.append(Block(len(rows), identity, last))
             on_rows(len(rows))
     return found
 
@@ -123,7 +123,8 @@ def _fetched(
                 cursor.execute(plan.read)
                 while not over.is_set() and (rows := cursor.fetchmany(size)):
                     raw = marshalled(rows)
-                    hand_over((rows, raw))
+                    # Here, where it runs beside SQLite: neither needs Python's lock meanwhile.
+                    hand_over((rows, digest(raw) if plan.rowid else unordered(rows)))
                     # PostgreSQL may have compressed them: how large they are is known only now.
                     room = _BATCH * len(rows) // len(raw)
                     size = max(1, min(most, 2 * size, room))
