@@ -21,7 +21,7 @@ from oxy_pg.transfer.parts import dialect
 from oxy_pg.transfer.running import Running, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from oxy_pg.installations import Installation
     from oxy_pg.transfer.parts.functions import Held
@@ -49,6 +49,8 @@ _LOCAL = (
     "SUBSCRIPTION",
     "EVENT TRIGGER",
 )
+
+_LONG = 32 * 1024  # characters of a script from which on they are run
 
 # Where an entry begins; before the first are settings.
 _BEGINS = re.compile(r"^--\n-- (?:Name|TOC entry)\b", re.MULTILINE)
@@ -116,14 +118,15 @@ class Archive:
         TransferRefused with the statement that was refused.
         """
         script = self.sql(section, database.major(connection))
-        for entry in script.entries:
-            if held is not None and ") STORED" in entry:
+        for portion in _portions(script.entries):
+            if held is not None and _needs_functions(portion[0]):
                 held.before_table()
+            text = "".join(portion)
             try:
-                connection.execute(entry.encode())
+                connection.execute(text.encode())
             except psycopg.Error as error:
-                raise refused(entry, error) from error
-            if held is not None and "\nCREATE DOMAIN " in entry:
+                raise refused(text, error) from error
+            if held is not None and _is_domain(portion[-1]):
                 held.after_domain()
         return script.unsupported
 
@@ -184,6 +187,28 @@ class Archive:
                     what = "create the schema in the target"
                     raise TransferRefused(what, output, known) from None
                 raise ToolFailed("pg_restore", output, failed.returncode) from None
+
+
+def _portions(entries: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the entries that are run at once: many, but none before what ``Held`` has to see."""
+    portion: list[str] = []
+    size = 0
+    for entry in entries:
+        if portion and (size > _LONG or _needs_functions(entry) or _is_domain(portion[-1])):
+            yield portion
+            portion, size = [], 0
+        portion.append(entry)
+        size += len(entry)
+    if portion:
+        yield portion
+
+
+def _needs_functions(entry: str) -> bool:
+    return ") STORED" in entry
+
+
+def _is_domain(entry: str) -> bool:
+    return "\nCREATE DOMAIN " in entry
 
 
 def _without_maintain(found: re.Match[str]) -> str:
