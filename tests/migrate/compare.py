@@ -1087,8 +1087,8 @@ def _offset(text: str | None) -> int:
 
 
 def _day(value: object, column: _Column) -> object:
-    if isinstance(value, str) and re.search(r"[Zz]|[-+][0-9:]+$", value[10:]):
-        raise _NotThisError("a day somewhere else")
+    if isinstance(value, str):  # with an offset, the day that is written, wherever it was
+        value = value[:10] + re.sub(r"\s*(Z|z|UTC|[-+][0-9:]+)$", "", value[10:])
     seconds = _moment(value, column)
     if not isinstance(seconds, Decimal) or seconds % 86_400:
         raise _NotThisError("not a day")

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -317,8 +318,17 @@ def _wrongly_stopped(
                 for unit in (1, 1e3, 1e6) if numbers else ():
                     if min(numbers) >= 2e8 * unit and max(numbers) < 6e9 * unit:
                         yield f"{one}, but 1/{unit} s makes all of them years from 1976 to 2160"
-            elif "9999-12-31" not in one.before and not _has_repeated_key(one.before):
+            elif (
+                "9999-12-31" not in one.before
+                and not _has_repeated_key(one.before)
+                and not _is_part_of_a_day(one.before, one.after)
+            ):
                 yield f"{one}, which a created column can hold"
+
+
+def _is_part_of_a_day(before: str, after: str) -> bool:
+    """Whether all of a value was left out but its day, as a column that is declared DATE does."""
+    return re.fullmatch(r"\d{4}-\d\d-\d\d", after.strip("'")) is not None and before != after
 
 
 def _has_repeated_key(shown: str) -> bool:
