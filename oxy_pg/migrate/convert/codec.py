@@ -40,12 +40,13 @@ class Fast:
     SQL templates with ``{x}`` for the column; without a ``field``, it goes as text only.
 
     ``{octets}`` in ``fits`` stands for the number of the text's characters in
-    the encoding of the file.
+    the encoding of the file. ``is_exact`` where it takes no value that is rounded.
     """
 
     fits: str
     text: str
     field: Field | None = None
+    is_exact: bool = False
 
 
 # A literal: char(1) would be called for every row.

@@ -49,7 +49,7 @@ class PgType:
         storage = max(counts, key=lambda name: counts[name])
         if option is not None and (storage != "text" or option not in self.kind.numbers_only):
             return None
-        found = self.kind.fast(self, storage)
+        found = self.kind.fast(self, storage, facts)
         return None if found is None else in_encoding(found, encoding)
 
 
@@ -73,8 +73,8 @@ class Facts:
     offsets: int = 0
     bits: bool = True  # every integer is 0 or 1
     whole: bool = True  # every integer survives as a double
-    decimals: int = 0  # the most fraction digits of any real, capped
-    plain_decimals: int = 0  # the same of reals rounded to 15 digits, without binary noise
+    # The most fraction digits of any real, rounded to 15 digits: without binary noise.
+    plain_decimals: int = 0
     sixteen: bool = True  # every blob has 16 bytes
     fractions: int = 0  # reals that are no whole numbers
 
@@ -184,12 +184,13 @@ class Kind:
         """
         raise NotImplementedError
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         """
         Return how SQLite itself sends the values of a column; None: read() for each of them.
 
         ``storage`` is what SQLite stores most of them as: "integer", "real",
-        "text" or "blob". It must give exactly what read() gives.
+        "text" or "blob"; ``facts`` are those of all values, or of some. It must give exactly
+        what read() gives.
         """
         return None
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.source.schema import SourceColumn, SourceTable
     from oxy_pg.report import UnclearTime
 
-_SAMPLE = 500
+_SAMPLE = 500  # rows, of a table that is not very wide
+_SAMPLED = 20_000  # values
 _LARGE = 400  # characters of a text from which on its end may lie on another page
 _PART = 10_000  # rowids that a reader is asked about at once, at least
 _PARTS = 8  # of a table for each reader, at most
@@ -52,12 +53,11 @@ _FACTS = """
     sum(CASE WHEN typeof({x}) = 'integer' THEN {x} NOT IN (0, 1) END),
     sum(CASE WHEN typeof({x}) = 'integer' THEN
         {x} NOT BETWEEN -9007199254740992 AND 9007199254740992 END),
-    max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals({x}) END),
     max(CASE WHEN typeof({x}) = 'real' THEN oxy_decimals(CAST(printf('%.15g', {x}) AS REAL)) END),
     sum(typeof({x}) = 'blob' AND length({x}) <> 16),
     sum(CASE WHEN typeof({x}) = 'real' THEN {x} <> round({x}) END)
 """
-_COUNT = 15  # of _FACTS
+_COUNT = 14  # of _FACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def survey_tables(
     )
     surveys = []
     for number, (job, proposed, sums) in enumerate(zip(tables, proposals, counts, strict=True)):
-        quick = _all_fitting(proposed, sums)
+        quick = _all_fitting(readers, job[0], proposed, sums)
         surveys.append(quick or _look_closely(readers, *job, proposed))
         if pace is not None:
             pace.table(number)
@@ -242,19 +242,21 @@ def _extent(readers: Readers, table: SourceTable) -> int:
 def _propose_all(
     connection: sqlite3.Connection, table: SourceTable, wishes: Wishes
 ) -> list[ColumnSurvey]:
-    """Guess from the first rows."""
+    """Guess from the first rows, and where there is a rowid, from the last."""
     columns = [column for column in table.columns if not column.hidden]
     encoding = encoding_of(connection)
     name = quoted(table.name)
+    rows = min(_SAMPLE, max(1, _SAMPLED // max(1, len(columns))))
     if table.has_rowid and table.implicit_key is None:
         # Not a query in FROM: its columns are read whole, however large they are.
         rowid = table.identity[0]
-        first = f"SELECT {rowid} FROM {name} NOT INDEXED LIMIT {_SAMPLE}"
-        sample = f"{name} WHERE {rowid} IN ({first})"
+        some = f"SELECT {rowid} FROM {name} NOT INDEXED ORDER BY {rowid}"
+        ends = (f"SELECT * FROM ({some} {order} LIMIT {rows // 2})" for order in ("", "DESC"))
+        sample = f"{name} WHERE {rowid} IN ({' UNION '.join(ends)})"
     else:
         # Not "*": that would also compute the columns that cannot be.
         names = ", ".join(quoted(column.name) for column in columns)
-        sample = f"(SELECT {names} FROM {name} LIMIT {_SAMPLE})"
+        sample = f"(SELECT {names} FROM {name} LIMIT {rows})"
     return [
         _propose(column, facts, wishes, encoding=encoding)
         for column, facts in zip(columns, _all_facts(connection, sample, columns), strict=True)
@@ -289,9 +291,9 @@ def _all_facts(
     connection: sqlite3.Connection, relation: str, columns: list[SourceColumn]
 ) -> list[Facts]:
     found: list[Facts] = []
-    # A result may have 2,000 columns.
-    for start in range(0, len(columns), 100):
-        part = columns[start : start + 100]
+    # SQLite compares each aggregate with all others: one query for all takes long to prepare.
+    for start in range(0, len(columns), 25):
+        part = columns[start : start + 25]
         terms = ", ".join(_FACTS.replace("{x}", quoted(column.name)) for column in part)
         row = connection.execute(f"SELECT {terms} FROM {relation}").fetchone()
         found.extend(_facts(row[_COUNT * i : _COUNT * i + _COUNT]) for i in range(len(part)))
@@ -313,10 +315,9 @@ def _facts(row: tuple[float | None, ...]) -> Facts:
         offsets=int(numbers[8]),
         bits=numbers[9] == 0,
         whole=numbers[10] == 0,
-        decimals=int(numbers[11]),
-        plain_decimals=int(numbers[12]),
-        sixteen=numbers[13] == 0,
-        fractions=int(numbers[14]),
+        plain_decimals=int(numbers[11]),
+        sixteen=numbers[12] == 0,
+        fractions=int(numbers[13]),
     )
 
 
@@ -401,39 +402,79 @@ def _is_rowid(column: SourceColumn) -> bool:
     return column.declared.upper() == "INTEGER"
 
 
+# Counts a row in which a value does not fit, among rows that have a NULL.
+_MISFIT = 2**40
+
+
 def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str]:
     """
     Return the sums that show whether every value fits, which is nearly always so.
 
-    A single condition for all columns takes less time than a sum for each.
-    Empty where it is known already that some values do not fit.
+    A single condition for all columns takes less time than a sum for each. The
+    NULLs are counted of those columns alone that have shown one; a row with a
+    NULL in another is counted as such. Empty where it is known already that some
+    values do not fit.
     """
     if len(proposed) > 300 or any(column.fast is None for column in proposed):
         return []
-    terms, fits = ["count(*)"], []
+    terms, fits, fits_or_null = ["count(*)"], [], []
     for column in proposed:
         name = quoted(column.name)
-        test = column.fast.fits.replace("{x}", name) if column.fast else ""
+        test = f"({column.fast.fits.replace('{x}', name)})" if column.fast else ""
         if table.column(column.name).not_null:
-            fits.append(f"({test})")
+            fits_or_null.append(test)
         elif _may_be_large(column):  # whether it is NULL is asked last, because it reads the value
-            fits.append(f"(({test}) OR {name} ISNULL)")
+            fits_or_null.append(f"({test} OR {name} ISNULL)")
         else:
-            fits.append(f"({name} ISNULL OR {test})")
-        terms += [_present(table, column), _rounded(column, name)]
-    return [*terms, f"sum(CASE WHEN {' AND '.join(fits)} THEN 0 ELSE 1 END)"]
+            fits_or_null.append(f"({name} ISNULL OR {test})")
+        fits.append(fits_or_null[-1] if _has_shown_null(table, column) else test)
+        if _has_shown_null(table, column):
+            terms.append(_present(table, column))
+        if (rounded := _rounded(column, name)) != "0":
+            terms.append(rounded)
+    cases = f"WHEN {' AND '.join(fits)} THEN 0"
+    if fits != fits_or_null:
+        cases += f" WHEN {' AND '.join(fits_or_null)} THEN 1"
+    return [*terms, f"sum(CASE {cases} ELSE {_MISFIT} END)"]
 
 
-def _all_fitting(proposed: list[ColumnSurvey], sums: list[int]) -> TableSurvey | None:
+def _has_shown_null(table: SourceTable, column: ColumnSurvey) -> bool:
+    return column.nulls > 0 and not table.column(column.name).not_null
+
+
+def _all_fitting(
+    readers: Readers, table: SourceTable, proposed: list[ColumnSurvey], sums: list[int]
+) -> TableSurvey | None:
     """Return the survey of a table in which every value fits; None if some do not."""
-    if not sums or sums[-1]:
+    if not sums or sums[-1] >= _MISFIT:
         return None
-    rows, *counts, _ = sums
+    rows, *counts, nulls = sums
+    found = iter(counts)
+    rest = _nulls(readers, table, proposed) if nulls else {}
     surveyed = [
-        replace(column, nulls=rows - present, unfit=0, rounded=rounded)
-        for column, present, rounded in zip(proposed, counts[::2], counts[1::2], strict=True)
+        replace(
+            column,
+            nulls=rows - next(found)
+            if _has_shown_null(table, column)
+            else rest.get(column.name, 0),
+            unfit=0,
+            rounded=next(found) if _rounded(column, "") != "0" else 0,
+        )
+        for column in proposed
     ]
     return TableSurvey(rows, tuple(surveyed))
+
+
+def _nulls(readers: Readers, table: SourceTable, proposed: list[ColumnSurvey]) -> dict[str, int]:
+    """Count the NULLs of the columns that have not shown one."""
+    asked = [
+        column
+        for column in proposed
+        if not (_has_shown_null(table, column) or table.column(column.name).not_null)
+    ]
+    terms = ["count(*)", *(_present(table, column) for column in asked)]
+    ((rows, *present),) = _sums(readers, [(table, terms)])
+    return {column.name: rows - count for column, count in zip(asked, present, strict=True)}
 
 
 def _count(
@@ -469,7 +510,8 @@ def _may_be_large(column: ColumnSurvey) -> bool:
 
 def _rounded(column: ColumnSurvey, name: str) -> str:
     rounding = column.type.kind.rounding(column.type)
-    return "0" if rounding is None else f"sum({rounding.sql.replace('{x}', name)})"
+    is_exact = column.fast is not None and column.fast.is_exact
+    return "0" if is_exact or rounding is None else f"sum({rounding.sql.replace('{x}', name)})"
 
 
 def _recount(readers: Readers, table: SourceTable, column: ColumnSurvey) -> ColumnSurvey:

@@ -12,7 +12,7 @@ NOTHING = Facts()
 INTEGERS = Facts(integers=9, greatest=7, bits=False)
 TEXTS = Facts(texts=9, longest=12)
 BLOBS = Facts(blobs=9)
-REALS = Facts(reals=9, greatest=1.25, decimals=2, plain_decimals=2)
+REALS = Facts(reals=9, greatest=1.25, plain_decimals=2)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_declared_type_becomes(declared, expected):
         ("integer", Facts(reals=1, texts=1, fractions=1), "bigint"),
         ("int8", BLOBS, "bytea"),
         ("double", BLOBS, "bytea"),
-        ("decimal(5,2)", Facts(reals=1, decimals=17, plain_decimals=1), "numeric(5,2)"),
+        ("decimal(5,2)", Facts(reals=1, plain_decimals=1), "numeric(5,2)"),
     ],
 )
 def test_content_decides(declared, facts, expected):

@@ -55,8 +55,8 @@ def test_a_fault_in_the_fast_way_is_found(move, pg, monkeypatch, fault, form):
     kind, declared, value, field = FIELDS[fault]
     fast = kind.fast
 
-    def faulty(self, type_, storage):
-        found = fast(self, type_, storage)
+    def faulty(self, type_, storage, facts):
+        found = fast(self, type_, storage, facts)
         return found and replace(found, field=field)
 
     monkeypatch.setattr(kind, "fast", faulty)

@@ -40,7 +40,7 @@ class Boolean(Kind):
             raise Unfit("not a boolean (0 or 1, true or false)")
         return found
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "integer":
             return None
         return Fast("typeof({x}) = 'integer' AND {x} BETWEEN 0 AND 1", "{x}", Field("{x}", "?"))

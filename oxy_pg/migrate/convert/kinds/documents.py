@@ -16,7 +16,7 @@ from oxy_pg.migrate.convert.options import NUL, UTF8
 from oxy_pg.migrate.convert.unfit import Unfit
 
 if TYPE_CHECKING:
-    from oxy_pg.migrate.convert.kind import PgType
+    from oxy_pg.migrate.convert.kind import Facts, PgType
     from oxy_pg.migrate.convert.unfit import Value
 
 
@@ -43,7 +43,7 @@ class Json(Kind):
             raise Unfit(f"not valid JSON: {error}") from error
         return text
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         return Fast("typeof({x}) = 'text'", QUOTED, Field("{x}")) if storage == "text" else None
 
 
@@ -66,7 +66,7 @@ class Jsonb(Json):
             raise Unfit(r"jsonb cannot hold \u0000; --cast to json")
         return text
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         return None  # SQLite cannot see what jsonb does not hold
 
     def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:

@@ -79,7 +79,7 @@ class _Integer(Number):
             raise Unfit(f"out of the range of {type_}")
         return str(number)
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "integer":
             return None
         fits = "typeof({x}) = 'integer'"
@@ -141,7 +141,7 @@ class Double(Number):
     def loss(self, value: Value, type_: PgType, option: str | None) -> Loss | None:
         return _rounded_to(_double(value, type_), value, "the nearest double precision")
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         # SQLite prints 15 digits of a double; only repr() gives back the same one.
         field = Field("{x}", "d")
         return Fast("typeof({x}) = 'real'", "oxy_repr({x})", field) if storage == "real" else None
@@ -265,7 +265,7 @@ class Numeric(Number):
             )
         return Loss(f"rounded to {type_.scale or 0} digits after the point")
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if type_.size is not None or storage != "integer":
             return None
         return Fast("typeof({x}) = 'integer'", "{x}")

@@ -50,7 +50,7 @@ class Text(_Characters):
     is_text = True
     is_loose = True
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "text":
             return None
         fits = "typeof({x}) = 'text'"
@@ -132,7 +132,7 @@ class Bytea(Kind):
             )
         return "\\x" + value.hex()
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "blob":
             return None
         fits = f"typeof({{x}}) = 'blob' AND length({{x}}) < {_LARGEST_BLOB}"

@@ -40,17 +40,29 @@ _CLOCK_SQL = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 # time to see than typeof(); numbers do not look like a time. A substr() of every value would need
 # memory each time, and the threads of the survey would queue for it.
 _SHAPE = "????-??-??[T ]??:??:??"
-_TIME = (
-    "({x} < x'' AND julianday({x}) > 1721427 AND {octets} < 36 AND {octets} = length({x}) "
-    "AND ({x} GLOB '????-??-[0-2][0-8][T ][01]?:??:??*' "
-    "OR {x} GLOB '????-??-[0-2][0-8][T ]2[0-3]:??:??*' "
-    f"OR {{x}} GLOB '{_SHAPE}*' AND substr({{x}}, 12, 2) < '24' "
-    # What is rounded up on the last day leads to a year that Python does not have.
-    "AND {x} < '9999-12-31' COLLATE BINARY "
-    # The modifier makes older versions compute the day again, instead of repeating what they read.
-    "AND (substr({x}, 9, 2) < '29' OR date(substr({x}, 1, 10), '+0 days') = substr({x}, 1, 10))"
-    ")) IS TRUE"
-)
+
+
+def _is_time(length: str, rest: str) -> str:
+    """Spell that a text of such a length is a time, with this pattern after the seconds."""
+    return (
+        f"({{x}} < x'' AND julianday({{x}}) > 1721427 AND {length} "
+        f"AND ({{x}} GLOB '????-??-[0-2][0-8][T ][01]?:??:??{rest}' "
+        f"OR {{x}} GLOB '????-??-[0-2][0-8][T ]2[0-3]:??:??{rest}' "
+        f"OR {{x}} GLOB '{_SHAPE}{rest}' AND substr({{x}}, 12, 2) < '24' "
+        # What is rounded up on the last day leads to a year that Python does not have.
+        "AND {x} < '9999-12-31' COLLATE BINARY "
+        # The modifier makes older versions compute the day again, instead of repeating what they
+        # read.
+        "AND (substr({x}, 9, 2) < '29' OR date(substr({x}, 1, 10), '+0 days') = substr({x}, 1, 10))"
+        ")) IS TRUE"
+    )
+
+
+_TIME = _is_time("{octets} < 36 AND {octets} = length({x})", "*")
+# Most columns hold times without a fraction, or with six digits at most, and nothing after them:
+# each is seen and sent in less time. No NUL has room in 19 characters that match.
+_SECOND = _is_time("{octets} = 19", "")
+_UNROUNDED = _is_time("{octets} < 27 AND {octets} = length({x})", "*")
 # Microseconds since 2000. A Julian day is a double of some 40 µs, and SQLite's are of whole
 # milliseconds: seconds are exact once the fraction is taken off, which is added as it is written.
 _SECONDS = "CAST((julianday({x}) - 1721059.5) * 86400.0 - {fraction} + 0.5 AS INTEGER)"
@@ -79,6 +91,16 @@ _INSTANT = (
     f"ELSE {_WHOLE} * 1000000 END - 63113904000000000"
 )
 _INSTANT_FIELD = Field(_INSTANT, "q")
+_SECOND_FIELD = Field(f"{_WHOLE} * 1000000 - 63113904000000000", "q")
+
+
+def _fast_time(longest: int, condition: str) -> Fast:
+    """Return the fast way for times of so many characters at most, which meet a condition, too."""
+    if longest == 19:
+        return Fast(_SECOND, _TIME_TEXT, _SECOND_FIELD, is_exact=True)
+    if longest < 27:
+        return Fast(_UNROUNDED + condition, _TIME_TEXT, _INSTANT_FIELD, is_exact=True)
+    return Fast(_TIME + condition, _TIME_TEXT, _INSTANT_FIELD)
 
 
 _FINEST = 6  # fraction digits of PostgreSQL's times
@@ -171,11 +193,11 @@ class Timestamp(_Moment):
         is_instant = facts.offsets > 0 or facts.integers > 0 or facts.reals > 0
         return TIMESTAMPTZ.type if is_instant else self.type
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "text":
             return None
-        fits = f"{_TIME} AND substr({{x}}, 20) NOT GLOB '*[-+Z]*'{_short_enough(type_)}"
-        return Fast(fits, _TIME_TEXT, _INSTANT_FIELD)
+        without_offset = " AND substr({x}, 20) NOT GLOB '*[-+Z]*'"
+        return _fast_time(facts.longest, without_offset + _short_enough(type_))
 
     def clock(self, shape: str) -> str | None:
         return UTC_NOW if shape.startswith("Y") and "HH24" in shape else None
@@ -195,10 +217,10 @@ class Timestamptz(_Moment):
     def read(self, value: Value, type_: PgType, option: str | None) -> str:
         return f"{super().read(value, type_, option)}+00"
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "text":
             return None
-        return Fast(f"{_TIME}{_short_enough(type_)}", _TIME_TEXT, _INSTANT_FIELD)
+        return _fast_time(facts.longest, _short_enough(type_))
 
     def clock(self, shape: str) -> str | None:
         return "CURRENT_TIMESTAMP" if shape.startswith("YYYY-MM-DD") and "HH24" in shape else None
@@ -224,7 +246,7 @@ class Date(_Instant):
             return Loss("without its offset from UTC, which date does not hold")
         return None
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "text":
             return None
         fits = "typeof({x}) = 'text' AND date({x}, '+0 days') IS {x} COLLATE BINARY "
@@ -278,7 +300,7 @@ class Time(Kind):
             return lost(fraction_digits(value, option), type_)
         return lost(len((match[4] or "").rstrip("0")), type_)
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         if storage != "text":
             return None
         return Fast(f"typeof({{x}}) = 'text' AND {{x}} GLOB '{_CLOCK_SQL}'", "{x}")

@@ -46,7 +46,7 @@ class Uuid(Kind):
             raise Unfit("not a uuid")
         return _spell(plain.lower())
 
-    def fast(self, type_: PgType, storage: str) -> Fast | None:
+    def fast(self, type_: PgType, storage: str, facts: Facts) -> Fast | None:
         return _FAST.get(storage)
 
     def has_plain_keys(self, facts: Facts) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import struct
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -86,16 +87,22 @@ def test_postgres_reads_what_is_sent_as_what_was_meant(postgres, type_):
         assert type_.kind.canonical(sent) == type_.kind.canonical(found)
 
 
+# Of columns whose longest text has so many characters: times without a fraction, with six digits
+# of one at most, and all others.
+LONGEST = (19, 26, 40)
+
+
+@pytest.mark.parametrize("longest", LONGEST)
 @pytest.mark.parametrize("storage", STORAGES.values())
 @pytest.mark.parametrize("type_", TYPES, ids=str)
-def test_the_fast_way_gives_what_the_exact_way_gives(sqlite, postgres, type_, storage):
+def test_the_fast_way_gives_what_the_exact_way_gives(sqlite, postgres, type_, storage, longest):
     """
     What ``fits`` accepts is sent by ``text`` as PostgreSQL reads it from read(); nothing else.
     """
-    facts = Facts(**{f"{storage}s": 1})
+    facts = Facts(**{f"{storage}s": 1}, longest=longest)
     fast = type_.fast(facts, None, "UTF-8")
     if fast is None:
-        assert type_.kind.fast(type_, storage) is None
+        assert type_.kind.fast(type_, storage, facts) is None
         return
     quick, exact = [], []
     for value in VALUES:
@@ -120,13 +127,14 @@ def unquoted(field) -> str:
     return text
 
 
+@pytest.mark.parametrize("longest", LONGEST)
 @pytest.mark.parametrize("type_", TYPES, ids=str)
-def test_binary_fields_are_those_of_postgres(sqlite, postgres, type_):
+def test_binary_fields_are_those_of_postgres(sqlite, postgres, type_, longest):
     """
     A number goes as struct packs it, a text as its bytes: what PostgreSQL sends for the value too.
     """
     for storage in STORAGES.values():
-        fast = type_.fast(Facts(**{f"{storage}s": 1}), None, "UTF-8")
+        fast = type_.fast(Facts(**{f"{storage}s": 1}, longest=longest), None, "UTF-8")
         if fast is None or fast.field is None:
             continue
         for value in VALUES:
@@ -139,6 +147,40 @@ def test_binary_fields_are_those_of_postgres(sqlite, postgres, type_):
             cursor = postgres.cursor(binary=True).execute(f"SELECT %s::{type_.sql}", [text])
             sent = cursor.pgresult.get_value(0, 0)
             assert sent == (made.encode() if isinstance(made, str) else made), value
+
+
+# Times, and what has as many characters as one of them has.
+LIKE_TIMES = (
+    *("2024-02-29 10:11:12", "2024-02-29T23:59:59", "0001-01-01 00:00:00", "2023-02-29 10:11:12"),
+    *("2024-04-31 10:11:12", "2024-01-01 24:00:00", "9999-12-31 23:59:59", "2024-01-01   10:11:12"),
+    *(
+        "2024-01-01T10:11Z  ",
+        "2024-01-01 10:11\0\0\0",
+        "2024-01-01 1:1\0:12",
+        "2451545.00000000000",
+    ),
+    *("10:11:12.0000000000", "-024-01-01 10:11:12", "2024-01-01 10:11:1ß", "2024-01-01 10:11:60"),
+    *("2024-13-01 10:11:12", "2024-00-10 10:11:12", "2024-01-00 10:11:12", "٢٠٢٤-01-01 10:11:12"),
+    *("2024-01-01 10:11:12.123456", "2024-01-01 10:11:12.12345\0", "2024-01-01 10:11:12.1234567"),
+    *(1_234_567_890_123_456_789, b"2024-01-01 10:11:12"),
+)
+
+
+@pytest.mark.parametrize("value", LIKE_TIMES)
+@pytest.mark.parametrize("longest", LONGEST)
+def test_the_shorter_ways_take_no_other_times(sqlite, value, longest):
+    """
+    Of 19 characters, and of 26, only what the exact way reads, as it reads it; and no rounding.
+    """
+    type_ = parse_type("timestamp")
+    fast = type_.fast(Facts(texts=1, longest=longest), None, "UTF-8")
+    assert fast.is_exact == (longest < 40)
+    if not asked(sqlite, fast.fits, value):
+        return
+    text = read(value, type_)
+    micros = asked(sqlite, fast.field.sql, value)
+    assert datetime.fromisoformat(text) == datetime(2000, 1, 1) + timedelta(microseconds=micros)  # noqa: DTZ001
+    assert not (fast.is_exact and asked(sqlite, type_.kind.rounding(type_).sql, value))
 
 
 @pytest.mark.parametrize("type_", TYPES, ids=str)
