@@ -18,7 +18,7 @@ def folded(name: str) -> str:
 
     SQLite folds the letters A to Z alone: a table may have both "ü" and "Ü".
     """
-    return name.translate(_FOLDED)
+    return name.lower() if name.isascii() else name.translate(_FOLDED)
 
 
 def quoted(name: str) -> str:

@@ -52,6 +52,8 @@ _AT_ONCE = 2  # questions to a reader, so that it need not wait for the next one
 _FIRST, _LAST = -(2**63), 2**63 - 1  # rowids
 MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
 _MOST_ARGUMENTS = 90  # of a function: 100 in older versions of SQLite
+_SHORT = 400  # characters of texts up to which they are given to a function in Python
+_WORTH = 3  # such texts, from which on that saves time
 _NULL = "x'ffffffff'"
 
 # In some versions of SQLite the result of group_concat() ends at a NUL.
@@ -81,13 +83,14 @@ def columns(chosen: Iterable[ColumnPlan]) -> list[ColumnPlan]:
     """
     Return the columns in the order in which the records have them.
 
-    First what struct.pack() can take together; texts last, because SQLite copies what it has so
-    far with each of them.
+    First what struct.pack() can take together; texts later, because SQLite copies what it has so
+    far with each of them, and those that may be long last.
     """
 
-    def place(column: ColumnPlan) -> tuple[bool, bool]:
+    def place(column: ColumnPlan) -> tuple[bool, bool, bool]:
         field = _field(column)
-        return field is None or field.code is None, column.survey.nulls > 0
+        is_text = field is None or field.code is None
+        return is_text, is_text and not _is_short_text(column), column.survey.nulls > 0
 
     return sorted(chosen, key=place)
 
@@ -95,11 +98,21 @@ def columns(chosen: Iterable[ColumnPlan]) -> list[ColumnPlan]:
 def record(ordered: Sequence[ColumnPlan]) -> tuple[str, frozenset[str]]:
     """Return the SQL that builds a record of columns of ``t``, and the packs that it needs."""
     made = _Record(len(ordered))
+    joins = sum(map(_is_short_text, ordered)) >= _WORTH
     for column in ordered:
-        field = _field(column)
-        if field is not None:
-            made.add(field, f"t.{quoted(column.source)}", nulls=column.survey.nulls > 0)
+        field, name = _field(column), f"t.{quoted(column.source)}"
+        if field is not None and joins and _is_short_text(column):
+            made.add_short(field.sql.replace("{x}", name))
+        elif field is not None:
+            made.add(field, name, nulls=column.survey.nulls > 0)
     return made.sql(), frozenset(made.formats)
+
+
+def _is_short_text(column: ColumnPlan) -> bool:
+    field = _field(column)
+    if field is None or field.code is not None or column.type.kind.is_binary:
+        return False
+    return column.survey.facts.longest < _SHORT
 
 
 class _Record:
@@ -110,6 +123,7 @@ class _Record:
         self._terms: list[str] = []
         self._codes = "h"
         self._arguments = [str(count)]
+        self._texts: list[str] = []
 
     def add(self, field: codec.Field, name: str, *, nulls: bool) -> None:
         value = field.sql.replace("{x}", name)
@@ -118,8 +132,9 @@ class _Record:
             codes, arguments, text = "i", [field.size.replace("{x}", value)], f" || {value}"
         else:
             arguments[0] = str(struct.calcsize(f">{field.code}"))
-        if nulls:
+        if nulls or self._texts:
             self._flush()
+        if nulls:
             packed = self._pack(codes, arguments)
             self._terms.append(f"CASE WHEN {name} ISNULL THEN {_NULL} ELSE {packed}{text} END")
             return
@@ -129,10 +144,19 @@ class _Record:
             self._flush()
             self._terms += [value] * bool(text)
 
+    def add_short(self, text: str) -> None:
+        """Add a text, or NULL, that is put together with those before and after it."""
+        if self._codes or len(self._texts) >= _MOST_ARGUMENTS:
+            self._flush()
+        self._texts.append(f"CAST({text} AS BLOB)")
+
     def _flush(self) -> None:
         if self._codes:
             self._terms.append(self._pack(self._codes, self._arguments))
             self._codes, self._arguments = "", []
+        if self._texts:
+            self._terms.append(f"oxy_fields({', '.join(self._texts)})")
+            self._texts = []
 
     def _pack(self, codes: str, arguments: list[str]) -> str:
         self.formats.add(codes)

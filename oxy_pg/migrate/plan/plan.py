@@ -155,7 +155,8 @@ class TablePlan:
 
     def column(self, name: str) -> ColumnPlan | None:
         """Return the column that has this name in the source."""
-        return next((c for c in self.columns if folded(c.source) == folded(name)), None)
+        exact = next((c for c in self.columns if c.source == name), None)
+        return exact or next((c for c in self.columns if folded(c.source) == folded(name)), None)
 
     def by_target(self, name: str) -> ColumnPlan | None:
         """Return the column that has this name in the target."""

@@ -80,7 +80,8 @@ class SourceTable:
 
     def column(self, name: str) -> SourceColumn:
         """Return the column of this name, as SQLite would find it."""
-        return next(c for c in self.columns if folded(c.name) == folded(name))
+        exact = (c for c in self.columns if c.name == name)
+        return next(exact, None) or next(c for c in self.columns if folded(c.name) == folded(name))
 
     @property
     def rowid_alias(self) -> str | None:
@@ -120,4 +121,5 @@ class SourceSchema:
 
     def table(self, name: str) -> SourceTable | None:
         """Return the table of this name, as SQLite would find it."""
-        return next((t for t in self.tables if folded(t.name) == folded(name)), None)
+        exact = next((t for t in self.tables if t.name == name), None)
+        return exact or next((t for t in self.tables if folded(t.name) == folded(name)), None)
