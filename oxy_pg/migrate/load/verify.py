@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan
 
 _BATCH = 256 * 1024  # bytes
+# With more objects than some hundred, the garbage collector would look at each, again and again.
+_ROWS = 200
 _AT_ONCE = 4 * 1024 * 1024  # bytes of a table that is read without a cursor
 
 
@@ -90,7 +92,7 @@ class Verifier:
         found = Digest()
         sample = Sample(table, sent, loaded.rows)
         number = 0
-        for stored in self._stored(table, sent, loaded.rows):
+        for stored in self._stored(table, sent, loaded):
             found.add(b"".join(stored))
             sample.take(number, stored)
             number += len(stored)
@@ -109,25 +111,23 @@ class Verifier:
             raise VerificationFailed(differences)
         return _compared(table, digested=digested, values=others, sampled=sample.rows)
 
-    def _stored(self, table: TablePlan, sent: Sent, rows: int) -> Iterator[list[bytes]]:
-        """Yield the rows that are stored, many at a time, as binary COPY sends them."""
+    def _stored(self, table: TablePlan, sent: Sent, loaded: Loaded) -> Iterator[list[Buffer]]:
+        """Yield the rows that are stored, some at a time, as binary COPY sends them."""
         get = self._connection.pgconn.get_copy_data
-        batch: list[bytes] = []
-        taken = size = 0
+        many = max(1, min(_ROWS, _BATCH // max(1, loaded.largest)))
         with self._copy(table, sent) as copy:
-            while taken < rows:
-                # What has arrived already is taken without the detour through psycopg's waiting,
-                # which takes several times as long. It never takes the end: that is one more.
-                length, arrived = get(1) if taken else (0, b"")
-                # Not the memoryview: the garbage collector would look at each, again and again.
-                row = bytes(arrived if length > 0 else copy.read())
-                size += len(row)
-                batch.append(row if taken else row[len(records.HEADER) :])
-                taken += 1
-                if size >= _BATCH:
-                    yield batch
-                    batch, size = [], 0
-            yield batch
+            yield [memoryview(copy.read())[len(records.HEADER) :]]
+            left = loaded.rows - 1
+            while left > 0:
+                batch: list[Buffer] = []
+                for _ in range(min(many, left)):
+                    # What has arrived already is taken without the detour through psycopg's
+                    # waiting, which takes several times as long. It never takes the end: that is
+                    # one more.
+                    length, arrived = get(1)
+                    batch.append(arrived if length > 0 else copy.read())
+                left -= len(batch)
+                yield batch
             for _ in copy:
                 pass
 
