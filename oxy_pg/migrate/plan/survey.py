@@ -417,8 +417,12 @@ def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str
     """
     if len(proposed) > 300 or any(column.fast is None for column in proposed):
         return []
-    terms, fits, fits_or_null = ["count(*)"], [], []
+    # The rowid is a whole number of 64 bits in any case.
+    rowid = table.rowid_alias
+    terms, fits, fits_or_null = ["count(*)"], ["1"], ["1"]
     for column in proposed:
+        if column.name == rowid and column.type.kind is BIGINT:
+            continue
         name = quoted(column.name)
         test = f"({column.fast.fits.replace('{x}', name)})" if column.fast else ""
         if table.column(column.name).not_null:
