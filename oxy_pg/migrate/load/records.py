@@ -47,7 +47,7 @@ TRAILER = b"\xff\xff"
 
 _PIECE = 1024 * 1024  # bytes wanted of a query
 _LARGEST = 4 * _PIECE  # a query that would give more fails, and is asked again for half of the rows
-_ROWS = 200  # to the first queries, until it is known how large they are
+_ROWS = 20  # to the first queries, until it is known how large they are
 _AT_ONCE = 2  # questions to a reader, so that it need not wait for the next one
 _FIRST, _LAST = -(2**63), 2**63 - 1  # rowids
 MOST_COLUMNS = 200  # SQLite limits the depth of an expression to 1,000
@@ -207,6 +207,7 @@ class Records:
         )
         self._here = here
         self._rows = _ROWS
+        self._row = 0  # bytes of a row, of late
         self._next = _FIRST
         self._firsts = array("q")  # of the ranges, by place: 16 bytes to a megabyte of rows
         self._counts = array("q")
@@ -251,8 +252,9 @@ class Records:
         with self._taking:
             if self._next > _LAST:
                 return None
-            last = self._end(self._next, self._rows)
-            taken = (len(self._firsts), _Range(self._next, last, self._rows))
+            rows = self._rows  # once: another thread may change it
+            last = self._end(self._next, rows)
+            taken = (len(self._firsts), _Range(self._next, last, rows))
             self._firsts.append(self._next)
             self._counts.append(0)
             self._next = last + 1
@@ -278,14 +280,21 @@ class Records:
         except sqlite3.DataError:
             if range_.rows == 1:
                 raise
+            self._rows = min(self._rows, range_.rows // 2)
             yield from self._halves(range_)
             return
         if count:
-            self._rows = max(1, min(4 * count, count * _PIECE // len(made)))
+            self._note(count, len(made))
             if self._sum is not None:
                 self._sum.add_number(int.from_bytes(sums[0], "big"))
         # Also where there is no row: every place has a piece (prefetch.py).
         yield count, made or b""
+
+    def _note(self, count: int, size: int) -> None:
+        """Choose how many rows the next query is for: small and large rows may come in turn."""
+        row = size // count + 1
+        self._row = (self._row + row) // 2
+        self._rows = max(1, min(4 * count, _PIECE // max(self._row, row)))
 
     def _halves(self, range_: _Range) -> Iterator[Piece]:
         rows = range_.rows // 2
