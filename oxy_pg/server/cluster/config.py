@@ -101,6 +101,9 @@ def defaults() -> dict[str, str]:
         "random_page_cost": "1.1",
         **({"effective_io_concurrency": "200"} if sys.platform == "linux" else {}),
         "max_connections": "100",
+        # A migration of thousands of tables creates them, and their keys and indexes, in one
+        # transaction, which holds a lock of each. Twice PostgreSQL's default takes 3 MB.
+        "max_locks_per_transaction": "128",
         # Nothing replicates from here, so bulk loads into new tables need not write WAL
         # (PostgreSQL 16 manual, 20.5.1).
         "wal_level": "minimal",

@@ -30,6 +30,7 @@ def show(url, *names):
         ("maintenance_work_mem", "64MB"),
         ("random_page_cost", "1.1"),
         ("max_connections", "100"),
+        ("max_locks_per_transaction", "128"),
         ("timezone", "UTC"),
         ("server_encoding", "UTF8"),
         ("lc_messages", "C"),
