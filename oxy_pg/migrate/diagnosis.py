@@ -19,6 +19,12 @@ _GRANT = (
     "GRANT ALL ON SCHEMA {schema} TO {role}; and for tables that exist already, make the role "
     "their owner: ALTER TABLE … OWNER TO {role};"
 )
+_LOCKS = (
+    "The migration is one transaction, which holds a lock of every table, key and index that it "
+    "creates. Raise max_locks_per_transaction there (their number divided by max_connections, and "
+    "64 at least), and restart the server: ALTER SYSTEM SET max_locks_per_transaction = 512; on "
+    "the embedded server, settings={'max_locks_per_transaction': '512'}."
+)
 # The first whose SQLSTATE (manual: appendix A, PostgreSQL Error Codes) and whose work begin so.
 _REMEDIES = (
     ("53100", "", "The server's disk is full: make room, and run it again."),
@@ -73,6 +79,9 @@ def diagnose(error: psycopg.Error, doing: str, url: str, role: str, schema: str)
     )
     if remedy is _GRANT:
         remedy = grant(role, schema)
+    # 53200 is for all memory, and the words have a language: the setting's name has none.
+    if "max_locks_per_transaction" in (error.diag.message_hint or ""):
+        remedy = _LOCKS
     return TargetRefused(doing, _said(error), remedy)
 
 

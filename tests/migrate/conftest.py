@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[str]:
+def running_server(**settings: str) -> Iterator[str]:
     """Start a server of one's own; yield the URL of a superuser who may use TCP."""
     # What is tested is moving data, so nothing is left out that makes it safe.
     durable = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-    with oxy_pg.temporary(settings=durable) as server:
+    with oxy_pg.temporary(settings=durable | settings) as server:
         with psycopg.connect(server.superuser_url(), autocommit=True) as connection:
             connection.execute("CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'sesame'")
             connection.execute("ALTER ROLE oxy PASSWORD 'sesame'")

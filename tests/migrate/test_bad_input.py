@@ -499,6 +499,23 @@ def test_server_that_is_killed_half_way(tmp_path):
         killer.join(10)
 
 
+def test_more_tables_than_the_server_has_locks(tmp_path):
+    """
+    The setting that has to be raised, and to what.
+    """
+    path = tmp_path / "many.sqlite"
+    with sqlite3.connect(path) as lite:
+        for number in range(900):
+            lite.execute(f"CREATE TABLE t{number} (id INTEGER PRIMARY KEY)")
+    few = {"max_connections": "10", "max_locks_per_transaction": "10"}
+    with (
+        running_server(**few) as url,
+        pytest.raises(TargetRefused, match="max_locks_per_transaction = 512") as caught,
+    ):
+        migrate(str(path), url)
+    assert "out of shared memory" in caught.value.reason
+
+
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("mount") is None,
     reason="a small file system of its own takes root and mount(8)",
