@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import tempfile
 import threading
@@ -49,8 +50,14 @@ def measure(command: list[str], words: tuple[str, ...] = ()) -> Measured:
         lines = output.read().splitlines()
     said = [line for line in lines if any(word in line for word in words)]
     if code != 0 or said:
-        raise CannotError((said or lines[-1:] or [f"exit code {code}"])[0].strip()[-300:])
+        raise CannotError((said or _error(lines) or [f"exit code {code}"])[0].strip()[-300:])
     return Measured(seconds, peak.megabytes)
+
+
+def _error(lines: list[str]) -> list[str]:
+    """Return the line that says what failed: of a traceback the last that names an error."""
+    named = [line for line in lines if re.match(r"[\w.]+: ", line)]
+    return named[-1:] if "Traceback (most recent call last):" in lines else lines[-1:]
 
 
 class _Peak(threading.Thread):

@@ -71,7 +71,10 @@ def _growth(result: Result, numbers: dict[str, int]) -> list[Result]:
     for name in (EIGHTH, OURS):
         few = numbers[name]
         one = Result(f"tables-growth-{few}", f"time for a table, of {most:,} and of {few:,}", "×")
-        if name in result.figures and FOUR_TIMES in result.figures:
+        failed = [result.failures[who] for who in (name, FOUR_TIMES) if who in result.failures]
+        if failed:
+            one.fail(OURS, failed[0])
+        else:
             one.add(OURS, result.median(FOUR_TIMES) / most / (result.median(name) / few))
         found.append(one)
     return found
