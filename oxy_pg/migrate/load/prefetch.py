@@ -99,15 +99,12 @@ class Ahead:
     def _put(self, place: int, piece: Piece) -> bool:
         """Queue a piece; False when no more are wanted."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._has_room(place, piece))
+            self._changed.wait_for(lambda: self._stopped or self._has_room(place))
             self._waiting.setdefault(place, deque()).append(piece)
             self._bytes += len(piece[1])
             self._changed.notify_all()
             return not self._stopped
 
-    def _has_room(self, place: int, piece: Piece) -> bool:
-        # Who makes a piece and who sends one have it in memory several times, which counts where
-        # it has megabytes. The maker of the piece that is needed next never waits.
-        return self._bytes + 4 * len(piece[1]) < _MOST or (
-            place == self._next and not self._waiting.get(place)
-        )
+    def _has_room(self, place: int) -> bool:
+        # The maker of the piece that is needed next never waits.
+        return self._bytes < _MOST or (place == self._next and not self._waiting.get(place))

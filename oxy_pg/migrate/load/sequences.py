@@ -114,7 +114,11 @@ def _next(connection: psycopg.Connection[Any], name: str, numbers: list[int]) ->
 
 
 def restart(connection: psycopg.Connection[Any], name: str, number: int) -> int | None:
-    """Let a sequence continue with this number; return where it ends, if that is before it."""
+    """
+    Let a sequence continue with this number; return where it ends, if that is before it.
+
+    None, too, at the end of bigint: there is nothing beyond.
+    """
     row = connection.execute(
         "SELECT seqmin, seqmax FROM pg_sequence WHERE seqrelid = %s::regclass", [name]
     ).fetchone()
@@ -124,5 +128,5 @@ def restart(connection: psycopg.Connection[Any], name: str, number: int) -> int 
     if number != within:
         # Every number is used up: the next nextval() must say so, not repeat the last one.
         connection.execute("SELECT nextval(%s::regclass)", [name])
-        return within
+        return within if -(2**63) < within < 2**63 - 1 else None
     return None

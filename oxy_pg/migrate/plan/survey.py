@@ -402,8 +402,9 @@ def _is_rowid(column: SourceColumn) -> bool:
     return column.declared.upper() == "INTEGER"
 
 
-# Counts a row in which a value does not fit, among rows that have a NULL.
-_MISFIT = 2**40
+# Counts a row in which a value does not fit, among rows that have a NULL. Neither these nor those,
+# two billion of each, may be too many for a sum in SQLite, which fails beyond 64 bits.
+_MISFIT = 2**32
 
 
 def _fitting_terms(table: SourceTable, proposed: list[ColumnSurvey]) -> list[str]:
