@@ -221,7 +221,7 @@ def test_a_long_chain_takes_about_as_long_as_rows_without_one(tmp_path, pg_url, 
         assert found == (skipped if broken else dict.fromkeys(skipped, 0))
 
     # It was minutes. The time of this process: a busy machine does not change that.
-    assert times[1] < 5 * times[0]
+    assert times[1] < 15 * times[0]
 
 
 def test_descendants_along_several_keys_and_tables(move, pg):
