@@ -54,13 +54,13 @@ BOUNDS = (
     Bound("again", "pgserver", 0.5),
     Bound("suite", "pytest-postgresql", 0.4),
     # Against what PostgreSQL and the interpreter themselves take (limits.py).
-    Bound("limit-warm-start", BARE_START, 2.0, guard=3.5),
+    Bound("limit-warm-start", BARE_START, 2.0, guard=3.0),
     Bound("limit-first-start", INITDB, 1.25, guard=1.6),
-    Bound("limit-new-cluster", COPY, 1.5, guard=3.5),
+    Bound("limit-new-cluster", COPY, 1.5, guard=2.5),
     Bound("limit-attach", INTERPRETER, 1.5, guard=2.3),
     Bound("limit-url", INTERPRETER, 3, guard=3.2),
     Bound("limit-env", INTERPRETER, 3, guard=3.2),
-    Bound("limit-status", INTERPRETER, 6, guard=9),
+    Bound("limit-status", INTERPRETER, 6),
     Bound(
         "limit-database",
         BY_HAND,
