@@ -9,7 +9,6 @@ that most of its values have there.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from oxy_pg.export.expressions import quoted
 from oxy_pg.export.plan import ExportPlan, Stored, TablePlan
 from oxy_pg.export.shapes import shape
 from oxy_pg.report import Skipped
+from oxy_pg.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +55,7 @@ def plan(path: str, tables: Sequence[Table], others: Sequence[Skipped]) -> Expor
 
 
 def _open(path: str) -> sqlite3.Connection:
-    from urllib.parse import quote
-
-    lite = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True)
+    lite = sqlite3.connect(files.sqlite_uri(path), uri=True)
     # A value that is not valid UTF-8 is no reason to stop: it is only looked at.
     lite.text_factory = lambda raw: raw.decode(errors="replace")
     return lite

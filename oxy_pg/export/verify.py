@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import queue
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from oxy_pg.errors import ExportDiffers
 from oxy_pg.export.digests import digest, marshalled, total, unordered
-from oxy_pg.system import process, worker
+from oxy_pg.system import files, process, worker
 from oxy_pg.system.machine import cpus
 
 if TYPE_CHECKING:
@@ -147,9 +146,7 @@ def _expected(plan: TablePlan, blocks: list[Block]) -> Iterator[Expected]:
 
 
 def _open(path: str) -> sqlite3.Connection:
-    from urllib.parse import quote
-
-    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True)
+    return sqlite3.connect(files.sqlite_uri(path), uri=True)
 
 
 def answer(lite: sqlite3.Connection, question: Question) -> bytes:

@@ -202,3 +202,10 @@ def remove_tree(top: str) -> None:
 
     with cheap.suppress(FileNotFoundError):
         shutil.rmtree(top)
+
+
+def sqlite_uri(path: str) -> str:
+    """Return the URI that opens a SQLite file read-only, whatever bytes its name has."""
+    from urllib.parse import quote
+
+    return f"file:{quote(os.fsencode(path))}?mode=ro"

@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 from contextlib import closing
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from oxy_pg.errors import ConfigurationError, SourceUnreadable
 from oxy_pg.migrate.names import quoted
@@ -71,7 +71,7 @@ def connect(path: str, deadline: Deadline) -> sqlite3.Connection:
 
 def _open(path: str) -> sqlite3.Connection:
     # Not "immutable": that would ignore the -wal file, which may hold the newest rows.
-    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"
+    uri = files.sqlite_uri(os.path.abspath(path))
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     # Else SQLite before 3.41 refuses json_extract() in an index, and every version the stand-ins.
     # Nothing that a schema may call writes or reads a file: extensions are not loaded, and what
