@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -106,6 +107,29 @@ def test_texts_that_cannot_be_converted(embedded, new_database, postgresql_18, w
         copy_database.run(order, dry_run=False, on_progress=None)
 
 
+@contextlib.contextmanager
+def ended(superuser, source, query):
+    """End every session of a database as soon as it runs a query that matches."""
+    over = threading.Event()
+
+    def end() -> None:
+        with superuser as connection:
+            while not over.is_set():
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = %s AND query ~ %s",
+                    (name_of(source), query),
+                )
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ending.join()
+
+
 @pytest.mark.parametrize("verb", ["pull", "push", "push --swap", "backup"])
 def test_the_source_goes_while_its_schema_is_read(verb, embedded, debian_15, tmp_path, cli):
     """
@@ -119,36 +143,22 @@ def test_the_source_goes_while_its_schema_is_read(verb, embedded, debian_15, tmp
     with psycopg.connect(source, autocommit=True) as connection:
         connection.execute(tables)
     superuser = embedded.superuser_url("postgres") if "push" in verb else None
-    over = threading.Event()
-
-    def end() -> None:
-        with (
-            psycopg.connect(superuser, autocommit=True) if superuser else debian_15.superuser() as (
-                connection
-            )
-        ):
-            while not over.is_set():
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = %s AND query ~ '^LOCK TABLE'",
-                    (name_of(source),),
-                )
-
-    ending = threading.Thread(target=end)
-    ending.start()
     words = {
         "pull": ["pull", "--from", source, "-d", "arriving"],
         "backup": ["backup", tmp_path, "--from", source],
     }
     target = debian_15.new_database(rights="CREATEDB")
     try:
-        done = cli(
-            *words.get(verb, [*verb.split(), "-d", "leaving", "--to", target]),
-            OXY_STATE_DIR=embedded.state_dir,
-        )
+        with ended(
+            psycopg.connect(superuser, autocommit=True) if superuser else debian_15.superuser(),
+            source,
+            "^LOCK TABLE",
+        ):
+            done = cli(
+                *words.get(verb, [*verb.split(), "-d", "leaving", "--to", target]),
+                OXY_STATE_DIR=embedded.state_dir,
+            )
     finally:
-        over.set()
-        ending.join()
         embedded.drop_database("leaving")
 
     assert done.returncode == 1, done.stdout
@@ -164,24 +174,8 @@ def test_the_source_goes_while_its_rows_are_read(debian_15, tmp_path, cli):
         connection.execute(
             "CREATE TABLE t AS SELECT md5(g::text) FROM generate_series(1, 500000) AS g"
         )
-    over = threading.Event()
-
-    def end() -> None:
-        with debian_15.superuser() as connection:
-            while not over.is_set():
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = %s AND query ~ '^COPY'",
-                    (name_of(source),),
-                )
-
-    ending = threading.Thread(target=end)
-    ending.start()
-    try:
+    with ended(debian_15.superuser(), source, "^COPY"):
         done = cli("backup", tmp_path, "--from", source)
-    finally:
-        over.set()
-        ending.join()
 
     assert done.returncode == 1, done.stdout
     assert "The connection was lost" in done.stderr, done.stderr
