@@ -135,7 +135,7 @@ def _measure(part: Part, rounds: int) -> list[Verdict]:
     with place.lent(place.in_memory()) as base:
         results = part.measure(base, rounds)
     return [
-        Verdict(bound, result.what, _value(bound, result))
+        Verdict(bound, result.what + bound.ours.removeprefix(OURS), _value(bound, result))
         for result in results
         for bound in bounds.of(result.key)
         if bound.beside in part.beside

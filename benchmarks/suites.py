@@ -3,7 +3,9 @@ A new database for each of 50 trivial tests: oxy_pg's pytest plugin and others.
 
 Each contender runs the same tests in a pytest session of its own, in turn.
 The time of the whole session is measured, from the start of the interpreter to its
-end. The others cannot run as root, so under root all run as an ordinary user.
+end. Each has its server where it puts it by itself: oxy_pg in memory, the others in
+the temporary directory; oxy_pg once more beside them there. The others cannot run as
+root, so under root all run as an ordinary user.
 """
 
 from __future__ import annotations
@@ -77,13 +79,15 @@ def connection():
         yield connection
 """
 
+BESIDE = f"{OURS}, in the temporary directory too"
 _CONTENDERS = {
     OURS: ("oxy_pg", _OURS),
+    BESIDE: ("oxy_pg", _OURS),
     "pytest-postgresql": ("pytest_postgresql", _PYTEST_POSTGRESQL),
     "testing.postgresql, a server for each test": ("testing.postgresql", _TESTING_POSTGRESQL),
 }
 # A session loads the plugin of its own contender alone, as where the others are not installed.
-_PLUGINS = {OURS: "oxy_pg", "pytest-postgresql": "postgresql"}
+_PLUGINS = {OURS: "oxy_pg", BESIDE: "oxy_pg", "pytest-postgresql": "postgresql"}
 _SLOW = {"testing.postgresql, a server for each test"}  # once is enough
 _DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
@@ -113,8 +117,10 @@ def measure(base: Path, tests: int, rounds: int, names: tuple[str, ...] = ()) ->
         for name, directory in directories.items():
             if name in result.failures or (number > 1 and name in _SLOW):
                 continue
-            others = [plugin for owner, plugin in _PLUGINS.items() if owner != name]
-            outcome = _session(directory, tests, others, user)
+            others = {*_PLUGINS.values()} - {_PLUGINS.get(name)}
+            # One that is given is obeyed.
+            temporary = {} if name == OURS else {"TMPDIR": str(home)}
+            outcome = _session(directory, tests, sorted(others), temporary, user)
             if isinstance(outcome, str):
                 result.fail(name, outcome)
             elif number:
@@ -158,7 +164,11 @@ def _interpreter() -> str:
 
 
 def _session(
-    directory: Path, count: int, without: list[str], user: dict[str, object]
+    directory: Path,
+    count: int,
+    without: list[str],
+    temporary: dict[str, str],
+    user: dict[str, object],
 ) -> float | str:
     """Run one session; return its seconds, or what it said when it failed."""
     paths = [str(place.ROOT), *(path for path in sys.path if path)]
@@ -170,8 +180,8 @@ def _session(
         cwd=directory,
         env={
             **kept,
+            **temporary,
             "HOME": str(directory.parent),
-            "TMPDIR": str(directory.parent),
             # Where it can be written: pytest compiles plugins anew in every session otherwise.
             "PYTHONPYCACHEPREFIX": str(directory.parent / "bytecode"),
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
