@@ -190,7 +190,12 @@ class Server(Handle):
     # --- snapshots ---
 
     def snapshot(
-        self, name: str | None = None, *, database: str = DATABASE, force: bool = False
+        self,
+        name: str | None = None,
+        *,
+        database: str = DATABASE,
+        force: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
     ) -> Snapshot:
         """
         Make a snapshot of a database: a copy on this server, to which ``rewind()`` goes back.
@@ -200,6 +205,8 @@ class Server(Handle):
         database that somebody is connected to: sessions that are idle are ended;
         those at work are an error, or with ``force`` are ended too. New ones wait
         until the copy is made. Killed at any moment, the snapshot is there or not.
+        ``on_progress`` is called, in a thread of its own, while a copy is made that
+        takes more than half a second.
 
         Raises ConfigurationError for a name that is taken, TransferRefused, and what
         ``start()`` raises.
@@ -213,7 +220,7 @@ class Server(Handle):
             chosen = snapshots.default_name(database, git.branch(os.getcwd()))
         snapshots.check_name(chosen)
         url = existing(self, "make a snapshot").superuser_url()
-        return snapshots.make(url, database, chosen, force=force)
+        return snapshots.make(url, database, chosen, force=force, on_progress=on_progress)
 
     def snapshots(self, database: str | None = None) -> tuple[Snapshot, ...]:
         """
@@ -226,7 +233,14 @@ class Server(Handle):
 
         return snapshots.listed(existing(self, "list snapshots").superuser_url(), database)
 
-    def rewind(self, name: str, *, database: str = DATABASE, keep: bool = True) -> Snapshot:
+    def rewind(
+        self,
+        name: str,
+        *,
+        database: str = DATABASE,
+        keep: bool = True,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Snapshot:
         """
         Put a database back to what it was in a snapshot; the snapshot stays, and is returned.
 
@@ -234,7 +248,8 @@ class Server(Handle):
         ended. With ``keep`` what the database was is a snapshot afterwards, called
         ``before-rewind``, so that a rewind can be undone; else it is dropped. Settings
         and privileges of the database itself stay as they are. Killed at any moment,
-        the database is the old one or the new one.
+        the database is the old one or the new one. ``on_progress`` is as for
+        ``snapshot()``.
 
         Raises ConfigurationError for a snapshot that does not exist, TransferRefused,
         and what ``start()`` raises.
@@ -242,7 +257,7 @@ class Server(Handle):
         from oxy_pg.transfer import snapshots
 
         url = existing(self, "rewind").superuser_url()
-        return snapshots.rewind(url, database, name, keep=keep)
+        return snapshots.rewind(url, database, name, keep=keep, on_progress=on_progress)
 
     def delete_snapshot(self, name: str, *, database: str = DATABASE) -> None:
         """

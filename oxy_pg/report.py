@@ -185,6 +185,7 @@ class Progress:
     - "index": indexes and constraints are created;
     - "verify": what has arrived is compared with the source, or the manifest;
     - "analyze": statistics for the planner are collected;
+    - "copy": a database is copied, for a snapshot or a rewind;
     - "swap": a new database, or cluster, replaces the old one; for a push in one
       transaction, its commit;
     - "start", "restart": the old server of an upgrade, and then the new one, is
@@ -192,7 +193,7 @@ class Progress:
     - "done": it has succeeded.
 
     ``done`` of ``of`` are tables; for "dump" they are rows, and for "verify" in an
-    export, for "checksum" bytes,
+    export; for "checksum" and "copy" bytes,
     and for "load" bytes too, but tables in a migration. ``of`` is 0 where it is
     not known. ``table`` is the table that is worked on. ``rows`` of ``of_rows``
     are rows of all tables, or of ``table`` in a migration. ``bytes`` were read or

@@ -57,7 +57,7 @@ ROOMS = {
         ("contents", "git", "refusals", "report", "tools", "workspace"),
         ("running",),
         ("database", "properties"),
-        ("locks",),
+        ("copying", "locks"),
         ("swap", "parts"),
         ("backup", "copy", "snapshots"),
     ),

@@ -30,10 +30,12 @@ from oxy_pg.errors import ConfigurationError, TransferRefused
 from oxy_pg.facts import ROLE, SNAPSHOT
 from oxy_pg.report import Report, timestamp
 from oxy_pg.system.deadline import Deadline
-from oxy_pg.transfer import database, locks, properties, swap
+from oxy_pg.transfer import copying, database, locks, properties, swap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from oxy_pg.report import Progress
 
 # The database as it was before the last rewind.
 BEFORE_REWIND = "before-rewind"
@@ -120,7 +122,14 @@ def _read(comment: str | None) -> dict[str, Any] | None:
     return None
 
 
-def make(url: str, of: str, name: str, *, force: bool) -> Snapshot:
+def make(
+    url: str,
+    of: str,
+    name: str,
+    *,
+    force: bool,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> Snapshot:
     """
     Make a snapshot of a database.
 
@@ -141,13 +150,20 @@ def make(url: str, of: str, name: str, *, force: bool) -> Snapshot:
                 raise ConfigurationError(_no_database(connection, of))
             _refuse_taken(connection, of, name)
             new = _new_name(of)
-            _copy_when_free(connection, other, of, new, force=force)
+            _copy_when_free(connection, other, of, new, force=force, on_progress=on_progress)
             with connection.transaction():
                 _mark(connection, new, of, name)
         return next(one for one in _listed(connection, of) if one.name == name)
 
 
-def rewind(url: str, of: str, name: str, *, keep: bool) -> Snapshot:
+def rewind(
+    url: str,
+    of: str,
+    name: str,
+    *,
+    keep: bool,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> Snapshot:
     """
     Put a copy of a snapshot in the place of its database; return the snapshot, which stays.
 
@@ -166,7 +182,7 @@ def rewind(url: str, of: str, name: str, *, keep: bool) -> Snapshot:
                 _refuse_stranger(connection, before, "of what a rewind keeps")
             new = _new_name(of)
             owner = _owner(connection, of)
-            _copy(connection, name_in_cluster(of, name), new)
+            _copy(connection, other, name_in_cluster(of, name), new, on_progress)
             if owner is not None:
                 properties.carry_over(other, of, new)
             _rename(connection, other, of, new, owner=owner or ROLE, keep=keep)
@@ -253,16 +269,27 @@ def _owner(connection: psycopg.Connection[Any], name: str) -> str | None:
     return None if found is None else str(found)
 
 
-def _copy(connection: psycopg.Connection[Any], template: str, new: str) -> None:
+def _copy(
+    connection: psycopg.Connection[Any],
+    other: psycopg.Connection[Any],
+    template: str,
+    new: str,
+    on_progress: Callable[[Progress], object] | None,
+) -> None:
     """Copy a database file by file: since PostgreSQL 18 as clones, where the disk has them."""
     connection.execute(
         "SELECT set_config(name, 'clone', false) FROM pg_settings WHERE name = 'file_copy_method'"
     )
-    connection.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY ALLOW_CONNECTIONS false").format(
-            sql.Identifier(new), sql.Identifier(template)
-        )
-    )
+    statement = sql.SQL(
+        "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY ALLOW_CONNECTIONS false"
+    ).format(sql.Identifier(new), sql.Identifier(template))
+    try:
+        with copying.shown(other, template, on_progress):
+            connection.execute(statement)
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):  # it was made, and on_progress has raised
+            swap.drop(connection, new)
+        raise
 
 
 def _copy_when_free(
@@ -272,13 +299,14 @@ def _copy_when_free(
     new: str,
     *,
     force: bool,
+    on_progress: Callable[[Progress], object] | None,
 ) -> None:
     """Copy a database, and end the sessions in it that are idle, or with ``force`` all."""
     deadline = Deadline(_SESSIONS_END)
     while True:
         _end_sessions(other, of, force=force)
         try:
-            _copy(connection, of, new)
+            _copy(connection, other, of, new, on_progress)
         except pg.ObjectInUse as error:
             if deadline.remaining():
                 continue

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,7 +17,7 @@ import pytest
 import oxy_pg
 from oxy_pg.errors import ConfigurationError, TransferRefused
 from oxy_pg.facts import SNAPSHOT
-from oxy_pg.transfer import git
+from oxy_pg.transfer import copying, git
 from oxy_pg.transfer.snapshots import BEFORE_REWIND, name_in_cluster
 from tests.conftest import wait_until
 from tests.transfer.contents import RICH, everything
@@ -259,6 +261,55 @@ def test_commands(embedded, database, cli, tmp_path):
     assert 1 == run("rewind", "one")[0]
     assert 2 == run("snapshot", "--delete")[0]
     assert ["before-rewind"] == [one.name for one in embedded.snapshots(database)]
+
+
+LARGE = """
+    CREATE TABLE large (x text);
+    ALTER TABLE large ALTER x SET STORAGE EXTERNAL;
+    INSERT INTO large SELECT repeat('x', 1000000) FROM generate_series(1, 60)
+"""
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Progress is told from the beginning on, as often as can be."""
+    monkeypatch.setattr(copying, "AFTER", 0.0)
+    monkeypatch.setattr(copying, "EVERY", 0.0)
+
+
+def test_progress_is_that_of_the_copy(embedded, database, at_once):
+    """
+    Bytes of the database's size, never fewer than before; what a crash has left is not counted.
+    """
+    write(embedded, database, LARGE)
+    left = Path(embedded.status().data_dir, "base", "999999999")
+    left.mkdir()
+    try:
+        left.joinpath("1").write_bytes(bytes(200_000_000))
+        for copy in (embedded.snapshot, embedded.rewind):
+            seen = []
+            copy("one", database=database, on_progress=seen.append)
+            done = [progress.done for progress in seen]
+            assert {("copy", True)} == {(one.phase, one.of > 60_000_000) for one in seen}
+            assert sorted(done) == done
+            assert 0 < max(done) <= seen[-1].of
+    finally:
+        shutil.rmtree(left)
+
+
+def test_what_progress_raises_ends_the_snapshot(embedded, database, at_once):
+    """
+    It is not lost in a thread, and there is no snapshot then.
+    """
+    write(embedded, database, LARGE)
+
+    def enough(progress):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        embedded.snapshot("one", database=database, on_progress=enough)
+    assert () == embedded.snapshots(database)
+    assert set() == holders(embedded)
 
 
 PROGRAM = """

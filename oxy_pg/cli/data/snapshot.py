@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from oxy_pg import _defaults, project
-from oxy_pg.cli.display import figures
-from oxy_pg.cli.display.terminal import echo, note, say, spinner
+from oxy_pg.cli.display import figures, progress
+from oxy_pg.cli.display.terminal import echo, note, say
 from oxy_pg.cli.options import json_option, need_embedded, state_dir, state_dir_option
 from oxy_pg.cli.signals import ended_by_sigterm
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from oxy_pg import Server
     from oxy_pg.transfer.snapshots import Snapshot
 
+# Seen where it takes more than half a second.
+_STEPS = {"copy": ("Copying", "bytes")}
 _database_option = click.option(
     "-d",
     "--database",
@@ -55,8 +57,8 @@ def snapshot(*, name: str | None, database: str, force: bool, delete: bool, as_j
         server.delete_snapshot(name, database=database)
         note(f"Deleted the snapshot {name!r} of {database!r}.")
         return
-    with ended_by_sigterm(), spinner("Copying …"):
-        made = server.snapshot(name, database=database, force=force)
+    with ended_by_sigterm(), progress.of_steps(_STEPS, quiet=False) as display:
+        made = server.snapshot(name, database=database, force=force, on_progress=display.show)
     if as_json:
         echo(made.to_json())
         return
@@ -119,8 +121,9 @@ def rewind(*, name: str, database: str, discard: bool, as_json: bool) -> None:
     is the snapshot `before-rewind`, so that `oxy-pg rewind before-rewind` undoes it.
     """
     server = _server("rewind")
-    with ended_by_sigterm(), spinner("Copying …"):
-        found = server.rewind(name, database=database, keep=not discard)
+    with ended_by_sigterm(), progress.of_steps(_STEPS, quiet=False) as display:
+        keep = not discard
+        found = server.rewind(name, database=database, keep=keep, on_progress=display.show)
     if as_json:
         echo(found.to_json())
         return
