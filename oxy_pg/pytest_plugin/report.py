@@ -137,7 +137,14 @@ _HINTS = (
         ),
     ),
     (
-        r"ScopeMismatch.*fixture oxy_pg_\w+ with a (\w+) scoped request",
+        r"ScopeMismatch.*fixture (oxy_pg_template(?:_key)?) with a session",
+        (
+            "There is one {0} for all tests of a session: write @pytest.fixture(scope='session') "
+            "above it."
+        ),
+    ),
+    (
+        r"ScopeMismatch.*fixture oxy_pg_(?!template)\w+ with a (\w+) scoped request",
         (
             "A fixture of this scope can request oxy_pg_{0}_url, or make databases with "
             "oxy_pg_database_factory."

@@ -358,6 +358,40 @@ def test_what_tests_leave_can_fail_them(session):
     result.stdout.no_fnmatch_line("*has left*")
 
 
+@pytest.mark.parametrize(
+    ("scope", "fixture", "words"),
+    [
+        (
+            "function",
+            "def oxy_pg_template(oxy_pg_template_url): pass",
+            "There is one oxy_pg_template for all tests * @pytest.fixture(scope='session')*",
+        ),
+        (
+            "module",
+            "def oxy_pg_template_key(): return 'x'",
+            "There is one oxy_pg_template_key for all tests * @pytest.fixture(scope='session')*",
+        ),
+        (
+            "module",
+            "def filled(oxy_pg_url): pass",
+            "*oxy_pg_module_url, or make databases with oxy_pg_database_factory.",
+        ),
+    ],
+)
+def test_a_fixture_of_another_scope_is_told_what_to_do(session, scope, fixture, words):
+    """
+    pytest says which fixture it is, and not what to write instead.
+    """
+    conftest = f"import pytest\n@pytest.fixture(scope={scope!r})\n{fixture}\n"
+    request = "oxy_pg_url" if "template" in fixture else "filled"
+
+    result = session(f"def test_it({request}): pass", conftest=conftest)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*oxy_pg: what to do*", words])
+    assert 1 == result.stdout.str().count("oxy_pg: what to do")
+
+
 # --- pytest-socket ---
 
 
