@@ -7,6 +7,7 @@ one transaction of the target, one read transaction of the source.
 
 from __future__ import annotations
 
+import functools
 import re
 import sqlite3
 import time
@@ -321,7 +322,12 @@ class _Run:
             )
 
     def _checked(self, plan: Plan, *, thorough: bool) -> Preflight:
-        preflight = Preflight(self.readers, self.server, plan)
+        def refused_indexes() -> frozenset[str]:
+            trial = Transaction(self.readers, self.server, plan, preflight, self.on_progress)
+            self._tried(trial)  # what stops it altogether, the dry run or the move says
+            return frozenset(one.name for one in trial.skipped if one.kind == "index")
+
+        preflight = Preflight(self.readers, self.server, plan, functools.cache(refused_indexes))
         preflight.run(thorough=thorough, on_progress=self.on_progress)
         return preflight
 

@@ -9,6 +9,7 @@ and PostgreSQL, in a temporary table that is rolled back, which of them are.
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Generator, Iterable
 
     from oxy_pg.migrate.check.rowsets import RowSets
     from oxy_pg.migrate.plan.plan import ColumnPlan, IndexKey, Plan, TablePlan
@@ -60,6 +61,7 @@ class Limits:
     Searches the rows of a plan; ``report`` is called with the rows that do not fit.
 
     With the table, the columns, the row's identity, and the words for it.
+    ``refused_indexes`` says which indexes PostgreSQL does not create at all.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Limits:
         target: psycopg.Connection[Any],
         rows: RowSets,
         report: Callable[[TablePlan, tuple[str, ...], tuple[Any, ...], BadValue], None],
+        refused_indexes: Callable[[], Container[str]],
     ) -> None:
         self._readers = readers
         self._source: sqlite3.Connection = readers.connection
         self._target = target
         self._rows = rows
         self._report = report
+        self._refused_indexes = refused_indexes
 
     def run(self, plan: Plan) -> Plan:
         """Report every row that is too large; return the plan without the indexes that are."""
@@ -130,6 +134,12 @@ class Limits:
             if not is_understood(self._source, table, key.predicate):
                 return None  # it is PostgreSQL's; the move itself will say
             large += f" AND ({key.predicate})"
+        # To ask what PostgreSQL refuses, no query may be under way.
+        with closing(self._refused(table, columns, large, index=True)) as rows:
+            is_too_large = next(rows, None) is not None
+        is_new = table.existing is None
+        if not is_too_large or (is_new and key.name in self._refused_indexes()):
+            return None
         for found, cells, reason in self._refused(table, columns, large, index=True):
             length = sum(len(cell.encode()) for cell in cells if cell is not None)
             where = row_name(table.source, found)
@@ -148,7 +158,7 @@ class Limits:
 
     def _refused(
         self, table: TablePlan, columns: list[ColumnPlan], large: str, *, index: bool
-    ) -> Iterator[tuple[tuple[Any, ...], list[str | None], str]]:
+    ) -> Generator[tuple[tuple[Any, ...], list[str | None], str]]:
         """Yield the rows that PostgreSQL does not take: identity, texts, and what it says."""
         keys = len(table.source.identity)
         terms = [f"t.{part}" for part in table.source.identity]

@@ -31,7 +31,7 @@ from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unf
 from oxy_pg.report import BadValue, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     import psycopg
 
@@ -47,13 +47,22 @@ class Preflight:
     The search for problems, and what it found.
 
     After run(), ``plan`` is the plan to carry out, and raise_problems() raises
-    if there are problems that the options do not settle.
+    if there are problems that the options do not settle. ``refused_indexes``
+    says which indexes PostgreSQL does not create: no key is in their way. It
+    is asked when there is one.
     """
 
-    def __init__(self, readers: Readers, target: psycopg.Connection[Any], plan: Plan) -> None:
+    def __init__(
+        self,
+        readers: Readers,
+        target: psycopg.Connection[Any],
+        plan: Plan,
+        refused_indexes: Callable[[], Container[str]] = frozenset,
+    ) -> None:
         self._readers = readers
         self._source = readers.connection
         self._target = target
+        self._refused_indexes = refused_indexes
         self.plan = plan
         self.bad: list[BadValue] = []
         self.bad_total = 0
@@ -106,7 +115,9 @@ class Preflight:
             self._duplicates(replace(table, columns=columns), exact=thorough)
             done += table.rows
         self.plan = replace(self.plan, tables=tuple(map(self._with_changes, tables)))
-        limits = Limits(self._readers, self._target, self.rows, self._too_large)
+        limits = Limits(
+            self._readers, self._target, self.rows, self._too_large, self._refused_indexes
+        )
         self.plan = limits.run(self.plan)
         clashes = Clashes(self._source, self._target, self.plan, self.rows)
         clashes.run()
@@ -246,12 +257,11 @@ class Preflight:
         if unique.predicate is not None:
             there += f" AND ({unique.predicate})"
         count = len(table.source.identity)
+        query = self._keys.repeated(table, unique, there)
         with exact_text(self._source):
-            try:
-                rows = self._source.cursor().execute(self._keys.repeated(table, unique, there))
-            except sqlite3.OperationalError:
-                return  # SQLite cannot read the predicate; PostgreSQL checks it
-            for row in rows:
+            if not self._is_repeated(table, unique, query):
+                return
+            for row in self._source.cursor().execute(query):
                 if self.plan.options.on_bad_value == "skip":
                     self.rows.skip(table, row[:count])
                     continue
@@ -261,6 +271,16 @@ class Preflight:
                 label = ", ".join(unique.columns)
                 reason = f"{unique.name} has this key already"
                 self._add(BadValue(table.source.name, label, where, value, reason))
+
+    def _is_repeated(self, table: TablePlan, unique: UniqueKey, query: str) -> bool:
+        """Whether a key is there twice, and PostgreSQL will look at it."""
+        try:
+            found = self._source.execute(query).fetchone()
+        except sqlite3.OperationalError:
+            return False  # SQLite cannot read the predicate; PostgreSQL checks it
+        if found is None or table.existing is not None:
+            return found is not None
+        return unique.name.removeprefix("the unique index ") not in self._refused_indexes()
 
 
 def _is_unique_already(table: TablePlan, unique: UniqueKey) -> bool:

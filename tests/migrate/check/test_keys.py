@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sqlite3
 
 import pytest
@@ -52,6 +53,7 @@ def test_keys_that_are_equal_as_numbers_alone_are_named(lite, pg_url):
     assert [("id 2",)] == [orphans.rows for orphans in caught.value.orphans]
 
 
+LONG = random.Random(1).randbytes(4000).hex()  # 8,000 bytes that hardly get shorter
 SAME = {
     "datetime": ("2024-01-01 00:00:00", "2024-01-01T01:00:00+01:00", "2024-01-01 00:00:00.0000001"),
     "timestamp": (1_704_067_200_000_001, 1_704_067_200_000_001.25),
@@ -83,6 +85,41 @@ def test_one_key_in_two_spellings_is_named(lite, pg_url, pg, declared, key):
     assert len(again) == len(migrate(path, pg_url, dry_run=True).problems)
     report = migrate(path, pg_url, on_bad_value="skip", verify="full")
     assert (len(again), [(1,)]) == (report.tables[0].rows_skipped, pg("SELECT count(*) FROM t"))
+
+
+@pytest.mark.parametrize(
+    ("declared", "predicate", "values"),
+    [
+        ("time", "v > 5", ("12:00:00", "12:00")),
+        ("uuid_text", "v <> ''", SAME["uuid"]),
+        ("datetime", "v GLOB '2*'", SAME["datetime"]),
+        ("jsonb", "v LIKE '{%'", SAME["jsonb"]),
+        ("TEXT", "v > 5", ("a" + LONG, "b" + LONG)),
+    ],
+)
+def test_keys_of_an_index_that_postgresql_refuses_are_not_in_the_way(
+    lite, pg_url, pg, declared, predicate, values
+):
+    """
+    It stays behind, for a condition on another type: two spellings, or a long value, matter to it
+    no more; a value that does not fit is the only problem where there is one.
+    """
+    path = lite(
+        f"CREATE TABLE t (v {declared}, n INTEGER); CREATE UNIQUE INDEX i ON t (v) "
+        f"WHERE {predicate}"
+    )
+    fill(path, values)
+
+    assert () == migrate(path, pg_url, dry_run=True).problems
+    for options in ({"rehearse": True}, {"on_bad_value": "skip"}):
+        report = migrate(path, pg_url, **options)
+        assert (["i"], len(values)) == ([one.name for one in report.skipped], report.rows)
+    pg("DROP TABLE t")
+    with contextlib.closing(sqlite3.connect(path)) as source, source:
+        source.execute("INSERT INTO t VALUES (NULL, 'x')")
+    with pytest.raises(BadValues) as caught:
+        migrate(path, pg_url, casts={"t.n": "bigint"})
+    assert ["n"] == [bad.column for bad in caught.value.values]
 
 
 def test_unique_index_on_a_part_of_the_rows_is_checked(lite, pg_url):
