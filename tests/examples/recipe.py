@@ -207,9 +207,14 @@ def answers(port: int) -> bool:
 
 
 def compare(expected: str, printed: str) -> None:
-    """Compare what a page shows with what was printed; … stands for anything."""
-    parts = (re.escape(part) for part in expected.strip().split("…"))
-    assert re.fullmatch(".*?".join(parts), printed.strip(), re.DOTALL), (expected, printed)
+    """
+    Compare what a page shows with what was printed; … stands for anything.
+
+    In a line of its own for any lines, or none: programs log to stdout or stderr as they like.
+    """
+    pattern = re.escape(f"{expected.strip()}\n").replace(re.escape("…\n"), "(?:.*\n)*?")
+    pattern = pattern.replace(re.escape("…"), ".*?")
+    assert re.fullmatch(pattern, f"{printed.strip()}\n", re.DOTALL), (expected, printed)
 
 
 if __name__ == "__main__":
