@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oxy_pg.migrate.check.descendants import Reference, skip_descendants
 from oxy_pg.migrate.check.keys import Keys, comparable, is_plain
-from oxy_pg.migrate.names import quoted
+from oxy_pg.migrate.names import folded, quoted
 from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.plan.survey import row_name
 from oxy_pg.migrate.source.readers import Question
@@ -31,6 +31,7 @@ class OrphanSearch:
         self._readers = readers
         self._source = readers.connection
         self.plan = plan
+        self._tables = {folded(table.source.name): table for table in plan.tables}
         self._rows = rows
         self._keys = keys
         self.found: list[Orphans] = []
@@ -52,7 +53,7 @@ class OrphanSearch:
                 return
         references = []
         for key in self.plan.foreign_keys:
-            table, parent = self.plan.table(key.table), self.plan.table(key.parent)
+            table, parent = self._table(key.table), self._table(key.parent)
             if table is None or parent is None:
                 continue
             if parent.existing is not None and fate(parent, self.plan.options) == "keep":
@@ -72,15 +73,18 @@ class OrphanSearch:
         if policy == "skip":
             skip_descendants(self._source, self._rows, references)
 
+    def _table(self, name: str) -> TablePlan | None:
+        return self._tables.get(folded(name))
+
     def _is_filled(self, key: ForeignKey) -> bool:
-        table = self.plan.table(key.table)
+        table = self._table(key.table)
         return table is not None and table.action == "fill"
 
     def _any_orphan(self, keys: tuple[ForeignKey, ...]) -> bool:
         """Whether there is an orphan of any of these keys; nearly always there is none."""
         questions = []
         for key in keys:
-            table, parent = self.plan.table(key.table), self.plan.table(key.parent)
+            table, parent = self._table(key.table), self._table(key.parent)
             if table is not None and parent is not None and self._alike(table, parent, key):
                 query = self._orphan_query(table, parent, key)
                 questions.append(Question(f"SELECT EXISTS ({query})"))

@@ -89,18 +89,14 @@ class Preflight:
             for table in self.plan.tables:
                 self.rows.skip_table(table)
         tables: list[TablePlan] = []
-        done = 0
+        done, of_rows = 0, self.plan.rows
 
         def show(table: TablePlan, columns: int) -> None:
             # The last part is for the keys; what follows looks at few rows.
             rows = done + table.rows * columns // (len(table.columns) + 1)
             if on_progress is not None:
-                on_progress(
-                    Progress(
-                        "check", len(tables), len(self.plan.tables), table.source.name, rows,
-                        self.plan.rows,
-                    )
-                )  # fmt: skip
+                name, of = table.source.name, len(self.plan.tables)
+                on_progress(Progress("check", len(tables), of, name, rows, of_rows))
 
         for table in self.plan.tables:
             found: list[ColumnPlan] = []

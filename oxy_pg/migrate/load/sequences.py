@@ -2,7 +2,8 @@
 Sequences, which continue where the keys ended.
 
 They are found through the catalogs (target/sequences.py), and set with ALTER
-SEQUENCE … RESTART, which a rollback undoes; it does not undo setval().
+SEQUENCE … RESTART, which a rollback undoes; it does not undo setval(). Those of
+new tables go with the rollback altogether, and setval() makes no new file.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ def advance(connection: psycopg.Connection[Any], plan: Plan) -> Advanced:
                 columns[name].append((table, column))
     for name, users in columns.items():
         numbers = [n for table, column in users for n in _numbers(connection, plan, table, column)]
-        if numbers:
-            _advance(connection, name, numbers, advanced)
+        if not numbers:
+            continue
+        if all(table.existing is None for table, _ in users):
+            _advance(connection, name, numbers, advanced, is_new=True)
+        else:
+            _advance_if_allowed(connection, name, numbers, advanced)
     return advanced
 
 
@@ -72,22 +77,13 @@ def _numbers(
     return found
 
 
-def _advance(
+def _advance_if_allowed(
     connection: psycopg.Connection[Any], name: str, numbers: list[int], advanced: Advanced
 ) -> None:
     try:
         # Without the right to a sequence the rows are moved all the same.
         with connection.transaction():
-            number = _next(connection, name, numbers)
-            if number is not None:
-                end = restart(connection, name, number)
-                advanced.done.append(SequenceReport(name.replace('"', ""), number))
-                if end is not None:
-                    advanced.warnings.append(
-                        f"the sequence {name} ends at {end}, and the values that were moved reach "
-                        "that: an INSERT that takes its next number fails; ALTER SEQUENCE "
-                        f"{name} AS bigint NO MAXVALUE NO MINVALUE, or other values, helps"
-                    )
+            _advance(connection, name, numbers, advanced, is_new=False)
     except pg.InsufficientPrivilege as error:
         advanced.warnings.append(
             f"the sequence {name} is not advanced ({error.diag.message_primary}); as its owner: "
@@ -95,15 +91,44 @@ def _advance(
         )
 
 
-def _next(connection: psycopg.Connection[Any], name: str, numbers: list[int]) -> int | None:
-    """Return the number that comes next; None where the sequence has not begun, and need not."""
+def _advance(
+    connection: psycopg.Connection[Any],
+    name: str,
+    numbers: list[int],
+    advanced: Advanced,
+    *,
+    is_new: bool,
+) -> None:
     row = connection.execute(
-        f"SELECT last_value, is_called, seqstart, seqincrement FROM {name}, pg_sequence "
-        f"WHERE seqrelid = {literal(name)}::regclass"
+        "SELECT last_value, is_called, seqstart, seqincrement, seqmin, seqmax "
+        f"FROM {name}, pg_sequence WHERE seqrelid = {literal(name)}::regclass"
     ).fetchone()
     if row is None:
-        return None
-    last, is_called, start, step = row
+        return
+    last, is_called, start, step, least, most = row
+    number = _next(last, is_called, start, step, numbers)
+    if number is None:
+        return
+    within = min(max(number, least), most)
+    if is_new:
+        connection.execute(f"SELECT setval({literal(name)}, {within}, false)")
+    else:
+        connection.execute(f"ALTER SEQUENCE {name} RESTART WITH {within}")
+    if number != within:
+        # Every number is used up: the next nextval() must say so, not repeat the last one.
+        connection.execute(f"SELECT nextval({literal(name)})")
+    advanced.done.append(SequenceReport(name.replace('"', ""), number))
+    # Beyond the end of bigint there is nothing to warn of.
+    if number != within and -(2**63) < within < 2**63 - 1:
+        advanced.warnings.append(
+            f"the sequence {name} ends at {within}, and the values that were moved reach that: an "
+            f"INSERT that takes its next number fails; ALTER SEQUENCE {name} AS bigint NO "
+            "MAXVALUE NO MINVALUE, or other values, helps"
+        )
+
+
+def _next(last: int, is_called: bool, start: int, step: int, numbers: list[int]) -> int | None:  # noqa: FBT001
+    """Return the number that comes next; None where the sequence has not begun, and need not."""
     comes = last + step if is_called else last
     # Applications take "step" numbers at a time (Hibernate), or one of them on each of several
     # servers: all numbers that exist are passed by a whole step, and the rhythm is kept.
@@ -111,22 +136,3 @@ def _next(connection: psycopg.Connection[Any], name: str, numbers: list[int]) ->
     wanted = start + -(-(edge - start) // step) * step
     ahead = wanted > comes if step > 0 else wanted < comes
     return wanted if ahead else comes if is_called else None
-
-
-def restart(connection: psycopg.Connection[Any], name: str, number: int) -> int | None:
-    """
-    Let a sequence continue with this number; return where it ends, if that is before it.
-
-    None, too, at the end of bigint: there is nothing beyond.
-    """
-    row = connection.execute(
-        "SELECT seqmin, seqmax FROM pg_sequence WHERE seqrelid = %s::regclass", [name]
-    ).fetchone()
-    least, most = (int(row[0]), int(row[1])) if row else (-(2**63), 2**63 - 1)
-    within = min(max(number, least), most)
-    connection.execute(f"ALTER SEQUENCE {name} RESTART WITH {within}")
-    if number != within:
-        # Every number is used up: the next nextval() must say so, not repeat the last one.
-        connection.execute("SELECT nextval(%s::regclass)", [name])
-        return within if -(2**63) < within < 2**63 - 1 else None
-    return None

@@ -7,6 +7,7 @@ Pre-data, COPY, post-data, verification, commit. If it does not get there, the t
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from oxy_pg.report import Progress, Skipped
 from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.load import Reading
@@ -62,8 +63,7 @@ class Transaction:
         self.doing = "write to"
         self.loader = Loader(readers, plan, preflight.rows.skipped, preflight.rows.nulled)
         self.loaded: dict[str, Loaded] = {}
-        self._filled: set[str] = set()  # tables, by their names in the target
-        self._waiting = list(plan.post_data)
+        self._waiting = _Waiting(plan.post_data)
         self._proves = True  # without rows in the target there is nothing to compare
         self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
         self.skipped: list[Skipped] = []
@@ -97,7 +97,9 @@ class Transaction:
         with session.transaction(self.server):
             for statement in self.plan.pre_data:
                 self._execute(statement.sql)
-            self._filled = {t.target for t in self.plan.tables if t.existing is None}
+            for table in self.plan.tables:
+                if table.existing is None:
+                    self._waiting.note_filled(table.target)
             self._proves = False
             self._post_statements()
             raise psycopg.Rollback
@@ -195,7 +197,7 @@ class Transaction:
                 self._fill(number, table, reading)
                 # PostgreSQL builds indexes while the next table is read.
                 reading = self._begin_reading(number + 1, readings)
-                self._filled.add(table.target)
+                self._waiting.note_filled(table.target)
                 self.doing = "build indexes and constraints on"
                 self._post_statements(is_read_ahead=True)
 
@@ -238,7 +240,7 @@ class Transaction:
                     for restore in put.restore:
                         self._execute(restore)
             if phase == 2:
-                self._filled.add(KEYS_RESTORED)
+                self._waiting.note_filled(KEYS_RESTORED)
                 self._post_statements()
 
     def _post_statements(self, *, is_read_ahead: bool = False) -> None:
@@ -249,14 +251,7 @@ class Transaction:
         too: SQLite has one lock for a connection and Python one for all threads,
         and each thread would wait for the other's.
         """
-        ready: list[Statement] = []
-        waiting: list[Statement] = []
-        for statement in self._waiting:
-            is_held = is_read_ahead and statement.proof is not None
-            is_ready = statement.after <= self._filled and not is_held
-            (ready if is_ready else waiting).append(statement)
-        self._waiting = waiting
-        for statement in ready:
+        for statement in self._waiting.ready(with_proof=not is_read_ahead):
             self._post_statement(statement)
 
     def _post_statement(self, statement: Statement) -> None:
@@ -293,12 +288,10 @@ class Transaction:
         counts = self._counts(before)
         compared = []
         if options.verify == "full":
-            done = 0
+            done, of_rows = 0, self.plan.rows
             for number, table in enumerate(tables):
                 name = table.source.name
-                self.on_progress(
-                    Progress("verify", number, len(tables), name, done, self.plan.rows)
-                )
+                self.on_progress(Progress("verify", number, len(tables), name, done, of_rows))
                 done += table.rows
                 if table.columns:
                     in_order = table.source.name in self.in_order
@@ -356,3 +349,33 @@ class Transaction:
             )
             for column, difference in found.items()
         )
+
+
+class _Waiting:
+    """Statements, each of which waits until its tables are filled."""
+
+    def __init__(self, statements: Sequence[Statement]) -> None:
+        self._statements = statements
+        self._missing = [len(statement.after) for statement in statements]
+        self._of_table: dict[str, list[int]] = defaultdict(list)
+        self._ready: list[int] = []  # by their numbers
+        for number, statement in enumerate(statements):
+            for table in statement.after:
+                self._of_table[table].append(number)
+            if not statement.after:
+                self._ready.append(number)
+
+    def note_filled(self, table: str) -> None:
+        """Note that a table is filled; by its name in the target."""
+        for number in self._of_table.pop(table, ()):
+            self._missing[number] -= 1
+            if not self._missing[number]:
+                self._ready.append(number)
+
+    def ready(self, *, with_proof: bool) -> list[Statement]:
+        """Return, once and in their order, those that wait no longer."""
+        found = sorted(self._ready)
+        proven = (n for n in found if self._statements[n].proof is not None)
+        held = set() if with_proof else set(proven)
+        self._ready = sorted(held)
+        return [self._statements[number] for number in found if number not in held]

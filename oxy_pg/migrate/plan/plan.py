@@ -187,11 +187,3 @@ class Plan:
     def rows(self) -> int:
         """All rows of all tables."""
         return sum(table.rows for table in self.tables)
-
-    def table(self, name: str) -> TablePlan | None:
-        """Return the plan of the source's table of this name."""
-        return next((t for t in self.tables if folded(t.source.name) == folded(name)), None)
-
-    def by_target(self, name: str) -> TablePlan | None:
-        """Return the plan of the target's table of this name."""
-        return next((t for t in self.tables if t.target == name), None)
