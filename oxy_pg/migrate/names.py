@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import string
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 T = TypeVar("T")
 
@@ -34,12 +37,12 @@ def match(name: str, among: dict[str, T]) -> T | None:
     return found[0] if len(found) == 1 else None
 
 
-def shorten(name: str, taken: set[str]) -> str:
-    """Return a name that PostgreSQL can hold and that is not taken yet."""
+def shorten(name: str, *taken: Container[str]) -> str:
+    """Return a name that PostgreSQL can hold and that is not among those ``taken``."""
     # In SQLite a name may be empty.
     short = name.encode()[:LONGEST].decode(errors="ignore") or "_"
     number = 1
-    while short in taken:
+    while any(short in names for names in taken):
         ending = f"_{number}"
         short = name.encode()[: LONGEST - len(ending)].decode(errors="ignore") + ending
         number += 1

@@ -172,7 +172,7 @@ def _column(table: TablePlan, column: ColumnPlan, writer: Writer) -> str:
 def _sequence(table: TablePlan, column: ColumnPlan, writer: Writer) -> str:
     """Name the sequence of an identity, where its usual name is in use."""
     usual = f"{table.target}_{column.target}_seq"
-    name = shorten(usual, writer.taken | writer.indexes.keys())
+    name = shorten(usual, writer.taken, writer.indexes)
     writer.taken.add(name)
     return f" (SEQUENCE NAME {writer.name(name)})" if name != usual else ""
 

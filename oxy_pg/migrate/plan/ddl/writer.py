@@ -13,6 +13,8 @@ from oxy_pg.migrate.target.spelling import ident
 from oxy_pg.report import Skipped
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from oxy_pg.migrate.options import Options
     from oxy_pg.migrate.plan.plan import TablePlan
     from oxy_pg.migrate.source.schema import SourceIndex
@@ -92,10 +94,12 @@ class Writer:
         if not name and not any(one.startswith(table.target[:20]) for one in given):
             return ""
         own = self._constraints[table.target]
-        avoided = own | self.taken if is_key else own
+        avoided: list[Container[str]] = [own]
+        if is_key:
+            avoided.append(self.taken)
         if not name:
-            avoided = avoided | given | self.indexes.keys()
-        taken = shorten(name or f"{table.target}_{usual}", avoided)
+            avoided += [given, self.indexes]
+        taken = shorten(name or f"{table.target}_{usual}", *avoided)
         if is_key:
             self.taken.add(taken)
         own.add(taken)
