@@ -1244,6 +1244,15 @@ def kept(
     return theirs if _same(ours, theirs) else None
 
 
+def cut_to_the_day(lite: sqlite3.Connection, place: tuple[str, str], value: object) -> bool:
+    """Whether a value of a ``date`` column is a time of some day: a change, and no misfit."""
+    column = _Column(place[1], place[1], "date", "date", 6, _unit(lite, *place))
+    try:
+        return isinstance(_moment(_readable(value), column), Decimal)
+    except (ValueError, ArithmeticError):
+        return False
+
+
 def repeated(
     lite: sqlite3.Connection,
     conn: psycopg.Connection[Any],

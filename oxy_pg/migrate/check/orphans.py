@@ -13,12 +13,14 @@ from oxy_pg.migrate.check.descendants import Reference, skip_descendants
 from oxy_pg.migrate.check.keys import Keys, comparable, is_plain
 from oxy_pg.migrate.names import folded, quoted
 from oxy_pg.migrate.plan.standing import fate
-from oxy_pg.migrate.plan.survey import row_name
+from oxy_pg.migrate.plan.survey import identities, row_name
 from oxy_pg.migrate.source.readers import Question
 from oxy_pg.migrate.source.stand_ins import is_unknown_collation
 from oxy_pg.report import SPELLED_OTHERWISE, Orphans
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from oxy_pg.migrate.check.rowsets import RowSets
     from oxy_pg.migrate.plan.plan import ForeignKey, Plan, TablePlan
     from oxy_pg.migrate.source.readers import Readers
@@ -106,7 +108,7 @@ class OrphanSearch:
         elif policy == "null" and nullable:
             self._rows.empty_all(table, nullable, query, "emptied: it referred to no row")
         else:
-            self._list(table, key, self._source.cursor().execute(query))
+            self._list(table, key, identities(self._source, query))
 
     def _spelled_otherwise(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> None:
         """List the rows that the target's own foreign key refuses, and that are right in SQLite."""
@@ -118,7 +120,7 @@ class OrphanSearch:
             f"AND NOT EXISTS ({there}{_same(parent, key, exactly=True)}) "
             f"AND {self._rows.moving(table, 't')}"
         )
-        self._list(table, key, self._source.cursor().execute(query), SPELLED_OTHERWISE)
+        self._list(table, key, identities(self._source, query), SPELLED_OTHERWISE)
 
     def _orphan_query(self, table: TablePlan, parent: TablePlan, key: ForeignKey) -> str:
         identity = ", ".join(f"t.{part}" for part in table.source.identity)
@@ -147,7 +149,13 @@ class OrphanSearch:
             f"WHERE {missing} AND {self._rows.moving(table, 't')}"
         )
 
-    def _list(self, table: TablePlan, key: ForeignKey, found: Any, note: str = "") -> None:
+    def _list(
+        self,
+        table: TablePlan,
+        key: ForeignKey,
+        found: Iterable[tuple[Any, ...]],
+        note: str = "",
+    ) -> None:
         count = 0
         rows: list[str] = []
         for row in found:

@@ -27,7 +27,14 @@ from oxy_pg.migrate.check.limits import Limits
 from oxy_pg.migrate.check.orphans import OrphanSearch
 from oxy_pg.migrate.check.rowsets import RowSets
 from oxy_pg.migrate.names import quoted
-from oxy_pg.migrate.plan.survey import exact_text, readable, row_name, show, unfit_values
+from oxy_pg.migrate.plan.survey import (
+    exact_text,
+    identities,
+    readable,
+    row_name,
+    show,
+    unfit_values,
+)
 from oxy_pg.report import BadValue, Progress
 
 if TYPE_CHECKING:
@@ -229,7 +236,7 @@ class Preflight:
             if self.plan.options.on_bad_value == "skip":
                 self.rows.skip_all(table, query)
                 continue
-            for key in self._source.cursor().execute(query):
+            for key in identities(self._source, query):
                 where = row_name(table.source, key)
                 reason = "the column is NOT NULL in PostgreSQL"
                 self._add(BadValue(table.source.name, source.name, where, "NULL", reason))

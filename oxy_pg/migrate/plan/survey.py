@@ -598,3 +598,10 @@ def readable(raw: Any) -> Value | None:
         return raw.decode()
     except UnicodeDecodeError:
         return bytes(raw)
+
+
+def identities(connection: sqlite3.Connection, query: str) -> Iterator[tuple[Value | None, ...]]:
+    """Yield the identities of rows that a query returns, whatever is in their texts."""
+    with exact_text(connection):
+        for row in connection.cursor().execute(query):
+            yield tuple(map(readable, row))

@@ -263,3 +263,30 @@ def test_descendants_of_keys_with_several_spellings(move, pg):
     )
 
     assert [(4, None), (5, 4)] == pg("SELECT * FROM t ORDER BY id")
+
+
+@pytest.mark.parametrize("foreign", ["FOREIGN KEY (p) REFERENCES p (id)", ""])
+def test_rows_whose_key_is_no_valid_text_are_named(lite, pg_url, pg, foreign):
+    """
+    A key of a table WITHOUT ROWID may be any bytes: orphans and NULLs are listed all the same.
+    """
+    pg("CREATE TABLE p (id text PRIMARY KEY); CREATE TABLE c (k bytea, p text NOT NULL)")
+    if foreign:
+        pg("ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES p, ALTER p DROP NOT NULL")
+    value = "'gone'" if foreign else "NULL"
+    path = lite(
+        f"""
+        CREATE TABLE p (id TEXT PRIMARY KEY);
+        CREATE TABLE c (k BLOB PRIMARY KEY, p TEXT {"," if foreign else ""} {foreign})
+          WITHOUT ROWID;
+        INSERT INTO c VALUES (CAST(x'd8004100' AS TEXT), {value}), (x'01', {value});
+        """
+    )
+
+    problems = [str(problem) for problem in migrate(path, pg_url, dry_run=True).problems]
+
+    assert any("c.k, k x'd8004100': x'd8004100': not valid UTF-8" in one for one in problems)
+    listed = "c (p) → p: 2 rows (k x'" if foreign else "c.p, k x'd8004100': NULL"
+    assert any(listed in one for one in problems), problems
+    report = migrate(path, pg_url, on_bad_value="skip", on_orphan="skip")
+    assert (2, []) == (sum(t.rows_skipped for t in report.tables), pg("SELECT * FROM c"))
