@@ -31,7 +31,9 @@ class VirtualTables:
 
     def _readable(self, name: str) -> bool:
         try:
-            self._connection.execute(f"SELECT * FROM {quoted(name)} LIMIT 1").fetchone()
+            # Without its values, which may be texts that are not valid.
+            first = f"SELECT * FROM {quoted(name)} LIMIT 1"
+            self._connection.execute(f"SELECT count(*) FROM ({first})").fetchone()
         except sqlite3.OperationalError:
             return False
         return True

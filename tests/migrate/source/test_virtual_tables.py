@@ -115,6 +115,23 @@ def test_the_rows_of_an_rtree_move(lite, pg_url, pg, using, row, expected):
     assert [(1,)] == pg("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%USING gist%'")
 
 
+def test_an_rtree_with_a_text_that_is_not_valid_is_the_table_too(lite, pg_url, pg):
+    """
+    The row is named, and skipped when asked; the module's own tables are not moved instead.
+    """
+    path = lite(
+        "CREATE VIRTUAL TABLE r USING rtree(id, x0, x1, +name);"
+        "INSERT INTO r VALUES (1, 0, 1, CAST(x'ff' AS TEXT)), (2, 0, 1, 'n')"
+    )
+
+    (problem,) = migrate(path, pg_url, dry_run=True).problems
+    report = migrate(path, pg_url, on_bad_value="skip")
+
+    assert ("r", "name", "id 1") == (problem.table, problem.column, problem.row)
+    assert {"r": (2, 1)} == tables(report)
+    assert [(2, 0, 1, "n")] == pg("SELECT * FROM r")
+
+
 def test_a_table_is_a_shadow_only_where_the_module_says_so(lite, pg_url, pg):
     """
     The content is the application's own; so is t_docsize, when the module keeps none.
