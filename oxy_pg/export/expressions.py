@@ -7,7 +7,9 @@ not translated: the caller leaves it out, and says so.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -120,7 +122,19 @@ def condition(expression: str, columns: Mapping[str, str]) -> str | None:
             return None
         written.append(word)
     is_same = _compares([word for word in written if not word.isspace()], kinds)
-    return "".join(written) if is_same else None
+    return "".join(written) if is_same and _is_valid("".join(written), columns) else None
+
+
+def _is_valid(expression: str, columns: Mapping[str, str]) -> bool:
+    """Whether SQLite takes it: what we do not foresee is left out, and does not stop an export."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as lite:
+        try:
+            lite.execute(
+                f"CREATE TABLE t ({', '.join(map(quoted, columns))}, CHECK ({expression}))"
+            )
+        except sqlite3.Error:
+            return False
+    return True
 
 
 def _compares(words: Sequence[str], kinds: Mapping[str, str]) -> bool:
@@ -133,6 +147,8 @@ def _compares(words: Sequence[str], kinds: Mapping[str, str]) -> bool:
     others = found - {"number", "text"}
     if found & {"", "nothing"} or len(others) > 1 or (others and _COMPUTES & set(words)):
         return False
+    if "%" in words and any(re.fullmatch(r"-?\d+\.\d+", word) for word in words):
+        return False  # SQLite takes the remainder of whole numbers alone
     # Texts are equal on both sides, but each has its own order.
     return not any(
         word in _ORDERS and _begins_text(words[place + 1 :], kinds, is_likely="text" in found)
@@ -151,16 +167,19 @@ def _is_text(written: Sequence[str], cast: str, kinds: Mapping[str, str]) -> boo
     """Tell whether what was written last is a text, to which the cast does nothing."""
     end = "".join(written[-3:] if written[-1:] == [")"] else written[-1:])
     last = end[1:-1] if end.startswith("(") else end
+    # Spaces at the end do not count in a character(n).
+    is_padded = cast in {"character", "bpchar"}
     if last.startswith("'"):
-        # Spaces at the end do not count in a character(n).
-        return not (last.endswith(" '") and cast in {"character", "bpchar"})
-    return last == "NULL" or kinds.get(last) == "text"
+        return not (last.endswith(" '") and is_padded)
+    return last == "NULL" or (kinds.get(last) == "text" and not is_padded)
 
 
 def _number(written: list[str], cast: str) -> str | None:
     """Take back the constant that was written last, a number; None: it was something else."""
     end = written[-3:] if written[-1:] == [")"] else written[-1:]
-    text = "".join(end).strip("()").strip("'")
+    if len(end) == 3 and end[0] != "(":
+        return None  # the end of a longer expression
+    text = "".join(end).removeprefix("(").removesuffix(")").strip("'")
     if not re.fullmatch(r"-?\d+(\.\d+)?", text):
         return None
     is_whole = "." not in text

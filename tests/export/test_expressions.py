@@ -12,7 +12,10 @@ import pytest
 from oxy_pg.errors import ExportRefused
 from oxy_pg.export.export import Order, export
 
-TABLE = "CREATE TABLE t (n int, x numeric, s text, v varchar(9), b boolean, d float8, {})"
+TABLE = (
+    "CREATE TABLE t (n int, x numeric, s text, v varchar(9), b boolean, d float8, "
+    "c char(4) DEFAULT 'a', {})"
+)
 ROWS = list(
     itertools.product(
         (None, -5, 0, 7), (None, -2.5, 3.0), (None, "", "a", "B'c"), (None, "a", "b ")
@@ -41,6 +44,7 @@ TRANSLATED = [
     "abs(n) = 5",
     "d - 0.8 > 5::float8 / 2::float8",
     "x IS NULL OR n > 0",
+    "n + 1 > -10 AND n * 2 < 10",
 ]
 LEFT = [
     "s ~ 'a'",
@@ -64,6 +68,12 @@ LEFT = [
     "s > 'B'",
     "v BETWEEN 'a' AND 'c'",
     "coalesce(s, 'b') > v",
+    "n * 2 < 1e40",
+    "((n * 2)::float8 < 1.5) = (s = v)",
+    "n + abs(n * 3)::numeric > 2.5",
+    "n > 0 OR 2.5 % 2 > 1",
+    "c = v",
+    "c IN (v, 'a')",
 ]
 
 
@@ -77,7 +87,7 @@ def test_check_decides_the_same(pg_url, tmp_path, check):
     """
     For every row, SQLite accepts it if and only if PostgreSQL does.
     """
-    statement = "INSERT INTO t VALUES (%s, %s, %s, %s, %s, %s)"
+    statement = "INSERT INTO t (n, x, s, v, b, d) VALUES (%s, %s, %s, %s, %s, %s)"
     with psycopg.connect(pg_url, autocommit=True) as connection:
         connection.execute(TABLE.format(f"CHECK ({check})"))
         path = str(tmp_path / "out.db")
