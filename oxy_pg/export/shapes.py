@@ -68,8 +68,9 @@ def _affinity(declared: str) -> str:
 
 
 def _most(found: Sequence[str]) -> str:
-    """Return the most frequent one; "" where there is none."""
-    return max(set(found), key=found.count) if found else ""
+    """Return the most frequent one, of several the last in the alphabet; "" where there is none."""
+    # A text ("str") before a number, which may be read back in another unit.
+    return max(sorted(set(found), reverse=True), key=found.count) if found else ""
 
 
 def _by_itself(own: Form, storage: str, values: Sequence[Value]) -> Form:  # noqa: ARG001

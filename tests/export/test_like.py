@@ -74,6 +74,20 @@ def test_values_come_back_in_their_form(lite, pg_url, tmp_path, declared, values
     assert () == report.skipped
 
 
+def test_times_that_are_numbers_and_texts_alike_come_back_as_texts(lite, pg_url, tmp_path):
+    """
+    Only the texts have moved; as a number, the year 1 would be read back in another unit.
+    """
+    rows = [(1, 1_000_000_000), (2, "0001-01-01 00:00:00")]
+    source = lite("CREATE TABLE t (id INTEGER PRIMARY KEY, x datetime)", {"t": rows})
+    migrate(source, pg_url, on_bad_value="skip")
+
+    report = export(Order(str(tmp_path / "out.db"), pg_url, like=source))
+
+    with contextlib.closing(sqlite3.connect(report.path)) as lite_out:
+        assert rows[1:] == lite_out.execute("SELECT * FROM t").fetchall()
+
+
 SCRIPT = """
     PRAGMA user_version = 7;
     CREATE TABLE "Item" (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT COLLATE NOCASE UNIQUE,

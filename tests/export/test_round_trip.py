@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, event, example, given, note, settings
 
-from oxy_pg.errors import BadExportValues, ExportDiffers, ExportRefused
+from oxy_pg.errors import BadExportValues, ExportDiffers, ExportRefused, UnclearTimes
 from oxy_pg.export.export import Order, export
 from oxy_pg.migrate.migration import migrate
 from tests import oxy_database
@@ -215,7 +215,11 @@ def test_any_database_comes_back(tmp_path_factory, two_databases, database):
     database.create(path)
     note("\n".join([database.encoding, *database.script, *map(repr, database.rows)]))
     first, second = two_databases()
-    report = migrate(path, first, on_bad_value="skip", on_orphan="skip", on_change="accept")
+    try:
+        report = migrate(path, first, on_bad_value="skip", on_orphan="skip", on_change="accept")
+    except UnclearTimes:
+        event("UnclearTimes")  # no option settles it
+        return
     names = names_in(report)
 
     for like in (None, path):
