@@ -798,7 +798,9 @@ def _fitting_rows(
 ) -> Iterator[tuple[object, ...]]:
     for row in _read(lite, table, [column.name for column in columns]):
         yield tuple(
-            None if value is None else kept(lite, conn, (table, column.name), column.full, value)
+            None
+            if value is None
+            else kept_or_cut(lite, conn, (table, column.name), column.full, value)
             for value, column in zip(row, columns, strict=True)
         )
 
@@ -1086,10 +1088,14 @@ def _offset(text: str | None) -> int:
     return -seconds if text[0] == "-" else seconds
 
 
+def _without_offset(value: object) -> object:
+    if isinstance(value, str):  # the day that is written, wherever it was
+        return value[:10] + re.sub(r"\s*(Z|z|UTC|[-+][0-9:]+)$", "", value[10:])
+    return value
+
+
 def _day(value: object, column: _Column) -> object:
-    if isinstance(value, str):  # with an offset, the day that is written, wherever it was
-        value = value[:10] + re.sub(r"\s*(Z|z|UTC|[-+][0-9:]+)$", "", value[10:])
-    seconds = _moment(value, column)
+    seconds = _moment(_without_offset(value), column)
     if not isinstance(seconds, Decimal) or seconds % 86_400:
         raise _NotThisError("not a day")
     return seconds
@@ -1244,13 +1250,23 @@ def kept(
     return theirs if _same(ours, theirs) else None
 
 
-def cut_to_the_day(lite: sqlite3.Connection, place: tuple[str, str], value: object) -> bool:
-    """Whether a value of a ``date`` column is a time of some day: a change, and no misfit."""
+def kept_or_cut(
+    lite: sqlite3.Connection,
+    conn: psycopg.Connection[Any],
+    place: tuple[str, str],
+    pg_type: str,
+    value: object,
+) -> object:
+    """Return the same, and of a time in a ``date`` column its day: a change, and no misfit."""
+    found = kept(lite, conn, place, pg_type, value)
+    if found is not None or pg_type != "date":
+        return found
     column = _Column(place[1], place[1], "date", "date", 6, _unit(lite, *place))
     try:
-        return isinstance(_moment(_readable(value), column), Decimal)
+        seconds = _moment(_without_offset(_readable(value)), column)
     except (ValueError, ArithmeticError):
-        return False
+        return None
+    return seconds // 86_400 * 86_400 if isinstance(seconds, Decimal) else None
 
 
 def repeated(
@@ -1264,7 +1280,7 @@ def repeated(
     keys: collections.Counter[tuple[object, ...]] = collections.Counter()
     for row in _read(lite, table, list(columns), where):
         key = [
-            None if value is None else kept(lite, conn, (table, name), pg_type, value)
+            None if value is None else kept_or_cut(lite, conn, (table, name), pg_type, value)
             for value, (name, pg_type) in zip(row, columns.items(), strict=True)
         ]
         if None not in key:

@@ -29,10 +29,9 @@ from oxy_pg.migrate.migration import migrate
 from oxy_pg.migrate.source import readers
 from tests.migrate import targets
 from tests.migrate.compare import (
-    cut_to_the_day,
     differences,
     foreign_keys,
-    kept,
+    kept_or_cut,
     missing,
     names_in,
     ordinary_numbers,
@@ -383,16 +382,12 @@ def _wrongly_refused(
             }
             present = source_values(lite, table, column)
             verdicts = [
-                (value, kept(lite, conn, (table, column), pg_type, value) is not None)
+                (value, kept_or_cut(lite, conn, (table, column), pg_type, value) is not None)
                 for value in present
                 if value is not None
             ]
             fitting = [value for value, fit in verdicts if fit]
-            bad = [
-                value
-                for value, fit in verdicts
-                if not (fit or (pg_type == "date" and cut_to_the_day(lite, (table, column), value)))
-            ]
+            bad = [value for value, fit in verdicts if not fit]
             if REQUIRED in reasons:
                 bad += [value for value in present if value is None]
             mixed = any(reason.startswith(MIXED) for reason in reasons)
