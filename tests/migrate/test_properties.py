@@ -85,6 +85,8 @@ def target(server_url):
         patch.setattr("oxy_pg.migrate.check.changes._BATCH", 2)
         patch.setattr("oxy_pg.migrate.load.load._CHUNK", 100)
         patch.setattr("oxy_pg.migrate.load.records._LARGEST", 4000)
+        patch.setattr("oxy_pg.migrate.load.records._LARGE_ROW", 200)
+        patch.setattr("oxy_pg.migrate.load.large._PART", 20)
         patch.setattr("oxy_pg.migrate.load.records._ROWS", 2)
         patch.setattr("oxy_pg.migrate.plan.survey._PART", 3)
         patch.setattr("oxy_pg.migrate.load.comparison._FETCHED", 2)

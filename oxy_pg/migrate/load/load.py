@@ -262,7 +262,7 @@ def copy_table(
     ``on_rows`` is called with the rows and bytes so far.
     """
     began = time.perf_counter()
-    rows = size = largest = 0
+    rows = size = largest = row = 0
     digest = reading.sent.digest if reading.sent else None
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in reading.columns)
     # FREEZE spares a second write of every row; allowed only where no other session sees the table.
@@ -273,12 +273,15 @@ def copy_table(
         with cursor.copy(statement) as copy:
             copy.write(reading.header)
             for count, piece in reading.pieces:
-                copy.write(piece)
+                # psycopg sends it in slices: those of a memoryview are no copies.
+                copy.write(memoryview(piece))
                 if digest is not None and reading.made is not None:
                     digest.add(piece)
                 rows += count
                 size += len(piece)
-                largest = max(largest, len(piece) // max(1, count))
+                row += len(piece)  # of the parts of a large row only the last is counted
+                if count:
+                    largest, row = max(largest, row // count), 0
                 on_rows(rows, size)
             copy.write(reading.trailer)
         # What the server counted, not what was sent.

@@ -13,7 +13,7 @@ stand together, and SQLite puts its result and the texts one after the other.
 A range of rows is one query that returns a single value: to fetch row by row in
 Python would take half as long again. Several readers (source/readers.py) take
 the ranges in turn; threads would wait for each other at each struct.pack(),
-processes do not.
+processes do not. A row too large for that is read in parts (large.py).
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ import threading
 from array import array
 from collections import deque
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxy_pg.errors import MigrationError
+from oxy_pg.migrate.load.digests import Digest
+from oxy_pg.migrate.load.large import LargeRows
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.source.functions import pack_function
 from oxy_pg.migrate.source.readers import Question
@@ -46,7 +48,8 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
 _PIECE = 1024 * 1024  # bytes wanted of a query
-_LARGEST = 4 * _PIECE  # a query that would give more fails, and is asked again for half of the rows
+_LARGEST = 2 * _PIECE  # a query that would give more fails, and is asked again for half of the rows
+_LARGE_ROW = 256 * 1024  # bytes of a single row, from which on it is read in parts
 _ROWS = 20  # to the first queries, until it is known how large they are
 _AT_ONCE = 2  # questions to a reader, so that it need not wait for the next one
 _FIRST, _LAST = -(2**63), 2**63 - 1  # rowids
@@ -95,9 +98,13 @@ def columns(chosen: Iterable[ColumnPlan]) -> list[ColumnPlan]:
     return sorted(chosen, key=place)
 
 
-def record(ordered: Sequence[ColumnPlan]) -> tuple[str, frozenset[str]]:
-    """Return the SQL that builds a record of columns of ``t``, and the packs that it needs."""
-    made = _Record(len(ordered))
+def record(ordered: Sequence[ColumnPlan], count: int | None = None) -> tuple[str, frozenset[str]]:
+    """
+    Return the SQL that builds a record of columns of ``t``, and the packs that it needs.
+
+    ``count`` where it is only the beginning of a record of so many fields.
+    """
+    made = _Record(len(ordered) if count is None else count)
     joins = sum(map(_is_short_text, ordered)) >= _WORTH
     for column in ordered:
         field, name = _field(column), f"t.{quoted(column.source)}"
@@ -113,6 +120,24 @@ def _is_short_text(column: ColumnPlan) -> bool:
     if field is None or field.code is not None or column.type.kind.is_binary:
         return False
     return column.survey.facts.longest < _SHORT
+
+
+def _divided(
+    table: TablePlan, ordered: Sequence[ColumnPlan]
+) -> tuple[Sequence[ColumnPlan], list[str]]:
+    """Return the columns with which a record begins, and the names of the large ones at its end."""
+    large = [column.source for column in takewhile(_may_be_large, reversed(ordered))]
+    if any(column.generated is not None for column in table.source.columns):
+        # SQLite 3.40 opens the value of another column then, and newer versions refuse.
+        large = []
+    return ordered[: len(ordered) - len(large)], large[::-1]
+
+
+def _may_be_large(column: ColumnPlan) -> bool:
+    """Whether its values may be long, and are sent as the bytes that SQLite has."""
+    field = _field(column)
+    is_bytes = field is not None and field.code is None and field.sql == "{x}"
+    return is_bytes and not _is_short_text(column)
 
 
 class _Record:
@@ -213,6 +238,8 @@ class Records:
         self._counts = array("q")
         self._taking = threading.Lock()
         self._using_here = threading.Lock()
+        head, large = _divided(table, ordered)
+        self._large = LargeRows(here, self._using_here, table, record(head, len(ordered)), large)
 
     def make(self, reader: Reader) -> Maker:
         """Make pieces of ranges that no other reader has, until none is left."""
@@ -269,26 +296,50 @@ class Records:
             return self._here.ask(question)
 
     def _question(self, range_: _Range) -> Question:
-        limit = None if range_.rows == 1 else _LARGEST
+        limit = _LARGE_ROW if range_.rows == 1 else _LARGEST
         parameters = {"first": range_.first, "last": range_.last}
         return Question(self._query, parameters, self._packs, limit)
 
     def _pieces(self, range_: _Range, receive: Callable[[], tuple[Any, ...]]) -> Iterator[Piece]:
-        """Yield what is received: one piece, or if it is too large, the range in halves."""
+        """Yield what is received: one piece, or if it is too large, the range in parts."""
         try:
             count, made, *sums = receive()
         except sqlite3.DataError:
-            if range_.rows == 1:
-                raise
-            self._rows = min(self._rows, range_.rows // 2)
-            yield from self._halves(range_)
+            if range_.rows > 1:
+                self._rows = min(self._rows, range_.rows // 2)
+                yield from self._halves(range_)
+            else:
+                yield from self._large_row(range_)
             return
-        if count:
+        yield self._piece(count, made, sums)
+
+    def _piece(self, count: int, made: bytes | None, sums: Sequence[bytes]) -> Piece:
+        if count and made is not None:
             self._note(count, len(made))
             if self._sum is not None:
                 self._sum.add_number(int.from_bytes(sums[0], "big"))
         # Also where there is no row: every place has a piece (prefetch.py).
-        yield count, made or b""
+        return count, made or b""
+
+    def _large_row(self, range_: _Range) -> Iterator[Piece]:
+        """Yield the one row of a range in parts, or where SQLite does not give them, as a whole."""
+        size, digest = 0, Digest()
+        try:
+            for count, part in self._large.pieces(range_.first, range_.last):
+                size += len(part)
+                if self._sum is not None:
+                    digest.add(part)
+                yield count, part
+        except sqlite3.OperationalError:
+            if size:
+                raise
+            question = self._question(range_)._replace(limit=None)
+            count, made, *sums = self._ask_here(question)
+            yield self._piece(count, made, sums)
+            return
+        self._note(1, size)
+        if self._sum is not None:
+            self._sum.add_number(int.from_bytes(digest.result(), "big"))
 
     def _note(self, count: int, size: int) -> None:
         """Choose how many rows the next query is for: small and large rows may come in turn."""

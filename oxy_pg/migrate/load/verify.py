@@ -93,7 +93,7 @@ class Verifier:
         sample = Sample(table, sent, loaded.rows)
         number = 0
         for stored in self._stored(table, sent, loaded):
-            found.add(b"".join(stored))
+            found.add(stored[0] if len(stored) == 1 else b"".join(stored))
             sample.take(number, stored)
             number += len(stored)
         many = fetched(loaded.largest)
