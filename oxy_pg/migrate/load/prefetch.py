@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Piece: TypeAlias = tuple[int, bytes]  # a number of rows, and what COPY takes for them
 Maker: TypeAlias = "Generator[tuple[int, Piece]]"
 
-_MOST = 8 * 1024 * 1024  # bytes in the queue, unless a single row has more
+_MOST = 16 * 1024 * 1024  # bytes in the queue, unless a single row has more
 
 
 class Ahead:

@@ -29,11 +29,11 @@ from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxy_pg.errors import MigrationError
-from oxy_pg.migrate.load.digests import Digest
 from oxy_pg.migrate.load.large import LargeRows
 from oxy_pg.migrate.names import quoted
 from oxy_pg.migrate.source.functions import pack_function
 from oxy_pg.migrate.source.readers import Question
+from oxy_pg.migrate.source.sums import RowDigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -323,7 +323,7 @@ class Records:
 
     def _large_row(self, range_: _Range) -> Iterator[Piece]:
         """Yield the one row of a range in parts, or where SQLite does not give them, as a whole."""
-        size, digest = 0, Digest()
+        size, digest = 0, RowDigest()
         try:
             for count, part in self._large.pieces(range_.first, range_.last):
                 size += len(part)
@@ -339,7 +339,7 @@ class Records:
             return
         self._note(1, size)
         if self._sum is not None:
-            self._sum.add_number(int.from_bytes(digest.result(), "big"))
+            self._sum.add_number(digest.result())
 
     def _note(self, count: int, size: int) -> None:
         """Choose how many rows the next query is for: small and large rows may come in turn."""
