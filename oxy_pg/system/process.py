@@ -206,12 +206,18 @@ def _is_python(path: str) -> bool:
     return name.startswith(("python", "pypy")) and os.access(path, os.X_OK)
 
 
-def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devnull) -> int:
+def spawn(
+    argv: list[str],
+    descriptors: Mapping[int, int],
+    errors: str = os.devnull,
+    variables: Mapping[str, str] | None = None,
+) -> int:
     """
     Start a command() in a session of its own, and return its pid. Raises OSError.
 
     ``descriptors`` are ours by the numbers that they get there; what is not
     given of 0, 1 and 2 is /dev/null, and standard error is added to ``errors``.
+    ``variables`` are added to its environment().
     """
     import fcntl
 
@@ -233,7 +239,7 @@ def spawn(argv: list[str], descriptors: Mapping[int, int], errors: str = os.devn
         return os.posix_spawn(
             argv[0],
             argv,
-            environment(),
+            environment() | dict(variables or {}),
             file_actions=actions,
             setsid=True,  # Ctrl-C in a terminal is for us
             # A caller that blocks or ignores signals must not make it deaf.
