@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _CHUNK = 512 * 1024  # bytes to a write
 _TAB = " || '\t' || "
 FEW = 1000  # rows: with no more, every value is compared, and nothing need be digested
+_TINY = 100  # rows
+_PAGES = 64 * 1024  # bytes
+_VALUE = 16  # bytes, of one that is not long
 _GROUP = 50  # columns to a concatenation: SQLite limits the depth of an expression to 1,000
 
 
@@ -248,16 +251,23 @@ def insert_defaults(
     return Loaded(connection.execute(statement).rowcount, 0, time.perf_counter() - began)
 
 
+def fits_few_pages(table: TablePlan) -> bool:
+    """Whether a table is so small that its visibility map would be as large."""
+    # Of so few rows the survey has seen each.
+    widest = sum(column.survey.facts.longest + _VALUE for column in table.loaded)
+    return table.rows <= _TINY and table.rows * widest <= _PAGES
+
+
 def copy_table(
     connection: psycopg.Connection[Any],
     reading: Reading,
     target: sql.Identifier,
     on_rows: Callable[[int, int], None],
     *,
-    fresh: bool,
+    freeze: bool,
 ) -> Loaded:
     """
-    Copy one table; ``fresh`` when it was created or truncated in this transaction.
+    Copy one table; with ``freeze`` it was created or truncated in this transaction.
 
     ``on_rows`` is called with the rows and bytes so far.
     """
@@ -267,7 +277,7 @@ def copy_table(
     columns = sql.SQL(", ").join(sql.Identifier(column.target) for column in reading.columns)
     # FREEZE spares a second write of every row; allowed only where no other session sees the table.
     statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({}, FREEZE {})").format(
-        target, columns, sql.SQL(reading.options), sql.Literal(fresh)
+        target, columns, sql.SQL(reading.options), sql.Literal(freeze)
     )
     with connection.cursor() as cursor:
         with cursor.copy(statement) as copy:

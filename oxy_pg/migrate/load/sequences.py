@@ -3,7 +3,8 @@ Sequences, which continue where the keys ended.
 
 They are found through the catalogs (target/sequences.py), and set with ALTER
 SEQUENCE … RESTART, which a rollback undoes; it does not undo setval(). Those of
-new tables go with the rollback altogether, and setval() makes no new file.
+new tables go with the rollback anyway: setval() spares each a second file, and
+one statement sets them all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from oxy_pg.migrate.plan.plan import ColumnPlan, Plan, TablePlan
 
+_TOGETHER = 100  # columns that one query looks at
+
 
 @dataclass(slots=True)
 class Advanced:
@@ -35,19 +38,87 @@ def advance(connection: psycopg.Connection[Any], plan: Plan) -> Advanced:
     """Set every sequence with which a filled column counts to its next number."""
     advanced = Advanced()
     columns: dict[str, list[tuple[TablePlan, ColumnPlan]]] = defaultdict(list)
-    for table in plan.tables:
-        for column in table.columns:
-            for name in _sequences(connection, plan, table, column):
-                columns[name].append((table, column))
+    for table, column in _left(connection, plan, advanced):
+        for name in _sequences(connection, plan, table, column):
+            columns[name].append((table, column))
     for name, users in columns.items():
         numbers = [n for table, column in users for n in _numbers(connection, plan, table, column)]
-        if not numbers:
-            continue
-        if all(table.existing is None for table, _ in users):
-            _advance(connection, name, numbers, advanced, is_new=True)
-        else:
-            _advance_if_allowed(connection, name, numbers, advanced)
+        if numbers:
+            _advance(connection, name, numbers, advanced)
     return advanced
+
+
+def _left(
+    connection: psycopg.Connection[Any], plan: Plan, advanced: Advanced
+) -> list[tuple[TablePlan, ColumnPlan]]:
+    """Set the sequences of new tables together; return the columns that are to be looked at."""
+    new = [
+        (table, column)
+        for table in plan.tables
+        for column in table.columns
+        if table.existing is None and table.source.rowid_alias == column.source
+    ]
+    old = [(t, column) for t in plan.tables if t.existing is not None for column in t.columns]
+    try:
+        with connection.transaction():
+            done, full = _advance_new(connection, plan, new)
+    except (pg.InsufficientPrivilege, pg.UndefinedFunction, pg.FeatureNotSupported):
+        # An event trigger has given them to another role, or it is not quite PostgreSQL.
+        return new + old
+    advanced.done += done
+    return full + old
+
+
+_NEW = """
+SELECT u.place, u.name, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
+       pg_sequence_last_value(s.seqrelid)
+FROM (SELECT place, pg_get_serial_sequence(t, c) AS name
+      FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS given (t, c, place)) AS u
+JOIN pg_sequence s ON s.seqrelid = u.name::regclass
+ORDER BY u.place
+"""
+
+
+def _advance_new(
+    connection: psycopg.Connection[Any], plan: Plan, new: list[tuple[TablePlan, ColumnPlan]]
+) -> tuple[list[SequenceReport], list[tuple[TablePlan, ColumnPlan]]]:
+    """Set the sequences of new tables; return also the columns whose sequence has no more."""
+    tables = [ident(plan.schema, table.target) for table, _ in new]
+    found = connection.execute(_NEW, [tables, [column.target for _, column in new]]).fetchall()
+    users = [new[place - 1] for place, *_ in found]
+    numbers: dict[str, int] = {}
+    full = []
+    for user, last, row in zip(users, _greatest(connection, plan, users), found, strict=True):
+        _, name, start, step, least, most, given = row
+        known = [n for n in (last, user[0].source.sequence) if n is not None]
+        if not known:
+            continue
+        is_called = given is not None
+        number = _following(known, given if is_called else start, start, step, is_called=is_called)
+        if number is not None and least <= number <= most:
+            numbers[name] = number
+        elif number is not None:
+            full.append(user)
+    connection.execute(
+        "SELECT setval(name::regclass, number, false) "
+        "FROM unnest(%s::text[], %s::bigint[]) AS given (name, number)",
+        [list(numbers), list(numbers.values())],
+    )
+    return [SequenceReport(_shown(name), number) for name, number in numbers.items()], full
+
+
+def _greatest(
+    connection: psycopg.Connection[Any], plan: Plan, users: list[tuple[TablePlan, ColumnPlan]]
+) -> list[int | None]:
+    """Return the greatest number of each column."""
+    found: list[int | None] = []
+    for start in range(0, len(users), _TOGETHER):
+        terms = ", ".join(
+            f"(SELECT max({ident(column.target)}) FROM {ident(plan.schema, table.target)})"
+            for table, column in users[start : start + _TOGETHER]
+        )
+        found += connection.execute(f"SELECT {terms}").fetchone() or ()
+    return found
 
 
 def _sequences(
@@ -56,8 +127,6 @@ def _sequences(
     if table.existing is not None:
         found = table.existing.column(column.target)
         return [c.name for c in found.counters if c.plain] if found else []
-    if table.source.rowid_alias != column.source:
-        return []
     row = connection.execute(
         "SELECT pg_get_serial_sequence(%s, %s)", [ident(plan.schema, table.target), column.target]
     ).fetchone()
@@ -77,13 +146,22 @@ def _numbers(
     return found
 
 
-def _advance_if_allowed(
+def _advance(
     connection: psycopg.Connection[Any], name: str, numbers: list[int], advanced: Advanced
 ) -> None:
     try:
         # Without the right to a sequence the rows are moved all the same.
         with connection.transaction():
-            _advance(connection, name, numbers, advanced, is_new=False)
+            number = _next(connection, name, numbers)
+            if number is not None:
+                end = restart(connection, name, number)
+                advanced.done.append(SequenceReport(_shown(name), number))
+                if end is not None:
+                    advanced.warnings.append(
+                        f"the sequence {name} ends at {end}, and the values that were moved reach "
+                        "that: an INSERT that takes its next number fails; ALTER SEQUENCE "
+                        f"{name} AS bigint NO MAXVALUE NO MINVALUE, or other values, helps"
+                    )
     except pg.InsufficientPrivilege as error:
         advanced.warnings.append(
             f"the sequence {name} is not advanced ({error.diag.message_primary}); as its owner: "
@@ -91,44 +169,21 @@ def _advance_if_allowed(
         )
 
 
-def _advance(
-    connection: psycopg.Connection[Any],
-    name: str,
-    numbers: list[int],
-    advanced: Advanced,
-    *,
-    is_new: bool,
-) -> None:
+def _next(connection: psycopg.Connection[Any], name: str, numbers: list[int]) -> int | None:
+    """Return the number that comes next; None where the sequence has not begun, and need not."""
     row = connection.execute(
-        "SELECT last_value, is_called, seqstart, seqincrement, seqmin, seqmax "
-        f"FROM {name}, pg_sequence WHERE seqrelid = {literal(name)}::regclass"
+        f"SELECT last_value, is_called, seqstart, seqincrement FROM {name}, pg_sequence "
+        f"WHERE seqrelid = {literal(name)}::regclass"
     ).fetchone()
     if row is None:
-        return
-    last, is_called, start, step, least, most = row
-    number = _next(last, is_called, start, step, numbers)
-    if number is None:
-        return
-    within = min(max(number, least), most)
-    if is_new:
-        connection.execute(f"SELECT setval({literal(name)}, {within}, false)")
-    else:
-        connection.execute(f"ALTER SEQUENCE {name} RESTART WITH {within}")
-    if number != within:
-        # Every number is used up: the next nextval() must say so, not repeat the last one.
-        connection.execute(f"SELECT nextval({literal(name)})")
-    advanced.done.append(SequenceReport(name.replace('"', ""), number))
-    # Beyond the end of bigint there is nothing to warn of.
-    if number != within and -(2**63) < within < 2**63 - 1:
-        advanced.warnings.append(
-            f"the sequence {name} ends at {within}, and the values that were moved reach that: an "
-            f"INSERT that takes its next number fails; ALTER SEQUENCE {name} AS bigint NO "
-            "MAXVALUE NO MINVALUE, or other values, helps"
-        )
+        return None
+    last, is_called, start, step = row
+    return _following(numbers, last, start, step, is_called=is_called)
 
 
-def _next(last: int, is_called: bool, start: int, step: int, numbers: list[int]) -> int | None:  # noqa: FBT001
-    """Return the number that comes next; None where the sequence has not begun, and need not."""
+def _following(
+    numbers: list[int], last: int, start: int, step: int, *, is_called: bool
+) -> int | None:
     comes = last + step if is_called else last
     # Applications take "step" numbers at a time (Hibernate), or one of them on each of several
     # servers: all numbers that exist are passed by a whole step, and the rhythm is kept.
@@ -136,3 +191,26 @@ def _next(last: int, is_called: bool, start: int, step: int, numbers: list[int])
     wanted = start + -(-(edge - start) // step) * step
     ahead = wanted > comes if step > 0 else wanted < comes
     return wanted if ahead else comes if is_called else None
+
+
+def _shown(name: str) -> str:
+    return name.replace('"', "")
+
+
+def restart(connection: psycopg.Connection[Any], name: str, number: int) -> int | None:
+    """
+    Let a sequence continue with this number; return where it ends, if that is before it.
+
+    None, too, at the end of bigint: there is nothing beyond.
+    """
+    row = connection.execute(
+        "SELECT seqmin, seqmax FROM pg_sequence WHERE seqrelid = %s::regclass", [name]
+    ).fetchone()
+    least, most = (int(row[0]), int(row[1])) if row else (-(2**63), 2**63 - 1)
+    within = min(max(number, least), most)
+    connection.execute(f"ALTER SEQUENCE {name} RESTART WITH {within}")
+    if number != within:
+        # Every number is used up: the next nextval() must say so, not repeat the last one.
+        connection.execute("SELECT nextval(%s::regclass)", [name])
+        return within if -(2**63) < within < 2**63 - 1 else None
+    return None

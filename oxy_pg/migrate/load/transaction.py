@@ -7,7 +7,6 @@ Pre-data, COPY, post-data, verification, commit. If it does not get there, the t
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +17,31 @@ from psycopg import sql
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
 from oxy_pg.migrate.load import computed, rehearsal, sequences, verify
 from oxy_pg.migrate.load.comparison import Comparison
-from oxy_pg.migrate.load.load import Loaded, Loader, copy_table, insert_defaults
-from oxy_pg.migrate.load.proof import Unproven, prove
+from oxy_pg.migrate.load.load import (
+    Loaded,
+    Loader,
+    copy_table,
+    fits_few_pages,
+    insert_defaults,
+)
+from oxy_pg.migrate.load.post_data import PostData
 from oxy_pg.migrate.plan.plan import KEYS_RESTORED
 from oxy_pg.migrate.plan.standing import fate
 from oxy_pg.migrate.report.values import Change, Count, SequenceReport, Verification
 from oxy_pg.migrate.target import session
 from oxy_pg.migrate.target.spelling import ident
-from oxy_pg.report import Progress, Skipped
+from oxy_pg.report import Progress
 from oxy_pg.system.printable import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from oxy_pg.migrate.check.preflight import Preflight
     from oxy_pg.migrate.load.load import Reading
-    from oxy_pg.migrate.plan.plan import Plan, Statement, TablePlan
+    from oxy_pg.migrate.plan.plan import Plan, TablePlan
     from oxy_pg.migrate.source.readers import Readers
     from oxy_pg.migrate.target.set_aside import SetAside
+    from oxy_pg.report import Skipped
 
 _log = logging.getLogger("oxy_pg")
 
@@ -63,14 +69,17 @@ class Transaction:
         self.doing = "write to"
         self.loader = Loader(readers, plan, preflight.rows.skipped, preflight.rows.nulled)
         self.loaded: dict[str, Loaded] = {}
-        self._waiting = _Waiting(plan.post_data)
-        self._proves = True  # without rows in the target there is nothing to compare
+        self._post = PostData(readers.connection, server, plan)
         self.in_order: set[str] = set()  # tables whose physical order is that of the COPY
-        self.skipped: list[Skipped] = []
         self.sequences: tuple[SequenceReport, ...] = ()
         self.warnings: list[str] = []
         self.verified = Verification(plan.options.verify, 0, 0, 0)
         self.computed: tuple[Change, ...] = ()
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The objects that PostgreSQL refuses, and that are left behind."""
+        return self._post.skipped
 
     def run(self) -> None:
         """
@@ -97,11 +106,9 @@ class Transaction:
         with session.transaction(self.server):
             for statement in self.plan.pre_data:
                 self._execute(statement.sql)
-            for table in self.plan.tables:
-                if table.existing is None:
-                    self._waiting.note_filled(table.target)
-            self._proves = False
-            self._post_statements()
+            self._post.fill(*(t.target for t in self.plan.tables if t.existing is None))
+            self._post.proves = False
+            self._post.run()
             raise psycopg.Rollback
 
     def _write(self) -> None:
@@ -197,9 +204,9 @@ class Transaction:
                 self._fill(number, table, reading)
                 # PostgreSQL builds indexes while the next table is read.
                 reading = self._begin_reading(number + 1, readings)
-                self._waiting.note_filled(table.target)
+                self._post.fill(table.target)
                 self.doing = "build indexes and constraints on"
-                self._post_statements(is_read_ahead=True)
+                self._post.run_ahead()
 
     def _begin_reading(self, number: int, readings: ExitStack) -> Reading | None:
         if number >= len(self.plan.tables):
@@ -223,7 +230,8 @@ class Transaction:
         on_rows(0, 0)
         if reading is not None:
             target = sql.Identifier(self.plan.schema, table.target)
-            loaded = copy_table(self.server, reading, target, on_rows, fresh=fresh)
+            freeze = fresh and not fits_few_pages(table)  # that would create one more file
+            loaded = copy_table(self.server, reading, target, on_rows, freeze=freeze)
         else:
             rows = table.rows - self.preflight.rows.count(table)
             loaded = insert_defaults(self.server, self.plan.schema, table, rows)
@@ -233,49 +241,15 @@ class Transaction:
     def _post_data(self, aside: list[SetAside]) -> None:
         self.doing = "build indexes and constraints on"
         self.on_progress(Progress("index", of=len(self.plan.tables)))
-        self._post_statements()
+        self._post.run()
         for phase in (3, 2, 1, 0):  # indexes, keys, foreign keys, triggers
             for put in aside:
                 if put.phase == phase:
                     for restore in put.restore:
                         self._execute(restore)
             if phase == 2:
-                self._waiting.note_filled(KEYS_RESTORED)
-                self._post_statements()
-
-    def _post_statements(self, *, is_read_ahead: bool = False) -> None:
-        """
-        Execute, in their order, the statements whose tables are filled.
-
-        While another thread reads the SQLite file, not those whose proof reads it,
-        too: SQLite has one lock for a connection and Python one for all threads,
-        and each thread would wait for the other's.
-        """
-        for statement in self._waiting.ready(with_proof=not is_read_ahead):
-            self._post_statement(statement)
-
-    def _post_statement(self, statement: Statement) -> None:
-        if not statement.optional:
-            self._execute(statement.sql)
-            return
-        try:
-            with self.server.transaction():
-                self._execute(statement.sql)
-                if statement.proof is not None and self._proves:
-                    prove(self.lite, self.server, self.plan, statement.proof)
-        except Unproven as unproven:
-            self._leave(statement, str(unproven))
-        except psycopg.Error as error:
-            # A limit of PostgreSQL's (class 54) is about this object, the others about the server.
-            limit = (error.sqlstate or "").startswith("54")
-            if isinstance(error, psycopg.OperationalError) and not limit:
-                raise
-            self._leave(statement, f"PostgreSQL refuses it: {error.diag.message_primary}")
-
-    def _leave(self, statement: Statement, reason: str) -> None:
-        """Leave an object behind, with what was tried."""
-        made = statement.source_sql
-        self.skipped.append(Skipped(statement.what, statement.name, reason, made, statement.sql))
+                self._post.fill(KEYS_RESTORED)
+                self._post.run()
 
     def _verify(self, before: dict[str, int]) -> None:
         self.doing = "verify the rows of"
@@ -312,11 +286,12 @@ class Transaction:
     def _counts(self, before: dict[str, int]) -> list[Count]:
         """Count the rows of all tables. Raises VerificationFailed."""
         differences, counts = [], []
-        for table in self.plan.tables:
+        names = [table.target for table in self.plan.tables]
+        rows = verify.count_all(self.server, self.plan.schema, names)
+        for table, found in zip(self.plan.tables, rows, strict=True):
             kept = before.get(table.target, 0)
             left = self.preflight.rows.count(table)
             wanted = kept + table.rows - left
-            found = verify.count(self.server, self.plan.schema, table.target)
             counts.append(Count(table.source.name, table.rows, found, kept, left))
             if found != wanted:
                 differences.append(
@@ -349,33 +324,3 @@ class Transaction:
             )
             for column, difference in found.items()
         )
-
-
-class _Waiting:
-    """Statements, each of which waits until its tables are filled."""
-
-    def __init__(self, statements: Sequence[Statement]) -> None:
-        self._statements = statements
-        self._missing = [len(statement.after) for statement in statements]
-        self._of_table: dict[str, list[int]] = defaultdict(list)
-        self._ready: list[int] = []  # by their numbers
-        for number, statement in enumerate(statements):
-            for table in statement.after:
-                self._of_table[table].append(number)
-            if not statement.after:
-                self._ready.append(number)
-
-    def note_filled(self, table: str) -> None:
-        """Note that a table is filled; by its name in the target."""
-        for number in self._of_table.pop(table, ()):
-            self._missing[number] -= 1
-            if not self._missing[number]:
-                self._ready.append(number)
-
-    def ready(self, *, with_proof: bool) -> list[Statement]:
-        """Return, once and in their order, those that wait no longer."""
-        found = sorted(self._ready)
-        proven = (n for n in found if self._statements[n].proof is not None)
-        held = set() if with_proof else set(proven)
-        self._ready = sorted(held)
-        return [self._statements[number] for number in found if number not in held]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _BATCH = 256 * 1024  # bytes
 # With more objects than some hundred, the garbage collector would look at each, again and again.
 _ROWS = 200
+_COUNTED = 100  # tables in one query
 _AT_ONCE = 4 * 1024 * 1024  # bytes of a table that is read without a cursor
 _ROOM = 200_000  # bytes
 
@@ -49,6 +50,19 @@ def count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
     query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
     row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
+
+
+def count_all(connection: psycopg.Connection[Any], schema: str, tables: Sequence[str]) -> list[int]:
+    """Count the rows of tables of the target."""
+    found: list[int] = []
+    for start in range(0, len(tables), _COUNTED):
+        terms = [
+            sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(schema, table))
+            for table in tables[start : start + _COUNTED]
+        ]
+        query = sql.SQL("SELECT {}").format(sql.SQL(", ").join(terms))
+        found += connection.execute(query).fetchone() or ()
+    return found
 
 
 class Verifier:

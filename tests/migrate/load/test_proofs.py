@@ -27,7 +27,7 @@ def test_no_other_thread_reads_the_file_during_a_proof(move, pg, monkeypatch):
         reading.append([one.name for one in threading.enumerate() if "reader" in one.name])
         return prove(*given)
 
-    monkeypatch.setattr("oxy_pg.migrate.load.transaction.prove", watched)
+    monkeypatch.setattr("oxy_pg.migrate.load.post_data.prove", watched)
 
     move(FILE)
 

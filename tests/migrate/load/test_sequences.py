@@ -187,3 +187,29 @@ def test_a_sequence_that_ends_before_the_keys_is_named(move, pg, column, keys, e
     assert any(f"ends at {end}," in warning for warning in report.warnings)
     with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded):
         pg("INSERT INTO t (v) VALUES ('next')")
+
+
+MANY = "".join(f"CREATE TABLE t{n} (id INTEGER PRIMARY KEY AUTOINCREMENT);" for n in range(5))
+ROWS = {"t1": [(7,)], "t2": [(-3,)], "t3": [(2**63 - 1,)]}
+CONTINUES = {"t0": 1, "t1": 8, "t2": 1}
+
+
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_sequences_of_new_tables(move, pg, pg_url, server_url, *, is_revoked):
+    """
+    They are set together, or one by one where the role may not see them so.
+    """
+    if is_revoked:
+        there = server_url.removesuffix("/postgres") + "/" + pg_url.rpartition("/")[2]
+        with psycopg.connect(there) as connection:
+            connection.execute("REVOKE ALL ON FUNCTION pg_sequence_last_value FROM PUBLIC")
+
+    report = move(MANY, ROWS)
+
+    assert {"public.t1_id_seq": 8, "public.t3_id_seq": 2**63} == {
+        one.name: one.next for one in report.sequences
+    }
+    for table, number in CONTINUES.items():
+        assert [(number,)] == pg(f"INSERT INTO {table} DEFAULT VALUES RETURNING id")
+    with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded):
+        pg("INSERT INTO t3 DEFAULT VALUES RETURNING id")
