@@ -8,10 +8,16 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    import oxy_pg
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,6 +36,24 @@ def lent(parent: str | None = None) -> Iterator[Path]:
         yield base
     finally:
         shutil.rmtree(base, ignore_errors=True)
+
+
+def settle(*servers: oxy_pg.Server) -> None:
+    """
+    Write what others have left, so that the next contender does not wait for the disk.
+
+    That is what they have written, and what deleting their files takes.
+    """
+    for server in servers:
+        with psycopg.connect(server.superuser_url(), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+    os.sync()
+
+
+def in_turn(number: int, contenders: Sequence[T]) -> list[T]:
+    """Return the contenders in the order of a round: in each another one comes first."""
+    first = number % len(contenders)
+    return [*contenders[first:], *contenders[:first]]
 
 
 def in_memory() -> str | None:

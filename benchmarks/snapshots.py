@@ -51,8 +51,8 @@ def measure(base: Path, megabytes: int, rounds: int, said: Callable[[str], None]
             connection.commit()
             connection.autocommit = True
             connection.execute("VACUUM ANALYZE")
-        for _ in range(rounds):
-            for name, steps in _contenders(server, url, home).items():
+        for number in range(rounds):
+            for name, steps in place.in_turn(number, list(_contenders(server, url, home).items())):
                 for result, step in zip(results, steps, strict=True):
                     _turn(server, result, name, step, said)
         server.stop()
@@ -68,8 +68,7 @@ def _turn(
 ) -> None:
     if name in result.failures:
         return
-    with psycopg.connect(server.superuser_url(), autocommit=True) as connection:
-        connection.execute("CHECKPOINT")  # what others have left is not ours to write
+    place.settle(server)
     try:
         outcome = step()
     except (CannotError, OSError, subprocess.SubprocessError) as error:
@@ -156,7 +155,7 @@ def _copy(server: oxy_pg.Server, url: str, to: Path) -> Measured:
 def _copied(source: Path, to: Path, *, keep: bool = False) -> Measured:
     began = time.perf_counter()
     shutil.copytree(source, to)
-    for path in to.iterdir():
+    for path in (*to.iterdir(), to, to.parent):
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)

@@ -8,6 +8,7 @@ times as many: the time has to grow with their number, and not with its square.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import sqlite3
 import sys
@@ -17,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 import oxy_pg
-from benchmarks import process
+from benchmarks import place, process
 from benchmarks.process import CannotError
 from benchmarks.result import OURS, Result
 
@@ -44,7 +45,7 @@ def measure(base: Path, rounds: int, said: Callable[[str], None]) -> list[Result
     result = Result("tables", f"migration of {TABLES} tables of {ROWS} rows", "s")
     with oxy_pg.Server(home / "state", keep_alive=0) as server:
         for number in range(rounds):
-            for name, tables in numbers.items():
+            for name, tables in place.in_turn(number, list(numbers.items())):
                 if name in result.failures or (number and name in _ONCE):
                     continue
                 command = _command(name, paths[tables])
@@ -98,12 +99,18 @@ def _generate(path: Path, tables: int) -> None:
 
 
 def _turn(server: oxy_pg.Server, command: list[str], tables: int) -> float:
-    """Run a contender into a new database, and look whether all has arrived."""
+    """
+    Run a contender into a new database, and look whether all has arrived.
+
+    The database stays: what comes next would have to wait for the deletion of its files.
+    """
     if not command[0]:
         raise CannotError("not installed: apt-get install pgloader")
-    server.create_database("tables")
+    name = f"tables_{secrets.token_hex(4)}"
+    server.create_database(name)
+    place.settle(server)
     try:
-        url = server.url("tables")
+        url = server.url(name)
         done = process.measure([*command, url], ("FATAL", "ERROR", "Heap exhausted"))
         with psycopg.connect(url) as connection:
             counts = [
@@ -114,8 +121,6 @@ def _turn(server: oxy_pg.Server, command: list[str], tables: int) -> float:
             ]
     except psycopg.Error as error:
         raise CannotError(f"{type(error).__name__}: {error}") from error
-    finally:
-        server.drop_database("tables")
     if counts != [(ROWS,)] * tables:
         raise CannotError("rows are missing")
     return done.seconds

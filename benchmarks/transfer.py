@@ -7,6 +7,7 @@ in the time that is measured. Where ours creates the database, theirs has one cr
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def measure(base: Path, megabytes: int, rounds: int, said: Callable[[str], None]
     ):
         bench = _Bench(home, near, far, megabytes)
         for number in range(rounds):
-            for turn in bench.turns():
+            for turn in bench.turns(number):
                 result = results[turn.key]
                 if turn.name in result.failures:
                     continue
@@ -101,7 +102,7 @@ class _Bench:
         self._near, self._far = near, far
         self._source = near.ensure_database("source")
         self._backup = home / "ours.backup"
-        self._dump = home / "theirs.dump"
+        self._dump = home / "quick.dump"  # what pg_restore restores
         self._bin_dir = binaries.find().bin_dir
         rows = max(1, megabytes * 1_000_000 // _ROW // len(_TABLES))
         with psycopg.connect(self._source, autocommit=True) as connection:
@@ -110,12 +111,12 @@ class _Bench:
             connection.execute("VACUUM ANALYZE")
         self._wanted = _proof(self._source)
 
-    def turns(self) -> tuple[_Turn, ...]:
+    def turns(self, number: int) -> list[_Turn]:
         """All turns of a round: a restore needs the backup before it."""
-        return (
+        turns = (
             _Turn("backup", OURS, self._our_backup),
-            _Turn("backup", DUMP, lambda: self._pg_dump(())),
-            _Turn("backup", QUICK_DUMP, lambda: self._pg_dump(("--compress=1",))),
+            _Turn("backup", DUMP, lambda: self._pg_dump(self._home / "theirs.dump")),
+            _Turn("backup", QUICK_DUMP, lambda: self._pg_dump(self._dump, "--compress=1")),
             _Turn("restore", OURS, self._our_restore, lambda: self._near.url("copy")),
             _Turn("restore", RESTORE, self._pg_restore, lambda: self._near.url("copy")),
             _Turn("push", OURS, self._our_push, lambda: self._far.url("copy")),
@@ -124,12 +125,15 @@ class _Bench:
             _Turn("pull", OURS, self._our_pull, lambda: self._far.url("copy")),
             _Turn("pull", PIPE, self._pipe_to_new, lambda: self._far.url("copy")),
         )
+        return [
+            turn
+            for _, same in itertools.groupby(turns, lambda turn: turn.key)
+            for turn in place.in_turn(number, list(same))
+        ]
 
     def take(self, turn: _Turn) -> Measured:
         """Let a contender do it; CannotError if not all has arrived."""
-        for server in (self._near, self._far):
-            with psycopg.connect(server.superuser_url(), autocommit=True) as connection:
-                connection.execute("CHECKPOINT")  # what others have left is not ours to write
+        place.settle(self._near, self._far)
         try:
             measured = turn.run()
             if turn.at is not None and (found := _proof(turn.at())) != self._wanted:
@@ -167,9 +171,9 @@ class _Bench:
             stdout=subprocess.DEVNULL,
         )
 
-    def _pg_dump(self, words: tuple[str, ...]) -> Measured:
+    def _pg_dump(self, to: Path, *words: str) -> Measured:
         began = time.perf_counter()
-        arguments = ("--format=custom", *words, f"--file={self._dump}")
+        arguments = ("--format=custom", *words, f"--file={to}")
         _end(self._program("pg_dump", self._source, *arguments))
         return Measured(time.perf_counter() - began)
 
