@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from oxy_pg.errors import BackupDamaged, ToolFailed
 from oxy_pg.transfer.backup import extensions
-from oxy_pg.transfer.parts import dialect
+from oxy_pg.transfer.parts import dialect, schema
 from oxy_pg.transfer.running import run
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>COMMENT|EXTENSION|SCHEMA) - (?P<name>.*)")
 _ROUTINE = re.compile(r"\d+; \d+ \d+ (?:FUNCTION|PROCEDURE) ")
 _COMPUTED = re.compile(rb" CHECK \(|\) STORED\b")
-# What a newer pg_restore sets, and a server before 17 does not know.
-_HARMLESS = 'unrecognized configuration parameter "transaction_timeout"'
 
 
 def contents(programs: Installation, path: str) -> list[str]:
@@ -103,8 +101,6 @@ def harmless_errors_ignored(programs: Installation, server_major: int) -> Iterat
     try:
         yield
     except ToolFailed as error:
-        lines = error.output.splitlines()
-        errors = [line for line in lines if "error:" in line]
-        matters = not errors or any(_HARMLESS not in line for line in errors)
+        matters = "error: " not in error.output or schema.unexpected_errors(error.output)
         if matters or stops_at_errors(programs, server_major) or error.shortened:
             raise

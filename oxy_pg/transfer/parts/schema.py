@@ -164,9 +164,11 @@ class Archive:
         errors: list[str] = []
         ignored: list[str] = []
         last = errors  # where the last one is, and what follows belongs
+        number = 0
 
         def listen(line: str) -> None:
-            nonlocal last
+            nonlocal last, number
+            number += unexpected_errors(line)
             if line.startswith("pg_restore: error:"):
                 last = ignored if _UNKNOWN_SETTING.search(line) else errors
                 last.append(line)
@@ -180,13 +182,23 @@ class Archive:
             ):
                 pass
         except ToolFailed as failed:
-            if errors or not ignored:
+            if number or errors or not ignored:
                 output = "\n".join(errors) or failed.output
                 known = refusals.remedy(output)
                 if known:
                     what = "create the schema in the target"
                     raise TransferRefused(what, output, known) from None
                 raise ToolFailed("pg_restore", output, failed.returncode) from None
+
+
+def unexpected_errors(output: str) -> int:
+    """
+    Return how many errors of pg_restore are not about a setting that an older server does not know.
+
+    Its processes write to one pipe, each error in pieces, so that a line may have
+    parts of several: no piece is lost, and their numbers tell.
+    """
+    return output.count("error: ") - len(_UNKNOWN_SETTING.findall(output))
 
 
 def _portions(entries: Sequence[str]) -> Iterator[list[str]]:

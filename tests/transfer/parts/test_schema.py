@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from oxy_pg.transfer import tools
 from oxy_pg.transfer.parts import schema
@@ -31,3 +32,26 @@ def test_options_that_only_newer_servers_know_are_left_out(server, debian_15):
             " WHERE attrelid = 'public.t'::regclass AND attnum > 0"
         )
         assert [(None,), (["n_distinct=5"],)] == connection.execute(options).fetchall()
+
+
+SETTING = (
+    'could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"\n'
+)
+REFUSED = 'could not execute query: ERROR:  syntax error at or near "NOT"\n'
+
+
+@pytest.mark.parametrize(
+    ("pieces", "unexpected"),
+    [
+        (["pg_restore: ", "error: ", SETTING], 0),
+        (["pg_restore: ", "error: ", SETTING, "pg_restore: ", "error: ", REFUSED], 1),
+        (["pg_restore: ", "pg_restore: ", "error: ", "error: ", SETTING, REFUSED], 1),
+        (["pg_restore: ", "pg_restore: ", "error: ", "error: ", REFUSED, SETTING], 1),
+        (["pg_restore: ", "pg_restore: ", "error: ", "error: ", SETTING, SETTING], 0),
+    ],
+)
+def test_errors_of_two_processes_in_one_line(pieces, unexpected):
+    """
+    One that matters is never taken for a setting that the server does not know.
+    """
+    assert unexpected == schema.unexpected_errors("".join(pieces))
