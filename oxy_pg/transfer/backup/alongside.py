@@ -151,7 +151,7 @@ def _run(
             "pg_restore",
             [*arguments, f"--use-list={listed}", plan.path],
             url=url,
-            settings=database.patience(connection),
+            settings=_settings(connection),
         ) as running,
     ):
         pause = _PAUSE
@@ -160,6 +160,13 @@ def _run(
             size = database.one(connection, "SELECT pg_database_size(current_database())")
             pause = max(_PAUSE, _RARELY * (time.monotonic() - began))
             on_progress(Progress("load", size, max(plan.manifest.database_bytes, size)))
+
+
+def _settings(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return what pg_restore's sessions begin with."""
+    patience = database.patience(connection)
+    # The disk begins to write while rows arrive: each commit syncs the files of its table.
+    return {**patience, "backend_flush_after": "1MB"} if patience else {}
 
 
 def _compare(

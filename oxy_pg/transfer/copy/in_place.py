@@ -68,6 +68,7 @@ def _copy(
     replace = plan.order.if_not_empty == "replace"
     database.disable_timeouts(target, local=True)
     target.execute(settings.ROWS)
+    target.execute(settings.FLUSH)
     target.execute("SET LOCAL check_function_bodies = off")
     locks.copy_into(target, plan.order.target_shown)
     _drop_conflicts(plan, target, replace=replace)

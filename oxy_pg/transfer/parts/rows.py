@@ -158,6 +158,7 @@ class Pump:
                         return
                     with connection.transaction():
                         connection.execute(settings.ROWS)
+                        connection.execute(settings.FLUSH)
                         for table in portion:
                             self._copy_new(source, connection, table)
 

@@ -12,6 +12,10 @@ ROWS = """
     SET LOCAL client_min_messages = 'warning'
 """
 
+# To the end of a transaction: the disk begins to write while rows arrive, so that the commit has
+# little to wait for. Not every server that speaks the protocol has the setting.
+FLUSH = "SELECT set_config(name, '1MB', true) FROM pg_settings WHERE name = 'backend_flush_after'"
+
 # For the text of a schema, to the end of a session (pg_backup_archiver.c,
 # _doSetFixedOutputState).
 SCHEMA = """
