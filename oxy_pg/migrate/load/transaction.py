@@ -15,7 +15,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from oxy_pg.errors import TargetNotEmpty, VerificationFailed
-from oxy_pg.migrate.load import computed, rehearsal, sequences, verify
+from oxy_pg.migrate.load import computed, sequences, verify
 from oxy_pg.migrate.load.comparison import Comparison
 from oxy_pg.migrate.load.load import (
     Loaded,
@@ -89,7 +89,7 @@ class Transaction:
         """
         with session.transaction(self.server, writes=True):
             if self.plan.options.rehearse:
-                self.warnings += rehearsal.hold_sequences(self.server, self.plan)
+                self.warnings += sequences.hold_sequences(self.server, self.plan)
             self._write()
             self.doing = "commit to"
             if self.plan.options.rehearse:
