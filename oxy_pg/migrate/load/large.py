@@ -60,8 +60,9 @@ class LargeRows:
         Yield the one row between two rowids.
 
         Before the first part it raises sqlite3.OperationalError where SQLite does not open its
-        values (those that ADD COLUMN gave to older rows), and sqlite3.DataError for a row that is
-        longer than SQLite allows a value to be.
+        values (those that ADD COLUMN gave to older rows), OverflowError where Python does not
+        take the rowid, and sqlite3.DataError for a row that is longer than SQLite allows a value
+        to be.
         """
         question = Question(self._query, {"first": first, "last": last}, self._packs)
         values: list[sqlite3.Blob | None] = []

@@ -330,7 +330,8 @@ class Records:
                 if self._sum is not None:
                     digest.add(part)
                 yield count, part
-        except sqlite3.OperationalError:
+        except (sqlite3.OperationalError, OverflowError):
+            # Early versions of Python 3.11 open values of rowids up to 2³¹ only.
             if size:
                 raise
             question = self._question(range_)._replace(limit=None)
