@@ -283,7 +283,7 @@ class Preflight:
             return False  # SQLite cannot read the predicate; PostgreSQL checks it
         if found is None or table.existing is not None:
             return found is not None
-        return unique.name.removeprefix("the unique index ") not in self._refused_indexes()
+        return unique.index not in self._refused_indexes()
 
 
 def _is_unique_already(table: TablePlan, unique: UniqueKey) -> bool:

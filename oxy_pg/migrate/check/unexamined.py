@@ -79,8 +79,8 @@ def _uncompared(source: sqlite3.Connection, plan: Plan, table: TablePlan) -> Ite
         is_known = all(column and column.type.kind.family for column in planned)
         where = f" WHERE {unique.predicate}" if unique.predicate else ""
         if not is_known or (where and not is_understood(source, table, unique.predicate or "")):
-            name = unique.name.removeprefix("the unique index ")
-            yield Found("unique index", table.target, name, f"({', '.join(unique.columns)}){where}")
+            named = f"({', '.join(unique.columns)}){where}"
+            yield Found("unique index", table.target, unique.index, named)
     if plan.options.if_not_empty == "append":
         return  # all of its keys are listed
     parents = {other.target: other for other in plan.tables}

@@ -83,6 +83,11 @@ class UniqueKey:
     folds: tuple[bool, ...]
     predicate: str | None = None
 
+    @property
+    def index(self) -> str:
+        """The name of its index alone, where it has one of its own."""
+        return self.name.removeprefix("the unique index ")
+
 
 @dataclass(frozen=True, slots=True)
 class IndexKey:
